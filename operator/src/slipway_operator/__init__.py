@@ -1,0 +1,1 @@
+"""The Slipway operator: moves TensorFlow models through versions on Kubernetes."""

@@ -1,0 +1,1 @@
+"""A model server that speaks the gRPC and REST APIs of TensorFlow Serving."""
