@@ -1,0 +1,62 @@
+"""Programs that come from Debian packages."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+
+from cluster.errors import ClusterError
+from cluster.progress import step
+
+PROGRAMS: Mapping[str, str] = {
+    "runc": "runc",
+    "buildah": "buildah",
+    "nft": "nftables",
+    "debootstrap": "debootstrap",
+    "ip": "iproute2",
+}
+"""Program to package."""
+
+ADMINISTRATOR_PATH = os.defpath + ":/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def missing(programs: Iterable[str]) -> tuple[str, ...]:
+    """The packages to install, sorted."""
+    return tuple(
+        sorted(
+            {
+                PROGRAMS[program]
+                for program in programs
+                if shutil.which(program, path=ADMINISTRATOR_PATH) is None
+            }
+        )
+    )
+
+
+def ensure(programs: Iterable[str]) -> None:
+    """Installs the packages of the programs that are not there.
+
+    Raises:
+        ClusterError: apt-get failed; with the end of what it said.
+    """
+    packages = missing(programs)
+    if not packages:
+        return
+    with step(f"install {', '.join(packages)}"):
+        _apt_get("update", "-q")
+        _apt_get("install", "-q", "-y", "--no-install-recommends", *packages)
+
+
+def _apt_get(*arguments: str) -> None:
+    done = subprocess.run(
+        ["apt-get", *arguments],
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = "\n".join(f"  | {line}" for line in done.stdout.splitlines()[-15:])
+        raise ClusterError(f"apt-get {' '.join(arguments)} failed ({done.returncode}):\n{said}")

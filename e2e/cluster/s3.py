@@ -1,0 +1,183 @@
+"""A real S3 server (versitygw over a plain folder) for tests and the local cluster.
+
+with S3Server.start(directory) as s3:
+    s3.create_bucket("models")
+"""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from minio import Minio
+
+from cluster import tools
+from cluster.daemons import Daemon, Program
+from cluster.ports import accepts, free_ports
+
+READY_SECONDS = 20.0
+REGION = "us-east-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The one account of a server."""
+
+    access_key: str
+    secret_key: str
+
+    @classmethod
+    def fresh(cls) -> Self:
+        return cls("slipway" + secrets.token_hex(6), secrets.token_hex(20))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the server's command line follows from."""
+
+    directory: Path
+    binary: Path
+    address: str
+    port: int
+
+    @property
+    def data(self) -> Path:
+        return self.directory / "s3"
+
+
+def program(layout: Layout, credentials: Credentials) -> Program:
+    """The server; its keys go through the environment, for anyone can read a command line."""
+    return Program(
+        "s3",
+        (
+            str(layout.binary),
+            f"--port={layout.address}:{layout.port}",
+            f"--region={REGION}",
+            "--quiet",
+            "posix",
+            str(layout.data),
+        ),
+        {
+            "ROOT_ACCESS_KEY_ID": credentials.access_key,
+            "ROOT_SECRET_ACCESS_KEY": credentials.secret_key,
+        },
+    )
+
+
+class S3Server:
+    """An S3 server with one account; buckets are folders under `data`."""
+
+    region = REGION
+
+    def __init__(
+        self, layout: Layout, credentials: Credentials, *, dies_with_parent: bool = True
+    ) -> None:
+        self.layout = layout
+        self._credentials = credentials
+        self._dies_with_parent = dies_with_parent
+        self.daemon = self._daemon_for(credentials)
+
+    @classmethod
+    def start(cls, directory: Path, *, address: str = "127.0.0.1", port: int = 0) -> Self:
+        """Starts a server with fresh keys and waits until it takes connections.
+
+        Args:
+            directory: takes the data and the log; the caller removes it.
+            address: where to listen.
+            port: 0 takes a free one.
+
+        Raises:
+            ComponentError: with the end of the server's log.
+        """
+        layout = Layout(
+            directory.resolve(),
+            tools.find("versitygw"),
+            address,
+            port or free_ports(1, address)[0],
+        )
+        server = cls(layout, Credentials.fresh())
+        server.resume()
+        return server
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://{self.layout.address}:{self.layout.port}"
+
+    @property
+    def access_key(self) -> str:
+        return self._credentials.access_key
+
+    @property
+    def secret_key(self) -> str:
+        return self._credentials.secret_key
+
+    @property
+    def data(self) -> Path:
+        return self.layout.data
+
+    def stop(self) -> None:
+        """Ends the server; the data stays."""
+        self.daemon.stop()
+
+    def resume(self) -> None:
+        """Starts the server again after `stop`: same port, same keys, same data."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        self.daemon.start()
+        self.daemon.wait_ready(
+            lambda: accepts(self.layout.address, self.layout.port),
+            within=READY_SECONDS,
+            sign="taking connections",
+        )
+
+    def change_credentials(self, credentials: Credentials | None = None) -> Credentials:
+        """Restarts the server with other keys: the old ones are refused from then on.
+
+        The default keeps the access key and takes a fresh secret, which clients see as 403. (An
+        access key that the server does not know at all it answers with 404, unlike other stores.)
+
+        Returns:
+            The keys until now, to hand back later.
+        """
+        before = self._credentials
+        self.stop()
+        self._credentials = credentials or Credentials(
+            before.access_key, Credentials.fresh().secret_key
+        )
+        self.daemon = self._daemon_for(self._credentials)
+        self.resume()
+        return before
+
+    def create_bucket(self, name: str) -> None:
+        """Makes a bucket; one that is there already is left as it is."""
+        client = self.client()
+        if not client.bucket_exists(name):
+            client.make_bucket(name)
+
+    def client(self) -> Minio:
+        """A client with the account's keys, for what tests do to the store by hand."""
+        return Minio(
+            f"{self.layout.address}:{self.layout.port}",
+            access_key=self.access_key,
+            secret_key=self.secret_key,
+            secure=False,
+            region=REGION,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _daemon_for(self, credentials: Credentials) -> Daemon:
+        return Daemon(
+            program(self.layout, credentials),
+            self.layout.directory,
+            dies_with_parent=self._dies_with_parent,
+        )

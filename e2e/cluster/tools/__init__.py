@@ -1,0 +1,120 @@
+"""The pinned programs of the local cluster: found in a folder or the cache, or built."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from cluster import paths
+from cluster.errors import ClusterError
+from cluster.progress import note
+from cluster.tools import catalog
+from cluster.tools.catalog import GROUPS, Group
+
+__all__ = ["GROUPS", "find", "programs"]
+
+GIVEN = "SLIPWAY_TOOLS"
+"""Environment variable: a folder of ready-made programs, which are taken as they are."""
+
+MODULES = Path(__file__).resolve().parent
+
+
+def programs() -> tuple[str, ...]:
+    """Every tool's name, in the order in which building them is quickest."""
+    return tuple(name for group in GROUPS for name in group.programs)
+
+
+@cache
+def find(name: str) -> Path:
+    """The program's path; builds it if it is nowhere yet (seconds to minutes, with progress lines).
+
+    Raises:
+        KeyError: there is no such tool.
+        ClusterError: it could not be built; with the end of the compiler's output.
+    """
+    group = catalog.group_of(name)
+    given = _given(name)
+    if given is not None:
+        return given
+    home = paths.cache() / "tools" / _key(group)
+    path = home / name
+    if not path.exists():
+        with _only_one_build():
+            if not path.exists():
+                _build(group, name, path)
+    return path
+
+
+def _given(name: str) -> Path | None:
+    folder = os.environ.get(GIVEN)
+    if not folder:
+        return None
+    path = Path(folder).resolve() / name
+    return path if os.access(path, os.X_OK) else None
+
+
+def _key(group: Group) -> str:
+    folder = MODULES / group.name
+    files = [(path.name, path.read_bytes()) for path in folder.iterdir() if path.is_file()]
+    return catalog.key(group, files, _go_version(folder))
+
+
+def _go_version(folder: Path) -> str:
+    go = shutil.which("go")
+    if go is None:
+        raise ClusterError(
+            "Go 1.26 or newer is needed to build the cluster's tools and `go` is not on the PATH; "
+            f"install it, or set {GIVEN} to a folder that holds the programs"
+        )
+    done = subprocess.run(
+        [go, "env", "GOVERSION"], cwd=folder, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise ClusterError(f"`go env GOVERSION` failed in {folder}: {done.stderr.strip()}")
+    return done.stdout.strip()
+
+
+@contextmanager
+def _only_one_build() -> Iterator[None]:
+    # One lock for all programs: two compilers at once only slow each other down.
+    lock = paths.cache() / "tools" / "build.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            note("  waiting for another process that builds tools …")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _build(group: Group, name: str, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{name}.{os.getpid()}")
+    note(f"  build {name} …")
+    begun = time.monotonic()
+    try:
+        done = subprocess.run(
+            [
+                *("go", "build", "-trimpath", "-ldflags", group.linker_flags),
+                *("-o", str(draft), group.programs[name]),
+            ],
+            cwd=MODULES / group.name,
+            env={**os.environ, "CGO_ENABLED": "0"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            said = "\n".join(f"  | {line}" for line in done.stdout.splitlines()[-15:])
+            raise ClusterError(f"building {name} failed ({done.returncode}):\n{said}")
+        draft.rename(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    note(f"  build {name}: {time.monotonic() - begun:.0f} s")
