@@ -1,0 +1,113 @@
+"""What lies in a version's directory: its listing, its revision, and keys not to be followed."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+_MAX_PATH_BYTES = 1024
+_MAX_SEGMENT_BYTES = 255
+_DRIVE = re.compile(r"[A-Za-z]:")
+_CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
+# Other format characters are legal in a name; these turn the text of a message about it around.
+_BIDIRECTIONAL = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """One object of a version's directory.
+
+    Attributes:
+        path: Relative to the version's directory, `/`-separated.
+        size: In bytes.
+        etag: The store's tag of this content, without quotes and weakness mark; "" if it has none.
+        modified: When the store says it was written; aware.
+    """
+
+    path: str
+    size: int
+    etag: str
+    modified: datetime
+
+
+Listing = tuple[ObjectInfo, ...]
+"""The objects of one version's directory, sorted by path."""
+
+
+def revision(listing: Listing) -> str:
+    """Return 64 hex digits that change whenever a path, size or ETag of the listing changes."""
+    hasher = hashlib.sha256()
+    for item in sorted(listing, key=lambda item: item.path):
+        for part in (item.path, str(item.size), item.etag):
+            encoded = part.encode("utf-8", "surrogatepass")
+            # Lengths keep two listings apart that read alike when joined.
+            hasher.update(len(encoded).to_bytes(8, "big") + encoded)
+    return hasher.hexdigest()
+
+
+def hostile_key(paths: Iterable[str]) -> tuple[str, str] | None:
+    """Find the first path that must not become a file below a directory of ours.
+
+    Args:
+        paths: The paths of one listing; order does not matter.
+
+    Returns:
+        The path and what is wrong with it ("holds '..'"), or None.
+    """
+    known = sorted(set(paths))
+    for path in known:
+        wrong = _wrong_with(path)
+        if wrong:
+            return path, wrong
+    files = set(known)
+    for path in known:
+        segments = path.split("/")
+        for depth in range(1, len(segments)):
+            parent = "/".join(segments[:depth])
+            if parent in files:
+                return parent, f"is both a file and the directory of {printable(path)}"
+    return None
+
+
+def printable(path: str) -> str:
+    """Return a path as it may stand in a sentence: nothing unprintable, not over-long."""
+    if len(path) > 200:  # noqa: PLR2004 - enough to find the object, short enough for a status
+        path = path[:200] + "…"
+    if path and path.isprintable() and not _BIDIRECTIONAL & set(path):
+        return path
+    return ascii(path)
+
+
+def _wrong_with(path: str) -> str:
+    return next((sentence for sentence, is_wrong in _RULES if is_wrong(path)), "")
+
+
+def _has_control_character(path: str) -> bool:
+    return any(
+        character in _BIDIRECTIONAL or unicodedata.category(character) in _CONTROL
+        for character in path
+    )
+
+
+_RULES: tuple[tuple[str, Callable[[str], bool]], ...] = (
+    ("is absolute", lambda path: path.startswith("/")),
+    ("holds a backslash", lambda path: "\\" in path),
+    ("holds a NUL", lambda path: "\0" in path),
+    ("holds a control character", _has_control_character),
+    ("starts with a drive letter", lambda path: bool(_DRIVE.match(path))),
+    ("holds an empty segment", lambda path: "" in path.split("/")),
+    ("holds '..'", lambda path: ".." in path.split("/")),
+    ("holds '.'", lambda path: "." in path.split("/")),
+    (
+        f"is longer than {_MAX_PATH_BYTES} bytes",
+        lambda path: len(path.encode()) > _MAX_PATH_BYTES,
+    ),
+    (
+        f"holds a name longer than {_MAX_SEGMENT_BYTES} bytes",
+        lambda path: any(len(name.encode()) > _MAX_SEGMENT_BYTES for name in path.split("/")),
+    ),
+)

@@ -1,0 +1,89 @@
+"""What a store is to the rest of Slipway, and the one error it raises."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from slipway_sync.exports import Listing, ObjectInfo, hostile_key, printable
+
+Reason = Literal["AccessDenied", "NotFound", "Unavailable", "InvalidSource"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOptions:
+    """How a store is reached. Nothing else is used: no environment, no instance metadata.
+
+    Attributes:
+        endpoint: URL of an S3-compatible store, "" for AWS; plain http is allowed.
+        region: Region to sign for; "" takes the one in `credentials`, else us-east-1.
+        addressing: `path` (endpoint/bucket) or `virtual` (bucket.endpoint).
+        credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where needed, AWS_SESSION_TOKEN;
+            empty means anonymous requests.
+        ca_bundle: PEM certificates to trust beside the system's.
+    """
+
+    endpoint: str = ""
+    region: str = ""
+    addressing: str = "path"
+    credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ca_bundle: bytes | None = field(default=None, repr=False)
+
+
+class SourceError(Exception):
+    """The source cannot be read; str() is a sentence without secrets and response bodies.
+
+    Attributes:
+        reason: `AccessDenied`, `NotFound`, `Unavailable` (trying again may help) or `InvalidSource`
+            (the configuration or a key name is wrong).
+    """
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason: Reason = reason
+
+
+class ObjectReplacedError(Exception):
+    """An object is no longer the one that was listed.
+
+    Attributes:
+        path: Relative to the version's directory.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{printable(path)} was replaced or removed after it was listed")
+        self.path = path
+
+
+class Store(Protocol):
+    """The directory above the versions of one model. Every method may raise SourceError."""
+
+    async def children(self) -> tuple[str, ...]:
+        """Return the names of the directories directly below the source, sorted."""
+
+    async def listing(self, directory: str) -> Listing:
+        """Return all objects below one child directory; empty when it is not there."""
+
+    async def read(
+        self, directory: str, path: str, *, start: int = 0, length: int | None = None
+    ) -> bytes:
+        """Return bytes of one object, fewer than `length` where it ends before."""
+
+    def stream(
+        self, directory: str, item: ObjectInfo, *, start: int, length: int
+    ) -> AsyncIterator[bytes]:
+        """Yield exactly `length` bytes of an object in pieces of about a MiB.
+
+        Raises:
+            ObjectReplacedError: It is not the object that was listed any more.
+        """
+
+
+def checked_directory(directory: str) -> str:
+    """Return the name of a child directory, or raise SourceError when it could be anything else."""
+    if "/" in directory or hostile_key([directory]) is not None:
+        raise SourceError(
+            "InvalidSource", f"{printable(directory)} is not the name of a version's directory"
+        )
+    return directory

@@ -1,0 +1,108 @@
+"""Translates what the object store library raises, once, into SourceError.
+
+Its messages quote request URLs and response bodies; of all that, only the HTTP status and the
+store's error code (a plain word) reach a sentence of ours.
+"""
+
+from __future__ import annotations
+
+import re
+
+from obstore.exceptions import (
+    InvalidPathError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+
+from slipway_sync.stores.base import Reason, SourceError
+
+_STATUS = re.compile(r"status code: ([0-9]{3})")
+_CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
+_DENIED_CODES = frozenset(
+    {
+        "AccessDenied",
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidToken",
+        "RequestTimeTooSkewed",
+        "SignatureDoesNotMatch",
+        "TokenRefreshRequired",
+        "XAdminUserNotFound",
+    }
+)
+_PASSING = frozenset({408, 425, 429})
+"""Client errors of HTTP that go away by themselves."""
+_DEBUG_PATH = re.compile(r'\bpath: "((?:[^"\\]|\\.)*)"')
+_ESCAPE = re.compile(r"\\(?:u\{([0-9a-f]{1,6})\}|(.))")
+_ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "0": "\0"}
+
+# The library's own words for what happened below HTTP, and ours. The first that fits counts.
+_TRANSPORT = (
+    ("UnknownIssuer", "its certificate is signed by an unknown authority: give that in caBundle"),
+    ("certificate", "its certificate is not valid for it"),
+    ("dns error", "its name is not known to DNS"),
+    ("Connection refused", "it refuses connections"),
+    ("TimedOut", "it does not answer in time"),
+    ("timed out", "it does not answer in time"),
+    ("timeout", "it does not answer in time"),
+    ("Connection reset", "it breaks connections off"),
+    ("connection closed", "it breaks connections off"),
+    ("IncompleteMessage", "it breaks connections off"),
+    ("error decoding", "it breaks connections off"),
+    ("end of file", "it breaks connections off"),
+)
+
+
+def translated(error: Exception, where: str) -> SourceError:
+    """Return the SourceError for an exception of the library.
+
+    Args:
+        error: What it raised.
+        where: The source and, if it matters, the object, as the sentence's subject.
+    """
+    text = str(error)
+    status = int(match[1]) if (match := _STATUS.search(text)) else 0
+    code = match[1] if (match := _CODE.search(text)) else ""
+    answer = f"{status} {code}".strip() if status else code
+
+    denied = isinstance(error, PermissionDeniedError | UnauthenticatedError)
+    if denied or status in {401, 403} or code in _DENIED_CODES:
+        reason: Reason = "AccessDenied"
+        why = f"access denied ({answer}): check the credentials, the bucket's policy and the clock"
+    elif isinstance(error, FileNotFoundError) or status == 404:  # noqa: PLR2004 - HTTP
+        reason = "NotFound"
+        why = "there is no such bucket" if code == "NoSuchBucket" else "not found"
+    elif isinstance(error, InvalidPathError):
+        reason, why = "InvalidSource", "it holds a key that is no path"
+    elif status in _PASSING or status >= 500:  # noqa: PLR2004 - HTTP
+        reason, why = "Unavailable", f"the store answers {answer}"
+    elif status >= 400:  # noqa: PLR2004 - HTTP
+        reason, why = "InvalidSource", f"the store refuses the request ({answer})"
+    elif status >= 300:  # noqa: PLR2004 - HTTP
+        reason = "InvalidSource"
+        why = f"the store redirects elsewhere ({answer}): check endpoint and region"
+    else:
+        reason, why = "Unavailable", _transport(text)
+    return SourceError(reason, f"{where}: {why}")
+
+
+def invalid_key(error: Exception) -> str | None:
+    """Return the key that the library refused to represent, if that is what it raised."""
+    if not isinstance(error, InvalidPathError):
+        return None
+    match = _DEBUG_PATH.search(str(error))
+    return _ESCAPE.sub(_unescaped, match[1]) if match else ""
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    if match[1]:
+        return chr(min(int(match[1], 16), 0x10FFFF))
+    return _ESCAPED.get(match[2], match[2])
+
+
+def _transport(text: str) -> str:
+    lowered = text.lower()
+    return next(
+        (sentence for words, sentence in _TRANSPORT if words.lower() in lowered),
+        "the connection failed",
+    )

@@ -1,0 +1,138 @@
+"""Exports in a directory of this machine: file:///path."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import stat
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from slipway_sync.exports import Listing, ObjectInfo, printable
+from slipway_sync.stores.base import (
+    ObjectReplacedError,
+    SourceError,
+    checked_directory,
+)
+
+_CHUNK = 1 << 20
+_MAX_OBJECTS = 200_000
+
+
+class LocalStore:
+    """Version directories below a local path.
+
+    Links to files are followed, links to directories inside a version are not (they may form
+    loops); what is neither a file nor a directory is left out.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def children(self) -> tuple[str, ...]:
+        """Name the version directories and their siblings (see Store)."""
+        return await asyncio.to_thread(self._children)
+
+    async def listing(self, directory: str) -> Listing:
+        """List one version (see Store)."""
+        return await asyncio.to_thread(self._listing, checked_directory(directory))
+
+    async def read(
+        self, directory: str, path: str, *, start: int = 0, length: int | None = None
+    ) -> bytes:
+        """Read bytes of one object (see Store)."""
+        return await asyncio.to_thread(
+            self._read, self._root / checked_directory(directory) / path, start, length
+        )
+
+    async def stream(
+        self, directory: str, item: ObjectInfo, *, start: int, length: int
+    ) -> AsyncIterator[bytes]:
+        """Yield bytes of one listed object (see Store)."""
+        path = self._root / checked_directory(directory) / item.path
+        try:
+            with _translated(path):
+                descriptor = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_NONBLOCK)
+        except SourceError as error:
+            if error.reason == "NotFound":
+                raise ObjectReplacedError(item.path) from error
+            raise
+        try:
+            end = start + length
+            while start < end:
+                with _translated(path):
+                    chunk = await asyncio.to_thread(
+                        os.pread, descriptor, min(_CHUNK, end - start), start
+                    )
+                    found = os.fstat(descriptor)
+                if _etag(found) != item.etag or not chunk:
+                    raise ObjectReplacedError(item.path)
+                start += len(chunk)
+                yield chunk
+        finally:
+            os.close(descriptor)
+
+    def _children(self) -> tuple[str, ...]:
+        with _translated(self._root), os.scandir(self._root) as found:
+            return tuple(sorted(entry.name for entry in found if entry.is_dir()))
+
+    def _listing(self, directory: str) -> Listing:
+        base = self._root / directory
+        with _translated(self._root):
+            self._root.stat()
+            objects = []
+            for item in _walk(base, ""):
+                objects.append(item)
+                if len(objects) > _MAX_OBJECTS:
+                    raise SourceError(
+                        "InvalidSource", f"{base} holds more than {_MAX_OBJECTS} files"
+                    )
+        return tuple(sorted(objects, key=lambda item: item.path))
+
+    @staticmethod
+    def _read(path: Path, start: int, length: int | None) -> bytes:
+        with _translated(path), path.open("rb") as file:
+            file.seek(start)
+            return file.read(-1 if length is None else length)
+
+
+def _walk(directory: Path, prefix: str) -> Iterator[ObjectInfo]:
+    """Yield every file below a directory; what vanishes while it is walked is left out."""
+    try:
+        entries = list(os.scandir(directory))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        path = prefix + entry.name
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(directory / entry.name, f"{path}/")
+            continue
+        try:
+            found = entry.stat()
+        except FileNotFoundError:
+            continue
+        if stat.S_ISREG(found.st_mode):
+            modified = datetime.fromtimestamp(found.st_mtime, UTC)
+            yield ObjectInfo(path, found.st_size, _etag(found), modified)
+
+
+def _etag(found: os.stat_result) -> str:
+    """Changes when a file is written or another takes its place."""
+    return f"{found.st_ino:x}-{found.st_mtime_ns:x}-{found.st_size:x}"
+
+
+@contextmanager
+def _translated(path: Path) -> Iterator[None]:
+    where = printable(str(path))
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise SourceError("NotFound", f"{where} does not exist") from error
+    except PermissionError as error:
+        raise SourceError("AccessDenied", f"{where} may not be read by this process") from error
+    except OSError as error:
+        name = errno.errorcode.get(error.errno or 0, "unknown error")
+        raise SourceError("Unavailable", f"{where} cannot be read: {name}") from error
