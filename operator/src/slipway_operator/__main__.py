@@ -1,0 +1,210 @@
+"""The operator's process: settings from flags and environment, then everything until it must end."""
+
+import asyncio
+import contextlib
+import logging
+import random
+import signal
+import socket
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+import kopf
+import structlog
+import typer
+from kubernetes.aio import client as kube
+from kubernetes.aio import config as kube_config
+from structlog.typing import Processor
+
+from slipway_operator.api.crd import custom_resource_definition
+from slipway_operator.cluster.client import Client
+from slipway_operator.cluster.lease import Leadership, LeadershipLostError
+from slipway_operator.handlers import registry_for, settings_for
+from slipway_operator.health import application, serve
+from slipway_operator.reconcile import metrics
+from slipway_operator.reconcile.loop import Loop
+from slipway_operator.reconcile.reconciler import Reconciler
+from slipway_operator.reconcile.sources import Installation, Sources
+from slipway_operator.rendering.settings import RenderSettings
+
+_log = structlog.get_logger()
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the process was started with."""
+
+    namespaces: tuple[str, ...]
+    installation: Installation
+    render: RenderSettings
+    lease: str
+    port: int
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def configure_logging(level: str) -> None:
+    """One JSON object a line, from our own code and from libraries."""
+    shared: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.JSONRenderer(),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level.upper())
+    for noisy in ("aiohttp", "asyncio", "kubernetes", "urllib3"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+async def _api_client() -> kube.ApiClient:
+    configuration = kube.Configuration()
+    try:
+        kube_config.load_incluster_config(client_configuration=configuration)
+    except kube_config.ConfigException:
+        await kube_config.load_kube_config(client_configuration=configuration)
+    return kube.ApiClient(configuration)
+
+
+async def run(options: Options) -> None:
+    """Run until a signal, or until something that must not fail has failed.
+
+    Raises:
+        LeadershipLostError: Another replica may write from now on.
+        Exception: A watch has died; a new process starts with clean ones.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    started = asyncio.Event()
+    identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+    async with await _api_client() as api:
+        client = Client(api)
+        sources = Sources(client, options.installation, _utc_now, random.random)
+        reconciler = Reconciler(client, sources, options.render, identity, _utc_now)
+        work = Loop(client, reconciler, sources, options.namespaces)
+        leadership = Leadership(client, options.installation.namespace, options.lease, identity)
+        runner = await serve(application(lambda: True, started.is_set), options.port)
+        try:
+            await _until_stopped(work, leadership, options, stop, started)
+        finally:
+            await leadership.release()
+            await runner.cleanup()
+
+
+async def _until_stopped(
+    work: Loop,
+    leadership: Leadership,
+    options: Options,
+    stop: asyncio.Event,
+    started: asyncio.Event,
+) -> None:
+    """Watch always; work while leading; end when any part ends."""
+
+    async def lead() -> None:
+        await leadership.acquire()
+        metrics.LEADER.set(1)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(work.run())
+            group.create_task(leadership.keep())
+
+    watches = kopf.operator(
+        registry=registry_for(work),
+        settings=settings_for(),
+        standalone=True,
+        clusterwide=not options.namespaces,
+        namespaces=options.namespaces,
+        ready_flag=started,
+        stop_flag=stop,
+    )
+    parts = {
+        asyncio.create_task(watches, name="watches"),
+        asyncio.create_task(lead(), name="lead"),
+        asyncio.create_task(stop.wait(), name="stop"),
+    }
+    done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+    stop.set()
+    for part in parts - done:
+        part.cancel()
+    await asyncio.gather(*parts, return_exceptions=True)
+    for part in done:
+        part.result()
+
+
+@app.command("run")
+def run_command(
+    server_image: Annotated[str, typer.Option(envvar="SLIPWAY_SERVER_IMAGE")],
+    sync_image: Annotated[str, typer.Option(envvar="SLIPWAY_SYNC_IMAGE")],
+    namespace: Annotated[
+        list[str] | None, typer.Option(help="Watch this namespace only; may be repeated.")
+    ] = None,
+    image_pull_policy: Annotated[
+        str, typer.Option(envvar="SLIPWAY_IMAGE_PULL_POLICY")
+    ] = "IfNotPresent",
+    operator_namespace: Annotated[str, typer.Option(envvar="POD_NAMESPACE")] = "slipway-system",
+    service_account: Annotated[
+        str, typer.Option(envvar="POD_SERVICE_ACCOUNT")
+    ] = "slipway-operator",
+    credentials_role: Annotated[
+        str, typer.Option(envvar="SLIPWAY_CREDENTIALS_ROLE")
+    ] = "slipway-credentials",
+    lease: Annotated[str, typer.Option(help="Name of the Lease.")] = "slipway-operator",
+    port: Annotated[int, typer.Option(help="Of /livez, /readyz and /metrics.")] = 8080,
+    log_level: Annotated[str, typer.Option(envvar="SLIPWAY_LOG_LEVEL")] = "info",
+) -> None:
+    """Run the operator."""
+    configure_logging(log_level)
+    options = Options(
+        namespaces=tuple(namespace or ()),
+        installation=Installation(operator_namespace, service_account, credentials_role),
+        render=RenderSettings(server_image, sync_image, image_pull_policy),
+        lease=lease,
+        port=port,
+    )
+    try:
+        asyncio.run(run(options))
+    except* LeadershipLostError as lost:
+        for error in lost.exceptions:
+            _log.error("leadership lost, ending", error=str(error))
+        raise SystemExit(1) from None
+
+
+@app.command("crd")
+def crd_command() -> None:
+    """Print the CustomResourceDefinition."""
+    import yaml  # noqa: PLC0415 (only this command needs it)
+
+    with contextlib.suppress(BrokenPipeError):
+        typer.echo(
+            yaml.safe_dump(custom_resource_definition(), sort_keys=False, width=100), nl=False
+        )
+
+
+def main() -> None:
+    """Console entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

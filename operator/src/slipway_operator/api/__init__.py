@@ -1,0 +1,1 @@
+"""The `Model` resource: its types, rules, names, conditions and generated schema."""

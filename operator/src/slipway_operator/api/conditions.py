@@ -1,0 +1,91 @@
+"""Condition types and the reasons they can have: one sentence each.
+
+All four have positive polarity except Degraded, which is True when something needs a person.
+"""
+
+from enum import StrEnum
+
+
+class ConditionType(StrEnum):
+    """Types of the conditions of a Model; Ready is written last and is what people wait for."""
+
+    SOURCE_READY = "SourceReady"
+    """The object store answers and at least one version in it is complete."""
+    PROGRESSING = "Progressing"
+    """A version is on its way to traffic."""
+    DEGRADED = "Degraded"
+    """Something is wrong that will not pass by itself."""
+    READY = "Ready"
+    """All replicas of every aspired version serve, or the last good ones do in a transition."""
+
+
+class Reason(StrEnum):
+    """Every reason that a condition, a version or an Event can carry."""
+
+    # Source
+    LISTED = "Listed"
+    """The store was listed."""
+    NOT_POLLED_YET = "NotPolledYet"
+    """The operator has just started and has not listed the store."""
+    NO_VERSIONS = "NoVersions"
+    """The listing holds no version directory; nothing is unloaded for that."""
+    NO_COMPLETE_VERSION = "NoCompleteVersion"
+    """There are version directories, but none is complete."""
+    ACCESS_DENIED = "AccessDenied"
+    """The store refused the credentials."""
+    NOT_FOUND = "NotFound"
+    """The bucket does not exist."""
+    UNAVAILABLE = "Unavailable"
+    """The store does not answer."""
+    INVALID_SOURCE = "InvalidSource"
+    """The source cannot be used as it is written."""
+    CREDENTIALS_MISSING = "CredentialsMissing"
+    """The Secret, or a key in it, does not exist."""
+    CREDENTIALS_FORBIDDEN = "CredentialsForbidden"
+    """The operator may not read the Secret; the message holds the command that allows it."""
+
+    # Progress and readiness
+    AVAILABLE = "Available"
+    """Everything asked for serves."""
+    TRANSITION = "Transition"
+    """A version is replacing another."""
+    WAITING_FOR_SOURCE = "WaitingForSource"
+    """No version can be started until the source has a complete one."""
+    REPLICAS_NOT_READY = "ReplicasNotReady"
+    """Fewer replicas are ready than asked for."""
+    SCALED_TO_ZERO = "ScaledToZero"
+    """Zero replicas were asked for."""
+    SERVING_GAP = "ServingGap"
+    """ResourcePreserving with one replica: nothing serves while the only pod is replaced."""
+    PAUSED = "Paused"
+    """spec.paused is true."""
+    INVALID_SPEC = "InvalidSpec"
+    """The API server let something through that the operator cannot use."""
+    AS_DESIRED = "AsDesired"
+    """Nothing needs a person."""
+
+    # Versions
+    INCOMPLETE = "Incomplete"
+    """A file is missing or short; an upload may still bring it."""
+    REJECTED = "Rejected"
+    """The export is wrong and is not loaded."""
+    CONTENT_CHANGED = "ContentChanged"
+    """The number that serves has other content in the source now."""
+    UNSCHEDULABLE = "Unschedulable"
+    """A pod finds no node; the message is the scheduler's."""
+    LOAD_FAILED = "LoadFailed"
+    """The server could not load the version; the message is TensorFlow's."""
+    CRASHED = "Crashed"
+    """The server crashed while loading the version."""
+    SYNC_FAILED = "SyncFailed"
+    """The export could not be brought to the pod."""
+    POD_CANNOT_START = "PodCannotStart"
+    """The kubelet cannot start the pod, for example because an image cannot be pulled."""
+    PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
+    """The version made no progress for spec.transition.progressDeadline."""
+    ROLLED_BACK = "RolledBack"
+    """Traffic went back to the version before."""
+    SOURCE_GONE = "SourceGone"
+    """It serves, but its export is no longer in the source."""
+    NAME_CONFLICT = "NameConflict"
+    """An object of that name exists and belongs to someone else."""

@@ -1,0 +1,188 @@
+"""Writes the CustomResourceDefinition from the pydantic types.
+
+Pydantic's JSON schema is not a structural schema: references are inlined, titles dropped, optional
+fields lose their `null`, and a keyword that the API server does not know is an error here rather
+than a surprise there.
+"""
+
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from slipway_operator.api import names
+from slipway_operator.api.rules import ApiType
+from slipway_operator.api.spec import ModelSpec
+from slipway_operator.api.status import ModelStatus
+
+_COPIED: Final = frozenset(
+    {
+        "type", "format", "default", "enum", "pattern", "minimum", "maximum",
+        "minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties",
+        "x-kubernetes-int-or-string", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
+    }
+)  # fmt: skip
+_DROPPED: Final = frozenset({"title", "$defs"})
+_NAME_RULES: Final = (
+    {
+        "rule": f"self.metadata.name.size() <= {names.MAX_NAME_LENGTH}",
+        "message": f"metadata.name may have at most {names.MAX_NAME_LENGTH} characters: the names of "
+        "the Services NAME-vN are made from it; spec.modelName may be longer",
+    },
+    {
+        "rule": "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        "message": "metadata.name must start with a letter and hold only a-z, 0-9 and -: Services "
+        "are named after it; spec.modelName may hold other characters",
+    },
+)
+
+
+class UnknownKeywordError(ValueError):
+    """Pydantic wrote a keyword that a structural schema does not have."""
+
+
+def structural(  # noqa: C901, PLR0912 (one case for each keyword)
+    schema: dict[str, Any], defs: dict[str, Any], rules: dict[str, Any]
+) -> dict[str, Any]:
+    """A JSON schema as Kubernetes wants it.
+
+    Args:
+        schema: Pydantic's, or a part of it.
+        defs: Its `$defs`.
+        rules: `x-kubernetes-validations` of each definition, by name.
+
+    Raises:
+        UnknownKeywordError: A keyword has no place in a structural schema.
+    """
+    if "$ref" in schema:
+        name = schema["$ref"].removeprefix("#/$defs/")
+        resolved = structural(defs[name], defs, rules)
+        if found := rules.get(name):
+            resolved["x-kubernetes-validations"] = found
+        siblings = {key: value for key, value in schema.items() if key != "$ref"}
+        return resolved | structural(siblings, defs, rules)
+    out: dict[str, Any] = {}
+    for key, value in schema.items():
+        match key:
+            case "anyOf":
+                [kept] = [option for option in value if option.get("type") != "null"]
+                out |= structural(kept, defs, rules)
+            case "const":
+                out["enum"] = [value]
+            case "properties":
+                out["properties"] = {
+                    name: structural(sub, defs, rules) for name, sub in value.items()
+                }
+            case "items" | "additionalProperties":
+                if isinstance(value, dict):
+                    out[key] = structural(value, defs, rules)
+            case "required":
+                out["required"] = sorted(value)
+            case "description":
+                out["description"] = " ".join(value.split())
+            case _ if key in _COPIED:
+                if not (key == "default" and value is None):
+                    out[key] = value
+            case _ if key in _DROPPED:
+                continue
+            case _:
+                raise UnknownKeywordError(f"{key!r} in {schema!r}")
+    return out
+
+
+def _types(root: type[BaseModel], seen: dict[str, type[BaseModel]]) -> dict[str, type[BaseModel]]:
+    """Every ApiType reachable from a type, by class name."""
+    for candidate in _subclasses(ApiType):
+        seen[candidate.__name__] = candidate
+    seen[root.__name__] = root
+    return seen
+
+
+def _subclasses(cls: type[BaseModel]) -> list[type[BaseModel]]:
+    return [sub for direct in cls.__subclasses__() for sub in (direct, *_subclasses(direct))]
+
+
+def _validations(cls: type[BaseModel]) -> list[dict[str, str]]:
+    rules = cls.rules if issubclass(cls, ApiType) else ()
+    return [{"rule": rule.cel, "message": rule.message} for rule in rules]
+
+
+def schema_of(cls: type[BaseModel]) -> dict[str, Any]:
+    """The structural schema of one of our types, with its rules."""
+    raw = cls.model_json_schema(by_alias=True)
+    rules = {name: _validations(kind) for name, kind in _types(cls, {}).items()}
+    schema = structural(raw, raw.get("$defs", {}), rules)
+    if own := _validations(cls):
+        schema["x-kubernetes-validations"] = own
+    return schema
+
+
+def _column(name: str, path: str, description: str, *, priority: int = 0) -> dict[str, Any]:
+    kind = "date" if name == "Age" else "string"
+    column = {"name": name, "type": kind, "jsonPath": path, "description": description}
+    return column | ({"priority": priority} if priority else {})
+
+
+def custom_resource_definition() -> dict[str, Any]:
+    """The CRD, as a manifest."""
+    ready = '.status.conditions[?(@.type=="Ready")].status'
+    columns = [
+        _column("Ready", ready, "Whether everything asked for serves"),
+        _column("Serving", ".status.serving", "Versions that take unversioned requests"),
+        _column("Target", ".status.target", "Version that should take them"),
+        _column("Phase", ".status.phase", "What is being done"),
+        _column("Replicas", ".status.ready", "Ready pods of wanted pods"),
+        _column("Age", ".metadata.creationTimestamp", "Since creation"),
+        _column(
+            "Policy", ".spec.transition.policy", "How versions replace one another", priority=1
+        ),
+        _column("Source", ".spec.source.uri", "Where the exports lie", priority=1),
+        _column("Message", ".status.message", "What to know or to do", priority=1),
+    ]
+    schema = {
+        "description": "A TensorFlow model: where its exports lie, which versions serve, and how "
+        "they replace one another.",
+        "type": "object",
+        "required": ["spec"],
+        "properties": {
+            "apiVersion": {"type": "string"},
+            "kind": {"type": "string"},
+            "metadata": {"type": "object"},
+            "spec": schema_of(ModelSpec),
+            "status": schema_of(ModelStatus),
+        },
+        "x-kubernetes-validations": list(_NAME_RULES),
+    }
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{names.PLURAL}.{names.GROUP}"},
+        "spec": {
+            "group": names.GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": names.KIND,
+                "listKind": f"{names.KIND}List",
+                "plural": names.PLURAL,
+                "singular": names.KIND.lower(),
+                "shortNames": [names.SHORT_NAME],
+                "categories": ["slipway"],
+            },
+            "versions": [
+                {
+                    "name": names.VERSION,
+                    "served": True,
+                    "storage": True,
+                    "additionalPrinterColumns": columns,
+                    "schema": {"openAPIV3Schema": schema},
+                    "subresources": {
+                        "status": {},
+                        "scale": {
+                            "specReplicasPath": ".spec.serving.replicas",
+                            "statusReplicasPath": ".status.replicas",
+                            "labelSelectorPath": ".status.selector",
+                        },
+                    },
+                }
+            ],
+        },
+    }

@@ -1,0 +1,63 @@
+"""Names that other programs see: the API group, labels, annotations and the names of children."""
+
+from typing import Final
+
+GROUP: Final = "slipway.dev"
+VERSION: Final = "v1alpha1"
+KIND: Final = "Model"
+PLURAL: Final = "models"
+SHORT_NAME: Final = "slm"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+
+FIELD_MANAGER: Final = "slipway"
+
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "slipway"
+MODEL_LABEL: Final = f"{GROUP}/model"
+VERSION_LABEL: Final = f"{GROUP}/version"
+SERVABLE_LABEL: Final = f"{GROUP}/servable"
+ROTATION_LABEL: Final = f"{GROUP}/rotation"
+"""Set on live pods while a transition mixes versions; the Service NAME selects it then."""
+ROTATION_IN: Final = "in"
+
+REVISION_ANNOTATION: Final = f"{GROUP}/revision"
+DIRECTORY_ANNOTATION: Final = f"{GROUP}/directory"
+
+MAX_NAME_LENGTH: Final = 40
+"""Leaves room in a Service's 63 characters for `-v` and the 19 digits of an int64."""
+
+GRPC_PORT: Final = 8500
+REST_PORT: Final = 8501
+
+RESERVED_LABELS: Final = ("pods", "next")
+"""Version labels that would collide with the Services NAME-pods and NAME-next."""
+
+
+def version_service(model: str, version: int) -> str:
+    """The Service that reaches one version, whatever NAME points to."""
+    return f"{model}-v{version}"
+
+
+def label_service(model: str, label: str) -> str:
+    """The Service that follows a version label."""
+    return f"{model}-{label}"
+
+
+def pods_service(model: str) -> str:
+    """The headless Service for clients that balance themselves."""
+    return f"{model}-pods"
+
+
+def next_service(model: str) -> str:
+    """The Service that tries out the selector to which NAME is about to be flipped."""
+    return f"{model}-next"
+
+
+def servable_id(version: int, key: str) -> str:
+    """What is served, as one label value: a version rendered from one set of inputs."""
+    return f"v{version}-{key}"
+
+
+def deployment_name(model: str, servable: str) -> str:
+    """The Deployment of a servable."""
+    return f"{model}-{servable}"

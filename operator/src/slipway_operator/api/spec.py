@@ -1,0 +1,281 @@
+"""`spec` of a Model: what a person asks for."""
+
+import re
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, StringConstraints, WithJsonSchema
+
+from slipway_operator.api.names import RESERVED_LABELS
+from slipway_operator.api.quantities import (
+    Duration,
+    IntOrPercent,
+    is_positive_count,
+    parse_duration,
+    positive_count_cel,
+)
+from slipway_operator.api.rules import ApiType, Rule
+
+ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
+ShortText = Annotated[str, StringConstraints(max_length=253)]
+VersionNumber = Annotated[int, Field(ge=0, le=2**63 - 1, json_schema_extra={"format": "int64"})]
+Quantity = Annotated[
+    int | str,
+    WithJsonSchema({"x-kubernetes-int-or-string": True, "maxLength": 32}),
+]
+"""A Kubernetes quantity: `1`, `500m`, `8Gi`."""
+
+URI_PATTERN = r"^s3://[A-Za-z0-9][A-Za-z0-9._-]{1,62}(/[^/]+)*/?$"
+ENDPOINT_PATTERN = r"^https?://[^/@?#]+/?$"
+LABEL_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$"
+VERSION_LIKE_PATTERN = r"^v[0-9]+$"
+MODEL_NAME_PATTERN = "^[^/: ]+$"
+
+
+def _within(field: str, low: str, high: str) -> Rule:
+    """A duration between two bounds; `field` in camelCase."""
+    attribute = re.sub(r"([A-Z])", lambda m: "_" + m.group(1).lower(), field)
+
+    def holds(value: Any) -> bool:
+        return (
+            parse_duration(low) <= parse_duration(getattr(value, attribute)) <= parse_duration(high)
+        )
+
+    return Rule(
+        cel=f"duration(self.{field}) >= duration('{low}') && duration(self.{field}) <= duration('{high}')",
+        holds=holds,
+        message=f"{field} must be between {low} and {high}, for example 30s or 1m30s",
+    )
+
+
+class Source(ApiType):
+    """Where the numbered exports lie."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=f"self.uri.matches('{URI_PATTERN}')",
+            holds=lambda s: re.match(URI_PATTERN, s.uri) is not None,
+            message="uri must be s3://BUCKET/PATH, the folder whose children are the numbered "
+            "versions, for example s3://models/mnist",
+        ),
+        Rule(
+            cel=f"self.endpoint == '' || self.endpoint.matches('{ENDPOINT_PATTERN}')",
+            holds=lambda s: s.endpoint == "" or re.match(ENDPOINT_PATTERN, s.endpoint) is not None,
+            message="endpoint must be http://HOST[:PORT] or https://HOST[:PORT], without a path "
+            "and without credentials",
+        ),
+        _within("pollInterval", "1s", "24h"),
+        _within("settle", "0s", "24h"),
+    )
+
+    uri: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+    """Its children are version directories, named by whole numbers: s3://bucket/path."""
+    endpoint: Annotated[str, StringConstraints(max_length=512)] = ""
+    """Of an S3-compatible store; empty for AWS."""
+    region: ShortText = ""
+    """Of the bucket; empty means us-east-1."""
+    addressing: Literal["path", "virtual"] = "path"
+    """Whether the bucket stands in the path or in the host name."""
+    credentials_secret: ShortText = ""
+    """Secret of this namespace with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, optionally,
+    AWS_SESSION_TOKEN; empty reads without signing."""
+    poll_interval: Duration = "30s"
+    """How often the store is listed; varied by up to a tenth, so that Models do not poll at once."""
+    settle: Duration = "5s"
+    """How long an export's listing must stand still before it is looked at."""
+    completion_marker: ShortText = ""
+    """Name of an object in the version directory that says the export is complete; optional."""
+    allow_mutation: bool = False
+    """Whether a version number may change its content; otherwise what serves goes on serving."""
+
+
+class VersionPolicy(ApiType):
+    """Which versions should serve; exactly one of the three."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="[has(self.latest), has(self.specific), has(self.all)].filter(x, x).size() == 1",
+            holds=lambda v: (v.latest, v.specific, v.all).count(None) == 2,  # noqa: PLR2004
+            message="versions takes exactly one of latest (a count), specific (a list of numbers) "
+            "or all (true), for example {latest: 1}",
+        ),
+        Rule(
+            cel="!has(self.all) || self.all",
+            holds=lambda v: v.all is not False,
+            message="versions.all can only be true; use latest or specific instead of all: false",
+        ),
+        Rule(
+            cel="!has(self.specific) || self.specific.all(n, self.specific.exists_one(m, m == n))",
+            holds=lambda v: v.specific is None or len(set(v.specific)) == len(v.specific),
+            message="versions.specific names a version twice; write each number once",
+        ),
+    )
+
+    latest: Annotated[int, Field(ge=1, le=100)] | None = None
+    """So many of the highest complete versions."""
+    specific: Annotated[list[VersionNumber], Field(min_length=1, max_length=32)] | None = None
+    """Exactly these."""
+    all: bool | None = None
+    """Every complete version."""
+
+
+class Transition(ApiType):
+    """How versions may replace one another."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=positive_count_cel("self.maxSurge"),
+            holds=lambda t: is_positive_count(t.max_surge),
+            message="maxSurge must be at least 1 or 1% to 100%; to use no extra pods, set policy "
+            "to ResourcePreserving",
+        ),
+        Rule(
+            cel=positive_count_cel("self.maxUnavailable"),
+            holds=lambda t: is_positive_count(t.max_unavailable),
+            message="maxUnavailable must be at least 1 or 1% to 100%; to keep full capacity, set "
+            "policy to AvailabilityPreserving",
+        ),
+        _within("progressDeadline", "1s", "168h"),
+    )
+
+    policy: Literal["AvailabilityPreserving", "ResourcePreserving"] = "AvailabilityPreserving"
+    """Keep full capacity with extra pods, or never hold more pods than replicas."""
+    max_surge: IntOrPercent = "25%"
+    """AvailabilityPreserving: extra pods allowed, rounded up; 100% switches all traffic at once."""
+    max_unavailable: IntOrPercent = 1
+    """ResourcePreserving: pods that may be missing at a time, rounded up."""
+    progress_deadline: Duration = "10m"
+    """A new version that makes no progress for so long has failed; waiting for hardware or moving
+    bytes does not count."""
+
+
+class Resources(ApiType):
+    """Compute resources of the server container, as in a pod."""
+
+    limits: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(default_factory=dict)
+    """At most; GPUs stand here: nvidia.com/gpu: 1."""
+    requests: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(default_factory=dict)
+    """At least."""
+
+
+class EnvVar(ApiType):
+    """An environment variable of the server container."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", max_length=253)]
+    """Its name."""
+    value: Annotated[str, StringConstraints(max_length=4096)] = ""
+    """Its value, taken literally."""
+
+
+class Toleration(ApiType):
+    """A taint that the pods tolerate, as in a pod."""
+
+    key: ShortText = ""
+    """Of the taint; empty with Exists means every taint."""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    """How value is compared."""
+    value: ShortText = ""
+    """Of the taint."""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+    """Empty means every effect."""
+    toleration_seconds: (
+        Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None
+    ) = None
+    """How long NoExecute is tolerated; for ever when absent."""
+
+
+StringMap = Annotated[
+    dict[str, Annotated[str, StringConstraints(max_length=4096)]], Field(max_length=32)
+]
+
+
+class Serving(ApiType):
+    """The pods of each version."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.podLabels.all(k, !k.startsWith('slipway.dev/'))",
+            holds=lambda s: not any(k.startswith("slipway.dev/") for k in s.pod_labels),
+            message="podLabels may not set slipway.dev/… labels; the operator owns them",
+        ),
+    )
+
+    replicas: Annotated[int, Field(ge=0, le=1000, json_schema_extra={"format": "int32"})] = 1
+    """Pods for each serving version; an autoscaler may own it through the scale subresource."""
+    resources: Resources = Field(default_factory=Resources, json_schema_extra={"default": {}})
+    """Of the server container."""
+    image: Annotated[str, StringConstraints(max_length=512)] = ""
+    """Server image; empty means the one the operator was installed with when a version starts."""
+    image_pull_secrets: Annotated[list[ObjectName], Field(max_length=8)] = Field(
+        default_factory=list
+    )
+    """Names of Secrets of this namespace."""
+    env: Annotated[list[EnvVar], Field(max_length=64)] = Field(default_factory=list)
+    """Of the server container."""
+    pod_labels: StringMap = Field(default_factory=dict)
+    """More labels for the pods."""
+    pod_annotations: StringMap = Field(default_factory=dict)
+    """More annotations for the pods."""
+    node_selector: StringMap = Field(default_factory=dict)
+    """Nodes that may run the pods."""
+    tolerations: Annotated[list[Toleration], Field(max_length=16)] = Field(default_factory=list)
+    """Taints that the pods tolerate."""
+    priority_class_name: ShortText = ""
+    """PriorityClass of the pods."""
+    runtime_class_name: ShortText = ""
+    """RuntimeClass of the pods."""
+    service_account: ShortText = ""
+    """ServiceAccount of the pods; its token is never mounted."""
+    drain_seconds: Annotated[int, Field(ge=0, le=3600, json_schema_extra={"format": "int32"})] = 12
+    """How long a pod goes on answering after it was told to stop."""
+
+
+class ModelSpec(ApiType):
+    """What a person asks for."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=f"self.modelName == '' || self.modelName.matches('{MODEL_NAME_PATTERN}')",
+            holds=lambda m: m.model_name == "" or bool(re.match(MODEL_NAME_PATTERN, m.model_name)),
+            message="modelName may hold no space, slash or colon: it stands in the path "
+            "/v1/models/NAME:predict",
+        ),
+        Rule(
+            cel=f"self.labels.all(k, k.matches('{LABEL_PATTERN}'))",
+            holds=lambda m: all(re.match(LABEL_PATTERN, k) for k in m.labels),
+            message="labels: a version label is 1 to 15 of a-z, 0-9 and -, for example stable",
+        ),
+        Rule(
+            cel=f"self.labels.all(k, !k.matches('{VERSION_LIKE_PATTERN}'))",
+            holds=lambda m: not any(re.match(VERSION_LIKE_PATTERN, k) for k in m.labels),
+            message="labels: a label may not look like a version (v3); every version has its own "
+            "Service NAME-vN already, so choose a word such as canary",
+        ),
+        Rule(
+            cel=f"self.labels.all(k, !(k in {list(RESERVED_LABELS)}))",
+            holds=lambda m: not any(k in RESERVED_LABELS for k in m.labels),
+            message="labels: pods and next are taken by the Services NAME-pods and NAME-next; "
+            "choose another word",
+        ),
+    )
+
+    model_name: Annotated[str, StringConstraints(max_length=128)] = ""
+    """What clients ask for; empty means the resource's name. May hold what that may not."""
+    source: Source
+    """Where the numbered exports lie."""
+    versions: VersionPolicy = Field(
+        default_factory=lambda: VersionPolicy(latest=1),
+        json_schema_extra={"default": {"latest": 1}},
+    )
+    """Which versions should serve; the highest one takes requests that name none."""
+    labels: Annotated[dict[str, VersionNumber], Field(max_length=16)] = Field(default_factory=dict)
+    """Version labels: each is a Service NAME-LABEL, moved only when all replicas are ready."""
+    transition: Transition = Field(default_factory=Transition, json_schema_extra={"default": {}})
+    """How versions may replace one another."""
+    serving: Serving = Field(
+        default_factory=Serving,
+        # A whole value, not {}: the scale subresource reads spec.serving.replicas.
+        json_schema_extra={"default": {"replicas": 1}},
+    )
+    """The pods of each version."""
+    paused: bool = False
+    """True: nothing is changed; what serves goes on."""

@@ -1,0 +1,78 @@
+"""Executes a plan's actions, one write each, and decides nothing."""
+
+from collections.abc import Mapping
+from typing import Any, assert_never
+
+from slipway_operator.api import names
+from slipway_operator.cluster.client import (
+    BUDGETS,
+    DEPLOYMENTS,
+    MODELS,
+    PODS,
+    SERVICES,
+    Client,
+    NotFoundError,
+    Resource,
+)
+from slipway_operator.model import actions
+from slipway_operator.model.actions import Action
+from slipway_operator.model.observed import Observed
+
+
+async def execute(client: Client, observed: Observed, action: Action) -> None:
+    """Execute one action.
+
+    Raises:
+        ConflictError: The object has changed or was replaced; the next snapshot will tell.
+        ClusterError: The write failed.
+    """
+    namespace = observed.model.namespace
+    match action:
+        case actions.CreateDeployment(manifest):
+            await client.create(DEPLOYMENTS, namespace, manifest)
+        case actions.ScaleDeployment(name, uid, replicas):
+            patch = {"metadata": {"uid": uid}, "spec": {"replicas": replicas}}
+            await client.merge(DEPLOYMENTS, namespace, name, patch)
+        case actions.DeleteDeployment(name, uid):
+            await _delete(client, DEPLOYMENTS, namespace, name, uid)
+        case actions.ApplyService(manifest):
+            known = observed.services.get(manifest["metadata"]["name"])
+            await _write(client, SERVICES, namespace, manifest, known.uid if known else "")
+        case actions.DeleteService(name, uid):
+            await _delete(client, SERVICES, namespace, name, uid)
+        case actions.ApplyBudget(manifest):
+            known = observed.budgets.get(manifest["metadata"]["name"])
+            await _write(client, BUDGETS, namespace, manifest, known.uid if known else "")
+        case actions.DeleteBudget(name, uid):
+            await _delete(client, BUDGETS, namespace, name, uid)
+        case actions.RotatePod(name, uid, rotate):
+            value = names.ROTATION_IN if rotate else None
+            patch = {"metadata": {"uid": uid, "labels": {names.ROTATION_LABEL: value}}}
+            await client.merge(PODS, namespace, name, patch)
+        case _:
+            assert_never(action)
+
+
+async def _write(
+    client: Client, resource: Resource, namespace: str, manifest: Mapping[str, Any], uid: str
+) -> None:
+    """Create what is absent; apply over what is known to be ours, and only over that very object."""
+    if not uid:
+        await client.create(resource, namespace, manifest)
+        return
+    pinned = dict(manifest) | {"metadata": dict(manifest["metadata"]) | {"uid": uid}}
+    await client.apply(resource, namespace, pinned)
+
+
+async def _delete(client: Client, resource: Resource, namespace: str, name: str, uid: str) -> None:
+    try:
+        await client.delete(resource, namespace, name, uid)
+    except NotFoundError:
+        return
+
+
+async def write_status(client: Client, observed: Observed, status: Mapping[str, Any]) -> None:
+    """Write the whole status."""
+    model = observed.model
+    patch = {"metadata": {"uid": model.uid}, "status": status}
+    await client.merge(MODELS, model.namespace, model.name, patch, "status")

@@ -1,0 +1,227 @@
+"""A thin client for the handful of resources that the operator touches: manifests in and out."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import aiohttp
+from kubernetes.aio import client as kube
+from kubernetes.aio.client.exceptions import ApiException
+
+from slipway_operator.api import names
+
+REQUEST_TIMEOUT_SECONDS: Final = 4.0
+"""Below the Lease's duration less its renew deadline: a request of a former leader dies before the
+next one starts to write."""
+
+_NOT_FOUND: Final = 404
+_CONFLICT: Final = 409
+_FORBIDDEN: Final = 403
+
+
+class ClusterError(Exception):
+    """A request to the API server failed.
+
+    Attributes:
+        status: HTTP status; 0 when no answer came.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NotFoundError(ClusterError):
+    """The object does not exist."""
+
+
+class ConflictError(ClusterError):
+    """It exists already, or has changed since it was read."""
+
+
+class ForbiddenError(ClusterError):
+    """RBAC says no."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Where a kind lives."""
+
+    api: str
+    plural: str
+    namespaced: bool = True
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """The URL path of a collection, an object or its subresource."""
+        root = f"/api/{self.api}" if "/" not in self.api else f"/apis/{self.api}"
+        parts = [root]
+        if self.namespaced and namespace:
+            parts.append(f"namespaces/{namespace}")
+        parts += [part for part in (self.plural, name, subresource) if part]
+        return "/".join(parts)
+
+
+MODELS: Final = Resource(names.API_VERSION, names.PLURAL)
+PODS: Final = Resource("v1", "pods")
+SERVICES: Final = Resource("v1", "services")
+SECRETS: Final = Resource("v1", "secrets")
+DEPLOYMENTS: Final = Resource("apps/v1", "deployments")
+ENDPOINT_SLICES: Final = Resource("discovery.k8s.io/v1", "endpointslices")
+BUDGETS: Final = Resource("policy/v1", "poddisruptionbudgets")
+EVENTS: Final = Resource("events.k8s.io/v1", "events")
+LEASES: Final = Resource("coordination.k8s.io/v1", "leases")
+
+
+def _error(error: ApiException) -> ClusterError:
+    try:
+        message = str(json.loads(error.body or "")["message"])
+    except (ValueError, KeyError, TypeError):
+        message = str(error.reason)
+    kinds = {_NOT_FOUND: NotFoundError, _CONFLICT: ConflictError, _FORBIDDEN: ForbiddenError}
+    return kinds.get(error.status, ClusterError)(message, error.status or 0)
+
+
+class Client:
+    """Requests to the API server."""
+
+    def __init__(self, api: kube.ApiClient) -> None:
+        self._api = api
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "application/json",
+    ) -> dict[str, Any]:
+        """One request.
+
+        Raises:
+            ClusterError: It failed; the subclass says how.
+        """
+        raw = await self._raw(method, path, query=query, body=body, content_type=content_type)
+        parsed: dict[str, Any] = json.loads(raw) if raw else {}
+        return parsed
+
+    async def _raw(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None,
+        body: Any,
+        content_type: str,
+    ) -> bytes:
+        try:
+            response = await self._api.call_api(
+                path,
+                method,
+                query_params=list((query or {}).items()),
+                header_params={"Accept": "application/json", "Content-Type": content_type},
+                body=body,
+                auth_settings=["BearerToken"],
+                _preload_content=False,
+                _return_http_data_only=True,
+                _request_timeout=REQUEST_TIMEOUT_SECONDS,
+            )
+            async with response:
+                data: bytes = await response.read()
+                if not response.ok:
+                    failure = ApiException(status=response.status, reason=response.reason)
+                    failure.body = data.decode(errors="replace")
+                    raise _error(failure)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise ClusterError(f"the API server does not answer: {error!r}") from error
+        return data
+
+    async def list(
+        self, resource: Resource, namespace: str = "", labels: Mapping[str, str] | None = None
+    ) -> list[dict[str, Any]]:
+        """Every object with these labels, in pages."""
+        query = {"limit": "500"}
+        if labels:
+            query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
+        items: list[dict[str, Any]] = []
+        while True:
+            page = await self.request("GET", resource.path(namespace), query=query)
+            items += page.get("items") or []
+            token = page.get("metadata", {}).get("continue")
+            if not token:
+                return items
+            query["continue"] = token
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        """One object.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+        return await self.request("GET", resource.path(namespace, name))
+
+    async def create(
+        self, resource: Resource, namespace: str, manifest: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Create; never writes over.
+
+        Raises:
+            ConflictError: One of that name exists.
+        """
+        query = {"fieldManager": names.FIELD_MANAGER}
+        return await self.request("POST", resource.path(namespace), query=query, body=manifest)
+
+    async def apply(
+        self, resource: Resource, namespace: str, manifest: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Server-side apply; a `metadata.uid` in the manifest must match."""
+        name = manifest["metadata"]["name"]
+        return await self.request(
+            "PATCH",
+            resource.path(namespace, name),
+            query={"fieldManager": names.FIELD_MANAGER, "force": "true"},
+            body=manifest,
+            content_type="application/apply-patch+yaml",
+        )
+
+    async def merge(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        patch: Mapping[str, Any],
+        subresource: str = "",
+    ) -> dict[str, Any]:
+        """JSON merge patch; a `metadata.uid` in the patch must match."""
+        return await self.request(
+            "PATCH",
+            resource.path(namespace, name, subresource),
+            query={"fieldManager": names.FIELD_MANAGER},
+            body=patch,
+            content_type="application/merge-patch+json",
+        )
+
+    async def replace(
+        self, resource: Resource, namespace: str, manifest: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Replace; fails when it has changed since it was read."""
+        path = resource.path(namespace, manifest["metadata"]["name"])
+        return await self.request("PUT", path, body=manifest)
+
+    async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
+        """Delete this very object; its dependents follow in the background."""
+        body = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "preconditions": {"uid": uid},
+            "propagationPolicy": "Background",
+        }
+        await self.request("DELETE", resource.path(namespace, name), body=body)
+
+    async def log_tail(self, namespace: str, pod: str, container: str, lines: int) -> str:
+        """The last lines of a container's log."""
+        query = {"container": container, "tailLines": str(lines)}
+        path = PODS.path(namespace, pod, "log")
+        raw = await self._raw("GET", path, query=query, body=None, content_type="application/json")
+        return raw.decode(errors="replace")

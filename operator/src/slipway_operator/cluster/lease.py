@@ -1,0 +1,156 @@
+"""Leadership by a `coordination.k8s.io/Lease`: only the holder writes.
+
+A holder that cannot renew for RENEW_DEADLINE stops, and every request of it ends within
+REQUEST_TIMEOUT; both together are shorter than LEASE_DURATION, after which another may take over.
+"""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import structlog
+
+from slipway_operator.cluster.client import (
+    LEASES,
+    Client,
+    ClusterError,
+    ConflictError,
+    NotFoundError,
+)
+
+LEASE_DURATION: Final = timedelta(seconds=15)
+RENEW_DEADLINE: Final = timedelta(seconds=10)
+RENEW_INTERVAL: Final = timedelta(seconds=3)
+
+_log = structlog.get_logger()
+
+
+class LeadershipLostError(Exception):
+    """The Lease could not be renewed in time, or another has it: stop writing at once."""
+
+
+def _microtime(now: datetime) -> str:
+    return now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def can_take(spec: dict[str, Any], identity: str, seen_unchanged_for: timedelta) -> bool:
+    """Whether a Lease is free, ours, or has not been renewed for its duration.
+
+    Args:
+        spec: Of the Lease.
+        identity: Of this process.
+        seen_unchanged_for: How long this process has watched it stand still; clocks of two
+            machines are never compared.
+    """
+    holder = spec.get("holderIdentity") or ""
+    if holder in ("", identity):
+        return True
+    duration = timedelta(seconds=spec.get("leaseDurationSeconds") or 0)
+    return seen_unchanged_for > max(duration, LEASE_DURATION)
+
+
+class Leadership:
+    """Takes the Lease, keeps it, and says when it is lost."""
+
+    def __init__(
+        self,
+        client: Client,
+        namespace: str,
+        name: str,
+        identity: str,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._name = name
+        self._identity = identity
+        self._clock = clock
+        self._seen: tuple[str, datetime] = ("", clock())
+        self.held = asyncio.Event()
+
+    async def acquire(self) -> None:
+        """Wait until the Lease is ours."""
+        while True:
+            try:
+                if await self._try():
+                    self.held.set()
+                    _log.info("leading", lease=self._name, identity=self._identity)
+                    return
+            except ClusterError as error:
+                _log.warning("lease not reachable", error=str(error))
+            await asyncio.sleep(RENEW_INTERVAL.total_seconds())
+
+    async def keep(self) -> None:
+        """Renew until it fails.
+
+        Raises:
+            LeadershipLostError: Always, at the end.
+        """
+        renewed = self._clock()
+        while True:
+            await asyncio.sleep(RENEW_INTERVAL.total_seconds())
+            try:
+                if not await self._try():
+                    self.held.clear()
+                    raise LeadershipLostError(f"another holds the Lease {self._name}")
+                renewed = self._clock()
+            except ClusterError as error:
+                _log.warning("lease not renewed", error=str(error))
+            if self._clock() - renewed > RENEW_DEADLINE:
+                self.held.clear()
+                raise LeadershipLostError(f"the Lease {self._name} could not be renewed in time")
+
+    async def release(self) -> None:
+        """Give it up, so that the other replica need not wait."""
+        if not self.held.is_set():
+            return
+        self.held.clear()
+        try:
+            lease = await self._client.get(LEASES, self._namespace, self._name)
+            if lease["spec"].get("holderIdentity") == self._identity:
+                lease["spec"]["holderIdentity"] = ""
+                await self._client.replace(LEASES, self._namespace, lease)
+        except ClusterError as error:
+            _log.warning("lease not released", error=str(error))
+
+    async def _try(self) -> bool:
+        """Create, take or renew it."""
+        now = self._clock()
+        try:
+            lease = await self._client.get(LEASES, self._namespace, self._name)
+        except NotFoundError:
+            lease = {
+                "apiVersion": "coordination.k8s.io/v1",
+                "kind": "Lease",
+                "metadata": {"name": self._name, "namespace": self._namespace},
+                "spec": self._spec({}, now),
+            }
+            try:
+                await self._client.create(LEASES, self._namespace, lease)
+            except ConflictError:
+                return False
+            return True
+        spec = lease["spec"]
+        version = lease["metadata"]["resourceVersion"]
+        if version != self._seen[0]:
+            self._seen = (version, now)
+        if not can_take(spec, self._identity, now - self._seen[1]):
+            return False
+        lease["spec"] = self._spec(spec, now)
+        try:
+            await self._client.replace(LEASES, self._namespace, lease)
+        except ConflictError:
+            return False
+        return True
+
+    def _spec(self, spec: dict[str, Any], now: datetime) -> dict[str, Any]:
+        same = spec.get("holderIdentity") == self._identity
+        transitions = spec.get("leaseTransitions") or 0
+        return {
+            "holderIdentity": self._identity,
+            "leaseDurationSeconds": int(LEASE_DURATION.total_seconds()),
+            "acquireTime": spec.get("acquireTime") if same else _microtime(now),
+            "renewTime": _microtime(now),
+            "leaseTransitions": transitions if same else transitions + 1,
+        }

@@ -1,0 +1,126 @@
+"""Reads everything about one Model into a snapshot, and decides nothing.
+
+The reads are plain lists at decision time, not a cache: a stale view after a restart, a missed event
+or a relist cannot make the operator act on what is no longer so. Watches only wake it up.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from slipway_operator.api import names
+from slipway_operator.api.resource import ModelResource
+from slipway_operator.cluster import reading
+from slipway_operator.cluster.client import (
+    BUDGETS,
+    DEPLOYMENTS,
+    ENDPOINT_SLICES,
+    PODS,
+    SERVICES,
+    Client,
+    NotFoundError,
+    Resource,
+)
+from slipway_operator.model import actions
+from slipway_operator.model.actions import Action
+from slipway_operator.model.observed import Child, Observed
+from slipway_operator.model.source import SourceObservation
+
+
+async def observe(client: Client, model: ModelResource, source: SourceObservation) -> Observed:
+    """One snapshot.
+
+    Deployments are read before pods: a pod that comes between the two reads is then counted, and a
+    transition that must not hold more pods than replicas errs on the side of fewer.
+
+    Raises:
+        ClusterError: A read failed; nothing can be decided then.
+    """
+    labels = {names.MODEL_LABEL: model.name, names.MANAGED_BY_LABEL: names.MANAGED_BY}
+    deployments = await client.list(DEPLOYMENTS, model.namespace, labels)
+    pods, services, budgets, slices = await asyncio.gather(
+        client.list(PODS, model.namespace, labels),
+        client.list(SERVICES, model.namespace, labels),
+        client.list(BUDGETS, model.namespace, labels),
+        client.list(ENDPOINT_SLICES, model.namespace, {names.MODEL_LABEL: model.name}),
+    )
+    foreign = {
+        f"{kind}/{item['metadata']['name']}"
+        for kind, items in (
+            ("Deployment", deployments),
+            ("Service", services),
+            ("PodDisruptionBudget", budgets),
+        )
+        for item in items
+        if not reading.owned_by(item, model.uid)
+    }
+    ours = _children(services, model)
+    return Observed(
+        model=model,
+        source=source,
+        deployments=tuple(
+            deployment
+            for item in deployments
+            if reading.owned_by(item, model.uid) and (deployment := reading.deployment(item))
+        ),
+        pods=tuple(pod for item in pods if (pod := reading.pod(item))),
+        services=ours,
+        budgets=_children(budgets, model),
+        endpoints=reading.ready_endpoints(slices, ours),
+        foreign=frozenset(foreign),
+    )
+
+
+def _children(items: Iterable[dict[str, Any]], model: ModelResource) -> dict[str, Child]:
+    return {
+        item["metadata"]["name"]: reading.child(item)
+        for item in items
+        if reading.owned_by(item, model.uid)
+    }
+
+
+def _creations(observed: Observed, planned: Iterable[Action]) -> list[tuple[str, Resource, str]]:
+    """Kind, resource and name of everything that a plan takes to be absent."""
+    found: list[tuple[str, Resource, str]] = []
+    for action in planned:
+        match action:
+            case actions.CreateDeployment(manifest):
+                found.append(("Deployment", DEPLOYMENTS, manifest["metadata"]["name"]))
+            case actions.ApplyService(manifest):
+                name = manifest["metadata"]["name"]
+                if name not in observed.services:
+                    found.append(("Service", SERVICES, name))
+            case actions.ApplyBudget(manifest):
+                name = manifest["metadata"]["name"]
+                if name not in observed.budgets:
+                    found.append(("PodDisruptionBudget", BUDGETS, name))
+            case _:
+                pass
+    return found
+
+
+async def look_again(client: Client, observed: Observed, planned: Iterable[Action]) -> Observed:
+    """Add what stands, without our labels, where a plan is about to create something.
+
+    Returns:
+        The same snapshot when nothing does.
+    """
+    foreign = set(observed.foreign)
+    services = dict(observed.services)
+    budgets = dict(observed.budgets)
+    for kind, resource, name in _creations(observed, planned):
+        try:
+            item = await client.get(resource, observed.model.namespace, name)
+        except NotFoundError:
+            continue
+        if not reading.owned_by(item, observed.model.uid):
+            foreign.add(f"{kind}/{name}")
+        elif kind == "Service":
+            services[name] = reading.child(item)
+        elif kind == "PodDisruptionBudget":
+            budgets[name] = reading.child(item)
+    known = len(observed.foreign) + len(observed.services) + len(observed.budgets)
+    if len(foreign) + len(services) + len(budgets) == known:
+        return observed
+    return replace(observed, foreign=frozenset(foreign), services=services, budgets=budgets)

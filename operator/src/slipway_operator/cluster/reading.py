@@ -1,0 +1,130 @@
+"""From manifests, as the API server holds them, to the snapshot's types. Pure."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from slipway_operator.api import names
+from slipway_operator.model.observed import Child, Container, ContainerState, Deployment, Pod
+from slipway_operator.rendering.services import SELECTS_LABEL
+
+_ACTIVE: Final = ("Pending", "Running")
+
+
+def moment(text: str | None) -> datetime | None:
+    """A Kubernetes time."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def owned_by(manifest: Mapping[str, Any], uid: str) -> bool:
+    """Whether the Model of that uid is among its owners."""
+    owners = manifest["metadata"].get("ownerReferences") or ()
+    return any(owner["uid"] == uid for owner in owners)
+
+
+def child(manifest: Mapping[str, Any]) -> Child:
+    """A Service or PodDisruptionBudget."""
+    metadata = manifest["metadata"]
+    return Child(name=metadata["name"], uid=metadata["uid"], manifest=manifest)
+
+
+def deployment(manifest: Mapping[str, Any]) -> Deployment | None:
+    """A Deployment of ours; None when its identity cannot be read."""
+    metadata = manifest["metadata"]
+    labels = metadata.get("labels") or {}
+    annotations = metadata.get("annotations") or {}
+    try:
+        servable = labels[names.SERVABLE_LABEL]
+        created = moment(metadata["creationTimestamp"])
+        assert created is not None  # noqa: S101 (every stored object has one)
+        return Deployment(
+            name=metadata["name"],
+            uid=metadata["uid"],
+            servable=servable,
+            version=int(labels[names.VERSION_LABEL]),
+            key=servable.rpartition("-")[2],
+            revision=annotations.get(names.REVISION_ANNOTATION, ""),
+            directory=annotations.get(names.DIRECTORY_ANNOTATION, ""),
+            replicas=manifest["spec"].get("replicas", 1),
+            created_at=created,
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def _container(statuses: Iterable[Mapping[str, Any]], name: str) -> Container:
+    status = next((s for s in statuses if s["name"] == name), None)
+    if status is None:
+        return Container()
+    state: Mapping[str, Any] = status.get("state") or {}
+    kind = next((k for k in ContainerState if k.value in state), ContainerState.WAITING)
+    detail = state.get(kind.value) or {}
+    last = (status.get("lastState") or {}).get("terminated") or {}
+    ended = detail if kind is ContainerState.TERMINATED else last
+    return Container(
+        state=kind,
+        reason=detail.get("reason") or "",
+        message=detail.get("message") or "",
+        restarts=status.get("restartCount", 0),
+        started_at=moment(detail.get("startedAt")),
+        finished_at=moment(ended.get("finishedAt")),
+        exit_code=ended.get("exitCode"),
+        exit_reason=ended.get("reason") or "",
+        exit_message=ended.get("message") or "",
+    )
+
+
+def pod(manifest: Mapping[str, Any]) -> Pod | None:
+    """A pod that is Pending or Running; None for one that has ended or is not a servable's."""
+    metadata = manifest["metadata"]
+    labels = metadata.get("labels") or {}
+    status = manifest.get("status") or {}
+    if status.get("phase", "Pending") not in _ACTIVE or names.SERVABLE_LABEL not in labels:
+        return None
+    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    ready = conditions.get("Ready", {})
+    scheduled = conditions.get("PodScheduled", {})
+    placed = scheduled.get("status") == "True"
+    unschedulable = not placed and scheduled.get("reason") == "Unschedulable"
+    since = moment(scheduled.get("lastTransitionTime"))
+    created = moment(metadata["creationTimestamp"])
+    assert created is not None  # noqa: S101 (every stored object has one)
+    return Pod(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        servable=labels[names.SERVABLE_LABEL],
+        version=int(labels[names.VERSION_LABEL]),
+        created_at=created,
+        ready=ready.get("status") == "True",
+        ready_at=moment(ready.get("lastTransitionTime")),
+        terminating="deletionTimestamp" in metadata,
+        in_rotation=labels.get(names.ROTATION_LABEL) == names.ROTATION_IN,
+        scheduled_at=since if placed else None,
+        unschedulable=scheduled.get("message") or "Unschedulable" if unschedulable else "",
+        unschedulable_since=since if unschedulable else None,
+        sync=_container(status.get("initContainerStatuses") or (), "sync"),
+        server=_container(status.get("containerStatuses") or (), "server"),
+    )
+
+
+def ready_endpoints(
+    slices: Iterable[Mapping[str, Any]], services: Mapping[str, Child]
+) -> dict[str, frozenset[str]]:
+    """Uids of pods that each Service's EndpointSlices show ready.
+
+    A slice that was computed for an earlier selector of its Service does not count.
+    """
+    found: dict[str, set[str]] = {name: set() for name in services}
+    for item in slices:
+        labels = item["metadata"].get("labels") or {}
+        service = services.get(labels.get("kubernetes.io/service-name", ""))
+        if service is None:
+            continue
+        selects = (service.manifest["metadata"].get("labels") or {}).get(SELECTS_LABEL)
+        if labels.get(SELECTS_LABEL) != selects:
+            continue
+        for endpoint in item.get("endpoints") or ():
+            target = endpoint.get("targetRef") or {}
+            if endpoint.get("conditions", {}).get("ready") and target.get("uid"):
+                found[service.name].add(target["uid"])
+    return {name: frozenset(uids) for name, uids in found.items()}

@@ -1,0 +1,1 @@
+"""Finds versions in object storage and proves them complete, through slipway_sync."""

@@ -1,0 +1,72 @@
+"""What is remembered of a source between polls: when a listing was first seen, and what was proven.
+
+Pure: the poller asks, reads, and tells.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from slipway_operator.api.spec import VersionPolicy
+from slipway_sync.exports import Proof, VersionDirectory
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A version directory's listing.
+
+    Attributes:
+        since: When this revision was first seen.
+        proof: Of this revision; None while it settles.
+    """
+
+    revision: str
+    bytes: int
+    since: datetime
+    proof: Proof | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Directories by name."""
+
+    seen: Mapping[str, Seen] = field(default_factory=dict)
+
+    def note(self, directory: str, revision: str, size: int, now: datetime) -> "Memory":
+        """Remember a listing; one that has changed starts to settle anew."""
+        before = self.seen.get(directory)
+        if before and before.revision == revision:
+            return self
+        return Memory({**self.seen, directory: Seen(revision, size, now)})
+
+    def prove(self, directory: str, proof: Proof) -> "Memory":
+        """Remember what was found about the present listing."""
+        return Memory({**self.seen, directory: replace(self.seen[directory], proof=proof)})
+
+    def only(self, directories: set[str]) -> "Memory":
+        """Forget directories that are gone."""
+        return Memory({name: seen for name, seen in self.seen.items() if name in directories})
+
+    def settled(self, directory: str, settle: timedelta, now: datetime) -> bool:
+        """Whether a listing has stood still for long enough."""
+        return now - self.seen[directory].since >= settle
+
+    def next_settled(self, settle: timedelta) -> datetime | None:
+        """When the next listing will have stood still for long enough."""
+        waiting = [seen.since + settle for seen in self.seen.values() if seen.proof is None]
+        return min(waiting, default=None)
+
+
+def worth_looking_at(
+    policy: VersionPolicy, versions: tuple[VersionDirectory, ...]
+) -> tuple[VersionDirectory, ...]:
+    """Versions that the policy could ask for, highest first."""
+    ordered = tuple(sorted(versions, key=lambda v: v.number, reverse=True))
+    if policy.specific is None:
+        return ordered
+    return tuple(v for v in ordered if v.number in policy.specific)
+
+
+def enough(policy: VersionPolicy) -> int | None:
+    """How many complete versions satisfy the policy; None for as many as there are."""
+    return policy.latest if policy.latest is not None else None

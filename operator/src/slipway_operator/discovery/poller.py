@@ -1,0 +1,147 @@
+"""Polls one source: lists the versions, lists those that the policy asks for, proves what stood still."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from slipway_operator.api.quantities import parse_duration
+from slipway_operator.api.resource import ModelResource
+from slipway_operator.api.spec import ModelSpec
+from slipway_operator.api.status import VersionState
+from slipway_operator.discovery.memory import Memory, enough, worth_looking_at
+from slipway_operator.model.source import Readiness, SourceObservation, SourceVersion
+from slipway_sync.exports import (
+    Proof,
+    Verdict,
+    VersionDirectory,
+    revision,
+    version_directories,
+)
+from slipway_sync.stores import Store, prove
+
+_JITTER: Final = 0.1
+_BAD: Final = frozenset({VersionState.FAILED, VersionState.ROLLED_BACK, VersionState.REJECTED})
+_READINESS: Final = {
+    Verdict.COMPLETE: Readiness.COMPLETE,
+    Verdict.INCOMPLETE: Readiness.INCOMPLETE,
+    Verdict.REJECTED: Readiness.REJECTED,
+}
+TRUSTED: Final = Proof(Verdict.COMPLETE, "", "", "")
+"""What a version that has been served under its present listing needs no second proof of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """The outcome of a poll.
+
+    Attributes:
+        again: When to poll next.
+    """
+
+    observation: SourceObservation
+    memory: Memory
+    again: timedelta
+
+
+def interval(spec: ModelSpec, randomness: float) -> timedelta:
+    """The poll interval, varied by up to a tenth.
+
+    Args:
+        spec: Of the Model.
+        randomness: In [0, 1).
+    """
+    return parse_duration(spec.source.poll_interval) * (1 + _JITTER * (2 * randomness - 1))
+
+
+def failed_poll(
+    before: SourceObservation, memory: Memory, reason: str, message: str, again: timedelta
+) -> Poll:
+    """A poll that told nothing: what the last good one told stays."""
+    observation = SourceObservation(
+        polled=True,
+        error_reason=reason,
+        error_message=message,
+        versions=before.versions,
+        warnings=before.warnings,
+    )
+    return Poll(observation, memory, again)
+
+
+async def poll(
+    store: Store, model: ModelResource, memory: Memory, now: datetime, randomness: float
+) -> Poll:
+    """Poll once.
+
+    Raises:
+        SourceError: The store could not be read.
+    """
+    spec = model.spec
+    settle = parse_duration(spec.source.settle)
+    versions, warnings = version_directories(await store.children())
+    memory = memory.only({version.name for version in versions})
+    trusted = {row.version: row.revision for row in model.status.versions if row.available_key}
+    bad = {row.version for row in model.status.versions if row.state in _BAD}
+    found: dict[int, SourceVersion] = {}
+    limit = enough(spec.versions)
+    complete = 0
+    for version in worth_looking_at(spec.versions, versions):
+        if limit is not None and complete >= limit:
+            break
+        memory = await _look(store, spec, version, memory, trusted.get(version.number, ""), now)
+        found[version.number] = _describe(version, memory)
+        good = found[version.number].readiness is Readiness.COMPLETE
+        complete += good and version.number not in bad
+    observation = SourceObservation(
+        polled=True,
+        versions=tuple(found.get(v.number) or _unseen(v) for v in versions),
+        warnings=warnings,
+    )
+    again = interval(spec, randomness)
+    if settled_at := memory.next_settled(settle):
+        again = min(again, max(settled_at - now, timedelta(milliseconds=100)))
+    return Poll(observation, memory, again)
+
+
+async def _look(
+    store: Store,
+    spec: ModelSpec,
+    version: VersionDirectory,
+    memory: Memory,
+    trusted: str,
+    now: datetime,
+) -> Memory:
+    """List a version; prove it when its listing has stood still and was not proven yet."""
+    listing = await store.listing(version.name)
+    current = revision(listing)
+    memory = memory.note(version.name, current, sum(item.size for item in listing), now)
+    if memory.seen[version.name].proof is not None:
+        return memory
+    if current == trusted:
+        return memory.prove(version.name, TRUSTED)
+    if not memory.settled(version.name, parse_duration(spec.source.settle), now):
+        return memory
+    proof = await prove(store, version.name, listing, marker=spec.source.completion_marker)
+    return memory.prove(version.name, proof)
+
+
+def _describe(version: VersionDirectory, memory: Memory) -> SourceVersion:
+    seen = memory.seen[version.name]
+    if seen.proof is None:
+        return SourceVersion(
+            version.number, version.name, seen.revision, seen.bytes, Readiness.SETTLING
+        )
+    proof = seen.proof
+    return SourceVersion(
+        version.number,
+        version.name,
+        seen.revision,
+        seen.bytes,
+        _READINESS[proof.verdict],
+        proof.reason,
+        proof.message,
+        proof.object,
+    )
+
+
+def _unseen(version: VersionDirectory) -> SourceVersion:
+    return SourceVersion(version.number, version.name, "", 0, Readiness.UNSEEN)

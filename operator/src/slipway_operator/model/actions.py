@@ -1,0 +1,109 @@
+"""What a plan asks for, as data. The shell in `cluster.apply` executes it without a decision."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from slipway_operator.api.status import ModelStatus
+
+
+@dataclass(frozen=True, slots=True)
+class CreateDeployment:
+    """Create it; an existing one of that name is never written over."""
+
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleDeployment:
+    """Set its replicas: the only change a Deployment of ours ever sees."""
+
+    name: str
+    uid: str
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteDeployment:
+    """Delete an empty Deployment."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyService:
+    """Server-side apply of a Service."""
+
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteService:
+    """Delete a Service of a version or a transition that has ended."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyBudget:
+    """Server-side apply of the PodDisruptionBudget."""
+
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteBudget:
+    """Delete the PodDisruptionBudget."""
+
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class RotatePod:
+    """Put a live pod into the rotation of a mixed transition, or take its mark away at the end."""
+
+    name: str
+    uid: str
+    rotate: bool
+
+
+Action = (
+    CreateDeployment
+    | ScaleDeployment
+    | DeleteDeployment
+    | ApplyService
+    | DeleteService
+    | ApplyBudget
+    | DeleteBudget
+    | RotatePod
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """An Event to be recorded on the Model."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The outcome of planning.
+
+    Attributes:
+        actions: In the order in which they may be executed; the status is written before them.
+        status: The whole status; written only when it differs from what is there.
+        notes: Events for what changed since the status that is there.
+        requeue: When to look again although nothing was seen to happen; None for never.
+    """
+
+    actions: tuple[Action, ...]
+    status: ModelStatus
+    notes: tuple[Note, ...] = ()
+    requeue: timedelta | None = None

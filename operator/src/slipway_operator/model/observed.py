@@ -1,0 +1,121 @@
+"""One frozen snapshot of everything that a plan may depend on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from slipway_operator.api.resource import ModelResource
+from slipway_operator.model.source import SourceObservation
+
+
+class ContainerState(StrEnum):
+    """State of a container, as the kubelet reports it."""
+
+    ABSENT = "absent"
+    WAITING = "waiting"
+    RUNNING = "running"
+    TERMINATED = "terminated"
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container of a pod.
+
+    Attributes:
+        reason: Of the present state, `ImagePullBackOff` for example.
+        message: Of the present state.
+        exit_code: Of the last termination, present or past; None when there was none.
+        exit_reason: Of the last termination, `OOMKilled` for example.
+        exit_message: What the last termination left in its termination log.
+    """
+
+    state: ContainerState = ContainerState.ABSENT
+    reason: str = ""
+    message: str = ""
+    restarts: int = 0
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    exit_code: int | None = None
+    exit_reason: str = ""
+    exit_message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncProgress:
+    """How far a pod's sync is, from the agent's own log lines."""
+
+    bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod of the Model that is Pending or Running; finished ones are not in the snapshot.
+
+    Attributes:
+        ready_at: When it last became ready, or unready.
+        unschedulable: The scheduler's own sentence; empty when it is scheduled or not judged yet.
+        in_rotation: Carries the rotation label.
+    """
+
+    name: str
+    uid: str
+    servable: str
+    version: int
+    created_at: datetime
+    ready: bool = False
+    ready_at: datetime | None = None
+    terminating: bool = False
+    in_rotation: bool = False
+    scheduled_at: datetime | None = None
+    unschedulable: str = ""
+    unschedulable_since: datetime | None = None
+    sync: Container = field(default_factory=Container)
+    server: Container = field(default_factory=Container)
+    progress: SyncProgress | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The Deployment of a servable: a version rendered from one set of inputs."""
+
+    name: str
+    uid: str
+    servable: str
+    version: int
+    key: str
+    revision: str
+    directory: str
+    replicas: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A Service or PodDisruptionBudget of the Model: its manifest as the API server holds it."""
+
+    name: str
+    uid: str
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Everything a plan may depend on.
+
+    Attributes:
+        endpoints: For each Service of ours, the uids of the pods that its EndpointSlices show ready,
+            counting only slices that were computed for the Service's present selector.
+        foreign: `Kind/name` of objects that bear a name of ours and belong to someone else.
+    """
+
+    model: ModelResource
+    source: SourceObservation
+    deployments: tuple[Deployment, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    services: Mapping[str, Child] = field(default_factory=dict)
+    budgets: Mapping[str, Child] = field(default_factory=dict)
+    endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    foreign: frozenset[str] = frozenset()

@@ -1,0 +1,59 @@
+"""What the object store was seen to hold."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Readiness(StrEnum):
+    """How far an export in the source is."""
+
+    UNSEEN = "Unseen"
+    """In the listing, but the version policy does not ask for it, so it was not looked at."""
+    SETTLING = "Settling"
+    """Its listing has not stood still for long enough to be looked at."""
+    INCOMPLETE = "Incomplete"
+    """Something is missing that an upload may still bring."""
+    REJECTED = "Rejected"
+    """It cannot become right as it is listed."""
+    COMPLETE = "Complete"
+    """Proven complete, from the export itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceVersion:
+    """A version directory in the source.
+
+    Attributes:
+        directory: The directory's own spelling, `00000003` for 3.
+        reason: Of the proof; empty when complete.
+        message: A sentence that names the file.
+        object: The file, relative to the directory; empty when it is about none.
+    """
+
+    number: int
+    directory: str
+    revision: str
+    bytes: int
+    readiness: Readiness
+    reason: str = ""
+    message: str = ""
+    object: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceObservation:
+    """The last poll.
+
+    Attributes:
+        polled: False until the operator has asked once since it started.
+        error_reason: CamelCase, empty when the poll succeeded.
+        error_message: One sentence.
+        versions: Of the last successful poll; an error does not empty it.
+        warnings: Sentences about the listing, such as a number spelled twice.
+    """
+
+    polled: bool = False
+    error_reason: str = ""
+    error_message: str = ""
+    versions: tuple[SourceVersion, ...] = ()
+    warnings: tuple[str, ...] = ()

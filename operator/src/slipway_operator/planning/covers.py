@@ -1,0 +1,23 @@
+"""Whether an object already is as a manifest wants it, so that nothing need be written."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def covers(actual: Any, wanted: Any) -> bool:
+    """Whether every field that the manifest sets has that value; the API server may add others.
+
+    >>> covers({"a": 1, "b": 2}, {"a": 1}), covers({"a": [1, 2]}, {"a": [1]})
+    (True, False)
+    """
+    if isinstance(wanted, Mapping):
+        return isinstance(actual, Mapping) and all(
+            key in actual and covers(actual[key], value) for key, value in wanted.items()
+        )
+    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+        return (
+            isinstance(actual, Sequence)
+            and len(actual) == len(wanted)
+            and all(covers(a, w) for a, w in zip(actual, wanted, strict=True))
+        )
+    return bool(actual == wanted)

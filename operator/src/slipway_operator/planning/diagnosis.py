@@ -1,0 +1,161 @@
+"""Why pods of a servable do not become ready: an ordered list of checks, the first finding wins."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from slipway_operator.api.conditions import Reason
+from slipway_operator.api.status import VersionState
+from slipway_operator.model.observed import Container, ContainerState, Pod
+from slipway_sync.exports import ExitCode, SyncOutcome
+
+SERVER_LOAD_FAILED: Final = 65
+"""Exit code of a server that will never be able to load its version (see `--exit_on_failed_load`)."""
+
+_CRASHES: Final = 3
+"""A server that crashed so often while loading will crash again; fewer may be the node's fault."""
+_MAX_MESSAGE: Final = 900
+"""A sentence for a column and a condition, not a log."""
+
+_STUCK_WAITING: Final = frozenset(
+    {
+        "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull",
+        "CreateContainerConfigError", "CreateContainerError", "RunContainerError",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What keeps a servable's pods from serving.
+
+    Attributes:
+        state: Of the version, while this is so.
+        final: Waiting will not help: the version has failed for this revision and spec.
+    """
+
+    state: VersionState
+    reason: str
+    message: str
+    final: bool = False
+
+
+def _cut(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _MAX_MESSAGE else text[: _MAX_MESSAGE - 1] + "…"
+
+
+def server_message(container: Container) -> str:
+    """The sentence in a server's termination log, or whatever stands there."""
+    try:
+        parsed = json.loads(container.exit_message)
+        text = str(parsed["message"])
+    except (ValueError, KeyError, TypeError):
+        text = container.exit_message
+    return _cut(text or container.exit_reason or f"exit code {container.exit_code}")
+
+
+def _sync_outcome(container: Container) -> SyncOutcome | None:
+    return SyncOutcome.parse(container.exit_message) if container.exit_message else None
+
+
+def _rejected_by_sync(pod: Pod) -> Finding | None:
+    if pod.sync.exit_code != ExitCode.REJECTED:
+        return None
+    outcome = _sync_outcome(pod.sync)
+    reason = outcome.reason if outcome else Reason.REJECTED
+    message = outcome.message if outcome else pod.sync.exit_message
+    return Finding(VersionState.REJECTED, reason, _cut(message), final=True)
+
+
+def _load_failed(pod: Pod) -> Finding | None:
+    if pod.server.exit_code != SERVER_LOAD_FAILED:
+        return None
+    return Finding(VersionState.FAILED, Reason.LOAD_FAILED, server_message(pod.server), final=True)
+
+
+def _crashed(pod: Pod) -> Finding | None:
+    server = pod.server
+    if server.exit_code in (None, 0) or pod.ready:
+        return None
+    final = server.restarts >= _CRASHES
+    what = f"the server in pod {pod.name} crashed {max(server.restarts, 1)} time(s), last with "
+    message = f"{what}{server.exit_reason or 'Error'} (exit code {server.exit_code})"
+    detail = server_message(server)
+    if detail and detail != server.exit_reason:
+        message += f": {detail}"
+    state = VersionState.FAILED if final else VersionState.LOADING
+    return Finding(state, Reason.CRASHED, _cut(message), final=final)
+
+
+def _unschedulable(pod: Pod) -> Finding | None:
+    if not pod.unschedulable:
+        return None
+    return Finding(VersionState.UNSCHEDULABLE, Reason.UNSCHEDULABLE, _cut(pod.unschedulable))
+
+
+def _cannot_start(pod: Pod) -> Finding | None:
+    for container in (pod.sync, pod.server):
+        if container.state is ContainerState.WAITING and container.reason in _STUCK_WAITING:
+            message = f"pod {pod.name} cannot start: {container.reason}: {container.message}"
+            return Finding(VersionState.LOADING, Reason.POD_CANNOT_START, _cut(message))
+    return None
+
+
+def _sync_trouble(pod: Pod) -> Finding | None:
+    if pod.sync.exit_code in (None, 0) or pod.server.state is ContainerState.RUNNING:
+        return None
+    outcome = _sync_outcome(pod.sync)
+    reason = outcome.reason if outcome else Reason.SYNC_FAILED
+    message = outcome.message if outcome else pod.sync.exit_message or pod.sync.exit_reason
+    return Finding(VersionState.SYNCING, reason, _cut(message))
+
+
+_CHECKS: Final[tuple[Callable[[Pod], Finding | None], ...]] = (
+    _rejected_by_sync,  # The export is wrong, and only the download could tell.
+    _load_failed,  # TensorFlow says no.
+    _crashed,  # Native code or memory.
+    _unschedulable,  # No room; nothing is wrong with the version.
+    _cannot_start,  # Image, Secret or volume.
+    _sync_trouble,  # The store or the volume; passes or runs into the deadline.
+)
+
+
+def diagnose(pods: Iterable[Pod]) -> Finding | None:
+    """The most telling finding about a servable's pods; None when they are well on their way."""
+    waiting = sorted(
+        (pod for pod in pods if not pod.ready and not pod.terminating),
+        key=lambda pod: (pod.created_at, pod.name),
+    )
+    for check in _CHECKS:
+        for pod in waiting:
+            if finding := check(pod):
+                return finding
+    return None
+
+
+def _last_progress(pod: Pod) -> datetime:
+    """The latest instant at which something came about in a pod."""
+    moments = [pod.created_at, pod.scheduled_at]
+    if pod.sync.exit_code == 0:
+        # A sync that failed and starts over is no progress.
+        moments += [pod.sync.finished_at, pod.ready_at if pod.ready else None]
+    return max(moment for moment in moments if moment is not None)
+
+
+def _clock_stands(pod: Pod) -> bool:
+    """Waiting for hardware, for the store, or while bytes move, is not the version's fault."""
+    syncing = pod.sync.state is ContainerState.RUNNING
+    no_source = pod.sync.exit_code in (ExitCode.SOURCE_UNAVAILABLE, ExitCode.ACCESS_DENIED)
+    return bool(pod.unschedulable) or syncing or (no_source and pod.server.exit_code is None)
+
+
+def deadline(pods: Iterable[Pod], limit: timedelta) -> datetime | None:
+    """When a servable whose pods show no progress has failed; None while no clock runs."""
+    alive = [pod for pod in pods if not pod.terminating]
+    running = [pod for pod in alive if not pod.ready and not _clock_stands(pod)]
+    if not running:
+        return None
+    return max(_last_progress(pod) for pod in alive) + limit

@@ -1,0 +1,308 @@
+"""`plan`: from one snapshot to the next actions, the status and when to look again.
+
+Planning twice from the same state yields no second action, and every action moves towards the
+desired state whatever happened before: the operator may die between any two of them.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from slipway_operator.api import names
+from slipway_operator.api.conditions import Reason
+from slipway_operator.api.quantities import parse_duration
+from slipway_operator.api.status import VersionState, VersionStatus
+from slipway_operator.model import actions
+from slipway_operator.model.actions import Action, Plan
+from slipway_operator.model.observed import ContainerState, Observed
+from slipway_operator.planning.aspiration import Aspiration, aspire
+from slipway_operator.planning.covers import covers
+from slipway_operator.planning.diagnosis import Finding, deadline, diagnose
+from slipway_operator.planning.rows import Rows, is_proven, timestamp
+from slipway_operator.planning.scaling import Fleet, Limits, limits_of, scale
+from slipway_operator.planning.summary import Facts, notes, summarise
+from slipway_operator.planning.traffic import (
+    Traffic,
+    incumbents,
+    rotating_pods,
+    route,
+    selects_now,
+)
+from slipway_operator.rendering.budget import disruption_budget
+from slipway_operator.rendering.deployment import deployment
+from slipway_operator.rendering.inputs import Servable
+from slipway_operator.rendering.services import (
+    label_service,
+    model_service,
+    next_service,
+    pods_service,
+    version_service,
+)
+from slipway_operator.rendering.settings import RenderSettings
+
+PROGRESS_INTERVAL: Final = timedelta(seconds=3)
+"""How often sync progress is read; every change of it is a line in `kubectl get -w`."""
+
+
+def plan(observed: Observed, settings: RenderSettings, now: datetime) -> Plan:
+    """Decide what to do next."""
+    before = observed.model.status
+    judged, aspiration, findings = _judge(observed, now)
+    limits = limits_of(observed.model.spec)
+    rotating = rotating_pods(judged)
+    selects = selects_now(judged, judged.model.name)
+    settled = _settled(judged, aspiration, selects)
+    rows = Rows(judged, aspiration, findings, rotating, now).all()
+    facts = Facts(judged, aspiration, limits, rows, selects, rotating, settled)
+    status = summarise(facts, now)
+    steps: tuple[Action, ...] = ()
+    if not judged.model.spec.paused:
+        steps = tuple(_actions(judged, aspiration, limits, rows, settings, settled=settled))
+    return Plan(
+        actions=steps,
+        status=status,
+        notes=notes(before, status),
+        requeue=_requeue(judged, aspiration, now),
+    )
+
+
+def _judge(observed: Observed, now: datetime) -> tuple[Observed, Aspiration, dict[str, Finding]]:
+    """Aspire, and strike out what has failed until nothing aspired has.
+
+    Returns:
+        The snapshot with each failure written into its row, the aspiration that is left, and what
+        was found about the pods of every servable, by its id.
+    """
+    findings = {
+        servable: finding
+        for servable in {pod.servable for pod in observed.pods}
+        if (finding := diagnose(p for p in observed.pods if p.servable == servable))
+    }
+    while True:
+        aspiration = aspire(observed)
+        failure = next(
+            (
+                (servable, finding)
+                for servable in aspiration.servables
+                if (finding := _failure(observed, servable, findings.get(servable.id), now))
+            ),
+            None,
+        )
+        if failure is None:
+            return observed, aspiration, findings
+        observed = _strike_out(observed, *failure, now)
+
+
+def _failure(
+    observed: Observed, servable: Servable, finding: Finding | None, now: datetime
+) -> Finding | None:
+    """Why a servable that was never available has failed; None while it may still come up."""
+    rows = {row.version: row for row in observed.model.status.versions}
+    if is_proven(rows.get(servable.version), servable.key):
+        return None
+    if finding and finding.final:
+        return finding
+    pods = [pod for pod in observed.pods if pod.servable == servable.id]
+    text = observed.model.spec.transition.progress_deadline
+    limit = deadline(pods, parse_duration(text))
+    if limit is None or now < limit:
+        return None
+    why = f"; last: {finding.reason}: {finding.message}" if finding else ""
+    return Finding(
+        VersionState.FAILED,
+        Reason.PROGRESS_DEADLINE_EXCEEDED,
+        f"no progress for {text} (spec.transition.progressDeadline){why}",
+        final=True,
+    )
+
+
+def _strike_out(
+    observed: Observed, servable: Servable, finding: Finding, now: datetime
+) -> Observed:
+    """Write a failure into the version's row, as if the status had it already."""
+    status = observed.model.status
+    row = next((r for r in status.versions if r.version == servable.version), None)
+    state = finding.state
+    if state is not VersionState.REJECTED:
+        rotated = any(p.servable == servable.id for p in rotating_pods(observed))
+        state = VersionState.ROLLED_BACK if rotated else VersionState.FAILED
+    told = {
+        "failed_key": servable.key,
+        "state": state,
+        "reason": finding.reason,
+        "message": finding.message,
+        "since": timestamp(now),
+    }
+    fresh = VersionStatus(version=servable.version, key=servable.key, **told)
+    struck = row.model_copy(update=told) if row else fresh
+    if row and row.available_key and row.available_key != servable.key:
+        # Other pods of this version go on serving: only the change of its inputs has failed.
+        struck = row.model_copy(
+            update={
+                "failed_key": servable.key,
+                "message": f"the changed spec failed: {finding.reason}: {finding.message}",
+            }
+        )
+    others = [r for r in status.versions if r.version != servable.version]
+    changed = status.model_copy(update={"versions": [struck, *others]})
+    return replace(observed, model=replace(observed.model, status=changed))
+
+
+def _settled(observed: Observed, aspiration: Aspiration, selects: str) -> bool:
+    """Whether the primary has the traffic and no pod of another servable is left."""
+    primary = aspiration.primary
+    if primary is None:
+        return not observed.pods
+    aspired = {servable.id for servable in aspiration.servables}
+    return selects == primary.id and all(pod.servable in aspired for pod in observed.pods)
+
+
+def _fleets(observed: Observed, aspiration: Aspiration) -> list[Fleet]:
+    """Every servable that has, or is to have, pods; aspired ones highest version first."""
+    rows = {row.version: row for row in observed.model.status.versions}
+    deployments = {d.servable: d for d in observed.deployments}
+    in_rotation = {pod.uid for pod in rotating_pods(observed)}
+    selected = incumbents(observed)
+    aspired = [servable.id for servable in aspiration.servables]
+    versions = {servable.id: servable.version for servable in aspiration.servables}
+    versions |= {pod.servable: pod.version for pod in observed.pods}
+    versions |= {d.servable: d.version for d in observed.deployments}
+    others = sorted(set(versions) - set(aspired))
+    fleets = []
+    for servable in [*aspired, *others]:
+        pods = [pod for pod in observed.pods if pod.servable == servable]
+        deployment_ = deployments.get(servable)
+        row = rows.get(versions[servable])
+        fleets.append(
+            Fleet(
+                id=servable,
+                version=versions[servable],
+                aspired=servable in aspired,
+                exists=deployment_ is not None,
+                replicas=deployment_.replicas if deployment_ else 0,
+                live=sum(not pod.terminating for pod in pods),
+                terminating=sum(pod.terminating for pod in pods),
+                rotating=sum(pod.uid in in_rotation for pod in pods),
+                incumbent=servable in selected,
+                failed=bool(row and deployment_ and row.failed_key == deployment_.key),
+            )
+        )
+    return fleets
+
+
+def _actions(
+    observed: Observed,
+    aspiration: Aspiration,
+    limits: Limits,
+    rows: list[VersionStatus],
+    settings: RenderSettings,
+    *,
+    settled: bool,
+) -> Iterator[Action]:
+    traffic = route(observed, aspiration, limits)
+    yield from _rotation(traffic)
+    yield from _services(observed, aspiration, limits, traffic)
+    yield from _budget(observed, limits)
+    yield from _deployments(observed, aspiration, limits, settings)
+    yield from _deletions(observed, aspiration, rows, settled=settled)
+
+
+def _rotation(traffic: Traffic) -> Iterator[Action]:
+    for pod in traffic.rotate:
+        yield actions.RotatePod(pod.name, pod.uid, rotate=True)
+    for pod in traffic.unrotate:
+        yield actions.RotatePod(pod.name, pod.uid, rotate=False)
+
+
+def _services(
+    observed: Observed, aspiration: Aspiration, limits: Limits, traffic: Traffic
+) -> Iterator[Action]:
+    model = observed.model
+    wanted = []
+    if traffic.selects:
+        wanted += [model_service(model, traffic.selects), pods_service(model, traffic.selects)]
+    if traffic.preflight:
+        wanted.append(next_service(model, traffic.preflight))
+    versions = {servable.version for servable in aspiration.servables}
+    versions |= {d.version for d in observed.deployments}
+    wanted += [version_service(model, version) for version in sorted(versions)]
+    kept = {manifest["metadata"]["name"] for manifest in wanted}
+    for label, version in sorted(model.spec.labels.items()):
+        name = names.label_service(model.name, label)
+        kept.add(name)
+        # T10: a label moves when all replicas of its version are ready, and not before.
+        ready = sum(p.ready and p.version == version for p in observed.pods if not p.terminating)
+        if limits.replicas and ready >= limits.replicas:
+            wanted.append(label_service(model, label, version))
+    for manifest in wanted:
+        name = manifest["metadata"]["name"]
+        child = observed.services.get(name)
+        foreign = f"Service/{name}" in observed.foreign
+        if not foreign and (child is None or not covers(child.manifest, manifest)):
+            yield actions.ApplyService(manifest)
+    if aspiration.primary is not None:
+        for name, child in sorted(observed.services.items()):
+            if name not in kept:
+                yield actions.DeleteService(name, child.uid)
+
+
+def _budget(observed: Observed, limits: Limits) -> Iterator[Action]:
+    name = observed.model.name
+    child = observed.budgets.get(name)
+    if f"PodDisruptionBudget/{name}" in observed.foreign:
+        return
+    if limits.replicas > 1:
+        manifest = disruption_budget(observed.model)
+        if child is None or not covers(child.manifest, manifest):
+            yield actions.ApplyBudget(manifest)
+    elif child is not None:
+        yield actions.DeleteBudget(name, child.uid)
+
+
+def _deployments(
+    observed: Observed, aspiration: Aspiration, limits: Limits, settings: RenderSettings
+) -> Iterator[Action]:
+    decided = scale(_fleets(observed, aspiration), limits)
+    present = {d.servable: d for d in observed.deployments}
+    for servable in aspiration.servables:
+        name = names.deployment_name(observed.model.name, servable.id)
+        if servable.id not in present and f"Deployment/{name}" not in observed.foreign:
+            manifest = deployment(observed.model, servable, decided[servable.id], settings)
+            yield actions.CreateDeployment(manifest)
+    for servable_id, replicas in decided.items():
+        found = present.get(servable_id)
+        if found and found.replicas != replicas:
+            yield actions.ScaleDeployment(found.name, found.uid, replicas)
+
+
+def _deletions(
+    observed: Observed, aspiration: Aspiration, rows: list[VersionStatus], *, settled: bool
+) -> Iterator[Action]:
+    """Empty Deployments of the past; until the transition has ended they are the way back."""
+    aspired = {servable.id for servable in aspiration.servables}
+    states = {row.version: row for row in rows}
+    primary = aspiration.primary
+    arrived = primary is not None and states[primary.version].available_key == primary.key
+    for found in observed.deployments:
+        if found.servable in aspired or found.replicas > 0:
+            continue
+        if any(pod.servable == found.servable for pod in observed.pods):
+            continue
+        row = states.get(found.version)
+        failed = row is not None and row.failed_key == found.key
+        if (settled and arrived) or failed:
+            yield actions.DeleteDeployment(found.name, found.uid)
+
+
+def _requeue(observed: Observed, aspiration: Aspiration, now: datetime) -> timedelta | None:
+    """When time alone could change the plan."""
+    due: list[timedelta] = []
+    limit = parse_duration(observed.model.spec.transition.progress_deadline)
+    for servable in aspiration.servables:
+        pods = [pod for pod in observed.pods if pod.servable == servable.id]
+        if moment := deadline(pods, limit):
+            due.append(max(timedelta(seconds=1), moment - now))
+    if any(pod.sync.state is ContainerState.RUNNING for pod in observed.pods):
+        due.append(PROGRESS_INTERVAL)
+    return min(due, default=None)

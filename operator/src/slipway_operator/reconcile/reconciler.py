@@ -1,0 +1,165 @@
+"""Observe, plan, apply, for one Model at a time."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from slipway_operator.api.conditions import ConditionType, Reason
+from slipway_operator.api.resource import InvalidModelError, ModelResource, parse
+from slipway_operator.cluster.applying import execute, write_status
+from slipway_operator.cluster.client import MODELS, Client, NotFoundError
+from slipway_operator.cluster.observing import look_again, observe
+from slipway_operator.cluster.recording import record
+from slipway_operator.model.actions import Note, Plan
+from slipway_operator.model.observed import Observed
+from slipway_operator.planning.plan import plan
+from slipway_operator.reconcile import metrics
+from slipway_operator.reconcile.progress import ProgressReader
+from slipway_operator.reconcile.scheduler import Key
+from slipway_operator.reconcile.sources import Sources
+from slipway_operator.rendering.settings import RenderSettings
+
+RESYNC: Final = timedelta(minutes=5)
+"""Every Model is looked at again after so long although nothing was seen to happen: a watch may
+have missed something."""
+
+_log = structlog.get_logger()
+
+
+class Reconciler:
+    """The work of the scheduler."""
+
+    def __init__(
+        self,
+        client: Client,
+        sources: Sources,
+        settings: RenderSettings,
+        instance: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._client = client
+        self._sources = sources
+        self._settings = settings
+        self._instance = instance
+        self._clock = clock
+        self._progress = ProgressReader(client, clock)
+
+    async def reconcile(self, key: Key) -> timedelta | None:
+        """Bring a Model one step on.
+
+        Returns:
+            When to look again; None when the Model is gone.
+        """
+        with metrics.RECONCILE_SECONDS.time():
+            model = await self._fetch(key)
+            if model is None:
+                return None
+            planned = await self._step(key, model)
+        metrics.RECONCILES.labels("ok").inc()
+        if planned.actions:
+            # What was done shows itself through the watches; this is for when it does not.
+            return timedelta(seconds=2)
+        return min(planned.requeue or RESYNC, RESYNC)
+
+    async def poll(self, key: Key) -> tuple[bool, timedelta] | None:
+        """Poll a Model's source; None when the Model is gone."""
+        model = await self._fetch(key)
+        if model is None:
+            return None
+        news, again = await self._sources.poll(key, model)
+        failing = bool(self._sources.observation(key, model.spec.source).error_reason)
+        metrics.POLLS.labels("error" if failing else "ok").inc()
+        return news, again
+
+    async def _fetch(self, key: Key) -> ModelResource | None:
+        """The Model as it is now; one that is being deleted needs nothing from us."""
+        try:
+            body = await self._client.get(MODELS, key.namespace, key.name)
+        except NotFoundError:
+            return None
+        if "deletionTimestamp" in body["metadata"]:
+            return None
+        try:
+            return parse(body)
+        except InvalidModelError as error:
+            _log.warning("invalid Model", namespace=key.namespace, model=key.name, error=str(error))
+            await self._tell_invalid(key, body, str(error))
+            return None
+
+    async def _tell_invalid(self, key: Key, body: dict[str, object], message: str) -> None:
+        """Say so where the user looks; what serves is left alone."""
+        status = body.get("status")
+        old = status if isinstance(status, dict) else {}
+        if old.get("message") == message:
+            return
+        kept = [c for c in old.get("conditions", ()) if c["type"] != ConditionType.DEGRADED]
+        metadata = body["metadata"]
+        generation = metadata.get("generation", 0) if isinstance(metadata, dict) else 0
+        condition = {
+            "type": ConditionType.DEGRADED.value,
+            "status": "True",
+            "reason": Reason.INVALID_SPEC.value,
+            "message": message,
+            "observedGeneration": generation,
+            "lastTransitionTime": self._clock().strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        patch = {
+            "status": {"phase": "InvalidSpec", "message": message, "conditions": [*kept, condition]}
+        }
+        await self._client.merge(MODELS, key.namespace, key.name, patch, "status")
+
+    async def _step(self, key: Key, model: ModelResource) -> Plan:
+        source = self._sources.observation(key, model.spec.source)
+        observed = await observe(self._client, model, source)
+        observed = await self._progress.add(observed)
+        now = self._clock()
+        planned = plan(observed, self._settings, now)
+        looked = await look_again(self._client, observed, planned.actions)
+        if looked is not observed:
+            observed, planned = looked, plan(looked, self._settings, now)
+        await self._apply(observed, planned, now)
+        return planned
+
+    async def _apply(self, observed: Observed, planned: Plan, now: datetime) -> None:
+        """Write.
+
+        The status goes first: it remembers which version has failed, and without that memory a
+        crash after its pods were removed would have it tried once more.
+        """
+        before = observed.model.status.as_manifest()
+        after = planned.status.as_manifest()
+        if before != after:
+            await write_status(self._client, observed, after)
+            metrics.WRITES.labels("status").inc()
+            _log_change(observed, planned)
+        for action in planned.actions:
+            _log.debug("acting", model=observed.model.name, action=type(action).__name__)
+            await execute(self._client, observed, action)
+            metrics.WRITES.labels(type(action).__name__).inc()
+        for note in planned.notes:
+            await self._record(observed.model, note, now)
+
+    async def _record(self, model: ModelResource, note: Note, now: datetime) -> None:
+        await record(self._client, model, note, self._instance, now)
+        metrics.WRITES.labels("event").inc()
+
+
+def _log_change(observed: Observed, planned: Plan) -> None:
+    before, after = observed.model.status, planned.status
+    if (before.phase, before.serving, before.message) != (
+        after.phase,
+        after.serving,
+        after.message,
+    ):
+        _log.info(
+            "model",
+            namespace=observed.model.namespace,
+            model=observed.model.name,
+            serving=after.serving,
+            target=after.target,
+            phase=after.phase,
+            ready=after.ready,
+            message=after.message,
+        )

@@ -1,0 +1,117 @@
+"""When to work on which Model.
+
+Events, polls and requeues all end here. A Model is worked on by one task at a time; wake-ups that
+come meanwhile lead to one more run, not to many. Failures are retried with growing delays.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+FIRST_RETRY: Final = timedelta(seconds=1)
+LAST_RETRY: Final = timedelta(minutes=2)
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Key:
+    """A Model, by namespace and name."""
+
+    namespace: str
+    name: str
+
+
+Work = Callable[[Key], Awaitable[timedelta | None]]
+"""Works on a Model; returns when to do so again, None for not before something happens."""
+
+
+def retry_delay(failures: int) -> timedelta:
+    """Delay after so many failures in a row.
+
+    >>> [int(retry_delay(n).total_seconds()) for n in (1, 2, 3, 20)]
+    [1, 2, 4, 120]
+    """
+    doublings: int = 2 ** min(failures - 1, 16)
+    return min(LAST_RETRY, FIRST_RETRY * doublings)
+
+
+class Scheduler:
+    """Runs the work of many keys, each at its time, some at once."""
+
+    def __init__(self, name: str, work: Work, *, concurrency: int = 8) -> None:
+        self._name = name
+        self._work = work
+        self._slots = asyncio.Semaphore(concurrency)
+        self._due: dict[Key, float] = {}
+        self._running: dict[Key, asyncio.Task[None]] = {}
+        self._failures: dict[Key, int] = {}
+        self._changed = asyncio.Event()
+
+    @property
+    def keys(self) -> frozenset[Key]:
+        """Everything that is waiting or being worked on."""
+        return frozenset(self._due) | frozenset(self._running)
+
+    def wake(self, key: Key, after: timedelta = timedelta(0)) -> None:
+        """Work on a key by then at the latest."""
+        due = asyncio.get_running_loop().time() + after.total_seconds()
+        if due < self._due.get(key, float("inf")):
+            self._due[key] = due
+            self._changed.set()
+
+    def forget(self, key: Key) -> None:
+        """Drop what is due for a key; work that runs goes on."""
+        self._due.pop(key, None)
+        self._failures.pop(key, None)
+
+    async def run(self) -> None:
+        """Work until cancelled; running work is cancelled then, too."""
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                self._changed.clear()
+                now = loop.time()
+                for key in [k for k, due in self._due.items() if due <= now]:
+                    if key not in self._running:
+                        del self._due[key]
+                        self._running[key] = asyncio.create_task(self._one(key))
+                ahead = [due for key, due in self._due.items() if key not in self._running]
+                timeout = max(0.0, min(ahead) - now) if ahead else None
+                try:
+                    await asyncio.wait_for(self._changed.wait(), timeout)
+                except TimeoutError:
+                    continue
+        finally:
+            tasks = list(self._running.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _one(self, key: Key) -> None:
+        again: timedelta | None
+        try:
+            async with self._slots:
+                again = await self._work(key)
+            self._failures.pop(key, None)
+        except Exception as error:  # noqa: BLE001 (one Model's trouble must not stop the others)
+            failures = self._failures[key] = self._failures.get(key, 0) + 1
+            again = retry_delay(failures)
+            _log.warning(
+                "will retry",
+                work=self._name,
+                namespace=key.namespace,
+                model=key.name,
+                error=str(error) or type(error).__name__,
+                delay=again.total_seconds(),
+                exc_info=failures > 1,
+            )
+        finally:
+            self._running.pop(key, None)
+            self._changed.set()
+        if again is not None:
+            self.wake(key, again)

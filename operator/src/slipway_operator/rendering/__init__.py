@@ -1,0 +1,1 @@
+"""Manifests of the children of a Model, as pure functions."""
