@@ -1,0 +1,67 @@
+"""`slipway-server`, also called `tensorflow_model_server`."""
+
+import os
+import sys
+from importlib import metadata
+
+from slipway_server import flags
+from slipway_server.errors import ServingError
+from slipway_server.process import EXIT_FAILED, EXIT_OK, Process
+from slipway_server.settings import settings
+
+
+def main() -> None:
+    """Run the server and end the process with its exit code."""
+    code = run(sys.argv)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Everything was stopped in order. What is left are threads inside TensorFlow and loads that may never end; waiting
+    # for them would only let the kubelet kill the process.
+    os._exit(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Run the server and return its exit code."""
+    program = os.path.basename(arguments[0]) if arguments else "slipway-server"
+    parsed = flags.parse(arguments[1:])
+    if parsed.help:
+        sys.stdout.write(flags.usage(program))
+        return EXIT_OK
+    if parsed.malformed:
+        sys.stdout.write(
+            "".join(sentence + "\n" for sentence in parsed.malformed) + flags.usage(program)
+        )
+        return EXIT_FAILED
+    if parsed.values["version"]:
+        sys.stdout.write(version_text())
+        return EXIT_OK
+    if parsed.unknown:
+        sys.stdout.write("".join(f"unknown argument: {argument}\n" for argument in parsed.unknown))
+        sys.stdout.write(flags.usage(program))
+        sys.stdout.flush()
+    try:
+        chosen = settings(parsed.values, cpus=os.cpu_count() or 1)
+    except ServingError as error:
+        sys.stdout.write(f"Failed to start server. Error: {error}\n")
+        return EXIT_FAILED
+    # TensorFlow's own warnings repeat, for every bad request, what its caller is told anyway.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    return Process(chosen, flags.without_effect(parsed.given)).run()
+
+
+def version_text() -> str:
+    """Return the two lines of `--version`."""
+    return f"TensorFlow ModelServer: slipway-server {metadata.version('slipway-server')}\nTensorFlow Library: {_tensorflow()}\n"
+
+
+def _tensorflow() -> str:
+    for distribution in ("tensorflow", "tensorflow-cpu"):
+        try:
+            return metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+    return "none"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,303 @@
+"""Command-line flags: a table and TensorFlow's grammar for it. Pure.
+
+TensorFlow's grammar is `--name=value`, and for booleans `--name` alone as well. An argument that is no known flag is
+reported and the server goes on; a value that does not fit its flag's type ends it.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+Value = bool | int | float | str
+
+_INTEGER: Final = re.compile(r"\s*[+-]?[0-9]+", re.ASCII)
+_INT32: Final = (-(2**31), 2**31 - 1)
+_INT64: Final = (-(2**63), 2**63 - 1)
+
+
+class Support(Enum):
+    """What a flag does here."""
+
+    WORKS = "works"
+    LATER = "is accepted, but this version of slipway-server does nothing with it"
+    MEANINGLESS = "is accepted for compatibility and has no meaning in slipway-server"
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """One flag.
+
+    Attributes:
+        default: also gives the flag its type.
+        wide: an integer of 64 instead of 32 bits.
+    """
+
+    name: str
+    default: Value
+    usage: str
+    support: Support = Support.WORKS
+    wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A command line.
+
+    Attributes:
+        values: every flag's value, given or default.
+        given: the names of flags that were given.
+        unknown: arguments that are no flag.
+        malformed: sentences about values that do not fit; not empty means the server must not start.
+    """
+
+    values: dict[str, Value]
+    given: frozenset[str]
+    unknown: tuple[str, ...]
+    malformed: tuple[str, ...]
+    help: bool = False
+
+
+_CPUS: Final = os.cpu_count() or 1
+_LATER, _MEANINGLESS = Support.LATER, Support.MEANINGLESS
+
+FLAGS: Final[tuple[Flag, ...]] = (
+    # TensorFlow Serving's own, in its order.
+    Flag("port", 8500, "TCP port to listen on for the gRPC API. 0 means none."),
+    Flag("grpc_socket_path", "", "If not empty, also listen for the gRPC API on this UNIX socket."),
+    Flag(
+        "rest_api_port",
+        0,
+        "TCP port to listen on for the REST API, health pages and metrics. 0 means none.",
+    ),
+    Flag("rest_api_num_threads", 4 * _CPUS, "REST requests worked on at a time."),
+    Flag(
+        "rest_api_timeout_in_ms",
+        30000,
+        "Milliseconds after which a REST request is answered 504; 0 means never.",
+    ),
+    Flag(
+        "rest_api_enable_cors_support", False, "Let web pages of other origins call the REST API."
+    ),
+    Flag("enable_batching", False, "Batch requests.", _LATER),
+    Flag(
+        "allow_version_labels_for_unavailable_models",
+        False,
+        "Labels may always name a version that is not loaded yet.",
+        _MEANINGLESS,
+    ),
+    Flag("batching_parameters_file", "", "Text file of BatchingParameters.", _LATER),
+    Flag(
+        "enable_per_model_batching_parameters",
+        False,
+        "Read batching_params.pbtxt of each version.",
+        _LATER,
+    ),
+    Flag(
+        "model_config_file",
+        "",
+        "Text file of ModelServerConfig; takes the place of model_name and model_base_path.",
+    ),
+    Flag(
+        "model_config_file_poll_wait_seconds",
+        0,
+        "Seconds between looks at model_config_file.",
+        _LATER,
+    ),
+    Flag("model_name", "default", "Name of the model to serve."),
+    Flag("model_base_path", "", "Directory whose numeric children are the model's versions."),
+    Flag("num_load_threads", 0, "Loads at a time; 0 lets the server decide."),
+    Flag("num_unload_threads", 0, "Each unload has a thread of its own.", _MEANINGLESS),
+    Flag(
+        "max_num_load_retries",
+        5,
+        "How often a load that failed for a passing reason is tried again.",
+    ),
+    Flag(
+        "load_retry_interval_micros", 60_000_000, "Microseconds between these attempts.", wide=True
+    ),
+    Flag(
+        "file_system_poll_wait_seconds",
+        1,
+        "Seconds between looks for new versions; 0 looks once, less never.",
+    ),
+    Flag("flush_filesystem_caches", True, "Drop file caches after the first load.", _MEANINGLESS),
+    Flag(
+        "tensorflow_session_parallelism",
+        0,
+        "Threads for both intra- and inter-op parallelism; 0: auto.",
+        wide=True,
+    ),
+    Flag("tensorflow_session_config_file", "", "Text file of ConfigProto.", _LATER),
+    Flag("tensorflow_intra_op_parallelism", 0, "Threads inside one operation; 0: auto.", wide=True),
+    Flag(
+        "tensorflow_inter_op_parallelism",
+        0,
+        "Threads for operations side by side; 0: auto.",
+        wide=True,
+    ),
+    Flag("use_alts_credentials", False, "Google's ALTS.", _MEANINGLESS),
+    Flag("ssl_config_file", "", "Text file of SSLConfig.", _LATER),
+    Flag("platform_config_file", "", "Text file of PlatformConfigMap.", _LATER),
+    Flag(
+        "per_process_gpu_memory_fraction",
+        0.0,
+        "Share of a GPU's memory to take at once; 0: as it is needed.",
+    ),
+    Flag("saved_model_tags", "serve", "Comma-separated tags that the graph to load has, exactly."),
+    Flag("grpc_channel_arguments", "", "Comma-separated key=value pairs for the gRPC server."),
+    Flag("grpc_max_threads", 4 * _CPUS, "gRPC requests worked on at a time."),
+    Flag(
+        "enable_model_warmup",
+        True,
+        "Run the recorded warm-up requests before a version serves.",
+        _LATER,
+    ),
+    Flag("num_request_iterations_for_warmup", 0, "How often each warm-up request is run.", _LATER),
+    Flag("version", False, "Print the version and exit."),
+    Flag(
+        "monitoring_config_file",
+        "",
+        "Text file of MonitoringConfig; metrics are always on here.",
+        _LATER,
+    ),
+    Flag(
+        "remove_unused_fields_from_bundle_metagraph", True, "Nothing unused is kept.", _MEANINGLESS
+    ),
+    Flag("prefer_tflite_model", False, "Load model.tflite where there is one.", _LATER),
+    Flag("num_tflite_pools", _CPUS, "TensorFlow Lite interpreter pools.", _LATER),
+    Flag("num_tflite_interpreters_per_pool", 1, "Interpreters in each pool.", _LATER),
+    Flag(
+        "enable_signature_method_name_check",
+        False,
+        "Check method names in Classify and Regress.",
+        _LATER,
+    ),
+    Flag("xla_cpu_compilation_enabled", False, "Compile with XLA on the CPU.", _LATER),
+    Flag("xla_gpu_compilation_enabled", False, "Compile with XLA on GPUs.", _LATER),
+    Flag("enable_profiler", True, "Serve TensorFlow's profiler.", _LATER),
+    Flag("thread_pool_factory_config_file", "", "Custom thread pools.", _MEANINGLESS),
+    Flag("mixed_precision", "", "Only bfloat16 means anything.", _LATER),
+    Flag("skip_initialize_tpu", False, "There is no TPU support.", _MEANINGLESS),
+    Flag(
+        "enable_grpc_healthcheck_service", False, "The health service is always on.", _MEANINGLESS
+    ),
+    Flag(
+        "enable_serialization_as_tensor_content", False, "Write Predict outputs as tensor_content."
+    ),
+    # Slipway's own.
+    Flag(
+        "aspired_version_policy",
+        "availability_preserving",
+        "availability_preserving or resource_preserving.",
+    ),
+    Flag(
+        "servable_versions_always_present", True, "An empty base path leaves what is loaded alone."
+    ),
+    Flag(
+        "drain_seconds",
+        12.0,
+        "Seconds in which clients move elsewhere after SIGTERM, before the server stops.",
+    ),
+    Flag(
+        "max_connection_age_seconds", 10.0, "Age at which a gRPC connection is asked to reconnect."
+    ),
+    Flag(
+        "exit_on_failed_load",
+        False,
+        "Exit with 65 when a model has no version left that could be loaded.",
+    ),
+    Flag("termination_log", "", "File that says in JSON why the server exited on its own."),
+    Flag(
+        "rest_api_max_body_bytes", 512 << 20, "Bytes of a REST request's body as sent.", wide=True
+    ),
+    Flag(
+        "rest_api_max_decompressed_bytes",
+        100 << 20,
+        "Bytes of a gzip body when decompressed.",
+        wide=True,
+    ),
+)
+
+_BY_NAME: Final = {flag.name: flag for flag in FLAGS}
+
+
+def parse(arguments: Sequence[str]) -> Parsed:
+    """Read a command line, without the program's name.
+
+    >>> parse(["--port=1", "--enable_batching", "x"]).unknown
+    ('x',)
+    """
+    values: dict[str, Value] = {flag.name: flag.default for flag in FLAGS}
+    given: set[str] = set()
+    unknown: list[str] = []
+    malformed: list[str] = []
+    wants_help = False
+    for position, argument in enumerate(arguments):
+        if argument == "--":
+            unknown.extend(arguments[position + 1 :])
+            break
+        if argument in {"--help", "-h"}:
+            wants_help = True
+            continue
+        name, equals, text = argument.removeprefix("--").partition("=")
+        flag = _BY_NAME.get(name) if argument.startswith("--") else None
+        if flag is None or not (equals or isinstance(flag.default, bool)):
+            unknown.append(argument)
+            continue
+        value = _value(flag, text if equals else "true")
+        if value is None:
+            malformed.append(f"Couldn't interpret value {text} for flag {flag.name}.")
+            continue
+        values[flag.name] = value
+        given.add(flag.name)
+    return Parsed(values, frozenset(given), tuple(unknown), tuple(malformed), wants_help)
+
+
+def _value(flag: Flag, text: str) -> Value | None:
+    match flag.default:
+        case bool():
+            return {"true": True, "false": False}.get(text)
+        case int():
+            low, high = _INT64 if flag.wide else _INT32
+            number = (
+                int(text)
+                if _INTEGER.fullmatch(text) and len(text) <= len(str(_INT64[0])) + 1
+                else None
+            )
+            return number if number is not None and low <= number <= high else None
+        case float():
+            try:
+                return float(text)
+            except ValueError:
+                return None
+        case _:
+            return text
+
+
+def usage(program: str) -> str:
+    """Return the help text."""
+    lines = [f"usage: {program}", "Flags:"]
+    for flag in FLAGS:
+        kind = {
+            bool: "bool",
+            int: "int64" if flag.wide else "int32",
+            float: "float",
+            str: "string",
+        }[type(flag.default)]
+        default = (
+            f'"{flag.default}"' if isinstance(flag.default, str) else str(flag.default).lower()
+        )
+        lines.append(f"\t--{flag.name}={default}".ljust(56) + f"\t{kind}\t{flag.usage}")
+    return "\n".join(lines) + "\n"
+
+
+def without_effect(given: frozenset[str]) -> tuple[tuple[str, str], ...]:
+    """Return (name, sentence) of the given flags that do nothing here."""
+    return tuple(
+        (flag.name, f"--{flag.name} {flag.support.value}")
+        for flag in FLAGS
+        if flag.name in given and flag.support is not Support.WORKS
+    )

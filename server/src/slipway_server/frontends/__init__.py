@@ -1,0 +1,1 @@
+"""The protocols: codecs around the predictor and the state monitor."""

@@ -1,0 +1,1 @@
+"""HTTP: TensorFlow Serving's REST API, health pages and metrics."""

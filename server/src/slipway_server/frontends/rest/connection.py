@@ -1,0 +1,283 @@
+"""HTTP/1.1 on one connection: bytes in, requests out, answers back in order.
+
+The protocol runs on the event loop's thread and never computes: a complete request goes to `dispatch`, whose answer
+comes back through `answer`. One request of a connection is worked on at a time; while it is, at most one read's worth
+of pipelined requests waits and reading stops, so a client cannot queue without bound. Sizes are checked while bytes
+arrive, before they are kept.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from http import HTTPStatus
+from time import monotonic
+from typing import Any, Final
+
+import httptools
+
+from slipway_server.frontends.rest.messages import Request, Response, failure
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_REASONS: Final = {
+    **{
+        status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
+        for status in HTTPStatus
+    },
+    499: b"HTTP/1.1 499 Client Closed Request\r\n",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one connection may send.
+
+    Attributes:
+        body: bytes of one request's body, as sent.
+        head: bytes of the request line and headers.
+        request_seconds: from a request's first byte to its last; ends slow senders.
+        idle_seconds: between two requests.
+    """
+
+    body: int = 512 << 20
+    head: int = 64 << 10
+    request_seconds: float = 300.0
+    idle_seconds: float = 600.0
+
+
+class _Phase(Enum):
+    IDLE = "between requests"
+    RECEIVING = "a request is arriving"
+    CLOSING = "nothing more is read"
+
+
+Dispatch = Callable[["HttpConnection", Request], None]
+
+
+class HttpConnection(asyncio.Protocol):
+    """One client connection.
+
+    Args:
+        dispatch: takes a complete request; calls `answer` on the loop's thread once, whenever it likes.
+        draining: whether answers should ask the client to go elsewhere.
+        register: told of the connection's beginning (True) and end (False).
+    """
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        limits: Limits,
+        draining: Callable[[], bool],
+        register: Callable[["HttpConnection", bool], None],
+    ) -> None:
+        self._dispatch = dispatch
+        self._limits = limits
+        self._draining = draining
+        self._register = register
+        self._transport: asyncio.Transport | None = None
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._phase = _Phase.IDLE
+        self._since = monotonic()
+        self._request = Request()
+        self._head_size = 0
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self._refusal: Response | None = None
+        self._waiting: deque[Request] = deque()
+        self._current: Request | None = None
+        self._writable = True
+
+    # ---- asyncio.Protocol --------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server promises
+        self._transport = transport
+        self._register(self, True)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """End: whatever is still being computed for this client is thrown away."""
+        self._transport = None
+        self._waiting.clear()
+        self._register(self, False)
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser."""
+        if self._phase is _Phase.CLOSING:
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # An offer to speak another protocol (h2c) is declined by answering in this one.
+            pass
+        except httptools.HttpParserError as error:
+            refusal = self._refusal or failure(400, f"Malformed HTTP request: {error}", close=True)
+            self._refuse(refusal)
+            return
+        self._start_next()
+        if self._current is not None and self._transport is not None and self._waiting:
+            self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """Keep the write side while an answer is due: half-closing clients still get it."""
+        if self._current is None and not self._waiting:
+            return False
+        self._phase = _Phase.CLOSING
+        return True
+
+    def pause_writing(self) -> None:
+        """The client does not read: start no further request for it."""
+        self._writable = False
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._writable = True
+        self._start_next()
+
+    # ---- httptools ---------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Start a request."""
+        self._request = Request()
+        self._head_size = 0
+        self._body = []
+        self._body_size = 0
+        self._phase = _Phase.RECEIVING
+        self._since = monotonic()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the target."""
+        self._request.target += url
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self._request.headers[name.lower()] = value
+        self._count_head(len(name) + len(value))
+
+    def on_headers_complete(self) -> None:
+        """Check what the headers announce before a byte of the body is taken."""
+        request = self._request
+        request.method = self._parser.get_method().decode("latin-1")
+        request.keep_alive = self._parser.should_keep_alive() and not self._parser.should_upgrade()
+        announced = request.headers.get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self._limits.body:
+            self._too_large(int(announced))
+        if (
+            request.headers.get(b"expect", b"").lower() == b"100-continue"
+            and self._transport is not None
+        ):
+            self._transport.write(_CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._body_size += len(body)
+        if self._body_size > self._limits.body:
+            self._too_large(self._body_size)
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """Queue the request."""
+        self._request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self._body = []
+        self._waiting.append(self._request)
+        self._phase = _Phase.IDLE
+        self._since = monotonic()
+
+    # ---- answering ---------------------------------------------------------------------------------------------
+
+    def answer(self, response: Response) -> None:
+        """Send the answer to the request that was dispatched last."""
+        request, self._current = self._current, None
+        if request is None or self._transport is None:
+            return
+        close = response.close or not request.keep_alive or self._draining()
+        self._write(response, close=close, head_only=request.method == "HEAD")
+        if close or (self._phase is _Phase.CLOSING and not self._waiting):
+            self._waiting.clear()
+            self._phase = _Phase.CLOSING
+            self._transport.close()
+            return
+        self._since = monotonic()
+        self._start_next()
+        if not self._waiting and self._phase is not _Phase.CLOSING:
+            self._transport.resume_reading()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being received, worked on or still being written."""
+        unsent = self._transport is not None and self._transport.get_write_buffer_size() > 0
+        return (
+            self._current is not None
+            or bool(self._waiting)
+            or self._phase is _Phase.RECEIVING
+            or unsent
+        )
+
+    def sweep(self, now: float) -> None:
+        """End the connection when it is idle or sends too slowly; called every few seconds."""
+        if self._current is not None or self._transport is None:
+            return
+        age = now - self._since
+        if self._phase is _Phase.RECEIVING and age > self._limits.request_seconds:
+            self._refuse(failure(408, "The request took too long to arrive", close=True))
+        elif self._phase is _Phase.IDLE and age > self._limits.idle_seconds:
+            self._transport.close()
+
+    def close(self) -> None:
+        """End the connection after what is already written."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def _start_next(self) -> None:
+        if (
+            self._current is None
+            and self._waiting
+            and self._writable
+            and self._transport is not None
+        ):
+            self._current = self._waiting.popleft()
+            self._dispatch(self, self._current)
+
+    def _count_head(self, size: int) -> None:
+        self._head_size += size
+        if self._head_size > self._limits.head:
+            self._refusal = failure(
+                431, f"The request's headers exceed {self._limits.head} bytes", close=True
+            )
+            raise ValueError("head too large")
+
+    def _too_large(self, size: int) -> None:
+        self._refusal = failure(
+            413,
+            f"The request body of {size} bytes or more exceeds the limit of {self._limits.body} bytes",
+            close=True,
+        )
+        raise ValueError("body too large")
+
+    def _refuse(self, response: Response) -> None:
+        """Answer what cannot be understood, behind the answers that are still due, and end the connection."""
+        self._phase = _Phase.CLOSING
+        self._waiting.clear()
+        if self._transport is None:
+            return
+        if self._current is None:
+            self._write(response, close=True, head_only=False)
+            self._transport.close()
+
+    def _write(self, response: Response, *, close: bool, head_only: bool) -> None:
+        assert self._transport is not None  # noqa: S101 - callers checked
+        head = [
+            _REASONS.get(response.status) or f"HTTP/1.1 {response.status} \r\n".encode(),
+            b"Content-Type: ",
+            response.content_type.encode("latin-1"),
+            b"\r\nContent-Length: ",
+            str(len(response.body)).encode(),
+        ]
+        for name, value in response.headers:
+            head.append(f"\r\n{name}: {value}".encode("latin-1"))
+        head.append(b"\r\nConnection: close\r\n\r\n" if close else b"\r\n\r\n")
+        if not head_only:
+            head.append(response.body)
+        self._transport.write(b"".join(head))

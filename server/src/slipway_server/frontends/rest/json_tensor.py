@@ -1,0 +1,340 @@
+"""JSON → tensors: TensorFlow Serving's two request formats.
+
+    row      {"instances": [value, …]}            one input: each element is one row of it
+             {"instances": [{"a": …, "b": …}, …]} several inputs: each object has one row of every input
+    column   {"inputs": value}                    one input
+             {"inputs": {"a": value, "b": value}} several inputs
+    binary   {"b64": "aGk="} in the place of a string
+
+Values are nested lists. The usual body (numbers that fit) is converted by NumPy in one go; anything it does not take as
+exactly the wanted type goes through the careful path below, which exists to say what is wrong and where.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+
+import numpy as np
+
+from slipway_server.errors import Code, ServingError, invalid_argument
+from slipway_server.frontends.rest.json_text import excerpt, type_name
+from slipway_server.savedmodel.dtypes import DType
+from slipway_server.savedmodel.signature import Array, Signature, TensorSpec
+
+_MAX_RANK: Final = 254
+_INT32: Final = (-(2**31), 2**31 - 1)
+_INTEGER_RANGES: Final[dict[DType, tuple[int, int]]] = {
+    DType.INT8: _INT32,
+    DType.INT16: _INT32,
+    DType.INT32: _INT32,
+    DType.UINT8: _INT32,
+    DType.INT64: (-(2**63), 2**63 - 1),
+    DType.UINT32: (0, 2**32 - 1),
+    DType.UINT64: (0, 2**64 - 1),
+}
+"""What a JSON integer may be for a type. Narrow types take any int32 and keep its low bits, as TensorFlow Serving does."""
+_FLOATS: Final = frozenset({DType.FLOAT, DType.DOUBLE})
+
+
+class Format(Enum):
+    """In which of the two formats a request came; the answer comes back in the same."""
+
+    ROW = "instances"
+    COLUMN = "inputs"
+
+
+@dataclass(frozen=True, slots=True)
+class PredictBody:
+    """A decoded request body.
+
+    Attributes:
+        signature: empty when the body names none.
+    """
+
+    format: Format
+    signature: str
+    inputs: dict[str, Array]
+
+
+def read_predict(body: Any, find_signature: Callable[[str], Signature]) -> PredictBody:
+    """Turn a parsed request body into tensors.
+
+    Args:
+        body: the parsed JSON.
+        find_signature: returns the signature of a name (empty for the default one) or raises.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, or UNIMPLEMENTED for an element type that JSON cannot hold.
+    """
+    if not isinstance(body, dict):
+        raise invalid_argument(f"JSON Value: {excerpt(body)} Is not object")
+    name = body.get("signature_name", "")
+    if not isinstance(name, str):
+        raise invalid_argument(
+            f"JSON Value: {excerpt(body)} not formatted correctly. 'signature_name' key must be a string value."
+        )
+    signature = find_signature(name)
+    rows, columns = "instances" in body, "inputs" in body
+    if rows and columns:
+        raise invalid_argument(
+            "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
+        )
+    if rows:
+        return PredictBody(Format.ROW, name, read_rows(body["instances"], signature))
+    if columns:
+        return PredictBody(Format.COLUMN, name, read_columns(body["inputs"], signature))
+    raise invalid_argument("Missing 'inputs' or 'instances' key")
+
+
+def read_rows(instances: Any, signature: Signature) -> dict[str, Array]:
+    """Read the row format."""
+    if not isinstance(instances, list):
+        raise invalid_argument("Expecting 'instances' to be an list/array")
+    if not instances:
+        raise invalid_argument("No values in 'instances' array")
+    specs = signature.inputs
+    if _is_row_object(instances[0]):
+        _check_objects(instances, specs)
+        return {
+            alias: _rows([instance[alias] for instance in instances], spec, f" key: {alias}")
+            for alias, spec in specs.items()
+        }
+    for number, instance in enumerate(instances):
+        if _is_row_object(instance):
+            raise invalid_argument(
+                f"Expecting value/list but got object at input position: {number}"
+            )
+    if len(specs) != 1:
+        raise invalid_argument(
+            "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
+            "tensorinfo_map"
+        )
+    ((alias, spec),) = specs.items()
+    return {alias: _rows(instances, spec, "")}
+
+
+def read_columns(inputs: Any, signature: Signature) -> dict[str, Array]:
+    """Read the column format."""
+    specs = signature.inputs
+    if isinstance(inputs, dict) and not _is_b64(inputs):
+        for alias in specs:
+            if alias not in inputs:
+                raise invalid_argument(f"Missing named input: {alias} in 'inputs' object.")
+        return {alias: read_value(inputs[alias], spec.dtype) for alias, spec in specs.items()}
+    if len(specs) != 1:
+        raise invalid_argument(
+            "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
+            "tensorinfo_map"
+        )
+    ((alias, spec),) = specs.items()
+    return {alias: read_value(inputs, spec.dtype)}
+
+
+def read_value(value: Any, dtype: DType) -> Array:
+    """Read one nested list (or scalar) as a tensor."""
+    array = _quick(value, dtype)
+    if array is not None:
+        return array
+    shape = _shape(value)
+    leaves: list[Any] = []
+    _collect(value, 0, shape, dtype, leaves)
+    return _array(leaves, dtype).reshape(shape)
+
+
+def _rows(rows: list[Any], spec: TensorSpec, where: str) -> Array:
+    array = _quick(rows, spec.dtype)
+    if array is not None:
+        return array
+    shape = _shape(rows[0])
+    size = int(np.prod(shape, dtype=object))
+    leaves: list[Any] = []
+    for number, row in enumerate(rows):
+        before = len(leaves)
+        try:
+            if number and (found := _shape(row)) != shape:
+                _refuse_other_shape(found, shape, size)
+            _collect(row, 0, shape, spec.dtype, leaves)
+            if len(leaves) - before != size:
+                raise invalid_argument(
+                    f"Expecting tensor size: {size} but got: {len(leaves) - before}"
+                )
+        except ServingError as error:
+            raise invalid_argument(
+                f"Failed to process element: {number}{where} of 'instances' list. Error: {error}"
+            ) from error
+    return _array(leaves, spec.dtype).reshape(len(rows), *shape)
+
+
+def _refuse_other_shape(found: tuple[int, ...], wanted: tuple[int, ...], size: int) -> None:
+    found_size = int(np.prod(found, dtype=object))
+    if found_size != size:
+        raise invalid_argument(f"Expecting tensor size: {size} but got: {found_size}")
+    raise invalid_argument(f"Expecting shape {_shape_text(wanted)} but got: {_shape_text(found)}")
+
+
+def _shape_text(shape: tuple[int, ...]) -> str:
+    return "[" + ",".join(str(size) for size in shape) + "]"
+
+
+def _check_objects(instances: list[Any], specs: Mapping[str, TensorSpec]) -> None:
+    names = specs.keys()
+    for number, instance in enumerate(instances):
+        if not _is_row_object(instance):
+            raise invalid_argument(f"Expecting object but got list at input position: {number}")
+        if instance.keys() != names:
+            raise invalid_argument(
+                f"Failed to process element: {number} of 'instances' list. JSON object: {excerpt(instance)} "
+                f"keys must be equal to: {','.join(names)}"
+            )
+
+
+# ---- the usual body --------------------------------------------------------------------------------------------------
+
+
+def _quick(value: Any, dtype: DType) -> Array | None:
+    """Let NumPy convert a value when that gives exactly what the careful path would give; None when in doubt."""
+    kind = dtype.numpy
+    if kind is None or dtype not in _QUICK_KINDS or not isinstance(value, list):
+        return None
+    try:
+        array = np.asarray(value)
+    except (ValueError, OverflowError, RecursionError):
+        return None
+    if array.dtype.kind not in _QUICK_KINDS[dtype] or not array.size:
+        return None
+    # NumPy takes true for 1 among numbers; TensorFlow Serving does not.
+    if dtype is not DType.BOOL and _has_boolean(value):
+        return None
+    if (limits := _INTEGER_RANGES.get(dtype)) and not (
+        limits[0] <= array.min() and array.max() <= limits[1]
+    ):
+        return None
+    return array.astype(kind, copy=False)
+
+
+_QUICK_KINDS: Final[dict[DType, str]] = {
+    DType.FLOAT: "fiu",
+    DType.DOUBLE: "fiu",
+    DType.BOOL: "b",
+    **dict.fromkeys(_INTEGER_RANGES, "iu"),
+}
+
+
+def _has_boolean(value: list[Any]) -> bool:
+    first = value[0]
+    if isinstance(first, list):
+        return any(_has_boolean(item) for item in value)
+    return bool in set(map(type, value))
+
+
+# ---- the careful path ------------------------------------------------------------------------------------------------
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    """Read the shape off the first element at each depth."""
+    shape: list[int] = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        if len(shape) > _MAX_RANK:
+            raise invalid_argument(f"JSON Value is nested deeper than {_MAX_RANK} levels")
+        if not value:
+            break
+        value = value[0]
+    return tuple(shape)
+
+
+def _collect(
+    value: Any, level: int, shape: tuple[int, ...], dtype: DType, leaves: list[Any]
+) -> None:
+    if not isinstance(value, list):
+        if level != len(shape):
+            raise invalid_argument(
+                f"JSON Value: {excerpt(value)} found at incorrect level: {level + 1} in the JSON DOM. "
+                f"Expected at level: {len(shape)}"
+            )
+        leaves.append(_leaf(value, dtype))
+        return
+    if level >= len(shape):
+        raise invalid_argument(
+            f"Encountered list at unexpected level: {level} expected < {len(shape)}"
+        )
+    if len(value) != shape[level]:
+        raise invalid_argument(
+            f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
+        )
+    for item in value:
+        _collect(item, level + 1, shape, dtype, leaves)
+
+
+def _leaf(value: Any, dtype: DType) -> Any:
+    if dtype is DType.STRING:
+        return _string(value)
+    if isinstance(value, dict):
+        raise _wrong_type(value, dtype)
+    if dtype in _FLOATS:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            return float(value)
+        raise _wrong_type(value, dtype)
+    if dtype is DType.BOOL:
+        if isinstance(value, bool):
+            return value
+        raise _wrong_type(value, dtype)
+    if limits := _INTEGER_RANGES.get(dtype):
+        if (
+            isinstance(value, int)
+            and not isinstance(value, bool)
+            and limits[0] <= value <= limits[1]
+        ):
+            return value
+        raise _wrong_type(value, dtype)
+    raise ServingError(
+        Code.UNIMPLEMENTED, f"Conversion of JSON Value: {excerpt(value)} to type: {dtype.label}"
+    )
+
+
+def _wrong_type(value: Any, dtype: DType) -> ServingError:
+    return invalid_argument(
+        f"JSON Value: {excerpt(value)} Type: {type_name(value)} is not of expected type: {dtype.label}"
+    )
+
+
+def _string(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogatepass")
+    if not isinstance(value, dict):
+        raise _wrong_type(value, DType.STRING)
+    if not _is_b64(value):
+        raise invalid_argument(
+            f"JSON Value: {excerpt(value)} not formatted correctly for base64 data"
+        )
+    text = value["b64"]
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise invalid_argument("Unable to base64 decode") from error
+
+
+def _is_b64(value: Any) -> bool:
+    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
+
+
+def _is_row_object(value: Any) -> bool:
+    return isinstance(value, dict) and not _is_b64(value)
+
+
+def _array(leaves: list[Any], dtype: DType) -> Array:
+    if dtype is DType.STRING:
+        strings = np.empty(len(leaves), object)
+        strings[:] = leaves
+        return strings
+    kind = dtype.numpy
+    if kind is None or (dtype not in _QUICK_KINDS):
+        raise ServingError(
+            Code.UNIMPLEMENTED, f"Conversion of JSON Value: [] to type: {dtype.label}"
+        )
+    if dtype in _INTEGER_RANGES and dtype not in {DType.INT64, DType.UINT64}:
+        return np.array(leaves, np.int64).astype(kind)
+    return np.array(leaves, kind)

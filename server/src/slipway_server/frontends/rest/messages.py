@@ -1,0 +1,83 @@
+"""A parsed HTTP request and the answer to it: what the connection and the pages share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import orjson
+
+from slipway_server.errors import Code, ServingError
+
+JSON: Final = "application/json"
+TEXT: Final = "text/plain; charset=utf-8"
+
+HTTP_STATUS: Final[dict[Code, int]] = {
+    Code.OK: 200,
+    Code.CANCELLED: 499,
+    Code.UNKNOWN: 500,
+    Code.INVALID_ARGUMENT: 400,
+    Code.DEADLINE_EXCEEDED: 504,
+    Code.NOT_FOUND: 404,
+    Code.ALREADY_EXISTS: 409,
+    Code.PERMISSION_DENIED: 403,
+    Code.RESOURCE_EXHAUSTED: 429,
+    Code.FAILED_PRECONDITION: 400,
+    Code.ABORTED: 409,
+    Code.OUT_OF_RANGE: 400,
+    Code.UNIMPLEMENTED: 501,
+    Code.INTERNAL: 500,
+    Code.UNAVAILABLE: 503,
+    Code.DATA_LOSS: 500,
+    Code.UNAUTHENTICATED: 401,
+}
+
+
+@dataclass(slots=True)
+class Request:
+    """One HTTP request.
+
+    Attributes:
+        target: path and query as sent.
+        headers: lower-case names; of a repeated header the last one.
+        keep_alive: whether the client wants to go on using the connection.
+    """
+
+    method: str = ""
+    target: bytes = b""
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    body: bytes = b""
+    keep_alive: bool = True
+
+    @property
+    def path(self) -> str:
+        """The target without its query."""
+        return self.target.partition(b"?")[0].decode("latin-1")
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One HTTP answer.
+
+    Attributes:
+        close: end the connection after it.
+    """
+
+    status: int
+    body: bytes = b""
+    content_type: str = JSON
+    headers: tuple[tuple[str, str], ...] = ()
+    close: bool = False
+
+
+Answer = Callable[[Request], Response]
+
+
+def error_response(error: ServingError, *, close: bool = False) -> Response:
+    """Return the answer that tells a client about an error."""
+    return failure(HTTP_STATUS[error.code], error.message, close=close)
+
+
+def failure(status: int, message: str, *, close: bool = False) -> Response:
+    """Return an error with TensorFlow Serving's one body form."""
+    safe = message.encode("utf-8", "replace").decode()
+    return Response(status, orjson.dumps({"error": safe}), close=close)

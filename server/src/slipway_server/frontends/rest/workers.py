@@ -1,0 +1,65 @@
+"""Threads that compute answers, and the way back to the event loop."""
+
+import asyncio
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable
+
+
+class Workers:
+    """A pool of at most `size` threads, started as they are needed."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._idle = 0
+
+    def submit(self, task: Callable[[], None]) -> None:
+        """Run a task on one of the threads."""
+        self._tasks.put(task)
+        with self._lock:
+            if self._idle >= self._tasks.qsize() or self._threads >= self._size:
+                return
+            self._threads += 1
+            number = self._threads
+        threading.Thread(target=self._work, name=f"rest-{number}", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                self._idle += 1
+            task = self._tasks.get()
+            with self._lock:
+                self._idle -= 1
+            if task is None:
+                return
+            task()
+
+
+class Mailbox:
+    """Carries calls to an event loop's thread; many that arrive together wake it up once."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._calls: deque[Callable[[], None]] = deque()
+        self._lock = threading.Lock()
+        self._awake = False
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Run `call` soon on the loop's thread."""
+        with self._lock:
+            self._calls.append(call)
+            if self._awake:
+                return
+            self._awake = True
+        self._loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        with self._lock:
+            calls, self._calls = self._calls, deque()
+            self._awake = False
+        for call in calls:
+            call()

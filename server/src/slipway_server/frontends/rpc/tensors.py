@@ -1,0 +1,283 @@
+"""TensorProto ⇄ array, at the speed of a copy where the wire format allows it.
+
+Reading accepts what TensorFlow accepts: values packed in `tensor_content` or in the typed fields; fewer typed values
+than elements repeat the last one, none at all means zeros, more are ignored. A shape that announces much more than
+was sent is refused before memory is taken for it.
+
+Writing builds the wire bytes by hand: little-endian floats *are* the packed form of `float_val`, so a reply costs one
+copy instead of one Python object for each number. The field numbers are those of `tensorflow/core/framework/tensor.proto`.
+"""
+
+import math
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import numpy as np
+from tensorflow.core.framework import tensor_pb2
+
+from slipway_server.savedmodel.dtypes import DType
+from slipway_server.savedmodel.signature import Array
+
+_MAX_REPEATED_BYTES: Final = 64 << 20
+"""What a few values may grow to by repetition. Real requests repeat a scalar into a small constant."""
+
+_MAX_RANK: Final = 254
+
+_LITTLE_ENDIAN: Final = sys.byteorder == "little"
+
+
+class TensorError(ValueError):
+    """The message is no tensor; the text says why."""
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+
+
+def read_tensor(proto: tensor_pb2.TensorProto) -> Array:
+    """Return the tensor's value; strings become an array of `bytes` objects.
+
+    Raises:
+        TensorError: an element type or shape that no request can have, or values that do not fit the shape.
+    """
+    dtype = DType.of(proto.dtype)
+    kind = dtype.numpy
+    if kind is None:
+        raise TensorError(f"a tensor of type {dtype.label} cannot be sent")
+    shape = _shape(proto)
+    count = math.prod(shape)
+    if proto.tensor_content:
+        return _from_content(dtype, kind, shape, count, proto.tensor_content)
+    read = _READERS[dtype]
+    values = read(proto, count)
+    if len(values) < count:
+        values = _repeated(values, count, kind)
+    return values[:count].reshape(shape)
+
+
+def _shape(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
+    if proto.tensor_shape.unknown_rank:
+        raise TensorError("the shape has an unknown rank")
+    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+    if len(shape) > _MAX_RANK:
+        raise TensorError(f"the shape has {len(shape)} dimensions, more than {_MAX_RANK}")
+    if any(size < 0 for size in shape):
+        raise TensorError(f"the shape {list(shape)} has a negative dimension")
+    return shape
+
+
+def _from_content(
+    dtype: DType, kind: np.dtype[Any], shape: tuple[int, ...], count: int, content: bytes
+) -> Array:
+    if dtype is DType.STRING:
+        return _objects(_strings_from_content(content, count)).reshape(shape)
+    if len(content) != count * kind.itemsize:
+        raise TensorError(
+            f"tensor_content has {len(content)} bytes, but the shape {list(shape)} of type {dtype.label} needs "
+            f"{count * kind.itemsize}"
+        )
+    if dtype is DType.BOOL:
+        return (np.frombuffer(content, np.uint8) != 0).reshape(shape)
+    return np.frombuffer(content, kind).reshape(shape)
+
+
+def _strings_from_content(content: bytes, count: int) -> list[bytes]:
+    """Split TensorFlow's packed strings: `count` varint lengths, then the bytes."""
+    if count > len(content):
+        raise TensorError(f"tensor_content has {len(content)} bytes, too few for {count} strings")
+    lengths: list[int] = []
+    at = 0
+    for _ in range(count):
+        length = shift = 0
+        while True:
+            if at >= len(content) or shift > 63:  # noqa: PLR2004 - a varint ends within 64 bits
+                raise TensorError("tensor_content of type string is cut short")
+            byte = content[at]
+            at += 1
+            length |= (byte & 0x7F) << shift
+            if byte < 0x80:  # noqa: PLR2004 - the continuation bit
+                break
+            shift += 7
+        lengths.append(length)
+    if at + sum(lengths) != len(content):
+        raise TensorError("tensor_content of type string does not have the announced length")
+    strings: list[bytes] = []
+    for length in lengths:
+        strings.append(content[at : at + length])
+        at += length
+    return strings
+
+
+def _repeated(values: Array, count: int, kind: np.dtype[Any]) -> Array:
+    if count * kind.itemsize > _MAX_REPEATED_BYTES:
+        raise TensorError(
+            f"the shape has {count} elements, but only {len(values)} values were sent"
+        )
+    last: object
+    if len(values):
+        last = values[-1]
+    else:
+        last = b"" if kind == object else 0
+    whole = np.empty(count, kind)
+    whole[: len(values)] = values
+    whole[len(values) :] = last
+    return whole
+
+
+def _objects(values: list[bytes]) -> Array:
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+def _reader(field: str, kind: type[np.generic]) -> Callable[[tensor_pb2.TensorProto, int], Array]:
+    def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
+        return np.array(getattr(proto, field), kind)
+
+    return read
+
+
+def _wrapping_reader(
+    field: str, wide: type[np.generic], kind: type[np.generic]
+) -> Callable[..., Array]:
+    """Narrow types travel in wider fields; bits beyond their width are cut off, as a C cast does."""
+
+    def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
+        return np.array(getattr(proto, field), wide).astype(kind)
+
+    return read
+
+
+def _half_reader(kind: np.dtype[Any]) -> Callable[..., Array]:
+    def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
+        return np.array(proto.half_val, np.int32).astype(np.uint16).view(kind)
+
+    return read
+
+
+def _complex_reader(
+    field: str, part: type[np.generic], kind: type[np.generic]
+) -> Callable[..., Array]:
+    def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
+        parts = np.array(getattr(proto, field), part)
+        return parts[: len(parts) // 2 * 2].view(kind)
+
+    return read
+
+
+_READERS: Final[dict[DType, Callable[[tensor_pb2.TensorProto, int], Array]]] = {
+    DType.FLOAT: _reader("float_val", np.float32),
+    DType.DOUBLE: _reader("double_val", np.float64),
+    DType.INT32: _reader("int_val", np.int32),
+    DType.UINT8: _wrapping_reader("int_val", np.int32, np.uint8),
+    DType.INT16: _wrapping_reader("int_val", np.int32, np.int16),
+    DType.INT8: _wrapping_reader("int_val", np.int32, np.int8),
+    DType.UINT16: _wrapping_reader("int_val", np.int32, np.uint16),
+    DType.STRING: lambda proto, _count: _objects(list(proto.string_val)),
+    DType.COMPLEX64: _complex_reader("scomplex_val", np.float32, np.complex64),
+    DType.COMPLEX128: _complex_reader("dcomplex_val", np.float64, np.complex128),
+    DType.INT64: _reader("int64_val", np.int64),
+    DType.BOOL: _reader("bool_val", np.bool_),
+    DType.HALF: _half_reader(np.dtype(np.float16)),
+    DType.BFLOAT16: _half_reader(DType.BFLOAT16.numpy or np.dtype(np.uint16)),
+    DType.UINT32: _reader("uint32_val", np.uint32),
+    DType.UINT64: _reader("uint64_val", np.uint64),
+}
+
+
+# ---- writing ---------------------------------------------------------------------------------------------------------
+
+_LENGTH_DELIMITED: Final = 2
+_DTYPE_FIELD, _SHAPE_FIELD, _CONTENT_FIELD = 1, 2, 4
+_PACKED_AS_MEMORY: Final = {
+    DType.FLOAT: 5,
+    DType.DOUBLE: 6,
+    DType.COMPLEX64: 9,
+    DType.COMPLEX128: 12,
+}
+"""Fields of fixed-width numbers: their packed form is the array's memory."""
+_PACKED_VARINTS: Final = {
+    DType.INT32: 7,
+    DType.UINT8: 7,
+    DType.INT16: 7,
+    DType.INT8: 7,
+    DType.UINT16: 7,
+    DType.INT64: 10,
+    DType.BOOL: 11,
+    DType.UINT32: 16,
+    DType.UINT64: 17,
+}
+_HALF_FIELD, _STRING_FIELD = 13, 8
+_ONE_BYTE_VARINT: Final = 0x80
+
+
+def varint(number: int) -> bytes:
+    """Return the wire form of a non-negative integer below 2**64."""
+    out = bytearray()
+    while number >= _ONE_BYTE_VARINT:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def delimited(field: int, payload: bytes) -> bytes:
+    """Return a length-delimited field: bytes, string, message or packed numbers."""
+    return varint(field << 3 | _LENGTH_DELIMITED) + varint(len(payload)) + payload
+
+
+def write_tensor(array: Array, *, as_content: bool) -> bytes:
+    """Return the wire bytes of a TensorProto.
+
+    Args:
+        array: of any element type in `DType`; strings as `bytes` objects.
+        as_content: put the values into `tensor_content` instead of the typed fields (strings have no such form here).
+
+    Raises:
+        TensorError: an element type that has no wire form.
+    """
+    dtype = DType.of_array(array)
+    header = _header(dtype, array.shape)
+    if dtype is DType.STRING:
+        return header + b"".join(delimited(_STRING_FIELD, _as_bytes(value)) for value in array.flat)
+    if dtype is DType.OTHER:
+        raise TensorError(f"an array of {array.dtype} has no wire form")
+    if not array.size:
+        return header
+    if as_content:
+        return header + delimited(_CONTENT_FIELD, _memory(array))
+    if field := _PACKED_AS_MEMORY.get(dtype):
+        return header + delimited(field, _memory(array))
+    if dtype in {DType.HALF, DType.BFLOAT16}:
+        return header + delimited(
+            _HALF_FIELD, _varints(np.ascontiguousarray(array).view(np.uint16))
+        )
+    return header + delimited(_PACKED_VARINTS[dtype], _varints(array))
+
+
+def _header(dtype: DType, shape: tuple[int, ...]) -> bytes:
+    dims = b"".join(delimited(2, b"\x08" + varint(size)) if size else b"\x12\x00" for size in shape)
+    return bytes((_DTYPE_FIELD << 3, dtype)) + delimited(_SHAPE_FIELD, dims)
+
+
+def _memory(array: Array) -> bytes:
+    if not _LITTLE_ENDIAN:
+        array = array.byteswap()
+    return array.tobytes()
+
+
+def _varints(array: Array) -> bytes:
+    if array.dtype.kind == "b" or (array.min() >= 0 and array.max() < _ONE_BYTE_VARINT):
+        return array.astype(np.uint8).tobytes()
+    return b"".join(_signed_varints(array.ravel().tolist()))
+
+
+def _signed_varints(values: Iterable[int]) -> Iterable[bytes]:
+    # A negative number travels as its 64-bit two's complement: ten bytes, also in the int32 fields.
+    return (varint(value if value >= 0 else value + (1 << 64)) for value in values)
+
+
+def _as_bytes(value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    return str(value).encode()

@@ -1,0 +1,59 @@
+"""Does a request fit a signature? Pure; the sentences are TensorFlow Serving's."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from slipway_server.errors import Code, ServingError, invalid_argument
+from slipway_server.savedmodel.signature import Signature
+
+
+def signature_not_found(name: str) -> ServingError:
+    """Return the error for a signature that the model does not have."""
+    return ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+
+
+def check_inputs(signature: Signature, sent: Collection[str]) -> None:
+    """Refuse a request whose input aliases are not the signature's; those with a default may be left out.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT.
+    """
+    wanted = signature.inputs.keys()
+    if sent == wanted:
+        return
+    given = set(sent)
+    missing = wanted - given - signature.defaults.keys()
+    extra = given - wanted
+    if len(given) != len(wanted) and (missing or extra):
+        raise invalid_argument(
+            f"input size does not match signature: {len(given)}!={len(wanted)} "
+            f"len({_set(given)}) != len({_set(wanted)}). "
+            f"Sent extra: {_set(extra)}. Missing but required: {_set(missing)}."
+        )
+    if extra:
+        raise invalid_argument(
+            f"input tensor alias not found in signature: {min(extra)}. "
+            f"Inputs expected to be in the set {_set(wanted)}."
+        )
+
+
+def choose_outputs(signature: Signature, asked: Sequence[str]) -> tuple[str, ...]:
+    """Return the aliases to compute: those asked for, or all when none is.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT for an unknown alias or one asked for twice.
+    """
+    if not asked:
+        return tuple(signature.outputs)
+    for index, alias in enumerate(asked):
+        if alias not in signature.outputs:
+            raise invalid_argument(
+                f"output tensor alias not found in signature: {alias} "
+                f"Outputs expected to be in the set {_set(signature.outputs)}."
+            )
+        if alias in asked[:index]:
+            raise invalid_argument(f"duplicate output tensor alias: {alias}")
+    return tuple(asked)
+
+
+def _set(names: Iterable[str]) -> str:
+    return "{" + ",".join(sorted(names)) + "}"

@@ -1,0 +1,277 @@
+"""The process: opens the ports, brings TensorFlow and the models up behind them, drains and stops.
+
+ports open, /livez answers, /readyz says 503
+→ TensorFlow imported, methods in place, models loading
+→ every configured model has a version: ready
+→ SIGTERM: not ready at once; for `drain` seconds requests are answered while clients are asked to go elsewhere
+→ no new request; those in flight finish → exit 0
+"""
+
+import json
+import queue
+import signal
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from slipway_server.errors import Code, ServingError
+from slipway_server.frontends.rest.connection import Limits
+from slipway_server.frontends.rest.messages import TEXT, Response
+from slipway_server.frontends.rest.server import RestServer
+from slipway_server.readiness import Report
+from slipway_server.settings import Settings
+
+if TYPE_CHECKING:
+    from slipway_server.assembly import Assembly
+    from slipway_server.frontends.rpc.server import RpcServer
+
+STOP_GRACE_SECONDS: Final = 10.0
+"""After the drain only stragglers are left; they get this long before they are cancelled."""
+
+EXIT_OK: Final = 0
+EXIT_REJECTED: Final = 65
+EXIT_FAILED: Final = 255
+
+_TERMINATION_LOG_BYTES: Final = 4096
+_TERMINATION_MESSAGE_CHARACTERS: Final = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class _Signal:
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Exit:
+    """The server cannot go on: why, and with which exit code."""
+
+    code: int
+    reason: str
+    message: str
+
+
+class Process:
+    """One run of the server; `run` is called once, on the main thread.
+
+    Args:
+        flags_without_effect: (name, sentence) of the flags to mention in the log.
+    """
+
+    def __init__(
+        self, settings: Settings, flags_without_effect: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        self._settings = settings
+        self._flags_without_effect = flags_without_effect
+        self._events: queue.SimpleQueue[_Signal | _Exit] = queue.SimpleQueue()
+        self._rest: RestServer | None = None
+        self._rpc: RpcServer | None = None
+        self._assembly: Assembly | None = None
+        self._draining = False
+        self._log: Any = None
+
+    def run(self) -> int:
+        """Serve until a signal or a failure; return the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda received, _frame: self._events.put(_Signal(received)))
+        try:
+            self._open_ports()
+        except OSError as error:
+            return self._failed_start(ServingError(Code.UNKNOWN, str(error)))
+        threading.Thread(target=self._assemble, name="start-up", daemon=True).start()
+        match self._events.get():
+            case _Exit() as end:
+                return self._give_up(end)
+            case _Signal(number=number):
+                return self._drain(number)
+
+    # ---- start -------------------------------------------------------------------------------------------------
+
+    def _open_ports(self) -> None:
+        """Open REST first: it needs the fewest imports, and probes ask there."""
+        settings = self._settings
+        same = settings.rest_port == settings.port
+        if settings.rest_port and not same:
+            self._rest = RestServer(
+                settings.rest_port,
+                {
+                    "/livez": _livez,
+                    "/readyz": self._readyz,
+                    "/monitoring/prometheus/metrics": self._metrics,
+                },
+                threads=settings.rest_threads,
+                timeout=settings.rest_timeout,
+                limits=Limits(body=settings.rest_max_body),
+            )
+            self._rest.start()
+        from slipway_server.frontends.rpc.server import RpcServer  # noqa: PLC0415 - 100 ms that /livez need not wait
+
+        addresses = [f"[::]:{settings.port}"] if settings.port else []
+        if settings.socket_path:
+            addresses.append(f"unix:{settings.socket_path}")
+        self._rpc = RpcServer(
+            addresses,
+            max_threads=settings.rpc_threads,
+            max_connection_age=settings.max_connection_age,
+            channel_arguments=settings.channel_arguments,
+        )
+        self._rpc.start()
+        import structlog  # noqa: PLC0415 - likewise
+
+        from slipway_server import logs  # noqa: PLC0415 - likewise
+
+        logs.configure()
+        self._log = structlog.get_logger("slipway_server")
+        self._log.info("ports open", grpc=addresses, rest=self._rest.port if self._rest else None)
+        if settings.rest_port and same:
+            self._log.error("REST is off: its port is the gRPC port", port=settings.port)
+        for name, sentence in self._flags_without_effect:
+            self._log.warning("flag without effect", flag=name, message=sentence)
+
+    def _assemble(self) -> None:
+        try:
+            started = time.monotonic()
+            from slipway_server.assembly import Assembly  # noqa: PLC0415 - imports TensorFlow: seconds
+
+            assembly = Assembly(
+                self._settings, failed_for_good=self._failed_for_good, changed=self._show_health
+            )
+            self._assembly = assembly
+            if self._rest:
+                self._rest.serve(assembly.rest_api)
+            if self._rpc:
+                self._rpc.serve(assembly.rpc_methods)
+            self._show_health()
+            assembly.start()
+            self._log.info(
+                "started",
+                seconds=round(time.monotonic() - started, 3),
+                models=list(assembly.models),
+            )
+        except ServingError as error:
+            self._events.put(_Exit(EXIT_FAILED, "FailedToStart", str(error)))
+        except Exception as error:
+            self._log.exception("start failed")
+            self._events.put(
+                _Exit(EXIT_FAILED, "FailedToStart", f"{type(error).__name__}: {error}")
+            )
+
+    def _failed_start(self, error: ServingError) -> int:
+        print(f"Failed to start server. Error: {error}", flush=True)  # noqa: T201 - TensorFlow Serving's place for it
+        return EXIT_FAILED
+
+    def _failed_for_good(self, message: str) -> None:
+        if self._settings.exit_on_failed_load and not self._draining:
+            self._events.put(_Exit(EXIT_REJECTED, "LoadFailed", message))
+
+    def _give_up(self, end: _Exit) -> int:
+        self._log.error("giving up", reason=end.reason, message=end.message, exit_code=end.code)
+        if end.code == EXIT_FAILED:
+            print(f"Failed to start server. Error: {end.message}", flush=True)  # noqa: T201 - see above
+        if self._settings.termination_log:
+            try:
+                Path(self._settings.termination_log).write_bytes(
+                    termination_message(end.reason, end.message)
+                )
+            except OSError as error:
+                self._log.warning("termination log not written", error=str(error))
+        return end.code
+
+    # ---- health ------------------------------------------------------------------------------------------------
+
+    def _report(self) -> Report:
+        if self._assembly is None:
+            reason = "The server is draining" if self._draining else "The server is starting"
+            return Report({}, (reason,))
+        return self._assembly.report(draining=self._draining)
+
+    def _show_health(self) -> None:
+        if self._rpc is None:
+            return
+        report = self._report()
+        from slipway_server.frontends.rpc.server import SERVICE_NAMES  # noqa: PLC0415 - imported long ago
+
+        self._rpc.set_health(("", *SERVICE_NAMES), serving=report.ready)
+        for model, available in report.models.items():
+            self._rpc.set_health((model,), serving=available and not self._draining)
+
+    def _readyz(self) -> Response:
+        report = self._report()
+        body = {
+            "ready": report.ready,
+            "models": dict(report.models),
+            "reasons": list(report.reasons),
+        }
+        return Response(200 if report.ready else 503, json.dumps(body).encode())
+
+    def _metrics(self) -> Response:
+        if self._assembly is None:
+            return Response(200, b"", TEXT)
+        content_type, body = self._assembly.metrics()
+        return Response(200, body, content_type)
+
+    # ---- end ---------------------------------------------------------------------------------------------------
+
+    def _drain(self, number: int) -> int:
+        """Leave without failing a request: first out of rotation, then wait until every client has gone."""
+        served = any(self._report().models.values())
+        self._draining = True
+        if self._rpc:
+            self._rpc.enter_shutdown()
+        if self._rest:
+            self._rest.drain()
+        seconds = self._settings.drain if served else 0.0
+        self._log.info(
+            "draining", signal=signal.Signals(number).name, seconds=seconds, served=served
+        )
+        self._wait_out(seconds, interrupts=int(number == signal.SIGINT))
+        self._log.info("stopping", grace_seconds=STOP_GRACE_SECONDS)
+        if self._assembly:
+            self._assembly.stop()
+        self._stop_ports()
+        self._log.info("stopped")
+        return EXIT_OK
+
+    def _wait_out(self, seconds: float, interrupts: int) -> None:
+        """Wait; only a second SIGINT (a person at a terminal) cuts it short."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            try:
+                event = self._events.get(timeout=left)
+            except queue.Empty:
+                return
+            if isinstance(event, _Signal):
+                interrupts += event.number == signal.SIGINT
+                cut = interrupts > 1
+                self._log.info(
+                    "signal while draining", signal=signal.Signals(event.number).name, cut_short=cut
+                )
+                if cut:
+                    return
+
+    def _stop_ports(self) -> None:
+        ports = [port for port in (self._rest, self._rpc) if port is not None]
+        threads = [threading.Thread(target=port.stop, args=(STOP_GRACE_SECONDS,)) for port in ports]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+
+def _livez() -> Response:
+    return Response(200, b"ok\n", TEXT)
+
+
+def termination_message(reason: str, message: str) -> bytes:
+    """Return what the termination log says: one JSON object, at most 4096 bytes, one line of message.
+
+    >>> termination_message("LoadFailed", "no\\nvariables")
+    b'{"reason": "LoadFailed", "message": "no variables"}'
+    """
+    sentence = " ".join(message.split())[:_TERMINATION_MESSAGE_CHARACTERS]
+    while True:
+        text = json.dumps({"reason": reason, "message": sentence}).encode()
+        if len(text) <= _TERMINATION_LOG_BYTES:
+            return text
+        sentence = sentence[: len(sentence) * 3 // 4]

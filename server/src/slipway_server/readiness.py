@@ -1,0 +1,63 @@
+"""Is the server ready, and if not, why? Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from slipway_server.core.states import Availability, VersionState
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The answer of the readiness page.
+
+    Attributes:
+        models: whether each configured model has a version that answers.
+        reasons: one sentence for each thing that is missing; empty when ready.
+    """
+
+    models: Mapping[str, bool]
+    reasons: tuple[str, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests should be sent here."""
+        return not self.reasons
+
+
+def report(
+    states: Mapping[str, Sequence[VersionState]],
+    troubles: Mapping[str, str],
+    *,
+    started: bool,
+    draining: bool,
+) -> Report:
+    """Judge the server.
+
+    Args:
+        states: configured model → the states of its versions, the highest number first.
+        troubles: configured model → why discovery finds nothing to load, or an empty string.
+        started: whether configuration and TensorFlow are there.
+        draining: whether the server was told to stop.
+    """
+    models = {
+        model: any(state.availability is Availability.AVAILABLE for state in of)
+        for model, of in states.items()
+    }
+    if draining:
+        return Report(models, ("The server is draining: it was told to stop",))
+    if not started:
+        return Report(models, ("The server is starting",))
+    reasons = tuple(
+        f"Model {model}: {_why(states[model], troubles.get(model, ''))}"
+        for model, available in models.items()
+        if not available
+    )
+    return Report(models, reasons)
+
+
+def _why(states: Sequence[VersionState], trouble: str) -> str:
+    if not states:
+        return trouble or "no version was found yet"
+    newest = states[0]
+    text = f"version {newest.version} is {newest.availability.name}"
+    return f"{text} ({newest.error})" if newest.error else text

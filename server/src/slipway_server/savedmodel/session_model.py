@@ -1,0 +1,114 @@
+"""A loaded model: a TensorFlow session and its signatures, called on the caller's own thread.
+
+The default `Session.run` hands the work to TensorFlow's inter-op pool and waits for it. For models of serving size the
+hand-over costs more than the work, so each signature is compiled once into a callable with
+`inter_op_thread_pool = -1`: the operations run one after the other on the thread that asked, while each of them may
+still use the intra-op pool.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+
+from slipway_server.errors import Code, ServingError
+from slipway_server.savedmodel.failures import translated
+from slipway_server.savedmodel.signature import Array, Signature
+
+_RUN_ON_CALLER: Final = -1
+# A client may ask for any subset of the outputs; only so many subsets get a callable of their own.
+_MAX_CALLABLES_PER_SIGNATURE: Final = 16
+
+
+class SessionModel:
+    """One loaded version.
+
+    Attributes:
+        signatures: by key.
+        signature_defs: the same as TensorFlow's messages, for the metadata API.
+    """
+
+    def __init__(
+        self,
+        session: tf.compat.v1.Session,
+        signatures: Mapping[str, Signature],
+        signature_defs: Mapping[str, meta_graph_pb2.SignatureDef],
+    ) -> None:
+        self.signatures = signatures
+        self.signature_defs = signature_defs
+        self._session = session
+        self._lock = threading.Lock()
+        self._callables: dict[tuple[str, tuple[str, ...]], Callable[..., Sequence[Array]]] = {}
+
+    def prepare(self, signature: Signature) -> None:
+        """Compile a signature with all its outputs, so that the first request does not wait for that."""
+        self._callable(signature, tuple(signature.outputs))
+
+    def run(
+        self, signature: Signature, inputs: Mapping[str, Array], outputs: Sequence[str]
+    ) -> list[Array]:
+        """Run a signature.
+
+        Args:
+            signature: one of `signatures`.
+            inputs: alias → value; exactly the signature's aliases, those with a default may be missing.
+            outputs: aliases of the signature's outputs.
+
+        Returns:
+            One array for each of `outputs`; strings are arrays of `bytes` objects.
+
+        Raises:
+            ServingError: with TensorFlow's code and message.
+        """
+        run = self._callable(signature, tuple(outputs))
+        defaults = signature.defaults
+        with translated():
+            return list(
+                run(
+                    *(
+                        inputs[alias] if alias in inputs else defaults[alias]
+                        for alias in signature.inputs
+                    )
+                )
+            )
+
+    def close(self) -> None:
+        """Release the session and everything it holds."""
+        self._callables.clear()
+        self._session.close()
+
+    def _callable(
+        self, signature: Signature, outputs: tuple[str, ...]
+    ) -> Callable[..., Sequence[Array]]:
+        key = (signature.key, outputs)
+        found = self._callables.get(key)
+        if found is not None:
+            return found
+        with self._lock:
+            found = self._callables.get(key) or self._compile(signature, outputs)
+            if len(self._callables) < _MAX_CALLABLES_PER_SIGNATURE * len(self.signatures):
+                self._callables[key] = found
+        return found
+
+    def _compile(
+        self, signature: Signature, outputs: tuple[str, ...]
+    ) -> Callable[..., Sequence[Array]]:
+        options = config_pb2.CallableOptions()
+        options.run_options.inter_op_thread_pool = _RUN_ON_CALLER
+        for specs, aliases, names in (
+            (signature.inputs, tuple(signature.inputs), options.feed),
+            (signature.outputs, outputs, options.fetch),
+        ):
+            for alias in aliases:
+                if not specs[alias].tensor:
+                    raise ServingError(
+                        Code.UNIMPLEMENTED,
+                        f'Tensor "{alias}" of signature "{signature.key}" is sparse or composite; '
+                        "only dense tensors can be served",
+                    )
+                names.append(specs[alias].tensor)
+        with translated():
+            compiled: Any = self._session._make_callable_from_options(options)  # noqa: SLF001 - 8 µs where run() takes 44
+        return compiled  # type: ignore[no-any-return]

@@ -1,0 +1,1 @@
+"""Where models lie: the file system under the base paths."""
