@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from slipway_sync.exports import table
 from slipway_sync.wire import tensorflow_pb2 as wire
 
+_MAX_TENSORS = 200_000
 _MAX_SHARDS = 99_999  # The file names have five digits.
 
 
@@ -73,30 +74,35 @@ def read_bundle(index: bytes, prefix: str) -> Bundle:
     Raises:
         BundleError: It is no table, or its entries cannot be.
     """
-    shards = 0
-    tensors: list[TensorEntry] = []
     try:
-        for key, value in table.entries(index):
-            if key == b"":
-                shards = _shards(wire.BundleHeaderProto.FromString(value))
-            elif shards == 0:
-                break  # The empty key sorts first: there is none.
-            else:
-                tensor = _tensor(key, wire.BundleEntryProto.FromString(value), shards)
-                if tensor is not None:
-                    tensors.append(tensor)
+        shards, tensors = _contents(index)
     except table.TableError as error:
         raise BundleError(str(error)) from error
     except DecodeError as error:
         raise BundleError("an entry is no protocol buffer message") from error
-    if shards == 0:
-        raise BundleError("it holds no header, so it is no index of a tensor bundle")
     tensors.sort(key=lambda tensor: (tensor.shard, tensor.offset, tensor.size))
     for before, after in pairwise(tensors):
         if before.shard == after.shard and before.offset + before.size > after.offset:
             # TensorFlow writes one after the other; checking overlaps could take for ever.
             raise BundleError(f"tensors {before.name} and {after.name} overlap")
     return Bundle(prefix, shards, tuple(tensors))
+
+
+def _contents(index: bytes) -> tuple[int, list[TensorEntry]]:
+    """Return the number of shards and the tensors that have bytes."""
+    entries = table.entries(index)
+    key, value = next(entries, (b"?", b""))
+    if key != b"":  # It sorts first.
+        raise BundleError("it holds no header, so it is no index of a tensor bundle")
+    shards = _shards(wire.BundleHeaderProto.FromString(value))
+    tensors: list[TensorEntry] = []
+    for key, value in entries:
+        tensor = _tensor(key, wire.BundleEntryProto.FromString(value), shards)
+        if tensor is not None:
+            tensors.append(tensor)
+        if len(tensors) > _MAX_TENSORS:
+            raise BundleError(f"it names more than {_MAX_TENSORS} tensors")
+    return shards, tensors
 
 
 def _shards(header: wire.BundleHeaderProto) -> int:

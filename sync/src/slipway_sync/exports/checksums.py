@@ -50,7 +50,8 @@ class ShardChecker:
             self._position = last
             if last < tensor_end:
                 break
-            self._close()
+            self._check()
+            self._next()
         self._position = end
 
     def finish(self) -> None:
@@ -63,14 +64,14 @@ class ShardChecker:
             raise ChecksumError(f"tensor {self._tensor.name} reaches over its end")
 
     def _next(self) -> None:
-        """Go to the next tensor; those without bytes are checked on the way."""
-        self._tensor = None
-        while self._waiting and self._tensor is None:
+        """Go to the next tensor that has bytes; those without are checked on the way."""
+        while self._waiting:
             self._tensor = self._waiting.pop()
             self._sum = _sum_of(self._tensor)
-            if self._tensor.size == 0:
-                self._close()
+            if self._tensor.size:
                 return
+            self._check()
+        self._tensor = None
 
     def _add(self, data: bytes) -> None:
         try:
@@ -78,15 +79,14 @@ class ShardChecker:
         except _DamagedError as error:
             raise self._error(str(error)) from error
 
-    def _close(self) -> None:
-        assert self._tensor is not None  # noqa: S101 - only called with one
+    def _check(self) -> None:
+        """Compare the sum of the tensor that just ended."""
         try:
-            stored = self._sum.result()
+            found = self._sum.result()
         except _DamagedError as error:
             raise self._error(str(error)) from error
-        if stored is not None and stored != self._tensor.crc32c:
+        if self._tensor is not None and found != self._tensor.crc32c:
             raise self._error("its checksum is wrong")
-        self._next()
 
     def _error(self, why: str) -> ChecksumError:
         name = self._tensor.name if self._tensor is not None else ""
@@ -103,8 +103,8 @@ class _Sum(Protocol):
     def add(self, data: bytes) -> None:
         """Take the next bytes."""
 
-    def result(self) -> int | None:
-        """Return the masked checksum of all of them; None where nothing is known to compare."""
+    def result(self) -> int:
+        """Return the masked checksum of all of them."""
 
 
 def _sum_of(tensor: TensorEntry) -> _Sum:

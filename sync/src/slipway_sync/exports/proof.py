@@ -28,6 +28,8 @@ READ_LIMIT = 64 << 20
 """Bytes of one file that may be read for a proof before the export is on a volume."""
 TEXT_READ_LIMIT = 4 << 20
 """The same for a text graph, which is parsed some hundred times slower."""
+INDEX_LIMIT = 16 << 20
+"""Largest index in bytes, some 150 000 tensors; a larger one is no export of a model."""
 
 _V1_SHARD = re.compile(r"export-([0-9]{5})-of-([0-9]{5})", re.ASCII)
 
@@ -66,7 +68,7 @@ def reads(listing: Listing, *, limit: int = READ_LIMIT) -> tuple[str, ...]:
 
     Args:
         listing: The version's directory.
-        limit: Largest file in bytes. With READ_LIMIT and less, text graphs have a smaller limit.
+        limit: Largest file in bytes; text graphs and indexes have smaller limits of their own.
     """
     evidence = _Evidence(listing, {}, "", limit)
     return tuple(
@@ -78,7 +80,7 @@ def reads(listing: Listing, *, limit: int = READ_LIMIT) -> tuple[str, ...]:
 
 def examine(
     listing: Listing,
-    contents: Mapping[str, bytes],
+    contents: Mapping[str, bytes | memoryview],
     *,
     marker: str = "",
     limit: int = READ_LIMIT,
@@ -103,7 +105,7 @@ class _Evidence:
     """One export as the checks see it; files are parsed once, when a check first asks."""
 
     def __init__(
-        self, listing: Listing, contents: Mapping[str, bytes], marker: str, limit: int
+        self, listing: Listing, contents: Mapping[str, bytes | memoryview], marker: str, limit: int
     ) -> None:
         self.sizes = {item.path: item.size for item in listing}
         self.contents = contents
@@ -135,7 +137,7 @@ class _Evidence:
     def bundle(self) -> Bundle | None:
         if self.index_path not in self.contents:
             return None
-        return read_bundle(self.contents[self.index_path], self.prefix)
+        return read_bundle(bytes(self.contents[self.index_path]), self.prefix)
 
 
 def _incomplete(reason: str, message: str, path: str = "") -> Proof:
@@ -248,6 +250,12 @@ def v1_shards_are_there(evidence: _Evidence) -> Proof | None:
 
 def index_is_readable(evidence: _Evidence) -> Proof | None:
     """The index is a tensor bundle's table with right checksums."""
+    if evidence.sizes.get(evidence.index_path, 0) > INDEX_LIMIT:
+        return _rejected(
+            "UnreadableIndex",
+            f"{evidence.index_path} is larger than {INDEX_LIMIT >> 20} MiB",
+            evidence.index_path,
+        )
     try:
         _ = evidence.bundle
     except BundleError as error:
@@ -311,9 +319,9 @@ CHECKS: tuple[Callable[[_Evidence], Proof | None], ...] = (
 
 
 def _limit_for(path: str, limit: int) -> int:
-    if path == SAVED_MODEL_TEXT and limit <= READ_LIMIT:
-        return min(limit, TEXT_READ_LIMIT)
-    return limit
+    if path == SAVED_MODEL_TEXT:
+        return min(limit, TEXT_READ_LIMIT if limit <= READ_LIMIT else READ_LIMIT)
+    return limit if path in GRAPHS else min(limit, INDEX_LIMIT)
 
 
 def _has_v1_variables(evidence: _Evidence) -> bool:

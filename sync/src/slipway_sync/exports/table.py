@@ -60,7 +60,7 @@ def entries(table: bytes) -> Iterator[tuple[bytes, bytes]]:
             yield key, value
 
 
-def varint(data: bytes, position: int) -> tuple[int, int]:
+def varint(data: bytes | memoryview, position: int) -> tuple[int, int]:
     """Read an unsigned varint64; return it and the position behind it.
 
     Raises:

@@ -37,7 +37,7 @@ async def prove(
         SourceError: The store cannot be read.
     """
     sizes = {item.path: item.size for item in listing}
-    contents: dict[str, bytes] = {}
+    contents: dict[str, bytes | memoryview] = {}
     # What the listing alone can say is said before anything is read.
     proof = examine(listing, contents, marker=marker, limit=limit)
     if proof.verdict is not Verdict.COMPLETE:

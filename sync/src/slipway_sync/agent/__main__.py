@@ -1,0 +1,200 @@
+"""`slipway-sync`: the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import structlog
+import typer
+from structlog.typing import EventDict
+from typer.exceptions import TyperException
+
+from slipway_sync.agent.errors import SyncError, of_source
+from slipway_sync.agent.fetch import Request, Surroundings, fetch
+from slipway_sync.agent.pauses import Pauses
+from slipway_sync.exports import ExitCode, SyncOutcome, version_directories
+from slipway_sync.stores import SourceError, StoreOptions, open_store
+
+_CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+)
+_HEX = frozenset("0123456789abcdef")
+
+app = typer.Typer(
+    name="slipway-sync",
+    help="Bring one version of a model to a volume, verified.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def _commands() -> None:
+    """Keep `fetch` a command of its own, with room for others."""
+
+
+@app.command("fetch")
+def fetch_command(
+    source: Annotated[str, typer.Option(help="s3://BUCKET/PATH or file:///PATH above versions.")],
+    directory: Annotated[str, typer.Option(help="The version's directory in the source.")],
+    version: Annotated[int, typer.Option(min=0, help="The version's number.")],
+    revision: Annotated[str, typer.Option(help="The planned revision, 64 hex digits.")],
+    destination: Annotated[Path, typer.Option(help="Gets the version as a child directory.")],
+    endpoint: Annotated[str, typer.Option(help="URL of an S3-compatible store.")] = "",
+    region: Annotated[str, typer.Option(help="Region to sign for.")] = "",
+    addressing: Annotated[str, typer.Option(help="path or virtual.")] = "path",
+    credentials: Annotated[
+        Path | None, typer.Option(help="Directory with files named like AWS_ACCESS_KEY_ID.")
+    ] = None,
+    ca_bundle: Annotated[Path | None, typer.Option(help="PEM file to trust.")] = None,
+    completion_marker: Annotated[str, typer.Option(help="An object that must be there.")] = "",
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Requests at once.")] = 8,
+    termination_log: Annotated[
+        Path | None, typer.Option(help="Gets one JSON object that says how it ended.")
+    ] = None,
+) -> None:
+    """Bring one version from its source to the destination: all of it, verified, or nothing."""
+    log = structlog.get_logger()
+    moved = 0
+
+    def report(numbers: dict[str, int]) -> None:
+        nonlocal moved
+        moved = numbers["bytes"]
+        log.info("progress", **numbers)
+
+    try:
+        request = Request(
+            directory=directory,
+            version=version,
+            revision=revision,
+            destination=destination,
+            marker=completion_marker,
+            concurrency=concurrency,
+        )
+        _check(request)
+        options = StoreOptions(
+            endpoint=endpoint,
+            region=region,
+            addressing=addressing,
+            credentials=_credentials(credentials),
+            ca_bundle=_ca_bundle(ca_bundle),
+        )
+        around = Surroundings(report, time.monotonic, Pauses(asyncio.sleep, random.random))
+        outcome = asyncio.run(_run(request, source, options, around))
+        code = ExitCode.SYNCED
+    except SyncError as error:
+        code = error.code
+        outcome = SyncOutcome(error.reason, str(error), error.object, "", revision, moved)
+    log.info(
+        "synced" if code is ExitCode.SYNCED else "failed",
+        reason=outcome.reason,
+        message=outcome.message,
+        object=outcome.object,
+        digest=outcome.digest,
+    )
+    _write_termination_log(termination_log, outcome)
+    raise typer.Exit(code)
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with one of ExitCode."""
+    signal.signal(signal.SIGTERM, _stop)
+    structlog.configure(
+        processors=[
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            _event_first,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+    )
+    try:
+        code = app(prog_name="slipway-sync", standalone_mode=False)
+    except TyperException as error:
+        sys.stderr.write(f"slipway-sync: {error}\n")
+        code = ExitCode.USAGE
+    sys.stdout.flush()
+    sys.exit(int(code or 0))
+
+
+def _event_first(_logger: object, _method: str, line: EventDict) -> EventDict:
+    return {"event": line.pop("event"), **line}
+
+
+async def _run(
+    request: Request, source: str, options: StoreOptions, around: Surroundings
+) -> SyncOutcome:
+    try:
+        store = open_store(source, options)
+    except SourceError as error:
+        raise of_source(error) from error
+    return await fetch(request, store, around)
+
+
+def _check(request: Request) -> None:
+    if len(request.revision) != 64 or not set(request.revision) <= _HEX:  # noqa: PLR2004
+        raise SyncError(ExitCode.USAGE, "--revision has to be 64 hex digits")
+    found, _ = version_directories([request.directory])
+    if not found or found[0].number != request.version:
+        raise SyncError(
+            ExitCode.USAGE,
+            f"--directory {request.directory!r} does not spell --version {request.version}",
+        )
+
+
+def _credentials(directory: Path | None) -> dict[str, str]:
+    """Read the known names of a mounted Secret, and nothing else of it."""
+    if directory is None:
+        return {}
+    found = {}
+    try:
+        for name in _CREDENTIALS:
+            path = directory / name
+            if path.is_file():
+                found[name] = path.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise SyncError(ExitCode.USAGE, f"--credentials {directory} cannot be read") from error
+    if not found:
+        raise SyncError(
+            ExitCode.ACCESS_DENIED,
+            f"--credentials {directory} holds no AWS_ACCESS_KEY_ID: check the Secret's keys",
+        )
+    return found
+
+
+def _ca_bundle(path: Path | None) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise SyncError(ExitCode.USAGE, f"--ca-bundle {path} cannot be read") from error
+
+
+def _write_termination_log(path: Path | None, outcome: SyncOutcome) -> None:
+    if path is None:
+        return
+    try:
+        path.write_text(outcome.render())
+    except OSError as error:
+        sys.stderr.write(f"slipway-sync: --termination-log cannot be written: {error}\n")
+
+
+def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Stop at once: the volume is right at every moment, there is nothing to tidy up."""
+    os._exit(128 + signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+"""Brings the files of a version to the volume: parallel ranged reads, each file verified when whole."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from slipway_sync.agent.errors import SyncError, of_replacement, of_source, volume_errors
+from slipway_sync.agent.pauses import Pauses
+from slipway_sync.agent.progress import Progress
+from slipway_sync.agent.volume import Partial
+from slipway_sync.exports import (
+    Bundle,
+    ChecksumError,
+    ExitCode,
+    ObjectInfo,
+    ShardChecker,
+    TensorEntry,
+    printable,
+)
+from slipway_sync.stores import ObjectReplacedError, SourceError, Store
+
+PART = 16 << 20
+"""Bytes of one request: large enough that its latency does not matter, small enough that many
+requests share one large file. It is streamed; memory holds some MiB for each request."""
+_CHUNK = 1 << 20
+_FETCHES = 2
+"""How often a file is fetched whose content proves wrong: the line may have been, not the source."""
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(slots=True)
+class _File:
+    """One file under way."""
+
+    item: ObjectInfo
+    tensors: tuple[TensorEntry, ...]
+    known: bytes | None
+    """SHA-256 that an earlier run noted for what lies there."""
+    parts_left: int = 0
+    descriptor: int = -1
+    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def parts(self) -> list[tuple[int, int]]:
+        """Return start and length of the requests that bring this file."""
+        size = self.item.size
+        return [(start, min(PART, size - start)) for start in range(0, size, PART)]
+
+
+class Transfer:
+    """Brings objects of one version's directory into a partial directory."""
+
+    def __init__(
+        self,
+        store: Store,
+        directory: str,
+        partial: Partial,
+        pauses: Pauses,
+        progress: Progress,
+        *,
+        concurrency: int,
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._partial = partial
+        self._pauses = pauses
+        self._progress = progress
+        self._concurrency = concurrency
+
+    async def bring(
+        self,
+        items: Iterable[ObjectInfo],
+        known: Mapping[tuple[str, int, str], bytes],
+        bundle: Bundle | None,
+    ) -> dict[str, bytes]:
+        """Bring objects and verify them; return the SHA-256 of each.
+
+        Args:
+            items: What to bring.
+            known: What an earlier run brought already (see Partial.verified_files).
+            bundle: The index whose shards may be among the items.
+
+        Raises:
+            SyncError: Some object cannot be brought or is wrong.
+        """
+        shards = _by_shard(bundle)
+        files = [
+            _File(
+                item,
+                shards.get(item.path, ()),
+                known.get((item.path, item.size, item.etag)),
+            )
+            for item in items
+        ]
+        hashes: dict[str, bytes] = {}
+        queue = _queue(files)
+        workers = [self._work(queue, hashes) for _ in range(self._concurrency)]
+        try:
+            await _all_or_first_error(workers)
+        finally:
+            for file in files:
+                _close(file)
+        return hashes
+
+    async def _work(
+        self, queue: Iterator[tuple[_File, int, int]], hashes: dict[str, bytes]
+    ) -> None:
+        for file, start, length in queue:
+            if length:
+                await self._fetch(file, start, length)
+            file.parts_left -= 1
+            if file.parts_left <= 0:
+                hashes[file.item.path] = await self._finish(file)
+
+    async def _fetch(self, file: _File, start: int, length: int) -> None:
+        """Bring one part; after an interruption go on from where it stood."""
+        async with file.opening:
+            if file.descriptor < 0:
+                file.descriptor = await in_thread(lambda: self._partial.create(file.item.path))
+        end = start + length
+        attempt = 0
+        while start < end:
+            try:
+                async for chunk in self._store.stream(
+                    self._directory, file.item, start=start, length=end - start
+                ):
+                    await in_thread(lambda at=start, data=chunk: _write(file, data, at))  # type: ignore[misc]
+                    start += len(chunk)
+                    self._progress.add_bytes(len(chunk))
+                    attempt = 0
+            except SourceError as error:
+                attempt += 1
+                if error.reason != "Unavailable" or attempt >= self._pauses.tries:
+                    raise of_source(error) from error
+                await self._pauses.after(attempt)
+            except ObjectReplacedError as error:
+                raise of_replacement(error) from error
+
+    async def _finish(self, file: _File) -> bytes:
+        """Verify a file that is there, bring it again when it is wrong, make it durable."""
+        item = file.item
+        if file.known is not None:
+            self._progress.add_bytes(item.size, moved=False)
+            try:
+                found = await in_thread(lambda: _verify(self._partial, file))
+            except SyncError:
+                found = b""
+            if found == file.known:
+                self._progress.add_file()
+                return found
+            file.known = None
+            await self._again(file)
+        elif not file.item.size:
+            file.descriptor = await in_thread(lambda: self._partial.create(item.path))
+        for attempt in range(1, _FETCHES + 1):
+            try:
+                found = await in_thread(lambda: _verify(self._partial, file))
+                break
+            except SyncError as error:
+                if error.code is not ExitCode.REJECTED or attempt == _FETCHES:
+                    raise
+                await self._again(file)
+        _close(file)
+        await in_thread(lambda: self._partial.note_verified(item, found))
+        self._progress.add_file()
+        return found
+
+    async def _again(self, file: _File) -> None:
+        _close(file)
+        self._progress.take_back(file.item.size)
+        for start, length in file.parts():
+            await self._fetch(file, start, length)
+
+
+def _verify(partial: Partial, file: _File) -> bytes:
+    """Read a file once: size, SHA-256 and the checksum of each tensor; then write it to disk."""
+    item = file.item
+    checker = ShardChecker(file.tensors)
+    hasher = hashlib.sha256()
+    size = 0
+    try:
+        with volume_errors(item.path), (partial.files / item.path).open("rb") as content:
+            while chunk := content.read(_CHUNK):
+                hasher.update(chunk)
+                checker.feed(chunk)
+                size += len(chunk)
+            os.fsync(content.fileno())
+        if size != item.size:
+            raise SyncError(
+                ExitCode.REJECTED,
+                f"{printable(item.path)} has {size} bytes on the volume, the source listed "
+                f"{item.size}",
+                reason="WrongSize",
+                path=item.path,
+            )
+        checker.finish()
+    except ChecksumError as error:
+        raise SyncError(
+            ExitCode.REJECTED,
+            f"{printable(item.path)} is corrupt: {error}",
+            reason="CorruptShard",
+            path=item.path,
+        ) from error
+    return hasher.digest()
+
+
+def _write(file: _File, data: bytes, at: int) -> None:
+    with volume_errors(file.item.path):
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(file.descriptor, view, at)
+            view = view[written:]
+            at += written
+
+
+def _close(file: _File) -> None:
+    if file.descriptor >= 0:
+        descriptor, file.descriptor = file.descriptor, -1
+        with volume_errors(file.item.path):
+            os.close(descriptor)
+
+
+def _queue(files: list[_File]) -> Iterator[tuple[_File, int, int]]:
+    """Yield (file, start, length); length 0 says that there is nothing to fetch."""
+    for file in files:
+        parts = [] if file.known is not None else file.parts()
+        file.parts_left = len(parts)
+        if not parts:
+            yield file, 0, 0
+        for start, length in parts:
+            yield file, start, length
+
+
+def _by_shard(bundle: Bundle | None) -> dict[str, tuple[TensorEntry, ...]]:
+    found: dict[str, list[TensorEntry]] = {}
+    for tensor in bundle.tensors if bundle is not None else ():
+        found.setdefault(bundle.shard_path(tensor.shard) if bundle else "", []).append(tensor)
+    return {path: tuple(tensors) for path, tensors in found.items()}
+
+
+async def in_thread(function: Callable[[], _Result]) -> _Result:
+    """Run a blocking function in a thread and, even when cancelled, wait until it is done.
+
+    A file must not be closed while a thread still writes to its descriptor.
+    """
+    running = asyncio.ensure_future(asyncio.to_thread(function))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()
+        raise
+
+
+async def _all_or_first_error(workers: Sequence[Awaitable[None]]) -> None:
+    tasks = [asyncio.ensure_future(worker) for worker in workers]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
