@@ -59,7 +59,10 @@ def structural(  # noqa: C901, PLR0912 (one case for each keyword)
         if found := rules.get(name):
             resolved["x-kubernetes-validations"] = found
         siblings = {key: value for key, value in schema.items() if key != "$ref"}
-        return resolved | structural(siblings, defs, rules)
+        resolved |= structural(siblings, defs, rules)
+        if "default" in resolved:
+            resolved["default"] = _filled(resolved)
+        return resolved
     out: dict[str, Any] = {}
     for key, value in schema.items():
         match key:
@@ -87,6 +90,13 @@ def structural(  # noqa: C901, PLR0912 (one case for each keyword)
             case _:
                 raise UnknownKeywordError(f"{key!r} in {schema!r}")
     return out
+
+
+def _filled(schema: dict[str, Any]) -> dict[str, Any]:
+    """An object's default with its fields' own: rules are checked before those are filled in."""
+    fields = schema.get("properties", {})
+    inner = {name: field["default"] for name, field in fields.items() if "default" in field}
+    return inner | dict(schema["default"])
 
 
 def _types(root: type[BaseModel], seen: dict[str, type[BaseModel]]) -> dict[str, type[BaseModel]]:

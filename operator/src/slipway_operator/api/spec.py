@@ -211,7 +211,7 @@ class Serving(ApiType):
     """Names of Secrets of this namespace."""
     env: Annotated[list[EnvVar], Field(max_length=64)] = Field(default_factory=list)
     """Of the server container."""
-    pod_labels: StringMap = Field(default_factory=dict)
+    pod_labels: StringMap = Field(default_factory=dict, json_schema_extra={"default": {}})
     """More labels for the pods."""
     pod_annotations: StringMap = Field(default_factory=dict)
     """More annotations for the pods."""
@@ -267,7 +267,9 @@ class ModelSpec(ApiType):
         json_schema_extra={"default": {"latest": 1}},
     )
     """Which versions should serve; the highest one takes requests that name none."""
-    labels: Annotated[dict[str, VersionNumber], Field(max_length=16)] = Field(default_factory=dict)
+    labels: Annotated[dict[str, VersionNumber], Field(max_length=16)] = Field(
+        default_factory=dict, json_schema_extra={"default": {}}
+    )
     """Version labels: each is a Service NAME-LABEL, moved only when all replicas are ready."""
     transition: Transition = Field(default_factory=Transition, json_schema_extra={"default": {}})
     """How versions may replace one another."""

@@ -1,0 +1,75 @@
+# Everything a person or CI calls. `make` alone lists the targets.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+UV := .local/uv/bin/uv
+BIN := .venv/bin
+export PYTHONPATH := e2e
+
+.PHONY: help setup demo test unit contracts integration e2e check generate images cluster-up cluster-down lock clean
+
+help: ## List the targets
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: .local/setup.stamp ## Install uv and the locked Python packages into .venv
+
+$(UV): requirements/bootstrap.lock
+	@echo "[setup] uv"
+	@$(PYTHON) -m venv .local/uv 2>/dev/null || { apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null && $(PYTHON) -m venv --clear .local/uv; }
+	@.local/uv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.lock
+	@touch $@
+
+.local/setup.stamp: $(UV) requirements/dev.lock operator/pyproject.toml sync/pyproject.toml server/pyproject.toml
+	@echo "[setup] Python packages (requirements/dev.lock)"
+	@[ -x $(BIN)/python ] || $(UV) venv --quiet --python $(PYTHON) .venv
+	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e sync -e operator -e server
+	@touch $@
+
+demo: setup ## The main job on a real cluster: install, serve, replace versions under load
+	@$(BIN)/python -m demo
+
+test: unit contracts integration e2e ## Everything
+
+unit: setup ## Pure parts; no network, no cluster
+	@$(BIN)/pytest tests/unit
+
+contracts: setup ## What the parts, and the protocols, agree on
+	@$(BIN)/pytest tests/contracts
+
+integration: setup ## Against a real kube-apiserver, S3 server and TensorFlow
+	@$(BIN)/pytest tests/integration
+
+e2e: setup ## Scenarios on a real node
+	@$(BIN)/pytest e2e/scenarios
+
+check: setup ## Formatting, lint, types, layers, chart, generated files
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m cluster tools helm
+	@$$($(BIN)/python -m cluster which helm) lint --strict charts/slipway --quiet
+	@$(MAKE) --no-print-directory generate
+	@git diff --exit-code -- crds charts sync/src/slipway_sync/wire docs/reference || { echo "generated files are out of date: commit what 'make generate' wrote"; exit 1; }
+
+generate: setup ## Write the CRD, its reference page and the generated protobuf code
+	@$(BIN)/python protos/generate
+	@$(BIN)/python -m slipway_operator crd > crds/models.slipway.dev.yaml
+
+images: setup ## Build the images and load them into the local cluster
+	@$(BIN)/python -m cluster images
+
+cluster-up: setup ## Start the local cluster; kubeconfig in .local/kubeconfig
+	@$(BIN)/python -m cluster up
+
+cluster-down: setup ## Stop it and leave nothing behind
+	@$(BIN)/python -m cluster down
+
+lock: $(UV) ## Write requirements/*.lock anew (UPGRADE=1 takes newer versions)
+	@PATH="$$PWD/.local/uv/bin:$$PATH" requirements/compile
+
+clean: ## Remove what the targets above have built in this folder
+	@rm -rf .venv .local/setup.stamp .local/uv
