@@ -3,6 +3,7 @@
 import os
 import sys
 from importlib import metadata
+from pathlib import Path
 
 from slipway_server import flags
 from slipway_server.errors import ServingError
@@ -22,7 +23,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the server and return its exit code."""
-    program = os.path.basename(arguments[0]) if arguments else "slipway-server"
+    program = Path(arguments[0]).name if arguments else "slipway-server"
     parsed = flags.parse(arguments[1:])
     if parsed.help:
         sys.stdout.write(flags.usage(program))
@@ -51,7 +52,8 @@ def run(arguments: list[str]) -> int:
 
 def version_text() -> str:
     """Return the two lines of `--version`."""
-    return f"TensorFlow ModelServer: slipway-server {metadata.version('slipway-server')}\nTensorFlow Library: {_tensorflow()}\n"
+    own = metadata.version("slipway-server")
+    return f"TensorFlow ModelServer: slipway-server {own}\nTensorFlow Library: {_tensorflow()}\n"
 
 
 def _tensorflow() -> str:

@@ -17,9 +17,10 @@ from slipway_server.frontends.model_config import read_model_config, single_mode
 from slipway_server.frontends.rest.api import ApiSettings, RestApi
 from slipway_server.frontends.rpc.service import Method, Services
 from slipway_server.frontends.telemetry import CONTENT_TYPE, Telemetry
-from slipway_server.inference.predictor import Predictor, RunnableModel
+from slipway_server.inference.predictor import Predictor
 from slipway_server.readiness import Report, report
 from slipway_server.savedmodel.loader import SavedModelLoader, SessionSettings
+from slipway_server.savedmodel.session_model import SessionModel
 from slipway_server.settings import Settings
 from slipway_server.storage.source import FileSystemSource, VersionDirectory
 
@@ -62,7 +63,7 @@ class Assembly:
         self.models = tuple(config.name for config in configs)
         self._monitor = StateMonitor()
         self._telemetry = Telemetry(frozenset(self.models).__contains__)
-        serving: ServingMap[RunnableModel] = ServingMap(
+        serving: ServingMap[SessionModel] = ServingMap(
             _VERSION_HINT if "KUBERNETES_SERVICE_HOST" in os.environ else ""
         )
         serving.set_labels({config.name: config.labels for config in configs})
@@ -72,7 +73,7 @@ class Assembly:
                 settings.intra_op_threads, settings.inter_op_threads, settings.gpu_memory_fraction
             ),
         )
-        self._manager: Manager[RunnableModel] = Manager(
+        self._manager: Manager[SessionModel] = Manager(
             loader,
             serving,
             self._monitor,

@@ -7,6 +7,8 @@ translate the code into their protocol. The numbers are those of `google.rpc.Cod
 from enum import IntEnum
 from typing import Final
 
+from slipway_server.markers import override
+
 
 class Code(IntEnum):
     """Canonical status codes."""
@@ -59,6 +61,7 @@ class ServingError(Exception):
         self.code = code
         self.message = message
 
+    @override
     def __str__(self) -> str:
         """Return `CODE: message`, the form in which TensorFlow prints a status."""
         return f"{self.code.name}: {self.message}"

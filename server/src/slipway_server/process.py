@@ -83,8 +83,8 @@ class Process:
         match self._events.get():
             case _Exit() as end:
                 return self._give_up(end)
-            case _Signal(number=number):
-                return self._drain(number)
+            case _Signal() as received:
+                return self._drain(received.number)
 
     # ---- start -------------------------------------------------------------------------------------------------
 
@@ -151,7 +151,7 @@ class Process:
             )
         except ServingError as error:
             self._events.put(_Exit(EXIT_FAILED, "FailedToStart", str(error)))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - reported, and the process ends
             self._log.exception("start failed")
             self._events.put(
                 _Exit(EXIT_FAILED, "FailedToStart", f"{type(error).__name__}: {error}")
@@ -264,9 +264,9 @@ def _livez() -> Response:
 
 
 def termination_message(reason: str, message: str) -> bytes:
-    """Return what the termination log says: one JSON object, at most 4096 bytes, one line of message.
+    r"""Return what the termination log says: one JSON object, at most 4096 bytes, one line of message.
 
-    >>> termination_message("LoadFailed", "no\\nvariables")
+    >>> termination_message("LoadFailed", "no\nvariables")
     b'{"reason": "LoadFailed", "message": "no variables"}'
     """
     sentence = " ".join(message.split())[:_TERMINATION_MESSAGE_CHARACTERS]

@@ -12,6 +12,7 @@ from typing import Generic, Self, TypeVar
 from slipway_server.errors import invalid_argument, not_found
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +57,12 @@ class Servable(Generic[T]):
             return self._condition.wait_for(lambda: self._users == 0, timeout)
 
 
-class Handle(Generic[T]):
+class Handle(Generic[T_co]):
     """One use of a servable, ended by leaving the `with` block."""
 
     __slots__ = ("_servable", "content", "model", "version")
 
-    def __init__(self, servable: Servable[T]) -> None:
+    def __init__(self, servable: Servable[T_co]) -> None:
         self._servable = servable
         self.content = servable.content
         self.model = servable.model

@@ -18,6 +18,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from slipway_server.errors import Code
+from slipway_server.markers import override
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -67,6 +68,7 @@ class _ClassicCounter(Collector):
         with self.lock:
             self.values[model, status] = self.values.get((model, status), 0.0) + 1
 
+    @override
     def collect(self) -> list[Metric]:
         metric = Metric(_CLASSIC_COUNT, "", "untyped")
         for (model, status), value in list(self.values.items()):
@@ -85,7 +87,7 @@ class Telemetry:
     def __init__(
         self, known: Callable[[str], bool], *, clock: Callable[[], float] = time.perf_counter
     ) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._known = known
         self._clock = clock
         self.registry = CollectorRegistry()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from slipway_server.core.serving_map import Handle, Selector, ServingMap
+from slipway_server.core.serving_map import Handle, Selector
 from slipway_server.inference.checks import check_inputs, choose_outputs, signature_not_found
 from slipway_server.savedmodel.signature import Array, Signature
 
@@ -44,10 +44,18 @@ class Prediction:
     outputs: dict[str, Array]
 
 
+class Versions(Protocol):
+    """Where the version that answers a request is found (`core.serving_map.ServingMap`)."""
+
+    def open(self, selector: Selector) -> Handle[RunnableModel]:
+        """Take hold of a version, or raise a ServingError."""
+        ...
+
+
 class Predictor:
     """Answers prediction requests from the versions in a serving map."""
 
-    def __init__(self, serving: ServingMap[RunnableModel]) -> None:
+    def __init__(self, serving: Versions) -> None:
         self._serving = serving
 
     def open(self, selector: Selector) -> Handle[RunnableModel]:

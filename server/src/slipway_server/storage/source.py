@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -127,7 +128,7 @@ class FileSystemSource:
         else:
             self._troubles.pop(model.name, None)
         paths = {
-            number: os.path.join(model.base_path, name)
+            number: str(Path(model.base_path, name))
             for number, name in selection.directories.items()
         }
         self._found(
@@ -159,13 +160,11 @@ def fingerprint(directory: str) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for folder, folders, files in os.walk(directory):
         folders.sort()
-        for name in sorted(files):
-            path = os.path.join(folder, name)
+        for path in (Path(folder, name) for name in sorted(files)):
             try:
-                status = os.stat(path)
+                status = path.stat()
             except OSError:
                 continue
-            digest.update(
-                f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape")
-            )
+            line = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n"
+            digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()

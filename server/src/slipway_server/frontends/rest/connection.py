@@ -18,6 +18,7 @@ from typing import Any, Final
 import httptools
 
 from slipway_server.frontends.rest.messages import Request, Response, failure
+from slipway_server.markers import override
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _REASONS: Final = {
@@ -90,18 +91,21 @@ class HttpConnection(asyncio.Protocol):
 
     # ---- asyncio.Protocol --------------------------------------------------------------------------------------
 
+    @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server promises
         self._transport = transport
         self._register(self, True)
 
+    @override
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """End: whatever is still being computed for this client is thrown away."""
         self._transport = None
         self._waiting.clear()
         self._register(self, False)
 
+    @override
     def data_received(self, data: bytes) -> None:
         """Feed the parser."""
         if self._phase is _Phase.CLOSING:
@@ -119,6 +123,7 @@ class HttpConnection(asyncio.Protocol):
         if self._current is not None and self._transport is not None and self._waiting:
             self._transport.pause_reading()
 
+    @override
     def eof_received(self) -> bool:
         """Keep the write side while an answer is due: half-closing clients still get it."""
         if self._current is None and not self._waiting:
@@ -126,10 +131,12 @@ class HttpConnection(asyncio.Protocol):
         self._phase = _Phase.CLOSING
         return True
 
+    @override
     def pause_writing(self) -> None:
         """The client does not read: start no further request for it."""
         self._writable = False
 
+    @override
     def resume_writing(self) -> None:
         """The client reads again."""
         self._writable = True

@@ -117,29 +117,23 @@ def _plain(value: Any) -> Any:
 
 
 def _finite(value: Any) -> bool:
-    match value:
-        case np.ndarray() | np.floating():
-            return value.dtype.kind != "f" or bool(np.isfinite(value).all())
-        case dict():
-            return all(_finite(item) for item in value.values())
-        case list():
-            return all(_finite(item) for item in value)
-        case _:
-            return True
+    if isinstance(value, np.ndarray | np.floating):
+        return value.dtype.kind != "f" or bool(np.isfinite(value).all())
+    if isinstance(value, dict):
+        return all(_finite(item) for item in value.values())
+    if isinstance(value, list):
+        return all(_finite(item) for item in value)
+    return True
 
 
 def _with_tokens(value: Any) -> Any:
-    match value:
-        case np.ndarray():
-            return _with_tokens(list(value)) if value.ndim else _with_tokens(value[()])
-        case dict():
-            return {key: _with_tokens(item) for key, item in value.items()}
-        case list():
-            return [_with_tokens(item) for item in value]
-        case np.float32():
-            # The shortest text of the float32, not of the double it widens to.
-            return float(str(value))
-        case np.generic():
-            return value.item()
-        case _:
-            return value
+    if isinstance(value, np.ndarray):
+        return _with_tokens(list(value)) if value.ndim else _with_tokens(value[()])
+    if isinstance(value, dict):
+        return {key: _with_tokens(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_tokens(item) for item in value]
+    if isinstance(value, np.float32):
+        # The shortest text of the float32, not of the double it widens to.
+        return float(str(value))
+    return value.item() if isinstance(value, np.generic) else value

@@ -35,7 +35,7 @@ _INTEGER_RANGES: Final[dict[DType, tuple[int, int]]] = {
     DType.UINT32: (0, 2**32 - 1),
     DType.UINT64: (0, 2**64 - 1),
 }
-"""What a JSON integer may be for a type. Narrow types take any int32 and keep its low bits, as TensorFlow Serving does."""
+"""What a JSON integer may be. Narrow types take any int32 and keep its low bits, as TensorFlow Serving does."""
 _FLOATS: Final = frozenset({DType.FLOAT, DType.DOUBLE})
 
 

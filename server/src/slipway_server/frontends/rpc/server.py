@@ -10,6 +10,8 @@ from typing import Final
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from slipway_server.markers import override
+
 Method = Callable[[bytes, grpc.ServicerContext], bytes]
 
 SERVICE_NAMES: Final = (
@@ -98,9 +100,11 @@ class RpcServer:
 
 class _LateMethods(grpc.GenericRpcHandler):
     def __init__(self) -> None:
-        self._handlers: dict[str, grpc.RpcMethodHandler] = {}
+        self._handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {}
         self._bound = False
-        self._starting = grpc.unary_unary_rpc_method_handler(_starting)
+        self._starting: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(
+            _starting
+        )
 
     def bind(self, methods: Mapping[str, Method]) -> None:
         # No (de)serializers: the handlers take and return bytes.
@@ -109,9 +113,10 @@ class _LateMethods(grpc.GenericRpcHandler):
         }
         self._bound = True
 
+    @override
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler | None:
+    ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
         path = handler_call_details.method
         if not self._bound and path.startswith(_PREFIXES):
             return self._starting

@@ -204,7 +204,7 @@ def _unimplemented(name: str) -> Callable[[bytes, Call], bytes]:
 
 def _refuse_expired(context: grpc.ServicerContext) -> None:
     remaining = context.time_remaining()
-    if remaining is not None and remaining <= 0:
+    if remaining is not None and remaining <= 0:  # type: ignore[redundant-expr] # the stubs forget None
         raise ServingError(
             Code.DEADLINE_EXCEEDED, "The deadline passed before the request was started"
         )

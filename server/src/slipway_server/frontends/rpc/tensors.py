@@ -5,7 +5,7 @@ than elements repeat the last one, none at all means zeros, more are ignored. A 
 was sent is refused before memory is taken for it.
 
 Writing builds the wire bytes by hand: little-endian floats *are* the packed form of `float_val`, so a reply costs one
-copy instead of one Python object for each number. The field numbers are those of `tensorflow/core/framework/tensor.proto`.
+copy instead of one Python object for each number. Field numbers: `tensorflow/core/framework/tensor.proto`.
 """
 
 import math
@@ -77,7 +77,7 @@ def _from_content(
             f"{count * kind.itemsize}"
         )
     if dtype is DType.BOOL:
-        return (np.frombuffer(content, np.uint8) != 0).reshape(shape)
+        return np.not_equal(np.frombuffer(content, np.uint8), 0).reshape(shape)
     return np.frombuffer(content, kind).reshape(shape)
 
 
@@ -113,11 +113,8 @@ def _repeated(values: Array, count: int, kind: np.dtype[Any]) -> Array:
         raise TensorError(
             f"the shape has {count} elements, but only {len(values)} values were sent"
         )
-    last: object
-    if len(values):
-        last = values[-1]
-    else:
-        last = b"" if kind == object else 0
+    nothing: object = b"" if kind.hasobject else 0
+    last = values[-1] if len(values) else nothing
     whole = np.empty(count, kind)
     whole[: len(values)] = values
     whole[len(values) :] = last
