@@ -165,7 +165,11 @@ def custom_resource_definition() -> dict[str, Any]:
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{names.PLURAL}.{names.GROUP}"},
+        "metadata": {
+            "name": f"{names.PLURAL}.{names.GROUP}",
+            # The chart installs it; to uninstall the chart must not delete every Model.
+            "annotations": {"helm.sh/resource-policy": "keep"},
+        },
         "spec": {
             "group": names.GROUP,
             "scope": "Namespaced",
