@@ -116,7 +116,7 @@ class _LateMethods(grpc.GenericRpcHandler):
     @override
     def service(
         self, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
+    ) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
         path = handler_call_details.method
         if not self._bound and path.startswith(_PREFIXES):
             return self._starting
