@@ -157,17 +157,17 @@ class Volume:
                     ExitCode.VOLUME_ERROR,
                     f"another sync of version {self._version} is at work in the destination",
                 )
-        self.remove_leftovers()
+        self.remove_leftovers(but=self._partial)
         return Partial(self._partial, lock)
 
-    def remove_leftovers(self) -> None:
-        """Remove directories of other syncs that no process holds."""
+    def remove_leftovers(self, *, but: Path | None = None) -> None:
+        """Remove the directories of syncs that no process holds."""
         with volume_errors():
             for path in self._destination.iterdir():
                 name = path.name
                 if not (name.startswith(_PREFIX) and name.endswith(_SUFFIX)):
                     continue
-                if path == self._partial:
+                if path == but:
                     continue
                 lock = _locked(path)
                 if lock is not None:

@@ -47,6 +47,7 @@ _TRANSPORT = (
     ("timeout", "it does not answer in time"),
     ("Connection reset", "it breaks connections off"),
     ("connection closed", "it breaks connections off"),
+    ("kind: Interrupted", "it breaks connections off"),
     ("IncompleteMessage", "it breaks connections off"),
     ("error decoding", "it breaks connections off"),
     ("end of file", "it breaks connections off"),
@@ -78,9 +79,8 @@ def translated(error: Exception, where: str) -> SourceError:
         reason, why = "Unavailable", f"the store answers {answer}"
     elif status >= 400:  # noqa: PLR2004 - HTTP
         reason, why = "InvalidSource", f"the store refuses the request ({answer})"
-    elif status >= 300:  # noqa: PLR2004 - HTTP
-        reason = "InvalidSource"
-        why = f"the store redirects elsewhere ({answer}): check endpoint and region"
+    elif status >= 300 or "BareRedirect" in text:  # noqa: PLR2004 - HTTP
+        reason, why = "InvalidSource", "the store redirects elsewhere: check endpoint and region"
     else:
         reason, why = "Unavailable", _transport(text)
     return SourceError(reason, f"{where}: {why}")
