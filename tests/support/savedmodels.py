@@ -1,0 +1,198 @@
+"""Models made by the real TensorFlow, for the server's tests.
+
+    double/      y = 2 x + version (TF2, one float vector)
+    kinds/       every element type that requests can carry, each returned as it came (TF2)
+    columns/     two inputs with different types, three outputs, one of them ending in _bytes (TF2)
+    words/       a lookup table read from an asset (TF2)
+    defaults…/   further signatures
+    old/         a TF1 export with a variable, an init op, two tag sets and a lookup table
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+KINDS = ("float", "double", "int32", "uint8", "int16", "int8", "string", "complex64", "int64", "bool", "bfloat16")
+KINDS_MORE = ("uint16", "complex128", "half", "uint32", "uint64")
+
+
+def save_double(directory: Path, version: int, *, size: int = 0) -> None:
+    """Save `y = 2 x + version`; `size` floats of ballast make the export larger."""
+    import tensorflow as tf
+
+    class Double(tf.Module):  # type: ignore[misc, no-any-unimported]
+        def __init__(self) -> None:
+            super().__init__()
+            self.offset = tf.Variable(float(version))
+            self.ballast = tf.Variable(tf.zeros([size]))
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])  # type: ignore[untyped-decorator]
+        def call(self, x: Any) -> Any:
+            return {"y": 2.0 * x + self.offset}
+
+        @tf.function(input_signature=[tf.TensorSpec([], tf.float32, name="x")])  # type: ignore[untyped-decorator]
+        def scalar(self, x: Any) -> Any:
+            return {"y": 2.0 * x + self.offset, "nothing": tf.zeros([0, 3])}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])  # type: ignore[untyped-decorator]
+        def checked(self, x: Any) -> Any:
+            with tf.control_dependencies([tf.debugging.assert_positive(x, message="x must be positive")]):
+                return {"y": tf.identity(x)}
+
+    module = Double()
+    tf.saved_model.save(
+        module,
+        str(directory),
+        signatures={"serving_default": module.call, "scalar": module.scalar, "checked": module.checked},
+    )
+
+
+def save_kinds(directory: Path) -> None:
+    """Save one signature per element type, named like the type: `y = identity(x)` of any shape."""
+    import tensorflow as tf
+
+    names = {"float": tf.float32, "double": tf.float64, "half": tf.float16}
+    module = tf.Module()
+    module.unused = tf.Variable(0.0)
+    signatures = {}
+    for name in (*KINDS, *KINDS_MORE):
+        kind = names.get(name) or getattr(tf, name)
+
+        @tf.function(input_signature=[tf.TensorSpec(None, kind, name="x")])  # type: ignore[untyped-decorator]
+        def echo(x: Any) -> Any:
+            return {"y": tf.identity(x)}
+
+        setattr(module, f"echo_{name}", echo)
+        signatures[name] = echo
+    signatures["serving_default"] = module.echo_float
+    tf.saved_model.save(module, str(directory), signatures=signatures)
+
+
+def save_columns(directory: Path) -> None:
+    """Save a model of two inputs: `image` (strings) and `k` (int64)."""
+    import tensorflow as tf
+
+    class Columns(tf.Module):  # type: ignore[misc, no-any-unimported]
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = tf.Variable(1, dtype=tf.int64)
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None], tf.string, name="image"),
+                tf.TensorSpec([None], tf.int64, name="k"),
+            ]
+        )  # type: ignore[untyped-decorator]
+        def call(self, image: Any, k: Any) -> Any:
+            return {"raw_bytes": image, "text": tf.strings.as_string(k), "next": k + self.one}
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None], tf.float32, name="a"),
+                tf.TensorSpec([None], tf.float32, name="b"),
+            ]
+        )  # type: ignore[untyped-decorator]
+        def uneven(self, a: Any, b: Any) -> Any:
+            return {"a": a, "b": tf.concat([b, b], 0)}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])  # type: ignore[untyped-decorator]
+        def strange(self, x: Any) -> Any:
+            return {"nan": x / 0.0, "half": tf.cast(x, tf.float16)}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])  # type: ignore[untyped-decorator]
+        def infinite(self, x: Any) -> Any:
+            return {"y": x / 0.0}
+
+    module = Columns()
+    tf.saved_model.save(
+        module,
+        str(directory),
+        signatures={
+            "serving_default": module.call,
+            "uneven": module.uneven,
+            "strange": module.strange,
+            "infinite": module.infinite,
+        },
+    )
+
+
+def save_words(directory: Path, words: Path) -> None:
+    """Save a lookup of words in a file, which becomes an asset."""
+    import tensorflow as tf
+
+    words.write_text("zero\none\ntwo\n")
+
+    class Words(tf.Module):  # type: ignore[misc, no-any-unimported]
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = tf.lookup.StaticHashTable(
+                tf.lookup.TextFileInitializer(
+                    str(words),
+                    tf.string,
+                    tf.lookup.TextFileIndex.WHOLE_LINE,
+                    tf.int64,
+                    tf.lookup.TextFileIndex.LINE_NUMBER,
+                ),
+                default_value=-1,
+            )
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="word")])  # type: ignore[untyped-decorator]
+        def call(self, word: Any) -> Any:
+            return {"id": self.table.lookup(word)}
+
+    module = Words()
+    tf.saved_model.save(module, str(directory), signatures=module.call)
+    words.unlink()  # what is served must come from the export
+
+
+def save_old(directory: Path, words: Path) -> None:
+    """Save a TensorFlow 1 export: two meta-graphs, a variable, a table initialised by the legacy init op, an asset."""
+    import tensorflow.compat.v1 as tf
+
+    words.write_text("a\nb\n")
+    builder = tf.saved_model.Builder(str(directory))
+    for number, tags in enumerate((["serve"], ["serve", "gpu"])):
+        with tf.Graph().as_default(), tf.Session() as session:
+            x = tf.placeholder(tf.float32, [None], name="x")
+            scale = tf.get_variable("scale", initializer=3.0)
+            y = tf.multiply(x, scale + number, name="y")
+            asset = tf.constant(str(words), name="words")
+            tf.add_to_collection(tf.GraphKeys.ASSET_FILEPATHS, asset)
+            table = tf.lookup.StaticHashTable(
+                tf.lookup.TextFileInitializer(
+                    asset, tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER
+                ),
+                -1,
+            )
+            word = tf.placeholder(tf.string, [None], name="word")
+            found = table.lookup(word)
+            session.run([tf.global_variables_initializer(), tf.tables_initializer()])
+            info = tf.saved_model.build_tensor_info
+            signature = tf.saved_model.build_signature_def
+            signatures = {
+                "serving_default": signature({"x": info(x)}, {"y": info(y)}, "tensorflow/serving/predict"),
+                "find": signature({"word": info(word)}, {"id": info(found)}, "tensorflow/serving/predict"),
+            }
+            if number == 0:
+                builder.add_meta_graph_and_variables(
+                    session,
+                    tags,
+                    signatures,
+                    assets_collection=tf.get_collection(tf.GraphKeys.ASSET_FILEPATHS),
+                    legacy_init_op=tf.tables_initializer(),
+                )
+            else:
+                builder.add_meta_graph(tags, signatures, legacy_init_op=tf.tables_initializer())
+    builder.save()
+    words.unlink()
+
+
+def save_constant(directory: Path) -> None:
+    """Save a TensorFlow 1 graph without any variable: no saver, no variables/ directory."""
+    import tensorflow.compat.v1 as tf
+
+    with tf.Graph().as_default(), tf.Session() as session:
+        x = tf.placeholder(tf.float32, [None], name="x")
+        y = x + 1.0
+        tf.saved_model.simple_save(session, str(directory), {"x": x}, {"y": y})
