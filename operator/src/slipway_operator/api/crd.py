@@ -5,12 +5,13 @@ fields lose their `null`, and a keyword that the API server does not know is an 
 than a surprise there.
 """
 
+from collections.abc import Iterable
+from copy import deepcopy
 from typing import Any, Final
 
-from pydantic import BaseModel
-
 from slipway_operator.api import names
-from slipway_operator.api.rules import ApiType
+from slipway_operator.api.resource import METADATA_RULES
+from slipway_operator.api.rules import ApiType, Rule
 from slipway_operator.api.spec import ModelSpec
 from slipway_operator.api.status import ModelStatus
 
@@ -22,18 +23,7 @@ _COPIED: Final = frozenset(
     }
 )  # fmt: skip
 _DROPPED: Final = frozenset({"title", "$defs"})
-_NAME_RULES: Final = (
-    {
-        "rule": f"self.metadata.name.size() <= {names.MAX_NAME_LENGTH}",
-        "message": f"metadata.name may have at most {names.MAX_NAME_LENGTH} characters: the names of "
-        "the Services NAME-vN are made from it; spec.modelName may be longer",
-    },
-    {
-        "rule": "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-        "message": "metadata.name must start with a letter and hold only a-z, 0-9 and -: Services "
-        "are named after it; spec.modelName may hold other characters",
-    },
-)
+_INT64_MAX: Final = 2**63 - 1
 
 
 class UnknownKeywordError(ValueError):
@@ -82,6 +72,10 @@ def structural(  # noqa: C901, PLR0912 (one case for each keyword)
                 out["required"] = sorted(value)
             case "description":
                 out["description"] = " ".join(value.split())
+            case "maximum" if value == _INT64_MAX:
+                # The API server reads a maximum as a float, which has no room for it; the format
+                # says the same.
+                continue
             case _ if key in _COPIED:
                 if not (key == "default" and value is None):
                     out[key] = value
@@ -95,33 +89,29 @@ def structural(  # noqa: C901, PLR0912 (one case for each keyword)
 def _filled(schema: dict[str, Any]) -> dict[str, Any]:
     """An object's default with its fields' own: rules are checked before those are filled in."""
     fields = schema.get("properties", {})
-    inner = {name: field["default"] for name, field in fields.items() if "default" in field}
+    inner = {
+        # Copies: what is shared would be written as YAML anchors.
+        name: deepcopy(field["default"])
+        for name, field in fields.items()
+        if "default" in field
+    }
     return inner | dict(schema["default"])
 
 
-def _types(root: type[BaseModel], seen: dict[str, type[BaseModel]]) -> dict[str, type[BaseModel]]:
-    """Every ApiType reachable from a type, by class name."""
-    for candidate in _subclasses(ApiType):
-        seen[candidate.__name__] = candidate
-    seen[root.__name__] = root
-    return seen
-
-
-def _subclasses(cls: type[BaseModel]) -> list[type[BaseModel]]:
+def _subclasses(cls: type[ApiType]) -> list[type[ApiType]]:
     return [sub for direct in cls.__subclasses__() for sub in (direct, *_subclasses(direct))]
 
 
-def _validations(cls: type[BaseModel]) -> list[dict[str, str]]:
-    rules = cls.rules if issubclass(cls, ApiType) else ()
+def _validations(rules: Iterable[Rule]) -> list[dict[str, str]]:
     return [{"rule": rule.cel, "message": rule.message} for rule in rules]
 
 
-def schema_of(cls: type[BaseModel]) -> dict[str, Any]:
+def schema_of(cls: type[ApiType]) -> dict[str, Any]:
     """The structural schema of one of our types, with its rules."""
     raw = cls.model_json_schema(by_alias=True)
-    rules = {name: _validations(kind) for name, kind in _types(cls, {}).items()}
+    rules = {kind.__name__: _validations(kind.rules) for kind in _subclasses(ApiType)}
     schema = structural(raw, raw.get("$defs", {}), rules)
-    if own := _validations(cls):
+    if own := _validations(cls.rules):
         schema["x-kubernetes-validations"] = own
     return schema
 
@@ -160,7 +150,7 @@ def custom_resource_definition() -> dict[str, Any]:
             "spec": schema_of(ModelSpec),
             "status": schema_of(ModelStatus),
         },
-        "x-kubernetes-validations": list(_NAME_RULES),
+        "x-kubernetes-validations": _validations(METADATA_RULES),
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",

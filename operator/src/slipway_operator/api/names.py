@@ -26,6 +26,9 @@ DIRECTORY_ANNOTATION: Final = f"{GROUP}/directory"
 MAX_NAME_LENGTH: Final = 40
 """Leaves room in a Service's 63 characters for `-v` and the 19 digits of an int64."""
 
+NAME_PATTERN: Final = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
+"""DNS-1035, as Services want it."""
+
 GRPC_PORT: Final = 8500
 REST_PORT: Final = 8501
 

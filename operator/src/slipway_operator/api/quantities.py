@@ -3,11 +3,14 @@
 import math
 import re
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, StringConstraints, WithJsonSchema
 
-DURATION_PATTERN = r"^([0-9]{1,6}(ms|s|m|h)){1,4}$"
+from slipway_operator.api.rules import Rule, attribute, matches_cel
+
+DURATION_PATTERN = r"^([0-9]{1,5}(ms|s|m|h)){1,4}$"
+"""The longest that matches, 4 × 99 999 h, still fits the API server's 64 bits of nanoseconds."""
 _PART = re.compile(r"([0-9]+)(ms|s|m|h)")
 _UNITS = {
     "ms": timedelta(milliseconds=1),
@@ -16,8 +19,8 @@ _UNITS = {
     "h": timedelta(hours=1),
 }
 
-Duration = Annotated[str, StringConstraints(pattern=DURATION_PATTERN, max_length=28)]
-"""Go's notation without fractions or signs: `30s`, `1m30s`, `500ms`."""
+Duration = Annotated[str, StringConstraints(max_length=64)]
+"""Go's notation without fractions or signs: `30s`, `1m30s`, `500ms`; a rule holds its bounds."""
 
 PERCENT_PATTERN = r"^([1-9][0-9]?|100)%$"
 
@@ -33,6 +36,50 @@ def parse_duration(text: str) -> timedelta:
     )
 
 
+def within(field: str, low: str, high: str) -> Rule:
+    """A duration between two bounds; `field` in camelCase."""
+
+    def holds(value: Any) -> bool:
+        text = getattr(value, attribute(field))
+        if not re.fullmatch(DURATION_PATTERN, text):
+            return False
+        return parse_duration(low) <= parse_duration(text) <= parse_duration(high)
+
+    shape = matches_cel(f"self.{field}", DURATION_PATTERN)
+    value = f"duration(self.{field})"
+    return Rule(
+        cel=f"{shape} && {value} >= duration('{low}') && {value} <= duration('{high}')",
+        holds=holds,
+        message=f"{field} must be between {low} and {high}, for example 30s or 1m30s",
+    )
+
+
+QUANTITY_PATTERN = r"^[0-9]+([.][0-9]+)?(n|u|m|k|Ki|M|Mi|G|Gi|T|Ti|P|Pi|E|Ei)?$"
+
+Quantity = Annotated[
+    int | str,
+    WithJsonSchema({"x-kubernetes-int-or-string": True, "maxLength": 64}),
+]
+"""A Kubernetes quantity without sign and exponent: `1`, `500m`, `8Gi`."""
+
+
+def quantities(field: str) -> Rule:
+    """A map of quantities; `field` in camelCase."""
+
+    def good(value: int | str) -> bool:
+        if isinstance(value, int):
+            return value >= 0
+        return re.fullmatch(QUANTITY_PATTERN, value) is not None
+
+    item = f"self.{field}[k]"
+    shape = f"type({item}) == int ? {item} >= 0 : {matches_cel(item, QUANTITY_PATTERN)}"
+    return Rule(
+        cel=f"!has(self.{field}) || self.{field}.all(k, {shape})",
+        holds=lambda value: all(good(item) for item in getattr(value, attribute(field)).values()),
+        message=f"{field}: a quantity is like 1, 500m or 8Gi",
+    )
+
+
 def _no_bool(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("must be a whole number or a percentage")  # noqa: TRY004 (pydantic's way)
@@ -42,19 +89,19 @@ def _no_bool(value: object) -> object:
 IntOrPercent = Annotated[
     int | str,
     BeforeValidator(_no_bool),
-    WithJsonSchema({"x-kubernetes-int-or-string": True, "maxLength": 4}),
+    WithJsonSchema({"x-kubernetes-int-or-string": True, "maxLength": 64}),
 ]
 """`2`, or a share of the replicas: `25%`."""
 
 
 def is_positive_count(value: int | str) -> bool:
     """Whether an `IntOrPercent` is at least 1, or 1 % to 100 %."""
-    return value >= 1 if isinstance(value, int) else bool(re.match(PERCENT_PATTERN, value))
+    return value >= 1 if isinstance(value, int) else bool(re.fullmatch(PERCENT_PATTERN, value))
 
 
 def positive_count_cel(field: str) -> str:
     """`is_positive_count` for the API server."""
-    return f"type({field}) == int ? {field} >= 1 : {field}.matches('{PERCENT_PATTERN}')"
+    return f"type({field}) == int ? {field} >= 1 : {matches_cel(field, PERCENT_PATTERN)}"
 
 
 def resolve_count(value: int | str, replicas: int) -> int:

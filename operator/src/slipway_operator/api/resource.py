@@ -1,17 +1,36 @@
 """A Model as it comes from the API server."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
+from slipway_operator.api import names
+from slipway_operator.api.rules import Rule, matches_cel
 from slipway_operator.api.spec import ModelSpec
 from slipway_operator.api.status import ModelStatus
 
 
 class InvalidModelError(ValueError):
     """The API server let through what the operator cannot use; the text is for the user."""
+
+
+METADATA_RULES: Final = (
+    Rule(
+        cel=f"self.metadata.name.size() <= {names.MAX_NAME_LENGTH}",
+        holds=lambda metadata: len(metadata["name"]) <= names.MAX_NAME_LENGTH,
+        message=f"metadata.name may have at most {names.MAX_NAME_LENGTH} characters: the names of "
+        "the Services NAME-vN are made from it; spec.modelName may be longer",
+    ),
+    Rule(
+        cel=matches_cel("self.metadata.name", names.NAME_PATTERN),
+        holds=lambda metadata: re.fullmatch(names.NAME_PATTERN, metadata["name"]) is not None,
+        message="metadata.name must start with a letter and hold only a-z, 0-9 and -: Services "
+        "are named after it; spec.modelName may hold other characters",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +69,12 @@ def parse(body: Mapping[str, Any]) -> ModelResource:
     """Read a Model.
 
     Raises:
-        InvalidModelError: Its spec is not valid.
+        InvalidModelError: Its name or its spec is not valid.
     """
     metadata = body["metadata"]
+    for rule in METADATA_RULES:
+        if not rule.holds(metadata):
+            raise InvalidModelError(rule.message)
     try:
         spec = ModelSpec.model_validate(body.get("spec") or {})
     except ValidationError as error:

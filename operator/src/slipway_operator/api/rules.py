@@ -4,7 +4,8 @@ They stand side by side so that they cannot drift apart unnoticed; `tests/contra
 manifests through both.
 """
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -27,6 +28,31 @@ class Rule:
     message: str
 
 
+def attribute(field: str) -> str:
+    """The attribute of a field.
+
+    >>> attribute("pollInterval")
+    'poll_interval'
+    """
+    return re.sub(r"([A-Z])", lambda m: "_" + m.group(1).lower(), field)
+
+
+def matches_cel(text: str, pattern: str) -> str:
+    """`re.fullmatch` for the API server; `text` is a CEL expression."""
+    return f"{text}.matches(r'{pattern}')"
+
+
+def matching(field: str, pattern: str, message: str) -> Rule:
+    """A text that is empty or matches; `field` in camelCase."""
+
+    def holds(value: Any) -> bool:
+        text = getattr(value, attribute(field))
+        return text == "" or re.fullmatch(pattern, text) is not None
+
+    cel = matches_cel(f"self.{field}", pattern)
+    return Rule(cel=f"self.{field} == '' || {cel}", holds=holds, message=message)
+
+
 class ApiType(BaseModel):
     """Base of every type in the `Model` resource: camelCase outside, snake_case inside, frozen."""
 
@@ -39,6 +65,14 @@ class ApiType(BaseModel):
     )
 
     rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, value: Any) -> Any:
+        """A null is as good as absent, as for the API server."""
+        if isinstance(value, Mapping):
+            return {key: item for key, item in value.items() if item is not None}
+        return value
 
     @model_validator(mode="after")
     def _check_rules(self) -> Self:

@@ -1,73 +1,86 @@
 """`spec` of a Model: what a person asks for."""
 
 import re
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, StringConstraints, WithJsonSchema
+from pydantic import Field, StringConstraints
 
 from slipway_operator.api.names import RESERVED_LABELS
 from slipway_operator.api.quantities import (
     Duration,
     IntOrPercent,
+    Quantity,
     is_positive_count,
-    parse_duration,
     positive_count_cel,
+    quantities,
+    within,
 )
-from slipway_operator.api.rules import ApiType, Rule
+from slipway_operator.api.rules import ApiType, Rule, attribute, matches_cel, matching
 
 ObjectName = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 ShortText = Annotated[str, StringConstraints(max_length=253)]
 VersionNumber = Annotated[int, Field(ge=0, le=2**63 - 1, json_schema_extra={"format": "int64"})]
-Quantity = Annotated[
-    int | str,
-    WithJsonSchema({"x-kubernetes-int-or-string": True, "maxLength": 32}),
-]
-"""A Kubernetes quantity: `1`, `500m`, `8Gi`."""
 
-URI_PATTERN = r"^s3://[A-Za-z0-9][A-Za-z0-9._-]{1,62}(/[^/]+)*/?$"
-ENDPOINT_PATTERN = r"^https?://[^/@?#]+/?$"
+URI_PATTERN = r"^s3://[A-Za-z0-9][A-Za-z0-9._-]{1,62}(/[^/\t\r\n]+)*/?$"
+ENDPOINT_PATTERN = r"^https?://[^/@?# \t\r\n]+/?$"
 LABEL_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$"
 VERSION_LIKE_PATTERN = r"^v[0-9]+$"
-MODEL_NAME_PATTERN = "^[^/: ]+$"
+MODEL_NAME_PATTERN = r"^[^/: \t\r\n]+$"
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+KEY_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
+VALUE_PATTERN = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"
 
 
-def _within(field: str, low: str, high: str) -> Rule:
-    """A duration between two bounds; `field` in camelCase."""
-    attribute = re.sub(r"([A-Z])", lambda m: "_" + m.group(1).lower(), field)
+_NO_NAME = "is no name: write only a-z, 0-9, - and ., starting and ending with a letter or digit"
 
-    def holds(value: Any) -> bool:
-        return (
-            parse_duration(low) <= parse_duration(getattr(value, attribute)) <= parse_duration(high)
-        )
 
+class SpecType(ApiType, strict=True):
+    """Base of what a person writes: as for the API server, text is no number and no truth value."""
+
+
+def _names(*fields: str) -> tuple[Rule, ...]:
+    """Names of other objects; a name with a slash would reach beyond its namespace."""
+    return tuple(matching(field, NAME_PATTERN, f"{field} {_NO_NAME}") for field in fields)
+
+
+def _labels(field: str) -> Rule:
+    """A map of labels; `field` in camelCase."""
+
+    def good(key: str, value: str) -> bool:
+        return bool(re.fullmatch(KEY_PATTERN, key) and re.fullmatch(VALUE_PATTERN, value))
+
+    item = f"self.{field}[k]"
+    shape = f"{matches_cel('k', KEY_PATTERN)} && {matches_cel(item, VALUE_PATTERN)}"
     return Rule(
-        cel=f"duration(self.{field}) >= duration('{low}') && duration(self.{field}) <= duration('{high}')",
-        holds=holds,
-        message=f"{field} must be between {low} and {high}, for example 30s or 1m30s",
+        cel=f"!has(self.{field}) || self.{field}.all(k, {shape})",
+        holds=lambda value: all(good(*pair) for pair in getattr(value, attribute(field)).items()),
+        message=f"{field}: keys and values are 63 or fewer of letters, digits, -, _ and ., starting "
+        "and ending with a letter or digit; a key may have a prefix, as in example.com/team",
     )
 
 
-class Source(ApiType):
+class Source(SpecType):
     """Where the numbered exports lie."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel=f"self.uri.matches('{URI_PATTERN}')",
-            holds=lambda s: re.match(URI_PATTERN, s.uri) is not None,
+            cel=matches_cel("self.uri", URI_PATTERN),
+            holds=lambda s: re.fullmatch(URI_PATTERN, s.uri) is not None,
             message="uri must be s3://BUCKET/PATH, the folder whose children are the numbered "
             "versions, for example s3://models/mnist",
         ),
-        Rule(
-            cel=f"self.endpoint == '' || self.endpoint.matches('{ENDPOINT_PATTERN}')",
-            holds=lambda s: s.endpoint == "" or re.match(ENDPOINT_PATTERN, s.endpoint) is not None,
-            message="endpoint must be http://HOST[:PORT] or https://HOST[:PORT], without a path "
+        matching(
+            "endpoint",
+            ENDPOINT_PATTERN,
+            "endpoint must be http://HOST[:PORT] or https://HOST[:PORT], without a path "
             "and without credentials",
         ),
-        _within("pollInterval", "1s", "24h"),
-        _within("settle", "0s", "24h"),
+        *_names("credentialsSecret"),
+        within("pollInterval", "1s", "24h"),
+        within("settle", "0s", "24h"),
     )
 
-    uri: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+    uri: Annotated[str, StringConstraints(max_length=1024)]
     """Its children are version directories, named by whole numbers: s3://bucket/path."""
     endpoint: Annotated[str, StringConstraints(max_length=512)] = ""
     """Of an S3-compatible store; empty for AWS."""
@@ -88,7 +101,7 @@ class Source(ApiType):
     """Whether a version number may change its content; otherwise what serves goes on serving."""
 
 
-class VersionPolicy(ApiType):
+class VersionPolicy(SpecType):
     """Which versions should serve; exactly one of the three."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -118,7 +131,7 @@ class VersionPolicy(ApiType):
     """Every complete version."""
 
 
-class Transition(ApiType):
+class Transition(SpecType):
     """How versions may replace one another."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -134,7 +147,7 @@ class Transition(ApiType):
             message="maxUnavailable must be at least 1 or 1% to 100%; to keep full capacity, set "
             "policy to AvailabilityPreserving",
         ),
-        _within("progressDeadline", "1s", "168h"),
+        within("progressDeadline", "1s", "168h"),
     )
 
     policy: Literal["AvailabilityPreserving", "ResourcePreserving"] = "AvailabilityPreserving"
@@ -148,8 +161,10 @@ class Transition(ApiType):
     bytes does not count."""
 
 
-class Resources(ApiType):
+class Resources(SpecType):
     """Compute resources of the server container, as in a pod."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (quantities("limits"), quantities("requests"))
 
     limits: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(default_factory=dict)
     """At most; GPUs stand here: nvidia.com/gpu: 1."""
@@ -157,7 +172,7 @@ class Resources(ApiType):
     """At least."""
 
 
-class EnvVar(ApiType):
+class EnvVar(SpecType):
     """An environment variable of the server container."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", max_length=253)]
@@ -166,7 +181,7 @@ class EnvVar(ApiType):
     """Its value, taken literally."""
 
 
-class Toleration(ApiType):
+class Toleration(SpecType):
     """A taint that the pods tolerate, as in a pod."""
 
     key: ShortText = ""
@@ -188,15 +203,29 @@ StringMap = Annotated[
 ]
 
 
-class Serving(ApiType):
+class Serving(SpecType):
     """The pods of each version."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="self.podLabels.all(k, !k.startsWith('slipway.dev/'))",
             holds=lambda s: not any(k.startswith("slipway.dev/") for k in s.pod_labels),
-            message="podLabels may not set slipway.dev/… labels; the operator owns them",
+            message="podLabels may not set labels under slipway.dev/; the operator owns them",
         ),
+        _labels("podLabels"),
+        _labels("nodeSelector"),
+        Rule(
+            cel=f"!has(self.podAnnotations) || self.podAnnotations.all(k, {matches_cel('k', KEY_PATTERN)})",
+            holds=lambda s: all(re.fullmatch(KEY_PATTERN, k) for k in s.pod_annotations),
+            message="podAnnotations: a key is 63 or fewer of letters, digits, -, _ and ., and may "
+            "have a prefix, as in example.com/team",
+        ),
+        Rule(
+            cel=f"!has(self.imagePullSecrets) || self.imagePullSecrets.all(n, {matches_cel('n', NAME_PATTERN)})",
+            holds=lambda s: all(re.fullmatch(NAME_PATTERN, n) for n in s.image_pull_secrets),
+            message=f"imagePullSecrets: one of them {_NO_NAME}",
+        ),
+        *_names("priorityClassName", "runtimeClassName", "serviceAccount"),
     )
 
     replicas: Annotated[int, Field(ge=0, le=1000, json_schema_extra={"format": "int32"})] = 1
@@ -229,24 +258,24 @@ class Serving(ApiType):
     """How long a pod goes on answering after it was told to stop."""
 
 
-class ModelSpec(ApiType):
+class ModelSpec(SpecType):
     """What a person asks for."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel=f"self.modelName == '' || self.modelName.matches('{MODEL_NAME_PATTERN}')",
-            holds=lambda m: m.model_name == "" or bool(re.match(MODEL_NAME_PATTERN, m.model_name)),
-            message="modelName may hold no space, slash or colon: it stands in the path "
+        matching(
+            "modelName",
+            MODEL_NAME_PATTERN,
+            "modelName may hold no space, slash or colon: it stands in the path "
             "/v1/models/NAME:predict",
         ),
         Rule(
-            cel=f"self.labels.all(k, k.matches('{LABEL_PATTERN}'))",
-            holds=lambda m: all(re.match(LABEL_PATTERN, k) for k in m.labels),
+            cel=f"self.labels.all(k, {matches_cel('k', LABEL_PATTERN)})",
+            holds=lambda m: all(re.fullmatch(LABEL_PATTERN, k) for k in m.labels),
             message="labels: a version label is 1 to 15 of a-z, 0-9 and -, for example stable",
         ),
         Rule(
-            cel=f"self.labels.all(k, !k.matches('{VERSION_LIKE_PATTERN}'))",
-            holds=lambda m: not any(re.match(VERSION_LIKE_PATTERN, k) for k in m.labels),
+            cel=f"self.labels.all(k, !{matches_cel('k', VERSION_LIKE_PATTERN)})",
+            holds=lambda m: not any(re.fullmatch(VERSION_LIKE_PATTERN, k) for k in m.labels),
             message="labels: a label may not look like a version (v3); every version has its own "
             "Service NAME-vN already, so choose a word such as canary",
         ),
