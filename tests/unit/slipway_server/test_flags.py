@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from slipway_server import flags
+from slipway_server.errors import ServingError
+from slipway_server.settings import Settings, connection_age, settings
+
+CLASSIC = """
+port grpc_socket_path rest_api_port rest_api_num_threads rest_api_timeout_in_ms rest_api_enable_cors_support
+enable_batching allow_version_labels_for_unavailable_models batching_parameters_file
+enable_per_model_batching_parameters model_config_file model_config_file_poll_wait_seconds model_name model_base_path
+num_load_threads num_unload_threads max_num_load_retries load_retry_interval_micros file_system_poll_wait_seconds
+flush_filesystem_caches tensorflow_session_parallelism tensorflow_session_config_file tensorflow_intra_op_parallelism
+tensorflow_inter_op_parallelism use_alts_credentials ssl_config_file platform_config_file
+per_process_gpu_memory_fraction saved_model_tags grpc_channel_arguments grpc_max_threads enable_model_warmup
+num_request_iterations_for_warmup version monitoring_config_file remove_unused_fields_from_bundle_metagraph
+prefer_tflite_model num_tflite_pools num_tflite_interpreters_per_pool enable_signature_method_name_check
+xla_cpu_compilation_enabled xla_gpu_compilation_enabled enable_profiler thread_pool_factory_config_file mixed_precision
+skip_initialize_tpu enable_grpc_healthcheck_service enable_serialization_as_tensor_content
+""".split()
+
+
+def _settings(*arguments: str) -> Settings:
+    return settings(flags.parse(["--model_base_path=/m", *arguments]).values, cpus=2)
+
+
+def test_every_flag_of_tensorflow_serving_is_known() -> None:
+    assert [flag.name for flag in flags.FLAGS][: len(CLASSIC)] == CLASSIC
+    assert len({flag.name for flag in flags.FLAGS}) == len(flags.FLAGS)
+
+
+@pytest.mark.parametrize(
+    ("argument", "name", "value"),
+    [
+        ("--port=9", "port", 9),
+        ("--port=-9", "port", -9),
+        ("--port= 9", "port", 9),
+        ("--load_retry_interval_micros=9999999999", "load_retry_interval_micros", 9999999999),
+        ("--enable_batching", "enable_batching", True),
+        ("--enable_batching=true", "enable_batching", True),
+        ("--flush_filesystem_caches=false", "flush_filesystem_caches", False),
+        ("--model_name=", "model_name", ""),
+        ("--model_name=a=b", "model_name", "a=b"),
+        ("--per_process_gpu_memory_fraction=.5", "per_process_gpu_memory_fraction", 0.5),
+        ("--drain_seconds=3", "drain_seconds", 3.0),
+    ],
+)
+def test_values(argument: str, name: str, value: flags.Value) -> None:
+    parsed = flags.parse([argument])
+    assert (parsed.values[name], parsed.unknown, parsed.malformed) == (value, (), ())
+    assert parsed.given == {name}
+
+
+@pytest.mark.parametrize(
+    "argument",
+    ["--port=x", "--port=", "--port=1.5", "--port=1x", "--port=4294967296", "--enable_batching=yes", "--drain_seconds=z"],
+)
+def test_a_value_that_does_not_fit_is_malformed(argument: str) -> None:
+    parsed = flags.parse([argument])
+    name, _, text = argument.removeprefix("--").partition("=")
+    assert parsed.malformed == (f"Couldn't interpret value {text} for flag {name}.",)
+
+
+@pytest.mark.parametrize("arguments", [["--nope=1"], ["--port", "8"], ["port=8"], ["-port=8"], ["x"], ["--", "--port=8"]])
+def test_what_is_no_flag_is_unknown_and_changes_nothing(arguments: list[str]) -> None:
+    parsed = flags.parse(arguments)
+    assert parsed.unknown == tuple(one for one in arguments if one != "--")
+    assert parsed.values["port"] == 8500
+    assert parsed.malformed == ()
+
+
+def test_the_last_of_a_repeated_flag_counts() -> None:
+    assert flags.parse(["--port=1", "--port=2"]).values["port"] == 2
+
+
+def test_usage_names_every_flag() -> None:
+    text = flags.usage("tensorflow_model_server")
+    assert all(f"--{flag.name}=" in text for flag in flags.FLAGS)
+
+
+def test_flags_without_effect_are_said_only_when_given() -> None:
+    assert flags.without_effect(frozenset({"port"})) == ()
+    [(name, sentence)] = flags.without_effect(frozenset({"port", "use_alts_credentials"}))
+    assert name == "use_alts_credentials"
+    assert re.match("--use_alts_credentials is accepted .*no meaning", sentence)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--port=0"], "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set."),
+        (
+            ["--model_base_path="],
+            "Both server_options.model_base_path and server_options.model_config_file are empty!",
+        ),
+        (
+            ["--batching_parameters_file=/b"],
+            "server_options.batching_parameters_file is set without setting server_options.enable_batching to true.",
+        ),
+        (["--tensorflow_session_parallelism=2", "--tensorflow_intra_op_parallelism=1"], "You cannot configure all."),
+        (["--aspired_version_policy=best"], "availability_preserving, resource_preserving"),
+        (["--drain_seconds=-1"], "--drain_seconds must be between 0 and 86400 seconds"),
+        (["--drain_seconds=nan"], "--drain_seconds must be between 0 and 86400 seconds"),
+    ],
+)
+def test_contradictions_are_refused(arguments: list[str], message: str) -> None:
+    with pytest.raises(ServingError) as refused:
+        _settings(*arguments)
+    assert refused.value.code.name == "INVALID_ARGUMENT"
+    assert message in refused.value.message
+
+
+def test_settings() -> None:
+    chosen = _settings(
+        "--port=0",
+        "--grpc_socket_path=/run/s",
+        "--saved_model_tags=serve,gpu",
+        "--grpc_channel_arguments=grpc.max_concurrent_streams=5,grpc.x=on",
+        "--load_retry_interval_micros=-1",
+        "--tensorflow_session_parallelism=3",
+        "--rest_api_timeout_in_ms=1500",
+    )
+    assert chosen.tags == {"serve", "gpu"}
+    assert chosen.channel_arguments == {"grpc.max_concurrent_streams": 5, "grpc.x": "on"}
+    assert (chosen.load_retry_interval, chosen.max_load_retries) == (0.0, 5)
+    assert (chosen.intra_op_threads, chosen.inter_op_threads) == (3, 3)
+    assert chosen.rest_timeout == 1.5
+    assert chosen.load_threads == 8
+
+
+def test_connections_are_recycled_within_the_drain() -> None:
+    assert connection_age(10, 12) == 10
+    assert connection_age(10, 6) == pytest.approx(5)
+    assert connection_age(10, 0) == 10
+
+
+def test_the_server_package_has_no_module_beyond_the_soft_limit() -> None:
+    import slipway_server
+
+    modules = Path(slipway_server.__file__).parent.rglob("*.py")
+    assert [path.name for path in modules if len(path.read_text().splitlines()) > 420] == []
