@@ -157,7 +157,11 @@ class Volume:
                     ExitCode.VOLUME_ERROR,
                     f"another sync of version {self._version} is at work in the destination",
                 )
-        self.remove_leftovers(but=self._partial)
+        try:
+            self.remove_leftovers(but=self._partial)
+        except BaseException:
+            os.close(lock)
+            raise
         return Partial(self._partial, lock)
 
     def remove_leftovers(self, *, but: Path | None = None) -> None:
@@ -171,8 +175,10 @@ class Volume:
                     continue
                 lock = _locked(path)
                 if lock is not None:
-                    shutil.rmtree(path, ignore_errors=True)
-                    os.close(lock)
+                    try:
+                        shutil.rmtree(path, ignore_errors=True)
+                    finally:
+                        os.close(lock)
 
     def require_space(self, count: int, files: int) -> None:
         """Check that bytes and files yet to come have room.
