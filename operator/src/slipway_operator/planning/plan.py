@@ -47,6 +47,7 @@ PROGRESS_INTERVAL: Final = timedelta(seconds=3)
 
 def plan(observed: Observed, settings: RenderSettings, now: datetime) -> Plan:
     """Decide what to do next."""
+    observed = _in_order(observed)
     before = observed.model.status
     judged, aspiration, findings = _judge(observed, now)
     limits = limits_of(observed.model.spec)
@@ -64,6 +65,15 @@ def plan(observed: Observed, settings: RenderSettings, now: datetime) -> Plan:
         status=status,
         notes=notes(before, status),
         requeue=_requeue(judged, aspiration, now),
+    )
+
+
+def _in_order(observed: Observed) -> Observed:
+    """The same snapshot whatever the order in which the API server listed things."""
+    return replace(
+        observed,
+        pods=tuple(sorted(observed.pods, key=lambda pod: pod.name)),
+        deployments=tuple(sorted(observed.deployments, key=lambda found: found.name)),
     )
 
 

@@ -1,0 +1,640 @@
+"""A small cluster for the planner: what the API server and the controllers do with its actions.
+
+Nothing happens by itself. Each method is one step of one component (a ReplicaSet controller, the
+scheduler, a kubelet, the EndpointSlice controller, a poll, one pass of the operator), so that a test
+chooses the order of things. Where the real component may choose, the `Random` given to it does.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from random import Random
+from typing import Any, Final, assert_never
+
+from slipway_operator.api import names
+from slipway_operator.api.resource import ModelResource
+from slipway_operator.api.spec import ModelSpec, VersionPolicy
+from slipway_operator.api.status import ModelStatus, VersionState
+from slipway_operator.discovery.memory import enough, worth_looking_at
+from slipway_operator.model import actions
+from slipway_operator.model.actions import Action, Plan
+from slipway_operator.model.observed import Child, Container, ContainerState, Observed, Pod
+from slipway_operator.model.observed import Deployment as SeenDeployment
+from slipway_operator.model.source import Readiness, SourceObservation, SourceVersion
+from slipway_operator.planning.plan import plan
+from slipway_operator.rendering.services import SELECTS_LABEL
+from slipway_operator.rendering.settings import RenderSettings
+from slipway_sync.exports import ExitCode, SyncOutcome, VersionDirectory
+
+START: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+BROKEN_IMAGE: Final = "registry.test/broken:1"
+NO_ROOM: Final = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+_BACK_OFF_AFTER: Final = 4
+"""Restarts after which a crash loop is in so long a back-off that the tests see no more of it."""
+
+
+class Behaviour(StrEnum):
+    """What becomes of a pod that gets an export."""
+
+    GOOD = "good"
+    CORRUPT = "corrupt"
+    """The server says that it will never be able to load it."""
+    CRASHING = "crashing"
+    HANGING = "hanging"
+    REJECTED = "rejected"
+    """The agent finds, after the download, that the export is wrong."""
+
+
+class Stage(StrEnum):
+    """Where a pod is."""
+
+    PENDING = "pending"
+    SYNCING = "syncing"
+    SYNC_BACKOFF = "sync-backoff"
+    LOADING = "loading"
+    SERVER_BACKOFF = "server-backoff"
+    READY = "ready"
+
+
+@dataclass
+class SimPod:
+    """A pod."""
+
+    uid: str
+    name: str
+    deployment: str
+    labels: dict[str, str]
+    revision: str
+    image: str
+    created_at: datetime
+    stage: Stage = Stage.PENDING
+    ready_at: datetime | None = None
+    unready_at: datetime | None = None
+    scheduled_at: datetime | None = None
+    synced_at: datetime | None = None
+    refused_at: datetime | None = None
+    terminating: bool = False
+    taken: bool = False
+    """Deleted by someone else: what replaces it is not the planner's doing."""
+    sync_exit: int | None = None
+    server_exit: int | None = None
+    restarts: int = 0
+
+    @property
+    def ready(self) -> bool:
+        """As the Ready condition says it."""
+        return self.stage is Stage.READY
+
+    @property
+    def serves(self) -> bool:
+        """Whether a request to it is answered."""
+        return self.ready and not self.terminating
+
+
+@dataclass
+class SimDeployment:
+    """A Deployment and its only ReplicaSet."""
+
+    uid: str
+    manifest: dict[str, Any]
+    replicas: int
+    created_at: datetime
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest["metadata"]["name"])
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return dict(self.manifest["metadata"]["labels"])
+
+
+@dataclass(frozen=True)
+class Slices:
+    """The EndpointSlices of one Service."""
+
+    selects: str
+    ready: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Export:
+    """A version directory in the store, as it really is."""
+
+    revision: str
+    complete: bool = True
+
+
+class Refused(AssertionError):  # noqa: N818 (it is an assertion about the planner)
+    """The API server would have refused the write, or the planner may not have asked for it."""
+
+
+def default_spec() -> dict[str, Any]:
+    return {
+        "source": {"uri": "s3://models/digits"},
+        "transition": {"progressDeadline": "10m"},
+        "serving": {"replicas": 2, "resources": {"limits": {"nvidia.com/gpu": 1}}},
+    }
+
+
+@dataclass
+class Fleet:
+    """The world of one Model."""
+
+    spec: dict[str, Any] = field(default_factory=default_spec)
+    gpus: int = 8
+    now: datetime = START
+    generation: int = 1
+    status: ModelStatus = field(default_factory=ModelStatus)
+    settings: RenderSettings = field(default_factory=lambda: RenderSettings("server:1", "sync:1"))
+    exports: dict[int, Export] = field(default_factory=dict)
+    behaviours: dict[str, Behaviour] = field(default_factory=dict)
+    source: SourceObservation = field(default_factory=SourceObservation)
+    store_down: bool = False
+    deployments: dict[str, SimDeployment] = field(default_factory=dict)
+    pods: dict[str, SimPod] = field(default_factory=dict)
+    services: dict[str, Child] = field(default_factory=dict)
+    budgets: dict[str, Child] = field(default_factory=dict)
+    noticed: dict[str, tuple[dict[str, str], bool]] = field(default_factory=dict)
+    """The pods as the EndpointSlice controller last saw them: labels and readiness."""
+    slices: dict[str, Slices] = field(default_factory=dict)
+    foreign: frozenset[str] = frozenset()
+    choice: Random = field(default_factory=lambda: Random(0))  # noqa: S311 (a test's choices)
+    _count: int = 0
+    _parsed: ModelSpec = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._parsed = ModelSpec.model_validate(self.spec)
+
+    # What a person does ---------------------------------------------------------------------------
+
+    @property
+    def model(self) -> ModelResource:
+        """The Model as the API server holds it."""
+        return ModelResource(
+            namespace="ml",
+            name="digits",
+            uid="model-uid",
+            generation=self.generation,
+            resource_version=str(self._count),
+            spec=self._parsed,
+            status=self.status,
+        )
+
+    def edit(self, **parts: Mapping[str, Any] | bool) -> None:
+        """Edit the spec: each part is merged, a policy of versions is replaced."""
+        spec = dict(self.spec)
+        for name, value in parts.items():
+            merged = isinstance(value, Mapping) and name != "versions"
+            spec[name] = {**spec.get(name, {}), **value} if merged else value  # type: ignore[dict-item]
+        self._parsed = ModelSpec.model_validate(spec)
+        self.spec = spec
+        self.generation += 1
+
+    def upload(
+        self, version: int, behaviour: Behaviour = Behaviour.GOOD, *, complete: bool = True
+    ) -> None:
+        """Put an export into the store, or replace the one of that number."""
+        self._count += 1
+        revision = f"{version:02x}{self._count:062x}"
+        self.behaviours[revision] = behaviour
+        self.exports[version] = Export(revision, complete)
+
+    def finish_upload(self, version: int) -> None:
+        """The rest of an upload arrives; its listing, and so its revision, changes."""
+        before = self.exports[version]
+        self.upload(version, self.behaviours[before.revision])
+
+    # The operator ---------------------------------------------------------------------------------
+
+    def poll(self) -> None:
+        """The poller lists the store: versions that the policy asks for, until there are enough."""
+        if self.store_down:
+            self.source = replace(
+                self.source, polled=True, error_reason="Unavailable", error_message="no answer"
+            )
+            return
+        policy: VersionPolicy = self.model.spec.versions
+        listed = tuple(VersionDirectory(number, str(number)) for number in sorted(self.exports))
+        bad = {
+            row.version
+            for row in self.status.versions
+            if row.state in (VersionState.FAILED, VersionState.ROLLED_BACK, VersionState.REJECTED)
+        }
+        found: dict[int, SourceVersion] = {}
+        complete = 0
+        limit = enough(policy)
+        for directory in worth_looking_at(policy, listed):
+            if limit is not None and complete >= limit:
+                break
+            number = directory.number
+            found[number] = self._looked_at(number)
+            complete += self.exports[number].complete and number not in bad
+        self.source = SourceObservation(
+            polled=True,
+            versions=tuple(
+                found.get(d.number) or SourceVersion(d.number, d.name, "", 0, Readiness.UNSEEN)
+                for d in listed
+            ),
+        )
+
+    def _looked_at(self, number: int) -> SourceVersion:
+        export = self.exports[number]
+        if export.complete:
+            return SourceVersion(number, str(number), export.revision, 9, Readiness.COMPLETE)
+        shard = "variables/variables.data-00000-of-00001"
+        return SourceVersion(
+            number, str(number), export.revision, 5, Readiness.INCOMPLETE,
+            "MissingShard", f"{shard} is missing", shard,
+        )  # fmt: skip
+
+    def restart_operator(self) -> None:
+        """A new process remembers nothing of the source."""
+        self.source = SourceObservation()
+
+    def observe(self) -> Observed:
+        """The snapshot that the operator reads."""
+        endpoints = {}
+        for name, child in self.services.items():
+            shown = self.slices.get(name)
+            current = child.manifest["metadata"]["labels"][SELECTS_LABEL]
+            valid = shown is not None and shown.selects == current
+            endpoints[name] = shown.ready if shown is not None and valid else frozenset()
+        return Observed(
+            model=self.model,
+            source=self.source,
+            deployments=tuple(_seen_deployment(d) for _, d in sorted(self.deployments.items())),
+            pods=tuple(self._seen_pod(pod) for pod in self.pods.values()),
+            services=dict(self.services),
+            budgets=dict(self.budgets),
+            endpoints=endpoints,
+            foreign=self.foreign,
+        )
+
+    def plan(self) -> Plan:
+        """What the operator would do now."""
+        return plan(self.observe(), self.settings, self.now)
+
+    def operate(self) -> Plan:
+        """One pass of the operator: the status, then every action."""
+        planned = self.plan()
+        self.write_status(planned)
+        for action in planned.actions:
+            self.write(action)
+        return planned
+
+    def write_status(self, planned: Plan) -> None:
+        """Write the status, as JSON that the schema of the status can hold."""
+        self.status = ModelStatus.model_validate(planned.status.as_manifest())
+
+    def write(self, action: Action) -> None:  # noqa: C901 (one case for each action)
+        """What the API server does with an action."""
+        match action:
+            case actions.CreateDeployment(manifest):
+                self._create(dict(manifest))
+            case actions.ScaleDeployment(name, uid, replicas):
+                self._ours(self.deployments[name].uid, uid)
+                self.deployments[name].replicas = replicas
+            case actions.DeleteDeployment(name, uid):
+                self._ours(self.deployments[name].uid, uid)
+                self._delete_deployment(name)
+            case actions.ApplyService(manifest):
+                name = manifest["metadata"]["name"]
+                self.services[name] = self._applied(self.services.get(name), manifest)
+            case actions.DeleteService(name, uid):
+                self._ours(self.services[name].uid, uid)
+                del self.services[name]
+                self.slices.pop(name, None)
+            case actions.ApplyBudget(manifest):
+                name = manifest["metadata"]["name"]
+                self.budgets[name] = self._applied(self.budgets.get(name), manifest)
+            case actions.DeleteBudget(name, uid):
+                self._ours(self.budgets[name].uid, uid)
+                del self.budgets[name]
+            case actions.RotatePod(name, uid, rotate):
+                self._rotate(name, uid, rotate=rotate)
+            case _:
+                assert_never(action)
+
+    def _create(self, manifest: dict[str, Any]) -> None:
+        name = manifest["metadata"]["name"]
+        if name in self.deployments:
+            raise Refused(f"Deployment {name} exists")
+        if f"Deployment/{name}" in self.foreign:
+            raise Refused(f"Deployment {name} belongs to someone else")
+        self.deployments[name] = SimDeployment(
+            self._uid("deployment"), manifest, manifest["spec"]["replicas"], self.now
+        )
+
+    def _applied(self, before: Child | None, manifest: Mapping[str, Any]) -> Child:
+        name = manifest["metadata"]["name"]
+        if f"{manifest['kind']}/{name}" in self.foreign:
+            raise Refused(f"{manifest['kind']} {name} belongs to someone else")
+        uid = before.uid if before else self._uid(name)
+        return Child(name, uid, dict(manifest))
+
+    def _rotate(self, name: str, uid: str, *, rotate: bool) -> None:
+        pod = next((p for p in self.pods.values() if p.name == name), None)
+        if pod is None:
+            raise Refused(f"there is no pod {name}")
+        self._ours(pod.uid, uid)
+        if rotate:
+            pod.labels[names.ROTATION_LABEL] = names.ROTATION_IN
+        else:
+            pod.labels.pop(names.ROTATION_LABEL, None)
+
+    @staticmethod
+    def _ours(actual: str, expected: str) -> None:
+        if actual != expected:
+            raise Refused(f"uid {expected} expected, {actual} found")
+
+    # The controllers ------------------------------------------------------------------------------
+
+    def replicate(self, name: str) -> bool:
+        """The ReplicaSet controller looks at one Deployment; tells whether it did anything."""
+        deployment = self.deployments.get(name)
+        if deployment is None:
+            return False
+        live = [p for p in self.pods.values() if p.deployment == name and not p.terminating]
+        missing = deployment.replicas - len(live)
+        for _ in range(missing):
+            self._create_pod(deployment)
+        for pod in self.victims(live)[: max(0, -missing)]:
+            pod.terminating = True
+        return missing != 0
+
+    def victims(self, live: list[SimPod]) -> list[SimPod]:
+        """The order in which the ReplicaSet controller deletes pods.
+
+        Among pods that are ready it goes by logarithmic age and then by uid: as good as any order.
+        """
+        shuffled = sorted(live, key=lambda pod: pod.uid)
+        self.choice.shuffle(shuffled)
+        return sorted(
+            shuffled,
+            key=lambda pod: (
+                pod.scheduled_at is not None,
+                pod.stage in (Stage.LOADING, Stage.SERVER_BACKOFF, Stage.READY),  # phase Running
+                pod.ready,
+            ),
+        )
+
+    def _create_pod(self, deployment: SimDeployment) -> None:
+        template = deployment.manifest["spec"]["template"]
+        [server] = template["spec"]["containers"]
+        uid = self._uid("pod")
+        self.pods[uid] = SimPod(
+            uid=uid,
+            name=f"{deployment.name}-{uid}",
+            deployment=deployment.name,
+            labels=dict(template["metadata"]["labels"]),
+            revision=deployment.manifest["metadata"]["annotations"][names.REVISION_ANNOTATION],
+            image=server["image"],
+            created_at=self.now,
+        )
+
+    def schedule(self) -> bool:
+        """The scheduler places pods on free GPUs; a terminating pod still holds its own."""
+        changed = False
+        free = self.gpus - sum(pod.scheduled_at is not None for pod in self.pods.values())
+        for pod in self.pods.values():
+            if pod.scheduled_at is not None or pod.terminating:
+                continue
+            if free > 0:
+                pod.scheduled_at, pod.refused_at, pod.stage = self.now, None, Stage.SYNCING
+                free -= 1
+                changed = True
+            elif pod.refused_at is None:
+                pod.refused_at = self.now
+                changed = True
+        return changed
+
+    def behaviour(self, pod: SimPod) -> Behaviour:
+        """What becomes of a pod."""
+        if pod.image == BROKEN_IMAGE:
+            return Behaviour.CRASHING
+        return self.behaviours[pod.revision]
+
+    def advance(self, pod: SimPod) -> bool:
+        """The kubelet takes a pod one stage on."""
+        if pod.terminating:
+            return False
+        match pod.stage:
+            case Stage.SYNCING:
+                self._sync(pod)
+            case Stage.SYNC_BACKOFF:
+                moved = self._listed_revision(pod) != pod.revision
+                if self.store_down or moved or pod.sync_exit == ExitCode.REJECTED:
+                    return False
+                pod.stage = Stage.SYNCING
+            case Stage.LOADING:
+                return self._load(pod)
+            case Stage.SERVER_BACKOFF:
+                if pod.restarts >= _BACK_OFF_AFTER:
+                    return False
+                pod.stage = Stage.LOADING
+            case Stage.PENDING | Stage.READY:
+                return False
+        return True
+
+    def _listed_revision(self, pod: SimPod) -> str:
+        number = int(pod.labels[names.VERSION_LABEL])
+        export = self.exports.get(number)
+        return export.revision if export else ""
+
+    def _sync(self, pod: SimPod) -> None:
+        pod.stage = Stage.SYNC_BACKOFF
+        if self.store_down:
+            pod.sync_exit = ExitCode.SOURCE_UNAVAILABLE
+        elif self._listed_revision(pod) != pod.revision:
+            pod.sync_exit = ExitCode.REVISION_MOVED
+        elif self.behaviour(pod) is Behaviour.REJECTED:
+            pod.sync_exit = ExitCode.REJECTED
+        else:
+            pod.sync_exit = ExitCode.SYNCED
+            pod.synced_at = self.now
+            pod.stage = Stage.LOADING
+
+    def _load(self, pod: SimPod) -> bool:
+        match self.behaviour(pod):
+            case Behaviour.HANGING:
+                return False
+            case Behaviour.CORRUPT | Behaviour.CRASHING as bad:
+                pod.server_exit = 65 if bad is Behaviour.CORRUPT else 139
+                pod.restarts += 1
+                pod.stage = Stage.SERVER_BACKOFF
+            case _:
+                pod.stage = Stage.READY
+                pod.ready_at = self.now
+        return True
+
+    def crash(self, pod: SimPod) -> None:
+        """The server of a ready pod dies; the kubelet starts it again, its files are still there."""
+        if pod.serves:
+            pod.stage = Stage.LOADING
+            pod.unready_at = self.now
+            pod.restarts += 1
+            pod.server_exit = 139
+
+    def reap(self, pod: SimPod) -> None:
+        """A terminating pod is gone."""
+        if pod.terminating:
+            del self.pods[pod.uid]
+
+    def take(self, pod: SimPod) -> None:
+        """Someone else deletes a pod."""
+        pod.terminating = pod.taken = True
+
+    def _delete_deployment(self, name: str) -> None:
+        del self.deployments[name]
+        for pod in self.pods.values():
+            if pod.deployment == name:
+                pod.terminating = True
+
+    def take_deployment(self, name: str) -> None:
+        """Someone else deletes a Deployment; its pods go with it."""
+        self._delete_deployment(name)
+
+    def notice(self, uid: str) -> bool:
+        """The EndpointSlice controller learns how a pod is now."""
+        pod = self.pods.get(uid)
+        if pod is None:
+            return self.noticed.pop(uid, None) is not None
+        seen = (dict(pod.labels), pod.serves)
+        if self.noticed.get(uid) == seen:
+            return False
+        self.noticed[uid] = seen
+        return True
+
+    def publish(self, name: str) -> bool:
+        """The EndpointSlice controller writes the slices of a Service from what it has noticed."""
+        service = self.services.get(name)
+        if service is None:
+            return False
+        spec = service.manifest["spec"]
+        selector = spec["selector"].items()
+        fresh = Slices(
+            service.manifest["metadata"]["labels"][SELECTS_LABEL],
+            frozenset(
+                uid
+                for uid, (labels, ready) in self.noticed.items()
+                if selector <= labels.items() and (ready or spec.get("publishNotReadyAddresses"))
+            ),
+        )
+        if self.slices.get(name) == fresh:
+            return False
+        self.slices[name] = fresh
+        return True
+
+    # The whole ------------------------------------------------------------------------------------
+
+    def turn(self) -> Iterator[bool]:
+        """Every component but the operator once; yields after each step whether it did anything."""
+        for name in sorted(self.deployments):
+            yield self.replicate(name)
+        yield self.schedule()
+        for pod in list(self.pods.values()):
+            yield self.advance(pod)
+        for pod in [p for p in self.pods.values() if p.terminating]:
+            self.reap(pod)
+            yield True
+        for uid in {**self.pods, **self.noticed}:
+            yield self.notice(uid)
+        for name in sorted(self.services):
+            yield self.publish(name)
+
+    def in_rotation(self) -> list[SimPod]:
+        """Pods to which the slices of NAME send requests, and that answer them."""
+        shown = self.slices.get("digits")
+        uids = shown.ready if shown else frozenset()
+        return [pod for pod in self.pods.values() if pod.uid in uids and pod.serves]
+
+    def pods_of(self, version: int) -> list[SimPod]:
+        """The pods of one version, terminating ones included."""
+        return [p for p in self.pods.values() if p.labels[names.VERSION_LABEL] == str(version)]
+
+    def _uid(self, kind: str) -> str:
+        self._count += 1
+        return f"{kind}-{self._count}"
+
+    def _seen_pod(self, pod: SimPod) -> Pod:
+        return Pod(
+            name=pod.name,
+            uid=pod.uid,
+            servable=pod.labels[names.SERVABLE_LABEL],
+            version=int(pod.labels[names.VERSION_LABEL]),
+            created_at=pod.created_at,
+            ready=pod.ready,
+            ready_at=pod.ready_at if pod.ready else pod.unready_at or pod.created_at,
+            terminating=pod.terminating,
+            in_rotation=pod.labels.get(names.ROTATION_LABEL) == names.ROTATION_IN,
+            scheduled_at=pod.scheduled_at,
+            unschedulable=NO_ROOM if pod.refused_at else "",
+            unschedulable_since=pod.refused_at,
+            sync=self._seen_sync(pod),
+            server=_seen_server(pod),
+        )
+
+    def _seen_sync(self, pod: SimPod) -> Container:
+        if pod.stage is Stage.PENDING:
+            return Container()
+        state = {
+            Stage.SYNCING: ContainerState.RUNNING,
+            Stage.SYNC_BACKOFF: ContainerState.WAITING,
+        }.get(pod.stage, ContainerState.TERMINATED)
+        if pod.sync_exit is None:
+            return Container(state, started_at=pod.scheduled_at)
+        ok = pod.sync_exit == ExitCode.SYNCED
+        reason = ExitCode(pod.sync_exit).reason
+        return Container(
+            state,
+            reason="CrashLoopBackOff" if state is ContainerState.WAITING else "",
+            finished_at=pod.synced_at,
+            exit_code=pod.sync_exit,
+            exit_message=SyncOutcome(
+                reason=reason,
+                message="" if ok else f"the sync ended with {reason}",
+                object="",
+                digest="sha256:1" if ok else "",
+                revision=pod.revision,
+                bytes=9 if ok else 0,
+            ).render(),
+        )
+
+
+def _seen_server(pod: SimPod) -> Container:
+    state = {
+        Stage.LOADING: ContainerState.RUNNING,
+        Stage.READY: ContainerState.RUNNING,
+        Stage.SERVER_BACKOFF: ContainerState.WAITING,
+    }.get(pod.stage, ContainerState.WAITING)
+    message = ""
+    if pod.server_exit == 65:  # noqa: PLR2004 (EX_DATAERR)
+        message = '{"reason": "LoadFailed", "message": "the graph cannot be parsed"}'
+    return Container(
+        state,
+        reason="CrashLoopBackOff" if pod.stage is Stage.SERVER_BACKOFF else "",
+        restarts=pod.restarts,
+        started_at=pod.synced_at,
+        finished_at=pod.unready_at,
+        exit_code=pod.server_exit,
+        exit_reason="Error" if pod.server_exit else "",
+        exit_message=message,
+    )
+
+
+def _seen_deployment(deployment: SimDeployment) -> SeenDeployment:
+    annotations = deployment.manifest["metadata"]["annotations"]
+    servable = deployment.labels[names.SERVABLE_LABEL]
+    return SeenDeployment(
+        name=deployment.name,
+        uid=deployment.uid,
+        servable=servable,
+        version=int(deployment.labels[names.VERSION_LABEL]),
+        key=servable.rpartition("-")[2],
+        revision=annotations[names.REVISION_ANNOTATION],
+        directory=annotations[names.DIRECTORY_ANNOTATION],
+        replicas=deployment.replicas,
+        created_at=deployment.created_at,
+    )

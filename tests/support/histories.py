@@ -1,0 +1,483 @@
+"""Drives a `Fleet` through histories, and holds the planner to its invariants at every instant.
+
+An event is a name and a number; what the number means is the event's own business, so that any list
+of pairs is a history, and every shorter list is one, too.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from random import Random
+from typing import Any, Final
+
+from fleet import BROKEN_IMAGE, Behaviour, Fleet, Refused, SimPod
+
+from slipway_operator.api.conditions import Reason
+from slipway_operator.api.names import ROTATION_LABEL, SERVABLE_LABEL, VERSION_LABEL
+from slipway_operator.api.status import ModelStatus, VersionState
+from slipway_operator.model import actions
+from slipway_operator.model.actions import Action, Plan
+from slipway_operator.planning.aspiration import select
+from slipway_operator.planning.plan import plan
+from slipway_operator.planning.scaling import limits_of
+from slipway_operator.rendering.services import SELECTS_LABEL
+from slipway_operator.rendering.settings import RenderSettings
+
+Event = tuple[str, int]
+
+_ROUNDS: Final = 150
+"""Rounds in which a fleet must come to rest: a dozen steps for each of a dozen pods."""
+_WAITS: Final = 12
+"""Requeues that a fleet may take to get over every deadline that runs."""
+_MOST_VERSIONS: Final = 5
+_BEHAVIOURS: Final = (Behaviour.GOOD, Behaviour.GOOD, Behaviour.GOOD, *Behaviour)
+_POLICIES: Final = ("AvailabilityPreserving", "ResourcePreserving")
+_VERSIONS: Final[tuple[dict[str, Any], ...]] = (
+    {"latest": 1},
+    {"latest": 2},
+    {"specific": [1]},
+    {"specific": [1, 3]},
+    {"specific": [2]},
+    {"specific": [7]},
+    {"all": True},
+)
+
+
+class Broken(AssertionError):  # noqa: N818 (it is an assertion)
+    """An invariant does not hold; the text says which and shows the fleet."""
+
+
+class History:
+    """A fleet, what happens to it, and what must hold.
+
+    Attributes:
+        calm: Nothing is lost but by the planner's own doing: capacity must then hold at every
+            instant. Otherwise no action of the planner may make a loss worse.
+    """
+
+    def __init__(self, fleet: Fleet, *, calm: bool = False) -> None:
+        self.fleet = fleet
+        self.calm = False
+        self.failed: set[str] = set()
+        self.come_to_rest()
+        self.calm = calm
+
+    def play(self, events: list[Event]) -> None:
+        """Play a history."""
+        for name, number in events:
+            EVENTS[name](self, number)
+            self.check_instant()
+
+    # The operator ---------------------------------------------------------------------------------
+
+    def operate(self, writes: int | None = None) -> bool:
+        """One pass of the operator, killed before the write of that number; True if it wrote."""
+        fleet = self.fleet
+        planned = self._plan_twice()
+        pending: list[Action | None] = list(planned.actions)
+        if planned.status != fleet.status:
+            pending.insert(0, None)
+        for action in pending[:writes]:
+            if action is None:
+                fleet.write_status(planned)
+                self._remember_failures()
+            else:
+                self._act(action)
+            self.check_instant()
+        return bool(pending)
+
+    def _plan_twice(self) -> Plan:
+        """The plan; it depends neither on the hour it is asked nor on the order of a listing."""
+        fleet = self.fleet
+        observed = fleet.observe()
+        planned = plan(observed, fleet.settings, fleet.now)
+        shuffled = replace(
+            observed, pods=observed.pods[::-1], deployments=observed.deployments[::-1]
+        )
+        if plan(shuffled, fleet.settings, fleet.now) != planned:
+            self.broken("determinism: the plan depends on the order of a listing")
+        if judged := [c for c in planned.status.conditions if not _declared(c.reason)]:
+            self.broken(f"a condition has an undeclared reason: {judged}")
+        return planned
+
+    def _remember_failures(self) -> None:
+        for row in self.fleet.status.versions:
+            if row.failed_key:
+                self.failed.add(f"v{row.version}-{row.failed_key}")
+        known = {f"v{row.version}-{row.failed_key}" for row in self.fleet.status.versions}
+        self.failed &= known
+
+    def _act(self, action: Action) -> None:
+        before_secure, before_ready, before_held = self.secure(), self.secure(all_ready=True), self.held()
+        self._refuse_second_tries(action)
+        self.fleet.write(action)
+        limits = limits_of(self.fleet.model.spec)
+        kept = min(limits.floor, before_secure)
+        if self.secure() < kept:
+            self.broken(f"T3/T4: {action} may leave {self.secure()} < {kept} pods in rotation")
+        gap = limits.floor == 0  # ResourcePreserving with one replica, or zero replicas
+        if before_ready > 0 and not gap and self.secure(all_ready=True) == 0:
+            self.broken(f"T2: {action} may remove the last pod that can serve")
+        if self.policy == "ResourcePreserving":
+            budget = self.aspired_at_most() * limits.replicas
+            if self.held() > max(budget, before_held):
+                self.broken(f"T4: {action} holds {self.held()} pods, {budget} are allowed")
+
+    def _refuse_second_tries(self, action: Action) -> None:
+        match action:
+            case actions.CreateDeployment(manifest):
+                servable = manifest["metadata"]["labels"][SERVABLE_LABEL]
+                grows = manifest["spec"]["replicas"] > 0
+            case actions.ScaleDeployment(name, _, replicas):
+                deployment = self.fleet.deployments[name]
+                servable = deployment.labels[SERVABLE_LABEL]
+                grows = replicas > deployment.replicas
+            case _:
+                return
+        if grows and servable in self.failed:
+            self.broken(f"T5: {servable} has failed and is tried again by {action}")
+
+    # What must hold -------------------------------------------------------------------------------
+
+    @property
+    def policy(self) -> str:
+        return self.fleet.model.spec.transition.policy
+
+    def secure(self, *, all_ready: bool = False) -> int:
+        """Pods in rotation (or all ready ones) that stay whatever the ReplicaSet controllers choose."""
+        rotation = {pod.uid for pod in self.fleet.in_rotation()}
+        total = 0
+        for name, deployment in self.fleet.deployments.items():
+            live = [p for p in self.fleet.pods.values() if p.deployment == name and not p.terminating]
+            ready = [p for p in live if p.ready]
+            counted = len(ready) if all_ready else sum(p.uid in rotation for p in ready)
+            victims = max(0, len(live) - deployment.replicas)
+            total += max(0, counted - max(0, victims - (len(live) - len(ready))))
+        return total
+
+    def held(self) -> int:
+        """Pods that exist or that a Deployment is entitled to; not those that someone else took."""
+        total = 0
+        for name, deployment in self.fleet.deployments.items():
+            live = [p for p in self.fleet.pods.values() if p.deployment == name and not p.terminating]
+            total += max(deployment.replicas, len(live))
+        return total + sum(p.terminating and not p.taken for p in self.fleet.pods.values())
+
+    def aspired_at_most(self) -> int:
+        versions = self.fleet.model.spec.versions
+        if versions.latest:
+            return versions.latest
+        if versions.specific:
+            return len(versions.specific)
+        return max(1, len(self.fleet.exports))
+
+    def check_instant(self) -> None:
+        """What must hold between any two steps."""
+        if not self.calm:
+            return
+        fleet = self.fleet
+        limits = limits_of(fleet.model.spec)
+        serving = len(fleet.in_rotation())
+        if serving < limits.floor:
+            self.broken(f"T3/T4: {serving} pods in rotation, at least {limits.floor} must be")
+        most = limits.replicas * self.aspired_at_most() + limits.surge
+        if len([p for p in fleet.pods.values() if not p.terminating]) > most:
+            self.broken(f"more than {most} pods")
+        if self.policy == "ResourcePreserving" and len(fleet.pods) > most:
+            self.broken(f"T4: {len(fleet.pods)} pods, {most} are allowed")
+
+    def come_to_rest(self) -> None:
+        """Let everything happen that happens without time going on; planning again does nothing."""
+        fleet = self.fleet
+        for _ in range(_ROUNDS):
+            fleet.poll()
+            wrote = self.operate()
+            moved = False
+            for changed in fleet.turn():
+                moved |= changed
+                self.check_instant()
+            if not wrote and not moved:
+                self._check_rest()
+                return
+        self.broken("convergence: it does not come to rest")
+
+    def _check_rest(self) -> None:
+        fleet = self.fleet
+        ready = [pod for pod in fleet.pods.values() if pod.serves]
+        spec = fleet.model.spec
+        if ready and spec.serving.replicas and not spec.paused and not fleet.in_rotation():
+            self.broken("T2: there are ready pods, and none of them gets requests")
+
+    def wait(self) -> None:
+        """Let time go on until the planner waits for nothing any more."""
+        fleet = self.fleet
+        for _ in range(_WAITS):
+            requeue = fleet.plan().requeue
+            if requeue is None:
+                break
+            fleet.now += requeue
+            if not self.operate():
+                self.broken(f"it asked to be woken after {requeue}, for nothing")
+            self.come_to_rest()
+        else:
+            self.broken("convergence: it asks to be woken for ever")
+        fleet.now += timedelta(days=1)
+        if self.operate():
+            self.broken("it was not woken, but time alone changed the plan")
+
+    def recover(self) -> None:
+        """No more faults: what was uploaded is listed, there is room, the spec is a good one."""
+        fleet = self.fleet
+        fleet.store_down = False
+        fleet.gpus = 99
+        fleet.edit(paused=False)
+        if fleet.spec["serving"].get("image") == BROKEN_IMAGE:
+            fleet.edit(serving={"image": ""})
+        self.come_to_rest()
+        self.wait()
+        self._check_end()
+
+    def _check_end(self) -> None:
+        fleet = self.fleet
+        spec = fleet.model.spec
+        good = {
+            number
+            for number, export in fleet.exports.items()
+            if export.complete and fleet.behaviours[export.revision] is Behaviour.GOOD
+        }
+        expected = select(spec.versions, good)
+        if not expected or spec.serving.replicas == 0:
+            return
+        status = fleet.status
+        conditions = {c.type.value: c for c in status.conditions}
+        if conditions["Ready"].status != "True":
+            self.broken(f"convergence: Ready is {conditions['Ready']}")
+        if status.serving != str(expected[0]):
+            self.broken(f"convergence: {status.serving} serves, {expected[0]} should")
+        wanted = {str(number): spec.serving.replicas for number in expected}
+        have = dict.fromkeys(wanted, 0)
+        for pod in fleet.pods.values():
+            number = pod.labels[VERSION_LABEL]
+            have[number] = have.get(number, 0) + pod.serves
+        if have != wanted:
+            self.broken(f"convergence: pods by version are {have}, they should be {wanted}")
+        if len(fleet.deployments) != len(expected):
+            self.broken("convergence: an old Deployment is left")
+        if "digits-next" in fleet.services:
+            self.broken("convergence: digits-next is left")
+        if any(ROTATION_LABEL in pod.labels for pod in fleet.pods.values()):
+            self.broken("convergence: a rotation label is left")
+
+    def broken(self, what: str) -> None:
+        raise Broken(f"{what}\n{self.describe()}")
+
+    def describe(self) -> str:
+        """The fleet in a few lines."""
+        fleet = self.fleet
+        rotation = {pod.uid for pod in fleet.in_rotation()}
+        lines = [
+            f"spec: {fleet.spec}",
+            f"source: {[(v.number, v.readiness.value) for v in fleet.source.versions]} {fleet.source.error_reason}",
+            f"status: serving={fleet.status.serving!r} target={fleet.status.target!r} "
+            f"phase={fleet.status.phase!r} message={fleet.status.message!r}",
+        ]
+        lines += [
+            f"row: {r.version} {r.state} {r.reason} key={r.key} available={r.available_key} failed={r.failed_key}"
+            for r in fleet.status.versions
+        ]
+        lines += [f"deployment: {d.name} x{d.replicas}" for d in fleet.deployments.values()]
+        lines += [
+            f"pod: {p.name} {p.stage}{' terminating' if p.terminating else ''}"
+            f"{' labelled' if ROTATION_LABEL in p.labels else ''}"
+            f"{' in rotation' if p.uid in rotation else ''}"
+            for p in fleet.pods.values()
+        ]
+        lines += [
+            f"service: {n} selects {c.manifest['metadata']['labels'][SELECTS_LABEL]} shows "
+            f"{fleet.slices.get(n)}"
+            for n, c in fleet.services.items()
+            if n in ("digits", "digits-next")
+        ]
+        planned = fleet.plan()
+        lines += [f"next: {_short(action)}" for action in planned.actions]
+        return "\n".join([*lines, f"requeue: {planned.requeue}"])
+
+
+def _short(action: Action) -> str:
+    manifest = getattr(action, "manifest", None)
+    if manifest is None:
+        return str(action)
+    return f"{type(action).__name__} {manifest['metadata']['name']} {manifest['metadata']['labels']}"
+
+
+def _declared(reason: str) -> bool:
+    return reason in set(Reason) or reason in set(VersionState) or reason in _SYNC_REASONS
+
+
+_SYNC_REASONS: Final = frozenset({"MissingShard", "Rejected", "SourceUnavailable", "RevisionMoved"})
+"""Reasons that are the agent's or the proof's own words."""
+
+
+# Events: each takes the history and a number. -----------------------------------------------------
+
+
+def _micro_step(history: History, choice: Random) -> None:
+    """One step of one component."""
+    fleet = history.fleet
+    pods = list(fleet.pods.values())
+    pick = choice.randrange(16)
+    if pick < 3:
+        history.operate()
+    elif pick == 3:
+        history.operate(choice.randrange(5))
+    elif pick == 4:
+        fleet.poll()
+    elif pick == 5:
+        fleet.schedule()
+    elif pick == 6:
+        fleet.now += timedelta(seconds=choice.randrange(3))
+    elif pick < 9:
+        for name in sorted(fleet.deployments):
+            if choice.random() < 0.7:
+                fleet.replicate(name)
+    elif pick < 11:
+        for uid in {**fleet.pods, **fleet.noticed}:
+            if choice.random() < 0.7:
+                fleet.notice(uid)
+    elif pick < 13:
+        for name in sorted(fleet.services):
+            if choice.random() < 0.7:
+                fleet.publish(name)
+    elif pods and pick == 13:
+        fleet.reap(choice.choice(pods))
+    elif pods:
+        fleet.advance(choice.choice(pods))
+
+
+def _drift(history: History, number: int) -> None:
+    """Many steps, one after the other."""
+    choice = Random(number)  # noqa: S311 (a test's choices)
+    history.fleet.choice = choice
+    for _ in range(number % 97):
+        _micro_step(history, choice)
+        history.check_instant()
+
+
+def _step(history: History, number: int) -> None:
+    choice = Random(number)  # noqa: S311
+    history.fleet.choice = choice
+    _micro_step(history, choice)
+
+
+def _rest(history: History, _: int) -> None:
+    history.come_to_rest()
+
+
+def _kill(history: History, number: int) -> None:
+    history.operate(number % 7)
+
+
+def _upload(history: History, number: int) -> None:
+    fleet = history.fleet
+    following = max(fleet.exports, default=0) + 1
+    if following <= _MOST_VERSIONS:
+        behaviour = _BEHAVIOURS[number % len(_BEHAVIOURS)]
+        fleet.upload(following, behaviour, complete=number % 5 != 0)
+
+
+def _finish_upload(history: History, _: int) -> None:
+    for version, export in history.fleet.exports.items():
+        if not export.complete:
+            history.fleet.finish_upload(version)
+
+
+def _image(history: History, number: int) -> None:
+    image = ("", "registry.test/other:1", BROKEN_IMAGE)[number % 3]
+    history.fleet.edit(serving={"image": image})
+
+
+def _policy(history: History, number: int) -> None:
+    history.fleet.edit(
+        transition={
+            "policy": _POLICIES[number % 2],
+            "maxSurge": (1, "25%", "100%")[number // 2 % 3],
+            "maxUnavailable": (1, 2, "100%")[number // 6 % 3],
+        }
+    )
+
+
+def _versions(history: History, number: int) -> None:
+    history.fleet.edit(versions=_VERSIONS[number % len(_VERSIONS)])
+
+
+def _replicas(history: History, number: int) -> None:
+    history.fleet.edit(serving={"replicas": number % 4})
+
+
+def _pause(history: History, number: int) -> None:
+    history.fleet.edit(paused=number % 2 == 0)
+
+
+def _gpus(history: History, number: int) -> None:
+    history.fleet.gpus = number % 8
+
+
+def _store(history: History, number: int) -> None:
+    history.fleet.store_down = number % 2 == 0
+
+
+def _restart(history: History, _: int) -> None:
+    history.fleet.restart_operator()
+
+
+def _upgrade(history: History, number: int) -> None:
+    history.fleet.settings = RenderSettings(f"server:{number}", f"sync:{number}")
+
+
+def _lose_status(history: History, _: int) -> None:
+    history.fleet.status = ModelStatus()
+    history.failed.clear()
+
+
+def _take_pod(history: History, number: int) -> None:
+    if pods := list(history.fleet.pods.values()):
+        history.fleet.take(pods[number % len(pods)])
+
+
+def _crash_pod(history: History, number: int) -> None:
+    # A server that crashes again and again while its version is new has failed, and rightly so.
+    if pods := [pod for pod in history.fleet.pods.values() if pod.restarts == 0]:
+        history.fleet.crash(pods[number % len(pods)])
+
+
+def _take_service(history: History, _: int) -> None:
+    history.fleet.services.pop("digits", None)
+    history.fleet.slices.pop("digits", None)
+
+
+EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
+    "drift": _drift,
+    "step": _step,
+    "rest": _rest,
+    "kill": _kill,
+    "upload": _upload,
+    "finish upload": _finish_upload,
+    "image": _image,
+    "policy": _policy,
+    "versions": _versions,
+    "replicas": _replicas,
+    "pause": _pause,
+    "gpus": _gpus,
+    "store": _store,
+    "restart": _restart,
+    "upgrade": _upgrade,
+    "lose status": _lose_status,
+    "take pod": _take_pod,
+    "crash pod": _crash_pod,
+    "take service": _take_service,
+}
+CALM: Final = (
+    "drift", "drift", "drift", "step", "rest", "kill", "upload", "upload", "finish upload",
+    "image", "gpus", "store", "restart", "upgrade",
+)  # fmt: skip
+"""Nothing is lost here, and neither replicas nor policies change."""

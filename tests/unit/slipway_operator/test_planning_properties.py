@@ -1,0 +1,56 @@
+"""The transition invariants, over random histories of a simulated fleet."""
+
+from typing import Any
+
+import pytest
+from fleet import Fleet
+from histories import CALM, EVENTS, Event, History
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def histories(events: tuple[str, ...]) -> st.SearchStrategy[list[Event]]:
+    return st.lists(st.tuples(st.sampled_from(events), st.integers(0, 2**16)), max_size=25)
+
+
+def serving_one(**edits: Any) -> Fleet:
+    fleet = Fleet()
+    fleet.upload(1)
+    fleet.edit(**edits)
+    return fleet
+
+
+AVAILABILITY = {"policy": "AvailabilityPreserving"}
+RESOURCE = {"policy": "ResourcePreserving"}
+
+
+@pytest.mark.parametrize(
+    ("replicas", "transition"),
+    [
+        (1, AVAILABILITY),
+        (2, AVAILABILITY),
+        (3, {**AVAILABILITY, "maxSurge": "50%"}),
+        (2, {**AVAILABILITY, "maxSurge": "100%"}),
+        (1, RESOURCE),
+        (2, RESOURCE),
+        (3, {**RESOURCE, "maxUnavailable": 2}),
+        (2, {**RESOURCE, "maxUnavailable": "100%"}),
+    ],
+)
+@given(history=histories(CALM))
+def test_a_planned_transition_keeps_the_capacity_that_its_policy_promises(
+    replicas: int, transition: dict[str, Any], history: list[Event]
+) -> None:
+    fleet = serving_one(serving={"replicas": replicas}, transition=transition)
+    world = History(fleet, calm=True)
+    world.play(history)
+    world.recover()
+
+
+@given(history=histories(tuple(EVENTS)))
+def test_from_any_state_the_desired_one_is_reached_and_what_serves_is_never_lost(
+    history: list[Event],
+) -> None:
+    world = History(serving_one())
+    world.play(history)
+    world.recover()
