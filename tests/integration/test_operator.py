@@ -2,14 +2,16 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
+import kubernetes
 import pytest
 from apiproxy import ApiProxy, Write, is_ours, settled_writes
-from cluster.controlplane import ControlPlane
-from cluster.s3 import S3Server
 from fakekubelet import FakeKubelet
 from world import Bucket, Kube, Operator, eventually, running_operator, tiny_export
+
+from cluster.controlplane import ControlPlane
+from cluster.s3 import S3Server
 
 
 class Lab:
@@ -43,9 +45,15 @@ class Lab:
         return condition(self.status(name), "Ready")[0]
 
     def wait(self, what: str, ask: Any, seconds: float = 40) -> None:
-        eventually(
-            what, ask, seconds=seconds, state=lambda: self.kube.describe(self.namespace)
-        )
+        eventually(what, ask, seconds=seconds, state=lambda: self.kube.describe(self.namespace))
+
+    def children(self) -> set[str]:
+        """Kinds and names of the Model's children; a Deployment's without its hash."""
+        deployments = self.kube.apps.list_namespaced_deployment(self.namespace).items
+        services = self.kube.core.list_namespaced_service(self.namespace).items
+        return {f"deployment/{d.metadata.name.rpartition('-')[0]}" for d in deployments} | {
+            f"service/{s.metadata.name}" for s in services
+        }
 
     def wait_serving(self, version: int, name: str = "m", seconds: float = 40) -> None:
         self.wait(
@@ -57,6 +65,9 @@ class Lab:
             ),
             seconds,
         )
+
+
+SECOND = {"deployment/m-v2", "service/m", "service/m-pods", "service/m-v2"}
 
 
 def condition(status: dict[str, Any], kind: str) -> tuple[str, str, str]:
@@ -88,7 +99,291 @@ def test_a_new_version_takes_over(lab: Lab, policy: str, replicas: int) -> None:
     lab.wait_serving(1)
     lab.upload(2)
     lab.wait_serving(2)
-    names = {d.metadata.name for d in lab.kube.apps.list_namespaced_deployment(lab.namespace).items}
-    assert len(names) == 1
-    services = {s.metadata.name for s in lab.kube.core.list_namespaced_service(lab.namespace).items}
-    assert services == {"m", "m-pods", "m-v2"}
+    lab.wait("only the children of version 2 are left", lambda: lab.children() == SECOND)
+
+
+@pytest.mark.usefixtures("operator")
+def test_resource_preserving_never_holds_more_pods_than_replicas(
+    lab: Lab, kubelet: FakeKubelet
+) -> None:
+    kubelet.gpus = 2
+    lab.upload(1)
+    lab.create(transition={"policy": "ResourcePreserving"}, serving={"replicas": 2})
+    lab.wait_serving(1)
+    with PodHistory(lab) as history:
+        lab.upload(2)
+        lab.wait_serving(2)
+    assert history.most <= 2
+    assert history.fewest_ready >= 1
+
+
+class PodHistory:
+    """Follows the pods of a namespace through the watch: every state they were in, not samples."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self.most = 0
+        self.fewest_ready = 1000
+
+    def __enter__(self) -> Self:
+        listed = self._lab.kube.core.list_namespaced_pod(self._lab.namespace)
+        self._pods = {p.metadata.uid: p for p in listed.items}
+        self._version = listed.metadata.resource_version
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        end = self._lab.kube.core.list_namespaced_pod(self._lab.namespace).metadata.resource_version
+        watch = kubernetes.watch.Watch()
+        stream = watch.stream(
+            self._lab.kube.core.list_namespaced_pod,
+            self._lab.namespace,
+            resource_version=self._version,
+            timeout_seconds=2,
+        )
+        for event in stream:
+            pod = event["object"]
+            self._pods[pod.metadata.uid] = pod
+            if event["type"] == "DELETED":
+                del self._pods[pod.metadata.uid]
+            alive = [p for p in self._pods.values() if p.status.phase in ("Pending", "Running")]
+            ready = [
+                p
+                for p in alive
+                if not p.metadata.deletion_timestamp
+                and any(c.type == "Ready" and c.status == "True" for c in p.status.conditions or ())
+            ]
+            self.most = max(self.most, len(alive))
+            self.fewest_ready = min(self.fewest_ready, len(ready))
+            if int(pod.metadata.resource_version) >= int(end):
+                break
+
+
+@pytest.mark.usefixtures("operator")
+@pytest.mark.parametrize("policy", ["AvailabilityPreserving", "ResourcePreserving"])
+@pytest.mark.parametrize(
+    ("outcome", "word"),
+    [("load-failed", "cannot parse saved_model.pb"), ("sync-rejected", "a shard is corrupt")],
+)
+def test_a_version_that_cannot_load_leaves_the_old_one_and_a_later_one_goes_through(
+    lab: Lab, kubelet: FakeKubelet, policy: str, outcome: Any, word: str
+) -> None:
+    kubelet.behave = lambda version: outcome if version == 2 else "ready"
+    lab.upload(1)
+    lab.create(transition={"policy": policy}, serving={"replicas": 2})
+    lab.wait_serving(1)
+    lab.upload(2)
+    lab.wait(
+        "version 1 serves and the message names the error of version 2",
+        lambda: (
+            (s := lab.status()).get("serving") == "1"
+            and word in s["message"]
+            and "version 2" in s["message"]
+            and s["phase"] in ("RolledBack from 2", "Rejected 2")
+            and s["ready"] == "2/2"
+        ),
+    )
+    lab.upload(3)
+    lab.wait_serving(3)
+
+
+@pytest.mark.usefixtures("operator")
+def test_an_unschedulable_version_is_named_so(lab: Lab, kubelet: FakeKubelet) -> None:
+    kubelet.gpus = 1
+    lab.upload(1)
+    lab.create()
+    lab.wait_serving(1)
+    lab.upload(2)
+    lab.wait("it waits for a GPU", lambda: lab.status().get("phase") == "WaitingForGPU")
+    assert "Insufficient nvidia.com/gpu" in lab.status()["message"]
+    assert lab.status()["serving"] == "1"
+    kubelet.gpus = 2
+    lab.wait_serving(2)
+
+
+@pytest.mark.usefixtures("operator", "kubelet")
+def test_a_source_in_trouble_never_takes_anything_away(lab: Lab, s3: S3Server) -> None:
+    lab.upload(1)
+    lab.create()
+    lab.wait_serving(1)
+
+    def trouble(reason: str) -> None:
+        lab.wait(
+            f"SourceReady says {reason} and version 1 serves",
+            lambda: (
+                condition(s := lab.status(), "SourceReady")[:2] == ("False", reason)
+                and condition(s, "Ready")[0] == "True"
+                and s["serving"] == "1"
+            ),
+        )
+
+    def recovered() -> None:
+        lab.wait("recovered", lambda: condition(lab.status(), "SourceReady")[0] == "True", 15)
+
+    s3.stop()
+    trouble("Unavailable")
+    s3.resume()
+    recovered()
+    old = s3.change_credentials()
+    trouble("AccessDenied")
+    s3.change_credentials(old)
+    recovered()
+    lab.bucket.store = s3.client()
+    lab.bucket.remove(lab.prefix)
+    trouble("NoVersions")
+    row = lab.status()["versions"][0]
+    assert (row["state"], row["version"]) == ("SourceGone", 1)
+    assert "a lost pod could not be replaced" in row["message"]
+    lab.upload(1)
+    recovered()
+    lab.wait_serving(1)
+
+
+@pytest.mark.usefixtures("operator", "kubelet")
+def test_credentials_that_are_missing_are_named(lab: Lab) -> None:
+    lab.kube.core.delete_namespaced_secret("s3", lab.namespace)
+    lab.create()
+    lab.wait(
+        "the Secret is named",
+        lambda: f"Secret {lab.namespace}/s3 does not exist" in lab.status().get("message", ""),
+    )
+
+
+@pytest.mark.usefixtures("operator", "kubelet")
+def test_an_export_that_is_still_uploaded_waits_and_says_for_what(lab: Lab) -> None:
+    lab.upload(1)
+    lab.create()
+    lab.wait_serving(1)
+    lab.bucket.upload(f"{lab.prefix}/2", {"assets.extra/seed": b"2"})
+    lab.wait(
+        "the missing graph is named",
+        lambda: "saved_model.pb" in lab.status().get("phase", ""),
+    )
+    assert lab.status()["phase"].startswith("Incomplete 2")
+    assert lab.status()["serving"] == "1"
+    lab.upload(2)
+    lab.wait_serving(2)
+
+
+@pytest.mark.usefixtures("operator", "kubelet")
+def test_content_that_changes_under_a_number_that_serves_is_not_taken(lab: Lab) -> None:
+    lab.upload(1)
+    lab.create()
+    lab.wait_serving(1)
+    lab.bucket.upload(f"{lab.prefix}/1", tiny_export(99))
+    lab.wait(
+        "the change is told", lambda: condition(lab.status(), "Degraded")[1] == "ContentChanged"
+    )
+    assert lab.status()["serving"] == "1"
+    lab.kube.patch_model(lab.namespace, "m", {"source": {"allowMutation": True}})
+    lab.wait("the change is taken", lambda: condition(lab.status(), "Degraded")[0] == "False")
+    lab.wait_serving(1)
+
+
+@pytest.mark.usefixtures("operator", "kubelet")
+def test_a_service_that_is_not_ours_is_left_alone(lab: Lab) -> None:
+    foreign = {"metadata": {"name": "m"}, "spec": {"ports": [{"port": 80}], "selector": {"a": "b"}}}
+    before = lab.kube.core.create_namespaced_service(lab.namespace, foreign)
+    lab.upload(1)
+    lab.create()
+    lab.wait(
+        "the conflict is named", lambda: condition(lab.status(), "Degraded")[1] == "NameConflict"
+    )
+    assert "Service/m" in lab.status()["message"]
+    after = lab.kube.core.read_namespaced_service("m", lab.namespace)
+    assert after.metadata.resource_version == before.metadata.resource_version
+    lab.kube.core.delete_namespaced_service("m", lab.namespace)
+    lab.wait_serving(1)
+
+
+@pytest.mark.usefixtures("kubelet")
+def test_deleting_the_model_removes_every_child_without_the_operator(
+    lab: Lab, controlplane: ControlPlane, tmp_path: Path
+) -> None:
+    with running_operator(str(controlplane.kubeconfig), tmp_path / "operator.log"):
+        lab.upload(1)
+        lab.create(serving={"replicas": 2})
+        lab.wait_serving(1)
+    model = lab.kube.model(lab.namespace, "m")
+    assert "finalizers" not in model["metadata"]
+    assert "annotations" not in model["metadata"]
+    lab.kube.custom.delete_namespaced_custom_object(
+        "slipway.dev", "v1alpha1", lab.namespace, "models", "m"
+    )
+
+    def children() -> list[str]:
+        core, apps, policy = lab.kube.core, lab.kube.apps, lab.kube.policy
+        items = [
+            *apps.list_namespaced_deployment(lab.namespace).items,
+            *apps.list_namespaced_replica_set(lab.namespace).items,
+            *core.list_namespaced_service(lab.namespace).items,
+            *core.list_namespaced_pod(lab.namespace).items,
+            *policy.list_namespaced_pod_disruption_budget(lab.namespace).items,
+        ]
+        return [item.metadata.name for item in items]
+
+    lab.wait("no child is left", lambda: not children())
+    lab.kube.core.delete_namespace(lab.namespace)
+    left = "metadata.name=" + lab.namespace
+    lab.wait(
+        "the namespace goes",
+        lambda: not lab.kube.core.list_namespace(field_selector=left).items,
+        60,
+    )
+
+
+@pytest.mark.usefixtures("kubelet")
+@pytest.mark.parametrize("policy", ["AvailabilityPreserving", "ResourcePreserving"])
+def test_killed_after_every_single_write_it_still_arrives(
+    lab: Lab, controlplane: ControlPlane, tmp_path: Path, policy: str
+) -> None:
+    """Each process lives for one write; together they make every prefix of the rollout's writes."""
+    with running_operator(str(controlplane.kubeconfig), tmp_path / "first.log"):
+        lab.upload(1)
+        lab.create(transition={"policy": policy}, serving={"replicas": 2})
+        lab.wait_serving(1)
+    lab.upload(2)
+    current: list[Operator] = []
+
+    def kill(write: Write) -> None:
+        if is_ours(write) and current:
+            current.pop().process.kill()
+
+    with ApiProxy(str(controlplane.kubeconfig), tmp_path, on_write=kill) as proxy:
+        lives = 0
+        while not arrived(lab):
+            operator = Operator(proxy.proxied_kubeconfig, tmp_path / "operator.log")
+            current[:] = [operator]
+            lives += 1
+            assert lives < 120, lab.kube.describe(lab.namespace)
+            lab.wait(
+                "it writes and dies, or all is done",
+                lambda op=operator: op.process.poll() is not None or arrived(lab),
+                60,
+            )
+            operator.kill()
+        assert lives > 10
+        quiet(lab, proxy, tmp_path)
+
+
+def arrived(lab: Lab) -> bool:
+    status = lab.status()
+    return (
+        status.get("serving") == "2"
+        and status.get("phase") == "Available"
+        and condition(status, "Ready")[0] == "True"
+        and lab.children() == SECOND
+        and not any(
+            "slipway.dev/rotation" in p.metadata.labels
+            for p in lab.kube.core.list_namespaced_pod(lab.namespace).items
+        )
+    )
+
+
+def quiet(lab: Lab, proxy: ApiProxy, tmp_path: Path) -> None:
+    """A process that starts when all is done polls, plans, and writes nothing but its Lease."""
+    log = tmp_path / "quiet.log"
+    before = len(settled_writes(proxy))
+    uri = f"s3://{lab.bucket.name}/{lab.prefix}"
+    with running_operator(proxy.proxied_kubeconfig, log, "--log-level=debug"):
+        lab.wait("it has planned twice", lambda: log.read_text().count('"planned"') >= 2, 20)
+    assert settled_writes(proxy)[before:] == [], uri

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-
+from typing import Self
 
 import aiohttp
 import yaml
@@ -43,7 +43,7 @@ class ApiProxy:
     on_write: Callable[[Write], None] = lambda _: None
     writes: list[Write] = field(default_factory=list)
 
-    def __enter__(self) -> "ApiProxy":
+    def __enter__(self) -> Self:
         self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -63,7 +63,9 @@ class ApiProxy:
                 {
                     "apiVersion": "v1",
                     "kind": "Config",
-                    "clusters": [{"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}],
+                    "clusters": [
+                        {"name": "c", "cluster": {"server": f"http://127.0.0.1:{self.port}"}}
+                    ],
                     "users": [{"name": "u", "user": {}}],
                     "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
                     "current-context": "x",
@@ -131,5 +133,3 @@ class ApiProxy:
 def settled_writes(proxy: ApiProxy) -> list[Write]:
     """Writes so far that count."""
     return [write for write in proxy.writes if is_ours(write)]
-
-

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
@@ -36,7 +36,7 @@ class FakeKubelet:
     gpus: int = 1000
     behave: Callable[[int], Outcome] = lambda _: "ready"
 
-    def __enter__(self) -> "FakeKubelet":
+    def __enter__(self) -> Self:
         self._api = client.ApiClient(self._configuration())
         self._core = client.CoreV1Api(self._api)
         self._stop = threading.Event()

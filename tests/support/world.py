@@ -118,10 +118,14 @@ class Kube:
                 f"pod {pod.metadata.name} {pod.status.phase} ready={ready} "
                 f"{pod.metadata.labels} deleting={pod.metadata.deletion_timestamp}"
             )
-        for item in self.apps.list_namespaced_deployment(namespace).items:
-            lines.append(f"deployment {item.metadata.name} replicas={item.spec.replicas}")
-        for item in self.core.list_namespaced_service(namespace).items:
-            lines.append(f"service {item.metadata.name} {item.spec.selector}")
+        lines += [
+            f"deployment {item.metadata.name} replicas={item.spec.replicas}"
+            for item in self.apps.list_namespaced_deployment(namespace).items
+        ]
+        lines += [
+            f"service {item.metadata.name} {item.spec.selector}"
+            for item in self.core.list_namespaced_service(namespace).items
+        ]
         return "\n".join(lines)
 
 

@@ -19,7 +19,8 @@ from kubernetes.aio import config as kube_config
 from structlog.typing import Processor
 
 from slipway_operator.api.crd import custom_resource_definition
-from slipway_operator.cluster.client import Client
+from slipway_operator.api.names import GROUP
+from slipway_operator.cluster.client import MODELS, Client
 from slipway_operator.cluster.lease import Leadership, LeadershipLostError
 from slipway_operator.handlers import registry_for, settings_for
 from slipway_operator.health import application, serve
@@ -73,7 +74,8 @@ def configure_logging(level: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for noisy in ("aiohttp", "asyncio", "kubernetes", "urllib3"):
+    # kopf tells of every event it hands over; ours to tell is what is made of them.
+    for noisy in ("aiohttp", "asyncio", "kopf.objects", "kubernetes", "urllib3"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
@@ -101,6 +103,11 @@ async def run(options: Options) -> None:
     identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
     async with await _api_client() as api:
         client = Client(api)
+        if not await client.knows(MODELS):
+            raise SystemExit(
+                f"the API server does not know {MODELS.plural}.{GROUP}: install the "
+                "CustomResourceDefinition (helm does, unless crds.install is false)"
+            )
         sources = Sources(client, options.installation, _utc_now, random.random)
         reconciler = Reconciler(client, sources, options.render, identity, _utc_now)
         work = Loop(client, reconciler, sources, options.namespaces)

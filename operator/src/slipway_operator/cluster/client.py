@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 import aiohttp
 from kubernetes.aio import client as kube
@@ -58,7 +59,8 @@ class Resource:
         parts = [root]
         if self.namespaced and namespace:
             parts.append(f"namespaces/{namespace}")
-        parts += [part for part in (self.plural, name, subresource) if part]
+        # A name with a slash in it must not lead anywhere else.
+        parts += [quote(part, safe="") for part in (self.plural, name, subresource) if part]
         return "/".join(parts)
 
 
@@ -136,6 +138,14 @@ class Client:
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ClusterError(f"the API server does not answer: {error!r}") from error
         return data
+
+    async def knows(self, resource: Resource) -> bool:
+        """Whether the API server serves a kind."""
+        try:
+            found = await self.request("GET", f"/apis/{resource.api}")
+        except NotFoundError:
+            return False
+        return any(item["name"] == resource.plural for item in found["resources"])
 
     async def list(
         self, resource: Resource, namespace: str = "", labels: Mapping[str, str] | None = None

@@ -20,13 +20,19 @@ _CHILDREN: Final = (
 def registry_for(loop: Loop) -> kopf.OperatorRegistry:
     """Handlers that turn every event into a wake-up.
 
-    Only `on.event`: it writes no annotation, adds no finalizer and keeps no progress.
+    Only `on.event`: it writes no annotation, adds no finalizer and keeps no progress. The handlers are
+    coroutines because kopf runs plain functions in threads, where the loop must not be touched.
     """
     registry = kopf.OperatorRegistry()
     generations: dict[Key, int] = {}
 
+    @kopf.on.login(registry=registry)
+    async def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        in_cluster = kopf.login_with_service_account(**kwargs)
+        return in_cluster or kopf.login_with_kubeconfig(**kwargs)
+
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry)
-    def on_model(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 (kopf's name)
+    async def on_model(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 (kopf's name)
         metadata = body["metadata"]
         key = Key(metadata["namespace"], metadata["name"])
         if type == "DELETED":
@@ -51,7 +57,7 @@ def registry_for(loop: Loop) -> kopf.OperatorRegistry:
             else {names.MODEL_LABEL: kopf.PRESENT},
             registry=registry,
         )
-        def on_child(body: kopf.Body, **_: Any) -> None:
+        async def on_child(body: kopf.Body, **_: Any) -> None:
             metadata = body["metadata"]
             loop.child_changed(Key(metadata["namespace"], metadata["labels"][names.MODEL_LABEL]))
 
@@ -63,6 +69,8 @@ def settings_for() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.peering.standalone = True
+    # What is watched is known beforehand; following CRDs and namespaces would need more rights.
+    settings.scanning.disabled = True
     # A watch that the server has forgotten about is noticed: the server ends it after 5 minutes,
     # the client soon after that.
     settings.watching.server_timeout = 300

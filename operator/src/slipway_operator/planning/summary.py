@@ -104,13 +104,13 @@ def _transition_phase(facts: Facts) -> str:
     ready = sum(p.ready for p in pods)
     if row and row.state is VersionState.UNSCHEDULABLE:
         return "WaitingForGPU" if "gpu" in row.message.lower() else "Unschedulable"
-    if ready >= wanted:
+    if shifted >= wanted:
         older = [p.version for p in facts.observed.pods if p.servable != primary.id]
         return f"Draining {max(older)}" if older else f"Shifting {shifted}/{wanted}"
     waiting = [p for p in pods if not p.ready]
     if any(p.sync.state is ContainerState.RUNNING for p in waiting):
         return _syncing(pods)
-    if shifted:
+    if shifted or ready >= wanted:
         return f"Shifting {shifted}/{wanted}"
     return f"Loading {ready}/{wanted}" if pods else "Starting"
 

@@ -119,6 +119,9 @@ class Reconciler:
         looked = await look_again(self._client, observed, planned.actions)
         if looked is not observed:
             observed, planned = looked, plan(looked, self._settings, now)
+        _log.debug(
+            "planned", namespace=model.namespace, model=model.name, actions=len(planned.actions)
+        )
         await self._apply(observed, planned, now)
         return planned
 
