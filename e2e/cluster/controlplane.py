@@ -151,6 +151,12 @@ def apiserver(layout: Layout) -> Program:
             f"--tls-cert-file={pki / 'apiserver.crt'}",
             f"--tls-private-key-file={pki / 'apiserver.key'}",
             f"--client-ca-file={pki / 'ca.crt'}",
+            # Nobody has such a certificate; without the setting the controllers complain every minute.
+            f"--requestheader-client-ca-file={pki / 'ca.crt'}",
+            "--requestheader-allowed-names=front-proxy",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={pki / 'service-accounts.pub'}",
             f"--service-account-signing-key-file={pki / 'service-accounts.key'}",
@@ -267,16 +273,18 @@ class ControlPlane:
         """Makes what is missing and starts what does not run."""
         self._prepare()
         self.etcd.start()
-        self.etcd.wait_ready(self._etcd_healthy, within=READY_SECONDS, sign="healthy")
+        self.etcd.wait_ready(self.etcd_healthy, within=READY_SECONDS, sign="healthy")
         self.start_apiserver()
-        for daemon, port in (
-            (self.controllers, self.layout.ports.controllers),
-            (self.scheduler, self.layout.ports.scheduler),
-        ):
+        optional = (
+            (self.controllers, self.controllers_healthy),
+            (self.scheduler, self.scheduler_healthy),
+        )
+        for daemon, _ in optional:
             if daemon is not None:
                 daemon.start()
-                check = partial(answers, f"https://127.0.0.1:{port}/healthz")
-                daemon.wait_ready(check, within=READY_SECONDS, sign="healthy")
+        for daemon, healthy in optional:
+            if daemon is not None:
+                daemon.wait_ready(healthy, within=READY_SECONDS, sign="healthy")
 
     def start_apiserver(self) -> None:
         """Starts the API server (again, on the same port) and waits until it is ready."""
@@ -290,6 +298,15 @@ class ControlPlane:
     def ready(self) -> bool:
         """Whether the API server says so itself."""
         return answers(f"{self.url}/readyz", authority=self.layout.pki / "ca.crt")
+
+    def etcd_healthy(self) -> bool:
+        return answers(f"http://127.0.0.1:{self.layout.ports.etcd}/readyz")
+
+    def controllers_healthy(self) -> bool:
+        return answers(f"https://127.0.0.1:{self.layout.ports.controllers}/healthz")
+
+    def scheduler_healthy(self) -> bool:
+        return answers(f"https://127.0.0.1:{self.layout.ports.scheduler}/healthz")
 
     def kubeconfig_for(self, user: str, groups: tuple[str, ...] = ()) -> Path:
         """Writes a kubeconfig for another user: RBAC says what the user and the groups may do."""
@@ -348,6 +365,3 @@ class ControlPlane:
         (self.layout.directory / "audit-policy.json").write_text(json.dumps(AUDIT_POLICY))
         client = authority.issue("admin", "admin", (ADMINISTRATORS,))
         kubeconfigs.write(self.kubeconfig, self.url, pki / "ca.crt", client)
-
-    def _etcd_healthy(self) -> bool:
-        return answers(f"http://127.0.0.1:{self.layout.ports.etcd}/readyz")

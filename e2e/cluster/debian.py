@@ -14,6 +14,7 @@ PROGRAMS: Mapping[str, str] = {
     "nft": "nftables",
     "debootstrap": "debootstrap",
     "ip": "iproute2",
+    "skopeo": "skopeo",
 }
 """Program to package."""
 

@@ -1,5 +1,6 @@
 """What /proc says about processes: parsing is pure, reading is at the bottom."""
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,6 +88,15 @@ def processes() -> Iterator[Process]:
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue
         yield found
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory that the process holds now; 0 when it has gone."""
+    try:
+        pages = (PROC / str(pid) / "statm").read_text().split()[1]
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def boot_id() -> str:

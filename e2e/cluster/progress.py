@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -10,6 +10,15 @@ from typing import TextIO
 def note(text: str, *, stream: TextIO | None = None) -> None:
     """Prints one line at once, so that a log file shows it while the next step runs."""
     print(text, file=stream or sys.stderr, flush=True)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> str:
+    """A table as text: two spaces between columns, nothing cut off, wherever it is printed to."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
 
 
 @contextmanager

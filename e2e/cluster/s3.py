@@ -4,8 +4,9 @@ with S3Server.start(directory) as s3:
     s3.create_bucket("models")
 """
 
+import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -66,17 +67,19 @@ def program(layout: Layout, credentials: Credentials) -> Program:
 
 
 class S3Server:
-    """An S3 server with one account; buckets are folders under `data`."""
+    """An S3 server with one account; buckets are folders under `data`.
+
+    Its keys are kept in its folder, so that another process finds a running one again.
+    """
 
     region = REGION
 
-    def __init__(
-        self, layout: Layout, credentials: Credentials, *, dies_with_parent: bool = True
-    ) -> None:
+    def __init__(self, layout: Layout, *, dies_with_parent: bool = True) -> None:
         self.layout = layout
-        self._credentials = credentials
         self._dies_with_parent = dies_with_parent
-        self.daemon = self._daemon_for(credentials)
+        self._record = layout.directory / "s3-credentials.json"
+        self._credentials = self._recorded() or Credentials.fresh()
+        self.daemon = self._new_daemon()
 
     @classmethod
     def start(cls, directory: Path, *, address: str = "127.0.0.1", port: int = 0) -> Self:
@@ -96,7 +99,7 @@ class S3Server:
             address,
             port or free_ports(1, address)[0],
         )
-        server = cls(layout, Credentials.fresh())
+        server = cls(layout)
         server.resume()
         return server
 
@@ -123,6 +126,8 @@ class S3Server:
     def resume(self) -> None:
         """Starts the server again after `stop`: same port, same keys, same data."""
         self.data.mkdir(parents=True, exist_ok=True)
+        self._record.touch(mode=0o600)
+        self._record.write_text(json.dumps(asdict(self._credentials)))
         self.daemon.start()
         self.daemon.wait_ready(
             lambda: accepts(self.layout.address, self.layout.port),
@@ -144,7 +149,7 @@ class S3Server:
         self._credentials = credentials or Credentials(
             before.access_key, Credentials.fresh().secret_key
         )
-        self.daemon = self._daemon_for(self._credentials)
+        self.daemon = self._new_daemon()
         self.resume()
         return before
 
@@ -175,9 +180,16 @@ class S3Server:
     ) -> None:
         self.stop()
 
-    def _daemon_for(self, credentials: Credentials) -> Daemon:
+    def _recorded(self) -> Credentials | None:
+        """The keys of a server that another process started."""
+        try:
+            return Credentials(**json.loads(self._record.read_text()))
+        except FileNotFoundError:
+            return None
+
+    def _new_daemon(self) -> Daemon:
         return Daemon(
-            program(self.layout, credentials),
+            program(self.layout, self._credentials),
             self.layout.directory,
             dies_with_parent=self._dies_with_parent,
         )

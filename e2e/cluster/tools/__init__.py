@@ -58,25 +58,24 @@ def _given(name: str) -> Path | None:
     return path if os.access(path, os.X_OK) else None
 
 
-def _key(group: Group) -> str:
-    folder = MODULES / group.name
-    files = [(path.name, path.read_bytes()) for path in folder.iterdir() if path.is_file()]
-    return catalog.key(group, files, _go_version(folder))
-
-
-def _go_version(folder: Path) -> str:
+@cache
+def _go_version() -> str:
     go = shutil.which("go")
     if go is None:
         raise ClusterError(
             "Go 1.26 or newer is needed to build the cluster's tools and `go` is not on the PATH; "
             f"install it, or set {GIVEN} to a folder that holds the programs"
         )
-    done = subprocess.run(
-        [go, "env", "GOVERSION"], cwd=folder, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise ClusterError(f"`go env GOVERSION` failed in {folder}: {done.stderr.strip()}")
+        raise ClusterError(f"`go env GOVERSION` failed: {done.stderr.strip()}")
     return done.stdout.strip()
+
+
+def _key(group: Group) -> str:
+    folder = MODULES / group.name
+    files = [(path.name, path.read_bytes()) for path in folder.iterdir() if path.is_file()]
+    return catalog.key(group, files, _go_version())
 
 
 @contextmanager

@@ -1,0 +1,107 @@
+"""The local cluster from the command line: `python -m cluster --help`."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from cluster import images as image_builds
+from cluster import paths, proc, tools
+from cluster.errors import ClusterError
+from cluster.node import Cluster, down
+from cluster.node.cluster import Part
+from cluster.progress import columns, note, step
+
+app = typer.Typer(
+    help="A Kubernetes node on this machine, from pinned parts.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command("tools")
+def build_tools() -> None:
+    """Find every program of the cluster, and build those that are nowhere yet."""
+    rows = [("PROGRAM", "MB", "PATH")]
+    for name in tools.programs():
+        path = tools.find(name)
+        rows.append((name, f"{path.stat().st_size / 1e6:.0f}", str(path)))
+    print(columns(rows))
+
+
+@app.command()
+def up(
+    gpus: Annotated[int | None, typer.Option(min=0, help="Fake GPUs that the node offers.")] = None,
+    *,
+    audit: Annotated[bool, typer.Option(help="Write every change of the API to a file.")] = False,
+) -> None:
+    """Bring the cluster up, or make sure that it is; build and install what is missing."""
+    cluster = Cluster.up(gpus=gpus, audit=audit)
+    note(f"  kubeconfig: {cluster.kubeconfig}")
+
+
+@app.command("down")
+def take_down() -> None:
+    """End the cluster; no process, mount, network namespace, interface or cgroup stays."""
+    down()
+
+
+@app.command()
+def status() -> None:
+    """Show every part of the cluster; fails when one is not well."""
+    cluster = Cluster.load()
+    rows = [("PART", "STATE", "PID", "MB", "LOG")]
+    well = True
+    for part in cluster.parts:
+        state = _state(part)
+        well = well and state == part.sign
+        pid = part.daemon.pid
+        memory = "" if pid is None else f"{proc.resident_bytes(pid) / 1e6:.0f}"
+        log = os.path.relpath(part.daemon.log, paths.REPOSITORY)
+        rows.append((part.daemon.program.name, state, str(pid or ""), memory, log))
+    print(columns(rows))
+    if not well:
+        raise ClusterError("not every part is well; `make cluster-up` starts what is dead")
+    print(
+        f"\nkubeconfig  {cluster.kubeconfig}\nAPI server  {cluster.plane.url}\n"
+        f"S3 server   {cluster.s3.endpoint}\nGPUs        {cluster.offered_gpus()}\n"
+        f"images      {', '.join(n for n in cluster.images.images() if not n.startswith('sha256:'))}"
+    )
+
+
+@app.command()
+def images() -> None:
+    """Build the images whose inputs changed, and import them into the cluster if it is up."""
+    layout = image_builds.build()
+    try:
+        cluster = Cluster.load()
+    except ClusterError:
+        return
+    with step("import into the cluster"):
+        imported = cluster.images.import_layout(layout)
+    note(f"  imported: {', '.join(imported) or 'nothing, all are there'}")
+
+
+@app.command()
+def gpus(count: Annotated[int, typer.Argument(min=0)]) -> None:
+    """Change how many fake GPUs the node offers, while it runs."""
+    Cluster.load().set_gpus(count)
+
+
+def _state(part: Part) -> str:
+    if not part.daemon.alive:
+        return "dead"
+    return part.sign if part.healthy() else f"not {part.sign}"
+
+
+def main() -> None:
+    try:
+        app()
+    except ClusterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
