@@ -15,6 +15,8 @@ from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
+from typing_extensions import override
+
 
 @dataclass
 class Asked:
@@ -76,7 +78,8 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     fake: FakeS3
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - its name there
+    @override
+    def log_message(self, format: str, *args: Any) -> None:
         pass
 
     def do_HEAD(self) -> None:

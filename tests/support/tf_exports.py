@@ -11,7 +11,7 @@ def save_module(directory: Path, *, scale: float = 2.0, size: int = 1000) -> Non
     import numpy as np
     import tensorflow as tf
 
-    class Scaled(tf.Module):  # type: ignore[misc, no-any-unimported]
+    class Scaled(tf.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             values = np.arange(size, dtype=np.float32) * scale
@@ -31,7 +31,7 @@ def save_with_vocabulary(directory: Path, words: Path) -> None:
     """Save a module that looks words up in a file, which becomes an asset."""
     import tensorflow as tf
 
-    class Lookup(tf.Module):  # type: ignore[misc, no-any-unimported]
+    class Lookup(tf.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.vocabulary = tf.saved_model.Asset(str(words))

@@ -88,8 +88,8 @@ def header(**fields: int) -> bytes:
     return wire.BundleHeaderProto(**fields).SerializeToString()
 
 
-def entry(**fields: int) -> bytes:
-    return wire.BundleEntryProto(**fields).SerializeToString()
+def entry(*, shard_id: int = 0, offset: int = 0, size: int = 0) -> bytes:
+    return wire.BundleEntryProto(shard_id=shard_id, offset=offset, size=size).SerializeToString()
 
 
 @pytest.mark.parametrize(

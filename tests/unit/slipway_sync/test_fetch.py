@@ -372,7 +372,7 @@ def test_too_small_a_volume_is_said_before_the_first_byte(
         f_bavail = 5
         f_blocks = real.f_blocks
 
-    monkeypatch.setattr(volume.os, "statvfs", lambda _path: Small)
+    monkeypatch.setattr(os, "statvfs", lambda _path: Small)
     store = Scripted(world.store())
     error = world.fails(store)
     assert error.code is ExitCode.VOLUME_ERROR

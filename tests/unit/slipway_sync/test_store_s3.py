@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
@@ -236,9 +236,13 @@ def test_what_the_store_answers_becomes_one_reason_without_its_body(
 ) -> None:
     s3.fault = lambda _: Fault(status=answer[0], code=answer[1])
     store = store_of(s3)
-    calls = {"children": store.children, "listing": lambda: store.listing("1")}
+    calls: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+        "children": store.children,
+        "listing": lambda: store.listing("1"),
+        "read": lambda: store.read("1", "a"),
+    }
     with pytest.raises(SourceError) as caught:
-        asyncio.run(calls[operation]() if operation in calls else store.read("1", "a"))
+        asyncio.run(calls[operation]())
     assert caught.value.reason == ANSWERS[answer]
     sentence = str(caught.value)
     assert sentence.startswith("s3://models/m")
