@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import grpc
 import pytest
@@ -44,7 +45,9 @@ class Balancer:
             except OSError:
                 return
             self._next += 1
-            backend = socket.create_connection(("127.0.0.1", self.rotation[self._next % len(self.rotation)]))
+            backend = socket.create_connection(
+                ("127.0.0.1", self.rotation[self._next % len(self.rotation)])
+            )
             threading.Thread(target=_pipe, args=(client, backend), daemon=True).start()
 
 
@@ -88,7 +91,7 @@ class Callers:
             for _ in range(each)
         ]
 
-    def __enter__(self) -> Callers:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -142,7 +145,7 @@ class Callers:
 
 def predict_request() -> bytes:
     """A PredictRequest for model `m` with input x = [1, 2], without importing TensorFlow here."""
-    tensor = b"\x08\x01" + b"\x12\x04\x12\x02\x08\x02" + b"\x2a\x08" + b"\x00\x00\x80\x3f\x00\x00\x00\x40"
+    tensor = b"\x08\x01\x12\x04\x12\x02\x08\x02\x2a\x08\x00\x00\x80\x3f\x00\x00\x00\x40"
     entry = b"\x0a\x01x" + b"\x12" + bytes([len(tensor)]) + tensor
     return b"\x0a\x03\x0a\x01m" + b"\x12" + bytes([len(entry)]) + entry
 
@@ -155,7 +158,9 @@ def base_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.timeout(300)
-def test_sixteen_callers_see_no_failure_while_one_of_two_servers_drains(base_path: Path, tmp_path: Path) -> None:
+def test_sixteen_callers_see_no_failure_while_one_of_two_servers_drains(
+    base_path: Path, tmp_path: Path
+) -> None:
     flags = (*FLAGS, f"--model_base_path={base_path}")
     with running(tmp_path, *flags) as first, running(tmp_path, *flags) as second:
         first.wait_ready(), second.wait_ready()

@@ -45,6 +45,7 @@ class ModelServer:
     port: int
     rest_port: int
     log_path: Path
+    http: httpx.Client
 
     @property
     def url(self) -> str:
@@ -63,10 +64,15 @@ class ModelServer:
         return [line for line in self.log if line.get("event") == name]
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=10)
+        return self.http.get(path)
 
     def predict(self, model: str, body: Any, version: str = "") -> httpx.Response:
-        return httpx.post(f"{self.url}/v1/models/{model}{version}:predict", json=body, timeout=30)
+        return self.http.post(f"/v1/models/{model}{version}:predict", json=body)
+
+    def states(self, model: str) -> dict[int, str]:
+        """Each version's state as the status API tells it."""
+        body = self.get(f"/v1/models/{model}").json()
+        return {int(one["version"]): one["state"] for one in body.get("model_version_status", [])}
 
     def wait_ready(self) -> ModelServer:
         def ready() -> bool:
@@ -82,17 +88,30 @@ class ModelServer:
 
 
 @contextlib.contextmanager
-def running(directory: Path, *flags: str, env: dict[str, str] | None = None) -> Iterator[ModelServer]:
+def running(
+    directory: Path, *flags: str, env: dict[str, str] | None = None
+) -> Iterator[ModelServer]:
     """Start a server with some flags; ports are chosen, its log goes into the directory."""
     port, rest_port = free_port(), free_port()
     log_path = directory / f"server-{rest_port}.log"
-    command = [sys.executable, "-m", "slipway_server", f"--port={port}", f"--rest_api_port={rest_port}", *flags]
+    command = [
+        sys.executable,
+        "-m",
+        "slipway_server",
+        f"--port={port}",
+        f"--rest_api_port={rest_port}",
+        *flags,
+    ]
     clean = {key: value for key, value in os.environ.items() if not key.startswith("KUBERNETES_")}
     with log_path.open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env={**clean, **(env or {})})
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, env={**clean, **(env or {})}
+        )
+    client = httpx.Client(base_url=f"http://127.0.0.1:{rest_port}", timeout=30, trust_env=False)
     try:
-        yield ModelServer(process, port, rest_port, log_path)
+        yield ModelServer(process, port, rest_port, log_path, client)
     finally:
+        client.close()
         if process.poll() is None:
             process.kill()
             process.wait()

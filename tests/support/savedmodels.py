@@ -1,11 +1,11 @@
 """Models made by the real TensorFlow, for the server's tests.
 
-    double/      y = 2 x + version (TF2, one float vector)
-    kinds/       every element type that requests can carry, each returned as it came (TF2)
-    columns/     two inputs with different types, three outputs, one of them ending in _bytes (TF2)
-    words/       a lookup table read from an asset (TF2)
-    defaults…/   further signatures
-    old/         a TF1 export with a variable, an init op, two tag sets and a lookup table
+double/      y = 2 x + version (TF2, one float vector)
+kinds/       every element type that requests can carry, each returned as it came (TF2)
+columns/     two inputs with different types, three outputs, one of them ending in _bytes (TF2)
+words/       a lookup table read from an asset (TF2)
+defaults…/   further signatures
+old/         a TF1 export with a variable, an init op, two tag sets and a lookup table
 """
 
 from __future__ import annotations
@@ -13,7 +13,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-KINDS = ("float", "double", "int32", "uint8", "int16", "int8", "string", "complex64", "int64", "bool", "bfloat16")
+KINDS = (
+    "float",
+    "double",
+    "int32",
+    "uint8",
+    "int16",
+    "int8",
+    "string",
+    "complex64",
+    "int64",
+    "bool",
+    "bfloat16",
+)
 KINDS_MORE = ("uint16", "complex128", "half", "uint32", "uint64")
 
 
@@ -37,14 +49,20 @@ def save_double(directory: Path, version: int, *, size: int = 0) -> None:
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])  # type: ignore[untyped-decorator]
         def checked(self, x: Any) -> Any:
-            with tf.control_dependencies([tf.debugging.assert_positive(x, message="x must be positive")]):
+            with tf.control_dependencies(
+                [tf.debugging.assert_positive(x, message="x must be positive")]
+            ):
                 return {"y": tf.identity(x)}
 
     module = Double()
     tf.saved_model.save(
         module,
         str(directory),
-        signatures={"serving_default": module.call, "scalar": module.scalar, "checked": module.checked},
+        signatures={
+            "serving_default": module.call,
+            "scalar": module.scalar,
+            "checked": module.checked,
+        },
     )
 
 
@@ -161,7 +179,11 @@ def save_old(directory: Path, words: Path) -> None:
             tf.add_to_collection(tf.GraphKeys.ASSET_FILEPATHS, asset)
             table = tf.lookup.StaticHashTable(
                 tf.lookup.TextFileInitializer(
-                    asset, tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER
+                    asset,
+                    tf.string,
+                    tf.lookup.TextFileIndex.WHOLE_LINE,
+                    tf.int64,
+                    tf.lookup.TextFileIndex.LINE_NUMBER,
                 ),
                 -1,
             )
@@ -171,8 +193,12 @@ def save_old(directory: Path, words: Path) -> None:
             info = tf.saved_model.build_tensor_info
             signature = tf.saved_model.build_signature_def
             signatures = {
-                "serving_default": signature({"x": info(x)}, {"y": info(y)}, "tensorflow/serving/predict"),
-                "find": signature({"word": info(word)}, {"id": info(found)}, "tensorflow/serving/predict"),
+                "serving_default": signature(
+                    {"x": info(x)}, {"y": info(y)}, "tensorflow/serving/predict"
+                ),
+                "find": signature(
+                    {"word": info(word)}, {"id": info(found)}, "tensorflow/serving/predict"
+                ),
             }
             if number == 0:
                 builder.add_meta_graph_and_variables(

@@ -9,19 +9,56 @@ from slipway_server import flags
 from slipway_server.errors import ServingError
 from slipway_server.settings import Settings, connection_age, settings
 
-CLASSIC = """
-port grpc_socket_path rest_api_port rest_api_num_threads rest_api_timeout_in_ms rest_api_enable_cors_support
-enable_batching allow_version_labels_for_unavailable_models batching_parameters_file
-enable_per_model_batching_parameters model_config_file model_config_file_poll_wait_seconds model_name model_base_path
-num_load_threads num_unload_threads max_num_load_retries load_retry_interval_micros file_system_poll_wait_seconds
-flush_filesystem_caches tensorflow_session_parallelism tensorflow_session_config_file tensorflow_intra_op_parallelism
-tensorflow_inter_op_parallelism use_alts_credentials ssl_config_file platform_config_file
-per_process_gpu_memory_fraction saved_model_tags grpc_channel_arguments grpc_max_threads enable_model_warmup
-num_request_iterations_for_warmup version monitoring_config_file remove_unused_fields_from_bundle_metagraph
-prefer_tflite_model num_tflite_pools num_tflite_interpreters_per_pool enable_signature_method_name_check
-xla_cpu_compilation_enabled xla_gpu_compilation_enabled enable_profiler thread_pool_factory_config_file mixed_precision
-skip_initialize_tpu enable_grpc_healthcheck_service enable_serialization_as_tensor_content
-""".split()
+CLASSIC = [
+    "port",
+    "grpc_socket_path",
+    "rest_api_port",
+    "rest_api_num_threads",
+    "rest_api_timeout_in_ms",
+    "rest_api_enable_cors_support",
+    "enable_batching",
+    "allow_version_labels_for_unavailable_models",
+    "batching_parameters_file",
+    "enable_per_model_batching_parameters",
+    "model_config_file",
+    "model_config_file_poll_wait_seconds",
+    "model_name",
+    "model_base_path",
+    "num_load_threads",
+    "num_unload_threads",
+    "max_num_load_retries",
+    "load_retry_interval_micros",
+    "file_system_poll_wait_seconds",
+    "flush_filesystem_caches",
+    "tensorflow_session_parallelism",
+    "tensorflow_session_config_file",
+    "tensorflow_intra_op_parallelism",
+    "tensorflow_inter_op_parallelism",
+    "use_alts_credentials",
+    "ssl_config_file",
+    "platform_config_file",
+    "per_process_gpu_memory_fraction",
+    "saved_model_tags",
+    "grpc_channel_arguments",
+    "grpc_max_threads",
+    "enable_model_warmup",
+    "num_request_iterations_for_warmup",
+    "version",
+    "monitoring_config_file",
+    "remove_unused_fields_from_bundle_metagraph",
+    "prefer_tflite_model",
+    "num_tflite_pools",
+    "num_tflite_interpreters_per_pool",
+    "enable_signature_method_name_check",
+    "xla_cpu_compilation_enabled",
+    "xla_gpu_compilation_enabled",
+    "enable_profiler",
+    "thread_pool_factory_config_file",
+    "mixed_precision",
+    "skip_initialize_tpu",
+    "enable_grpc_healthcheck_service",
+    "enable_serialization_as_tensor_content",
+]
 
 
 def _settings(*arguments: str) -> Settings:
@@ -57,7 +94,15 @@ def test_values(argument: str, name: str, value: flags.Value) -> None:
 
 @pytest.mark.parametrize(
     "argument",
-    ["--port=x", "--port=", "--port=1.5", "--port=1x", "--port=4294967296", "--enable_batching=yes", "--drain_seconds=z"],
+    [
+        "--port=x",
+        "--port=",
+        "--port=1.5",
+        "--port=1x",
+        "--port=4294967296",
+        "--enable_batching=yes",
+        "--drain_seconds=z",
+    ],
 )
 def test_a_value_that_does_not_fit_is_malformed(argument: str) -> None:
     parsed = flags.parse([argument])
@@ -65,7 +110,9 @@ def test_a_value_that_does_not_fit_is_malformed(argument: str) -> None:
     assert parsed.malformed == (f"Couldn't interpret value {text} for flag {name}.",)
 
 
-@pytest.mark.parametrize("arguments", [["--nope=1"], ["--port", "8"], ["port=8"], ["-port=8"], ["x"], ["--", "--port=8"]])
+@pytest.mark.parametrize(
+    "arguments", [["--nope=1"], ["--port", "8"], ["port=8"], ["-port=8"], ["x"], ["--", "--port=8"]]
+)
 def test_what_is_no_flag_is_unknown_and_changes_nothing(arguments: list[str]) -> None:
     parsed = flags.parse(arguments)
     assert parsed.unknown == tuple(one for one in arguments if one != "--")
@@ -92,7 +139,10 @@ def test_flags_without_effect_are_said_only_when_given() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--port=0"], "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set."),
+        (
+            ["--port=0"],
+            "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set.",
+        ),
         (
             ["--model_base_path="],
             "Both server_options.model_base_path and server_options.model_config_file are empty!",
@@ -101,7 +151,10 @@ def test_flags_without_effect_are_said_only_when_given() -> None:
             ["--batching_parameters_file=/b"],
             "server_options.batching_parameters_file is set without setting server_options.enable_batching to true.",
         ),
-        (["--tensorflow_session_parallelism=2", "--tensorflow_intra_op_parallelism=1"], "You cannot configure all."),
+        (
+            ["--tensorflow_session_parallelism=2", "--tensorflow_intra_op_parallelism=1"],
+            "You cannot configure all.",
+        ),
         (["--aspired_version_policy=best"], "availability_preserving, resource_preserving"),
         (["--drain_seconds=-1"], "--drain_seconds must be between 0 and 86400 seconds"),
         (["--drain_seconds=nan"], "--drain_seconds must be between 0 and 86400 seconds"),

@@ -1,8 +1,16 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
-from slipway_server.core.harness import FORGETTABLE, TRANSITIONS, IllegalTransitionError, Lifecycle, State
+from slipway_server.core.harness import (
+    FORGETTABLE,
+    TRANSITIONS,
+    IllegalTransitionError,
+    Lifecycle,
+    State,
+)
 
 WHOLE_LIFE = [
     State.NEW,
@@ -20,7 +28,7 @@ WHOLE_LIFE = [
 
 def test_the_table_knows_every_state_and_allows_one_life_and_errors() -> None:
     assert TRANSITIONS.keys() == set(State)
-    expected = {(a, b) for a, b in zip(WHOLE_LIFE, WHOLE_LIFE[1:], strict=False)}
+    expected = {(a, b) for a, b in pairwise(WHOLE_LIFE)}
     expected |= {(state, State.ERROR) for state in WHOLE_LIFE if state is not State.DISABLED}
     assert {(a, b) for a, followers in TRANSITIONS.items() for b in followers} == expected
 
@@ -34,7 +42,9 @@ def test_a_whole_life() -> None:
 
 @pytest.mark.parametrize("first", [State.NEW, State.LOADING, State.READY])
 @pytest.mark.parametrize("following", list(State))
-def test_what_the_table_does_not_allow_is_refused_with_the_history(first: State, following: State) -> None:
+def test_what_the_table_does_not_allow_is_refused_with_the_history(
+    first: State, following: State
+) -> None:
     life = Lifecycle("m version 1")
     for state in WHOLE_LIFE[1 : WHOLE_LIFE.index(first) + 1]:
         life.to(state)
@@ -48,4 +58,4 @@ def test_what_the_table_does_not_allow_is_refused_with_the_history(first: State,
 
 
 def test_only_what_holds_nothing_is_forgotten() -> None:
-    assert FORGETTABLE == {State.NEW, State.DISABLED, State.ERROR}
+    assert {State.NEW, State.DISABLED, State.ERROR} == FORGETTABLE

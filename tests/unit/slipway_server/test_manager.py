@@ -53,7 +53,9 @@ class PuppetLoader:
 
 
 class World:
-    def __init__(self, policy: str = "availability", *, retries: int = 0, interval: float = 0.0) -> None:
+    def __init__(
+        self, policy: str = "availability", *, retries: int = 0, interval: float = 0.0
+    ) -> None:
         self.loader = PuppetLoader()
         self.serving: ServingMap[str] = ServingMap()
         self.monitor = StateMonitor()
@@ -76,12 +78,17 @@ class World:
             self._changed.notify_all()
 
     def aspire(self, *versions: int, model: str = "m", fingerprint: str = "") -> None:
-        self.manager.aspire(model, [AspiredVersion(one, f"/m/{one}", fingerprint) for one in versions])
+        self.manager.aspire(
+            model, [AspiredVersion(one, f"/m/{one}", fingerprint) for one in versions]
+        )
 
     def wait(self, version: int, availability: Availability, count: int = 1) -> None:
         step = (version, availability)
         with self._changed:
-            assert self._changed.wait_for(lambda: self.history.count(step) >= count, 10), (step, self.history)
+            assert self._changed.wait_for(lambda: self.history.count(step) >= count, 10), (
+                step,
+                self.history,
+            )
 
     def load(self, version: int) -> None:
         self.aspire(version)
@@ -108,13 +115,17 @@ def make() -> Iterator[Callable[..., World]]:
 def test_a_version_becomes_available_after_it_answers(make: Callable[..., World]) -> None:
     world = make()
     seen: list[tuple[int, ...]] = []
-    world.monitor.listen(lambda state: seen.append(world.answers()) if state.availability is AVAILABLE else None)
+    world.monitor.listen(
+        lambda state: seen.append(world.answers()) if state.availability is AVAILABLE else None
+    )
     world.load(1)
     assert world.history == [(1, START), (1, LOADING), (1, AVAILABLE)]
     assert seen == [(1,)]
 
 
-def test_availability_the_old_version_answers_until_the_new_one_does(make: Callable[..., World]) -> None:
+def test_availability_the_old_version_answers_until_the_new_one_does(
+    make: Callable[..., World],
+) -> None:
     world = make()
     world.load(1)
     world.aspire(2)
@@ -127,7 +138,9 @@ def test_availability_the_old_version_answers_until_the_new_one_does(make: Calla
     assert world.history[3:] == [(2, START), (2, LOADING), (2, AVAILABLE), (1, UNLOADING), (1, END)]
 
 
-def test_resource_the_old_version_is_gone_before_the_new_one_is_read(make: Callable[..., World]) -> None:
+def test_resource_the_old_version_is_gone_before_the_new_one_is_read(
+    make: Callable[..., World],
+) -> None:
     world = make("resource")
     world.load(1)
     world.aspire(2)
@@ -150,7 +163,9 @@ def test_an_unload_waits_for_requests_in_flight(make: Callable[..., World]) -> N
     assert world.loader.unloaded == ["v1"]
 
 
-def test_a_permanent_error_is_not_tried_again_and_the_old_version_stays(make: Callable[..., World]) -> None:
+def test_a_permanent_error_is_not_tried_again_and_the_old_version_stays(
+    make: Callable[..., World],
+) -> None:
     world = make(retries=5)
     world.load(1)
     world.aspire(2)
@@ -164,7 +179,9 @@ def test_a_permanent_error_is_not_tried_again_and_the_old_version_stays(make: Ca
     world.loader.finish(2)
 
 
-def test_a_failed_version_is_tried_again_when_its_directory_changes(make: Callable[..., World]) -> None:
+def test_a_failed_version_is_tried_again_when_its_directory_changes(
+    make: Callable[..., World],
+) -> None:
     world = make()
     world.aspire(1, fingerprint="half")
     world.loader.finish(1, BROKEN)
@@ -204,7 +221,9 @@ def test_a_version_that_is_no_longer_wanted_is_not_tried_again(make: Callable[..
     assert world.loader.began == [1]
 
 
-def test_a_load_that_is_no_longer_wanted_is_unloaded_and_never_answers(make: Callable[..., World]) -> None:
+def test_a_load_that_is_no_longer_wanted_is_unloaded_and_never_answers(
+    make: Callable[..., World],
+) -> None:
     world = make()
     world.aspire(1)
     world.loader.wait_begun(1)
@@ -219,7 +238,9 @@ def test_a_load_that_is_no_longer_wanted_is_unloaded_and_never_answers(make: Cal
     world.wait(2, AVAILABLE)
 
 
-def test_a_version_wanted_again_comes_back_only_after_it_has_gone(make: Callable[..., World]) -> None:
+def test_a_version_wanted_again_comes_back_only_after_it_has_gone(
+    make: Callable[..., World],
+) -> None:
     world = make()
     world.load(1)
     with world.serving.open(Selector("m")):

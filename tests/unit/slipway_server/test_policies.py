@@ -36,13 +36,37 @@ Rows = list[tuple[str, list[tuple[int, State, bool]], Action | None]]
 AVAILABILITY: Rows = [
     ("nothing managed, nothing to do", [], None),
     ("the first version is loaded", [(1, NEW, WANTED)], load(1)),
-    ("the highest new version is loaded first", [(1, NEW, WANTED), (3, NEW, WANTED), (2, NEW, WANTED)], load(3)),
-    ("the old one stays while the new one is new", [(1, READY, UNWANTED), (2, NEW, WANTED)], load(2)),
-    ("the old one stays while the new one loads", [(1, READY, UNWANTED), (2, LOADING, WANTED)], None),
-    ("the old one goes once the new one serves", [(1, READY, UNWANTED), (2, READY, WANTED)], unload(1)),
-    ("the old one stays for ever when the new one failed", [(1, READY, UNWANTED), (2, ERROR, WANTED)], None),
+    (
+        "the highest new version is loaded first",
+        [(1, NEW, WANTED), (3, NEW, WANTED), (2, NEW, WANTED)],
+        load(3),
+    ),
+    (
+        "the old one stays while the new one is new",
+        [(1, READY, UNWANTED), (2, NEW, WANTED)],
+        load(2),
+    ),
+    (
+        "the old one stays while the new one loads",
+        [(1, READY, UNWANTED), (2, LOADING, WANTED)],
+        None,
+    ),
+    (
+        "the old one goes once the new one serves",
+        [(1, READY, UNWANTED), (2, READY, WANTED)],
+        unload(1),
+    ),
+    (
+        "the old one stays for ever when the new one failed",
+        [(1, READY, UNWANTED), (2, ERROR, WANTED)],
+        None,
+    ),
     ("when nothing is wanted, all go", [(1, READY, UNWANTED)], unload(1)),
-    ("the lowest of the unwanted goes first", [(2, READY, UNWANTED), (1, READY, UNWANTED)], unload(1)),
+    (
+        "the lowest of the unwanted goes first",
+        [(2, READY, UNWANTED), (1, READY, UNWANTED)],
+        unload(1),
+    ),
     (
         "several old ones are trimmed to one before anything is loaded",
         [(1, READY, UNWANTED), (2, READY, UNWANTED), (3, NEW, WANTED)],
@@ -53,7 +77,11 @@ AVAILABILITY: Rows = [
         [(1, NEW, WANTED), (2, LOADING, WANTED)],
         load(1),
     ),
-    ("an unwanted version that is no longer new is left alone", [(1, LOADING, UNWANTED), (2, NEW, WANTED)], load(2)),
+    (
+        "an unwanted version that is no longer new is left alone",
+        [(1, LOADING, UNWANTED), (2, NEW, WANTED)],
+        load(2),
+    ),
     ("unwanted new versions are not loaded", [(1, NEW, UNWANTED)], None),
     ("nothing to do when all is as wanted", [(1, READY, WANTED), (2, READY, WANTED)], None),
 ]
@@ -62,12 +90,36 @@ RESOURCE: Rows = [
     ("nothing managed, nothing to do", [], None),
     ("the first version is loaded", [(1, NEW, WANTED)], load(1)),
     ("the highest new version is loaded first", [(1, NEW, WANTED), (3, NEW, WANTED)], load(3)),
-    ("the old one goes before the new one comes", [(1, READY, UNWANTED), (2, NEW, WANTED)], unload(1)),
-    ("the first in managed order goes first", [(2, READY, UNWANTED), (1, READY, UNWANTED)], unload(2)),
-    ("nothing comes while the old one is going", [(1, QUIESCING, UNWANTED), (2, NEW, WANTED)], None),
-    ("nothing comes while the old one still loads", [(1, LOADING, UNWANTED), (2, NEW, WANTED)], None),
-    ("nothing comes while the old one is not forgotten", [(1, NEW, UNWANTED), (2, NEW, WANTED)], None),
-    ("the new one comes when the old one is gone", [(1, DISABLED, UNWANTED), (2, NEW, WANTED)], load(2)),
+    (
+        "the old one goes before the new one comes",
+        [(1, READY, UNWANTED), (2, NEW, WANTED)],
+        unload(1),
+    ),
+    (
+        "the first in managed order goes first",
+        [(2, READY, UNWANTED), (1, READY, UNWANTED)],
+        unload(2),
+    ),
+    (
+        "nothing comes while the old one is going",
+        [(1, QUIESCING, UNWANTED), (2, NEW, WANTED)],
+        None,
+    ),
+    (
+        "nothing comes while the old one still loads",
+        [(1, LOADING, UNWANTED), (2, NEW, WANTED)],
+        None,
+    ),
+    (
+        "nothing comes while the old one is not forgotten",
+        [(1, NEW, UNWANTED), (2, NEW, WANTED)],
+        None,
+    ),
+    (
+        "the new one comes when the old one is gone",
+        [(1, DISABLED, UNWANTED), (2, NEW, WANTED)],
+        load(2),
+    ),
     ("a failed old one is gone, too", [(1, ERROR, UNWANTED), (2, NEW, WANTED)], load(2)),
     ("a wanted version that serves stays", [(1, READY, WANTED), (2, NEW, WANTED)], load(2)),
     ("a failed new one leaves nothing to do", [(1, DISABLED, UNWANTED), (2, ERROR, WANTED)], None),
@@ -75,7 +127,9 @@ RESOURCE: Rows = [
 
 
 def _cases(rows: Rows) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return pytest.mark.parametrize(("managed", "expected"), [pytest.param(*row[1:], id=row[0]) for row in rows])
+    return pytest.mark.parametrize(
+        ("managed", "expected"), [pytest.param(*row[1:], id=row[0]) for row in rows]
+    )
 
 
 def _snapshots(managed: list[tuple[int, State, bool]]) -> list[Snapshot]:
@@ -83,12 +137,16 @@ def _snapshots(managed: list[tuple[int, State, bool]]) -> list[Snapshot]:
 
 
 @_cases(AVAILABILITY)
-def test_availability_preserving(managed: list[tuple[int, State, bool]], expected: Action | None) -> None:
+def test_availability_preserving(
+    managed: list[tuple[int, State, bool]], expected: Action | None
+) -> None:
     assert availability_preserving(_snapshots(managed)) == expected
 
 
 @_cases(RESOURCE)
-def test_resource_preserving(managed: list[tuple[int, State, bool]], expected: Action | None) -> None:
+def test_resource_preserving(
+    managed: list[tuple[int, State, bool]], expected: Action | None
+) -> None:
     assert resource_preserving(_snapshots(managed)) == expected
 
 
@@ -113,7 +171,9 @@ def test_a_policy_only_loads_what_is_new_and_wanted_and_unloads_what_serves_and_
 
 
 @given(snapshots)
-def test_availability_the_last_serving_version_stays_until_a_wanted_one_serves(managed: list[Snapshot]) -> None:
+def test_availability_the_last_serving_version_stays_until_a_wanted_one_serves(
+    managed: list[Snapshot],
+) -> None:
     action = availability_preserving(managed)
     serving = [one for one in managed if one.state is State.READY]
     if action and action.step is Step.UNLOAD and any(one.aspired for one in managed):
@@ -127,7 +187,10 @@ def test_resource_old_and_new_are_never_in_memory_together(managed: list[Snapsho
         assert all(one.aspired or one.state in {State.DISABLED, State.ERROR} for one in managed)
 
 
-@given(policies, st.lists(st.tuples(st.integers(1, 6), st.booleans()), max_size=6, unique_by=lambda one: one[0]))
+@given(
+    policies,
+    st.lists(st.tuples(st.integers(1, 6), st.booleans()), max_size=6, unique_by=lambda one: one[0]),
+)
 def test_following_a_policy_ends_with_exactly_the_wanted_versions(
     policy: Policy, start: list[tuple[int, bool]]
 ) -> None:
@@ -139,4 +202,6 @@ def test_following_a_policy_ends_with_exactly_the_wanted_versions(
             break
         state = State.READY if action.step is Step.LOAD else State.DISABLED
         managed[action.version] = (state, managed[action.version][1])
-    assert all(state is (State.READY if wanted else State.DISABLED) for state, wanted in managed.values())
+    assert all(
+        state is (State.READY if wanted else State.DISABLED) for state, wanted in managed.values()
+    )

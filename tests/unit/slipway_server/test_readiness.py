@@ -10,7 +10,9 @@ from slipway_server.process import termination_message
 from slipway_server.readiness import Report, report
 
 
-def _state(version: int, availability: Availability, error: ServingError | None = None) -> VersionState:
+def _state(
+    version: int, availability: Availability, error: ServingError | None = None
+) -> VersionState:
     return VersionState("m", version, availability, error)
 
 
@@ -27,7 +29,12 @@ BROKEN = ServingError(Code.DATA_LOSS, "cannot parse")
             {},
             Report({"m": True}, ()),
         ),
-        ([_state(1, Availability.LOADING)], "", {}, Report({"m": False}, ("Model m: version 1 is LOADING",))),
+        (
+            [_state(1, Availability.LOADING)],
+            "",
+            {},
+            Report({"m": False}, ("Model m: version 1 is LOADING",)),
+        ),
         (
             [_state(1, Availability.END, BROKEN)],
             "",
@@ -45,7 +52,9 @@ BROKEN = ServingError(Code.DATA_LOSS, "cannot parse")
         ),
     ],
 )
-def test_readiness(states: list[VersionState], trouble: str, flags: dict[str, bool], expected: Report) -> None:
+def test_readiness(
+    states: list[VersionState], trouble: str, flags: dict[str, bool], expected: Report
+) -> None:
     found = report({"m": states}, {"m": trouble}, **{"started": True, "draining": False, **flags})
     assert found == expected
     assert found.ready == (not expected.reasons)
@@ -77,7 +86,9 @@ def test_the_monitor_keeps_the_newest_state_and_lists_the_highest_version_first(
     assert not monitor.available("other")
 
 
-@pytest.mark.parametrize("message", ["short", "line\nbreak  and\tspace", "x" * 9000, "é" * 3000, "\x00" * 3000])
+@pytest.mark.parametrize(
+    "message", ["short", "line\nbreak  and\tspace", "x" * 9000, "é" * 3000, "\x00" * 3000]
+)
 def test_the_termination_log_is_one_small_json_object(message: str) -> None:
     text = termination_message("LoadFailed", message)
     parsed = json.loads(text)

@@ -35,13 +35,27 @@ def test_who_answers(serving: ServingMap[str], selector: Selector, content: str)
     [
         (Selector(""), Code.INVALID_ARGUMENT, "ModelSpec has no name specified."),
         (Selector("n"), Code.NOT_FOUND, "Servable not found for request: Latest(n)"),
-        (Selector("m", version=4), Code.NOT_FOUND, "Servable not found for request: Specific(m, 4)"),
-        (Selector("n", version=4), Code.NOT_FOUND, "Servable not found for request: Specific(n, 4)"),
-        (Selector("m", label="gone"), Code.NOT_FOUND, "Servable not found for request: Specific(m, 99)"),
+        (
+            Selector("m", version=4),
+            Code.NOT_FOUND,
+            "Servable not found for request: Specific(m, 4)",
+        ),
+        (
+            Selector("n", version=4),
+            Code.NOT_FOUND,
+            "Servable not found for request: Specific(n, 4)",
+        ),
+        (
+            Selector("m", label="gone"),
+            Code.NOT_FOUND,
+            "Servable not found for request: Specific(m, 99)",
+        ),
         (Selector("m", label="x"), Code.INVALID_ARGUMENT, "Unrecognized servable version label: x"),
     ],
 )
-def test_who_does_not(serving: ServingMap[str], selector: Selector, code: Code, message: str) -> None:
+def test_who_does_not(
+    serving: ServingMap[str], selector: Selector, code: Code, message: str
+) -> None:
     with pytest.raises(ServingError) as refused:
         serving.open(selector)
     assert (refused.value.code, refused.value.message) == (code, message)
@@ -49,7 +63,9 @@ def test_who_does_not(serving: ServingMap[str], selector: Selector, code: Code, 
 
 def test_the_hint_follows_the_classic_words() -> None:
     serving: ServingMap[str] = ServingMap(". Ask elsewhere")
-    with pytest.raises(ServingError, match=r"Servable not found for request: Specific\(m, 4\)\. Ask elsewhere"):
+    with pytest.raises(
+        ServingError, match=r"Servable not found for request: Specific\(m, 4\)\. Ask elsewhere"
+    ):
         serving.open(Selector("m", version=4))
 
 

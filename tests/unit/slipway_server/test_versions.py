@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway_server.storage.versions import All, Latest, Specific, VersionPolicy, select, version_number
+from slipway_server.storage.versions import (
+    All,
+    Latest,
+    Specific,
+    VersionPolicy,
+    select,
+    version_number,
+)
 
 
 @pytest.mark.parametrize(
@@ -79,5 +86,7 @@ def test_a_missing_specific_version_is_named() -> None:
 @given(st.lists(st.text(max_size=6) | st.integers(-5, 99).map(str)), st.integers(0, 5))
 def test_latest_is_the_tail_of_all(children: list[str], count: int) -> None:
     everything = list(select("m", "/b", children, All()).directories)
-    assert list(select("m", "/b", children, Latest(count)).directories) == everything[-max(count, 1) :]
+    assert (
+        list(select("m", "/b", children, Latest(count)).directories) == everything[-max(count, 1) :]
+    )
     assert everything == sorted(everything)

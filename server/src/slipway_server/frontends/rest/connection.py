@@ -116,8 +116,10 @@ class HttpConnection(asyncio.Protocol):
             # An offer to speak another protocol (h2c) is declined by answering in this one.
             pass
         except httptools.HttpParserError as error:
-            refusal = self._refusal or failure(400, f"Malformed HTTP request: {error}", close=True)
-            self._refuse(refusal)
+            self._start_next()
+            self._refuse(
+                self._refusal or failure(400, f"Malformed HTTP request: {error}", close=True)
+            )
             return
         self._start_next()
         if self._current is not None and self._transport is not None and self._waiting:
@@ -201,13 +203,14 @@ class HttpConnection(asyncio.Protocol):
             return
         close = response.close or not request.keep_alive or self._draining()
         self._write(response, close=close, head_only=request.method == "HEAD")
-        if close or (self._phase is _Phase.CLOSING and not self._waiting):
+        if close:
             self._waiting.clear()
             self._phase = _Phase.CLOSING
             self._transport.close()
             return
         self._since = monotonic()
         self._start_next()
+        self._finish()
         if not self._waiting and self._phase is not _Phase.CLOSING:
             self._transport.resume_reading()
 
@@ -264,13 +267,17 @@ class HttpConnection(asyncio.Protocol):
         raise ValueError("body too large")
 
     def _refuse(self, response: Response) -> None:
-        """Answer what cannot be understood, behind the answers that are still due, and end the connection."""
+        """Read nothing more; answer what cannot be understood behind the answers that are still due."""
         self._phase = _Phase.CLOSING
-        self._waiting.clear()
-        if self._transport is None:
-            return
-        if self._current is None:
-            self._write(response, close=True, head_only=False)
+        self._refusal = response
+        self._finish()
+
+    def _finish(self) -> None:
+        """When nothing more is read and every answer is out, end the connection."""
+        done = self._phase is _Phase.CLOSING and self._current is None and not self._waiting
+        if done and self._transport is not None:
+            if self._refusal is not None:
+                self._write(self._refusal, close=True, head_only=False)
             self._transport.close()
 
     def _write(self, response: Response, *, close: bool, head_only: bool) -> None:
