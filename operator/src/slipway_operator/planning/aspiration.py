@@ -1,5 +1,6 @@
 """Which servables should serve: the version policy over what is proven, known and not failed."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -63,13 +64,12 @@ def select(policy: VersionPolicy, versions: set[int]) -> list[int]:
 
 
 def existing(observed: Observed, version: int) -> list[Deployment]:
-    """Deployments of a version: the one with the most ready pods first, then the newest."""
-    ready = {pod.servable: 0 for pod in observed.pods}
-    for pod in observed.pods:
-        ready[pod.servable] += pod.ready and not pod.terminating
+    """Deployments of a version, the best first: most ready pods, then proven, then the newest."""
+    ready = Counter(pod.servable for pod in observed.pods if pod.ready and not pod.terminating)
+    proven = {row.available_key for row in observed.model.status.versions if row.version == version}
     return sorted(
         (d for d in observed.deployments if d.version == version),
-        key=lambda d: (ready.get(d.servable, 0), d.replicas, d.created_at, d.name),
+        key=lambda d: (ready[d.servable], d.key in proven, d.replicas, d.created_at, d.name),
         reverse=True,
     )
 
@@ -86,6 +86,27 @@ def _gone(observed: Observed, listed: SourceVersion | None) -> bool:
     return listed is None or listed.readiness in (Readiness.INCOMPLETE, Readiness.REJECTED)
 
 
+def _held(
+    observed: Observed, version: int, row: VersionStatus | None, reason: str
+) -> Candidate | None:
+    """What is there of a version whose export cannot be had now; None when nothing is."""
+    deployments = existing(observed, version)
+    if not reason:
+        # The source may still hold it: go on with what the spec asks for, if that was begun.
+        deployments.sort(key=lambda d: _as_specified(observed, d), reverse=True)
+    if not deployments:
+        return None
+    held = of_deployment(deployments[0])
+    if row is not None and held.key == row.failed_key:
+        return Candidate(held, _way_back(observed, row), reason)
+    return Candidate(held, held, reason)
+
+
+def _as_specified(observed: Observed, deployment: Deployment) -> bool:
+    held = of_deployment(deployment)
+    return servable(observed.model, held.version, held.directory, held.revision) == held
+
+
 def _candidate(
     observed: Observed,
     version: int,
@@ -94,29 +115,28 @@ def _candidate(
 ) -> Candidate | None:
     """What could serve of one version; None when nothing could."""
     model = observed.model
-    failed_key = row.failed_key if row else ""
-    deployments = existing(observed, version)
-    complete = listed is not None and listed.readiness is Readiness.COMPLETE
-    if not complete:
-        if not deployments:
-            return None
-        # Its export is gone or no longer whole: keep exactly what is there, nothing could be synced.
-        held = of_deployment(deployments[0])
-        reason = Reason.SOURCE_GONE if _gone(observed, listed) else ""
-        return Candidate(held, None if held.key == failed_key else held, reason)
-    assert listed is not None  # noqa: S101 (for the type checker; complete says so)
+    if listed is None or listed.readiness is not Readiness.COMPLETE:
+        gone = _gone(observed, listed)
+        return _held(observed, version, row, Reason.SOURCE_GONE if gone else "")
     served_before = row is not None and bool(row.available_key) and bool(row.revision)
     changed = row is not None and served_before and row.revision != listed.revision
     if changed and not model.spec.source.allow_mutation:
-        if not deployments:
-            return None
-        held = of_deployment(deployments[0])
-        return Candidate(held, None if held.key == failed_key else held, Reason.CONTENT_CHANGED)
+        return _held(observed, version, row, Reason.CONTENT_CHANGED)
     wanted = servable(model, version, listed.directory, listed.revision)
-    if wanted.key != failed_key:
+    if row is None or wanted.key != row.failed_key:
         return Candidate(wanted, wanted)
-    others = [of_deployment(d) for d in deployments if d.key != failed_key]
-    return Candidate(wanted, others[0] if others else None, Reason.ROLLED_BACK if others else "")
+    back = _way_back(observed, row)
+    return Candidate(wanted, back, Reason.ROLLED_BACK if back else "")
+
+
+def _way_back(observed: Observed, row: VersionStatus) -> Servable | None:
+    """What served of a version before the inputs that failed; None when nothing did."""
+    ready = {pod.servable for pod in observed.pods if pod.ready and not pod.terminating}
+    for found in existing(observed, row.version):
+        served = found.key == row.available_key or found.servable in ready
+        if served and found.key != row.failed_key:
+            return of_deployment(found)
+    return None
 
 
 def aspire(observed: Observed) -> Aspiration:
@@ -147,6 +167,13 @@ def aspire(observed: Observed) -> Aspiration:
 
 
 def _last_resort(observed: Observed, usable: set[int]) -> list[int]:
-    """The highest version with a ready pod, when the policy selects nothing that exists."""
+    """The best version that is there, when the policy selects nothing that can be had.
+
+    One without a ready pod is good enough: its pods may be about to come back, or were taken away
+    for the version that has just failed.
+    """
     ready = {pod.version for pod in observed.pods if pod.ready and not pod.terminating}
-    return sorted(ready & usable, reverse=True)[:1]
+    proven = {row.version for row in observed.model.status.versions if row.available_key}
+    there = usable & {deployment.version for deployment in observed.deployments}
+    ranked = sorted(there, key=lambda v: (v in ready, v in proven, v), reverse=True)
+    return ranked[:1]

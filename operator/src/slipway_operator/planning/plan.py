@@ -94,7 +94,7 @@ def _judge(observed: Observed, now: datetime) -> tuple[Observed, Aspiration, dic
         failure = next(
             (
                 (servable, finding)
-                for servable in aspiration.servables
+                for servable in _on_trial(observed, aspiration)
                 if (finding := _failure(observed, servable, findings.get(servable.id), now))
             ),
             None,
@@ -104,13 +104,25 @@ def _judge(observed: Observed, now: datetime) -> tuple[Observed, Aspiration, dic
         observed = _strike_out(observed, *failure, now)
 
 
+def _on_trial(observed: Observed, aspiration: Aspiration) -> list[Servable]:
+    """Aspired servables that may still fail.
+
+    One that was available is not judged again, and the way back from one that failed is not judged
+    at all: there would be nothing left to go back to.
+    """
+    rows = {row.version: row for row in observed.model.status.versions}
+    return [
+        servable
+        for servable in aspiration.servables
+        if not is_proven(rows.get(servable.version), servable.key)
+        and aspiration.candidates[servable.version].wanted == servable
+    ]
+
+
 def _failure(
     observed: Observed, servable: Servable, finding: Finding | None, now: datetime
 ) -> Finding | None:
-    """Why a servable that was never available has failed; None while it may still come up."""
-    rows = {row.version: row for row in observed.model.status.versions}
-    if is_proven(rows.get(servable.version), servable.key):
-        return None
+    """Why a servable on trial has failed; None while it may still come up."""
     if finding and finding.final:
         return finding
     pods = [pod for pod in observed.pods if pod.servable == servable.id]
@@ -182,8 +194,12 @@ def _fleets(observed: Observed, aspiration: Aspiration) -> list[Fleet]:
     fleets = []
     for servable in [*aspired, *others]:
         pods = [pod for pod in observed.pods if pod.servable == servable]
+        live = [pod for pod in pods if not pod.terminating]
         deployment_ = deployments.get(servable)
         row = rows.get(versions[servable])
+        failed = row and deployment_ and row.failed_key == deployment_.key
+        # T2: one that did serve may do so again, and nothing else will.
+        last = not aspired and row and row.state is VersionState.ROLLED_BACK
         fleets.append(
             Fleet(
                 id=servable,
@@ -191,11 +207,12 @@ def _fleets(observed: Observed, aspiration: Aspiration) -> list[Fleet]:
                 aspired=servable in aspired,
                 exists=deployment_ is not None,
                 replicas=deployment_.replicas if deployment_ else 0,
-                live=sum(not pod.terminating for pod in pods),
-                terminating=sum(pod.terminating for pod in pods),
-                rotating=sum(pod.uid in in_rotation for pod in pods),
+                live=len(live),
+                ready=sum(pod.ready for pod in live),
+                rotating=sum(pod.uid in in_rotation for pod in live),
+                terminating=len(pods) - len(live),
                 incumbent=servable in selected,
-                failed=bool(row and deployment_ and row.failed_key == deployment_.key),
+                failed=bool(failed and not last),
             )
         )
     return fleets
@@ -309,7 +326,7 @@ def _requeue(observed: Observed, aspiration: Aspiration, now: datetime) -> timed
     """When time alone could change the plan."""
     due: list[timedelta] = []
     limit = parse_duration(observed.model.spec.transition.progress_deadline)
-    for servable in aspiration.servables:
+    for servable in _on_trial(observed, aspiration):
         pods = [pod for pod in observed.pods if pod.servable == servable.id]
         if moment := deadline(pods, limit):
             due.append(max(timedelta(seconds=1), moment - now))

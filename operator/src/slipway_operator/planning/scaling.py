@@ -8,7 +8,7 @@ Words used here, for R replicas wanted of each of A aspired servables:
     floor     pods in rotation that must remain:  R     (AvailabilityPreserving)
                                         R − missing     (ResourcePreserving; at least 1 when R > 1)
 
-    old servables keep      max(0, floor − new pods in rotation)
+    old servables keep      max(0, floor − new pods in rotation)    pods in rotation, for certain
     new servables may grow  by budget − held
 
 So in the first policy an old pod goes when a new one has taken its place (T3), and in the second a
@@ -64,8 +64,9 @@ class Fleet:
     Attributes:
         replicas: Of its Deployment; 0 when it has none.
         live: Pods that are not terminating.
+        ready: Live pods that are ready.
+        rotating: Ready pods that take unversioned requests now.
         terminating: Pods that still hold their place and their hardware.
-        rotating: Live, ready pods that take unversioned requests now.
         incumbent: The Service NAME selects it.
         failed: It will not be tried again.
     """
@@ -76,8 +77,9 @@ class Fleet:
     exists: bool
     replicas: int
     live: int
-    terminating: int
+    ready: int
     rotating: int
+    terminating: int
     incumbent: bool
     failed: bool = False
 
@@ -85,6 +87,27 @@ class Fleet:
     def held(self) -> int:
         """Pods it has or is entitled to."""
         return max(self.replicas, self.live) + self.terminating
+
+    def secure(self, replicas: int) -> int:
+        """Pods that stay in rotation for certain when it has so many replicas.
+
+        A ReplicaSet deletes pods that are not ready first. Among ready ones it may choose any: it
+        knows nothing of the rotation.
+        """
+        victims = max(0, self.live - replicas)
+        return max(0, self.rotating - max(0, victims - (self.live - self.ready)))
+
+    def least(self, rotating: int) -> int:
+        """The fewest replicas that leave so many pods in rotation, as far as it can."""
+        wanted = min(rotating, self.secure(self.replicas))
+        return next(n for n in range(self.replicas + 1) if self.secure(n) >= wanted)
+
+    @property
+    def reserve(self) -> int:
+        """Replicas that could help out: ready pods, or an incumbent's that may become ready again."""
+        if self.failed:
+            return min(self.ready, self.replicas)
+        return self.replicas if self.incumbent or self.ready else 0
 
 
 def scale(fleets: Sequence[Fleet], limits: Limits) -> dict[str, int]:
@@ -95,7 +118,7 @@ def scale(fleets: Sequence[Fleet], limits: Limits) -> dict[str, int]:
         limits: What the policy allows.
     """
     aspired = [fleet for fleet in fleets if fleet.aspired]
-    old = [fleet for fleet in fleets if not fleet.aspired]
+    old = [fleet for fleet in fleets if not fleet.aspired and fleet.exists]
     budget = len(aspired) * limits.replicas + limits.surge
     headroom = budget - sum(fleet.held for fleet in fleets)
     decided: dict[str, int] = {}
@@ -103,23 +126,21 @@ def scale(fleets: Sequence[Fleet], limits: Limits) -> dict[str, int]:
         growth = max(0, min(limits.replicas - fleet.replicas, headroom))
         headroom -= growth
         decided[fleet.id] = min(limits.replicas, fleet.replicas + growth)
-    decided |= _keep(old, limits, sum(f.rotating for f in aspired), has_successor=bool(aspired))
-    return decided
+    replaced = sum(fleet.secure(decided[fleet.id]) for fleet in aspired)
+    needed = limits.floor - replaced if aspired else limits.replicas
+    return decided | _keep(old, max(0, needed))
 
 
-def _keep(
-    old: Sequence[Fleet], limits: Limits, replaced: int, *, has_successor: bool
-) -> dict[str, int]:
-    """Replicas of the old servables: as many as the floor still needs, the best ones first."""
-    needed = max(0, limits.floor - replaced) if has_successor else limits.replicas
+def _keep(old: Sequence[Fleet], needed: int) -> dict[str, int]:
+    """Replicas of the old servables: pods in rotation first, then what could help out."""
     decided: dict[str, int] = {}
-    ranked = sorted(old, key=lambda f: (f.rotating, f.incumbent, f.version, f.id), reverse=True)
-    for fleet in ranked:
-        if not fleet.exists:
-            continue
-        # One that failed keeps its place only with pods that do serve.
-        useful = fleet.rotating if fleet.failed else fleet.replicas if fleet.incumbent else 0
-        kept = min(fleet.replicas, useful, needed)
-        needed -= kept
-        decided[fleet.id] = kept
+    for fleet in sorted(
+        old, key=lambda f: (f.rotating, f.incumbent, f.version, f.id), reverse=True
+    ):
+        decided[fleet.id] = fleet.least(needed)
+        needed -= min(needed, fleet.secure(decided[fleet.id]))
+    for fleet in sorted(old, key=lambda f: (f.ready, f.incumbent, f.version, f.id), reverse=True):
+        helping = min(needed, max(0, fleet.reserve - decided[fleet.id]))
+        decided[fleet.id] += helping
+        needed -= helping
     return decided

@@ -6,6 +6,7 @@ expected pod ready: the EndpointSlice controller learns of labels and readiness 
 watches, and a flip before it has would leave NAME without endpoints for a moment.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -63,11 +64,28 @@ def incumbents(observed: Observed) -> frozenset[str]:
 
 def _vacant(observed: Observed, selects: str) -> bool:
     """Whether nothing is left, or to come, behind a selector."""
+    entitled = any(d.servable == selects and d.replicas > 0 for d in observed.deployments)
+    return not entitled and not _behind(observed, selects)
+
+
+def _behind(observed: Observed, selects: str) -> list[Pod]:
+    """Live pods that a selector finds."""
     live = live_pods(observed)
     if selects == ROTATION:
-        return not any(pod.in_rotation for pod in live)
-    entitled = any(d.servable == selects and d.replicas > 0 for d in observed.deployments)
-    return not entitled and not any(pod.servable == selects for pod in live)
+        return [pod for pod in live if pod.in_rotation]
+    return [pod for pod in live if pod.servable == selects]
+
+
+def _relief(observed: Observed, selects: str) -> str:
+    """The servable with the most ready pods, when nothing is ready behind a selector; or nothing.
+
+    T2: as long as any pod can serve, requests find one.
+    """
+    if any(pod.ready for pod in _behind(observed, selects)):
+        return ""
+    ready = Counter(pod.servable for pod in live_pods(observed) if pod.ready)
+    versions = {pod.servable: pod.version for pod in observed.pods}
+    return max(ready, key=lambda s: (ready[s], versions[s], s), default="")
 
 
 def _future(
@@ -80,6 +98,8 @@ def _future(
     ready = frozenset(p.uid for p in live if p.ready and p.servable == primary.id)
     if limits.replicas > 0 and len(ready) >= limits.replicas:
         return primary.id, ready
+    if relief := _relief(observed, now):
+        return relief, frozenset()
     if _vacant(observed, now):
         return primary.id, frozenset()
     aspired = {servable.id for servable in aspiration.servables}
@@ -97,9 +117,9 @@ def route(observed: Observed, aspiration: Aspiration, limits: Limits) -> Traffic
     now = selects_now(observed, name)
     primary = aspiration.primary
     if primary is None:
-        return Traffic(selects=now)
+        return Traffic(selects=_relief(observed, now) or now)
     if not now:
-        return Traffic(selects=primary.id)
+        return Traffic(selects=_relief(observed, now) or primary.id)
     future, expected = _future(observed, aspiration, limits, now)
     preflight = ""
     selects = now
