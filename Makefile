@@ -6,7 +6,7 @@ SHELL := bash
 PYTHON ?= python3
 UV := .local/uv/bin/uv
 BIN := .venv/bin
-export PYTHONPATH := e2e
+export PYTHONPATH := e2e:examples
 
 .PHONY: help setup demo test unit contracts integration e2e check generate images cluster-up cluster-down lock clean
 

@@ -1,5 +1,6 @@
 """The operator's process against a real API server, its controllers and a real S3 server."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -8,6 +9,7 @@ import kubernetes
 import pytest
 from apiproxy import ApiProxy, Write, is_ours, settled_writes
 from fakekubelet import FakeKubelet
+from kubernetes.client.exceptions import ApiException
 from world import Bucket, Kube, Operator, eventually, running_operator, tiny_export
 
 from cluster.controlplane import ControlPlane
@@ -24,6 +26,16 @@ class Lab:
         self.bucket = bucket
         self._s3 = s3
         kube.secret(self.namespace, "s3", s3.access_key, s3.secret_key)
+
+    @property
+    def only(self) -> str:
+        """The operator's flag that keeps it to this namespace."""
+        return f"--namespace={self.namespace}"
+
+    def clear(self) -> None:
+        """Leave no Model behind for the next test's kubelet to work on."""
+        with contextlib.suppress(ApiException):
+            self.kube.core.delete_namespace(self.namespace)
 
     def upload(self, version: int) -> None:
         self.bucket.upload(f"{self.prefix}/{version}", tiny_export(version))
@@ -78,13 +90,16 @@ def condition(status: dict[str, Any], kind: str) -> tuple[str, str, str]:
 
 
 @pytest.fixture
-def lab(kube: Kube, s3: S3Server, bucket: Bucket) -> Lab:
-    return Lab(kube, s3, bucket)
+def lab(kube: Kube, s3: S3Server, bucket: Bucket) -> Iterator[Lab]:
+    made = Lab(kube, s3, bucket)
+    yield made
+    made.clear()
 
 
 @pytest.fixture
-def operator(controlplane: ControlPlane, tmp_path: Path) -> Iterator[Operator]:
-    with running_operator(str(controlplane.kubeconfig), tmp_path / "operator.log") as running:
+def operator(lab: Lab, controlplane: ControlPlane, tmp_path: Path) -> Iterator[Operator]:
+    kubeconfig, log = str(controlplane.kubeconfig), tmp_path / "operator.log"
+    with running_operator(kubeconfig, log, lab.only) as running:
         yield running
 
 
@@ -299,7 +314,7 @@ def test_a_service_that_is_not_ours_is_left_alone(lab: Lab) -> None:
 def test_deleting_the_model_removes_every_child_without_the_operator(
     lab: Lab, controlplane: ControlPlane, tmp_path: Path
 ) -> None:
-    with running_operator(str(controlplane.kubeconfig), tmp_path / "operator.log"):
+    with running_operator(str(controlplane.kubeconfig), tmp_path / "operator.log", lab.only):
         lab.upload(1)
         lab.create(serving={"replicas": 2})
         lab.wait_serving(1)
@@ -337,7 +352,7 @@ def test_killed_after_every_single_write_it_still_arrives(
     lab: Lab, controlplane: ControlPlane, tmp_path: Path, policy: str
 ) -> None:
     """Each process lives for one write; together they make every prefix of the rollout's writes."""
-    with running_operator(str(controlplane.kubeconfig), tmp_path / "first.log"):
+    with running_operator(str(controlplane.kubeconfig), tmp_path / "first.log", lab.only):
         lab.upload(1)
         lab.create(transition={"policy": policy}, serving={"replicas": 2})
         lab.wait_serving(1)
@@ -351,7 +366,7 @@ def test_killed_after_every_single_write_it_still_arrives(
     with ApiProxy(str(controlplane.kubeconfig), tmp_path, on_write=kill) as proxy:
         lives = 0
         while not arrived(lab):
-            operator = Operator(proxy.proxied_kubeconfig, tmp_path / "operator.log")
+            operator = Operator(proxy.proxied_kubeconfig, tmp_path / "operator.log", lab.only)
             current[:] = [operator]
             lives += 1
             assert lives < 120, lab.kube.describe(lab.namespace)
@@ -384,6 +399,6 @@ def quiet(lab: Lab, proxy: ApiProxy, tmp_path: Path) -> None:
     log = tmp_path / "quiet.log"
     before = len(settled_writes(proxy))
     uri = f"s3://{lab.bucket.name}/{lab.prefix}"
-    with running_operator(proxy.proxied_kubeconfig, log, "--log-level=debug"):
+    with running_operator(proxy.proxied_kubeconfig, log, lab.only, "--log-level=debug"):
         lab.wait("it has planned twice", lambda: log.read_text().count('"planned"') >= 2, 20)
     assert settled_writes(proxy)[before:] == [], uri

@@ -106,17 +106,18 @@ class ApiProxy:
         self, session: aiohttp.ClientSession, host: str, request: web.Request
     ) -> web.StreamResponse:
         headers = {k: v for k, v in request.headers.items() if k in ("Content-Type", "Accept")}
+        body = await request.read() if request.can_read_body else None
         try:
             async with session.request(
-                request.method, host + request.path_qs, data=await request.read(), headers=headers
+                request.method, host + request.path_qs, data=body, headers=headers
             ) as answer:
                 response = web.StreamResponse(status=answer.status)
                 response.content_type = answer.content_type
                 if request.method in _WRITES:
-                    body = await answer.read()
+                    answered = await answer.read()
                     self._note(Write(request.method, request.path, answer.status))
                     await response.prepare(request)
-                    await response.write(body)
+                    await response.write(answered)
                     return response
                 await response.prepare(request)
                 async for chunk in answer.content.iter_any():

@@ -76,6 +76,7 @@ class Kube:
         self.apps = client.AppsV1Api(self.api)
         self.custom = client.CustomObjectsApi(self.api)
         self.policy = client.PolicyV1Api(self.api)
+        self.discovery = client.DiscoveryV1Api(self.api)
 
     def namespace(self) -> str:
         name = f"t-{uuid.uuid4().hex[:8]}"
@@ -150,6 +151,7 @@ class Operator:
         """SIGKILL, as the kernel's OOM killer would."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(10)
+        self._stream.close()
 
     def stop(self) -> None:
         self.process.terminate()

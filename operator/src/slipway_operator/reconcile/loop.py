@@ -12,6 +12,8 @@ from slipway_operator.reconcile.sources import Sources
 
 _COALESCE: Final = timedelta(milliseconds=50)
 """Events come in bursts: a pod, its Deployment and its EndpointSlice change within milliseconds."""
+_FIRST_POLL: Final = timedelta(seconds=15)
+"""How long the first plan after a start waits for the first poll."""
 
 
 class Loop:
@@ -27,11 +29,13 @@ class Loop:
         self._reconciles = Scheduler("reconcile", self._reconcile)
         self._polls = Scheduler("poll", self._poll)
         self._known: set[Key] = set()
+        self._since: dict[Key, float] = {}
 
     def model_changed(self, key: Key) -> None:
         """A Model was created or edited, or its status was written."""
         if key not in self._known:
             self._known.add(key)
+            self._since[key] = asyncio.get_running_loop().time()
             self._polls.wake(key)
         self._reconciles.wake(key, _COALESCE)
         metrics.MODELS.set(len(self._known))
@@ -48,6 +52,7 @@ class Loop:
     def model_deleted(self, key: Key) -> None:
         """A Model is gone; its children follow by their owner references."""
         self._known.discard(key)
+        self._since.pop(key, None)
         self._reconciles.forget(key)
         self._polls.forget(key)
         self._sources.forget(key)
@@ -61,6 +66,14 @@ class Loop:
             group.create_task(self._sweep())
 
     async def _reconcile(self, key: Key) -> timedelta | None:
+        """Reconcile, but after a start not before the source was asked once.
+
+        A plan without a poll would write that nothing is known, and the next one write it back. A
+        store that does not answer must not hold the pods up for long, though.
+        """
+        waited = asyncio.get_running_loop().time() - self._since.get(key, 0.0)
+        if not self._sources.polled(key) and waited < _FIRST_POLL.total_seconds():
+            return timedelta(seconds=_FIRST_POLL.total_seconds() - waited)
         return await self._reconciler.reconcile(key)
 
     async def _poll(self, key: Key) -> timedelta | None:

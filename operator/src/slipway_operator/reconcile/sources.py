@@ -77,6 +77,10 @@ class Sources:
             return SourceObservation()
         return state.observation
 
+    def polled(self, key: Key) -> bool:
+        """Whether a poll of the Model has ended since the start."""
+        return key in self._states
+
     def forget(self, key: Key) -> None:
         """The Model is gone."""
         self._states.pop(key, None)
