@@ -66,6 +66,13 @@ def test_the_damaged_tensor_is_named() -> None:
         check(read_bundle(index, "v").tensors, 0, shard.replace(b"5", b"6"), 100)
 
 
+def test_damaged_lengths_are_found_before_they_are_believed() -> None:
+    index, (shard,) = bundle({"s": Tensor(strings=(b"abc", b"defg"))})
+    changed = b"\x02\x05" + shard[2:]
+    with pytest.raises(ChecksumError, match="checksum of its strings' lengths is wrong"):
+        check(read_bundle(index, "v").tensors, 0, changed, 100)
+
+
 def test_a_shard_that_ends_early_is_named() -> None:
     index, (shard,) = bundle({"a": Tensor(b"1234"), "b": Tensor(b"5678")})
     with pytest.raises(ChecksumError, match="tensor b reaches over its end"):

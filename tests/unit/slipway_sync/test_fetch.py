@@ -225,6 +225,8 @@ class Scripted:
     after_bytes: int = 0
     replaced: str = ""
     corrupt_first: str = ""
+    extra: bytes = b""
+    silent: bool = False
     opened: list[tuple[str, int]] = field(default_factory=list)
     listed: int = 0
 
@@ -257,7 +259,47 @@ class Scripted:
             if self.after_bytes:
                 yield content[: self.after_bytes]
             raise SourceError(self.reason, "s3://models/m: told to fail")
-        yield content
+        if not self.silent:
+            yield content + self.extra
+
+
+def test_a_source_that_sends_nothing_is_not_asked_for_ever(world: World) -> None:
+    error = world.fails(Scripted(world.store(), silent=True))
+    assert error.code is ExitCode.SOURCE_UNAVAILABLE
+    assert str(error) == f"{INDEX} ends {len(contents()[INDEX])} bytes early"
+
+
+def test_a_source_that_sends_more_than_it_listed_is_noticed(world: World) -> None:
+    error = world.fails(Scripted(world.store(), extra=b"more"))
+    assert (error.code, error.reason) == (ExitCode.REJECTED, "WrongSize")
+    assert no_version(world)
+
+
+def test_all_is_on_disk_before_the_rename_and_the_rename_before_the_end(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def noted_fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        seen.append(str(path.relative_to(world.destination)))
+        fsync(descriptor)
+
+    def noted_rename(source: Path, target: Path) -> None:
+        seen.append("RENAME")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(os, "rename", noted_rename)
+    world.fetch()
+    partial = f".slipway-3-{revision(world.listing())[:12]}.partial"
+    before, after = seen[: seen.index("RENAME")], seen[seen.index("RENAME") + 1 :]
+    directories = ("assets", "assets.extra", "variables", "")
+    wanted = {f"{partial}/files/{path}".rstrip("/") for path in (*FILES, *directories)}
+    assert wanted <= set(before)
+    assert before.index(".slipway-3.json.new") > max(map(before.index, wanted))
+    assert after == ["."]
 
 
 def test_a_source_that_comes_back_is_enough(world: World) -> None:
@@ -447,8 +489,10 @@ def test_killed_before_any_step_leaves_the_old_or_the_new_or_nothing(
         assert found in (None, old, new), f"after {seen}"
         if before == "nothing":
             assert found in (None, new)
-        world.fetch()
+        again = Scripted(world.store())
+        world.fetch(again)
         assert tree(world.destination / "3") == new, f"after {seen}"
+        assert found != new or not again.opened, "what has its number is known to be verified"
         assert world.hidden() == [".slipway-3.json"], f"after {seen}"
         shutil.rmtree(home)
     assert step > 20, "the sweep covered the steps"

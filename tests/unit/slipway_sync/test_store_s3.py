@@ -163,6 +163,8 @@ def test_a_stream_is_exactly_what_was_listed(s3: FakeS3) -> None:
     (item,) = asyncio.run(store.listing("1"))
     found = asyncio.run(streamed(store, item, 100, 4_000_000))
     assert found == s3.objects["m/1/a"][100:4_000_100]
+    assert s3.asked[-1].headers["if-match"] == f'"{item.etag}"'
+    assert s3.asked[-1].headers["range"] == "bytes=100-4000099"
 
 
 @pytest.mark.parametrize("ignores_if_match", [False, True])

@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from slipway_sync.agent.errors import SyncError, of_replacement, of_source, volume_errors
@@ -52,6 +53,14 @@ class _File:
         return [(start, min(PART, size - start)) for start in range(0, size, PART)]
 
 
+@dataclass(slots=True)
+class _Part:
+    """A range of a file under way: bytes up to `position` are written."""
+
+    position: int
+    end: int
+
+
 class Transfer:
     """Brings objects of one version's directory into a partial directory."""
 
@@ -59,7 +68,7 @@ class Transfer:
         self,
         store: Store,
         directory: str,
-        partial: Partial,
+        target: Partial,
         pauses: Pauses,
         progress: Progress,
         *,
@@ -67,7 +76,7 @@ class Transfer:
     ) -> None:
         self._store = store
         self._directory = directory
-        self._partial = partial
+        self._partial = target
         self._pauses = pauses
         self._progress = progress
         self._concurrency = concurrency
@@ -122,24 +131,31 @@ class Transfer:
         async with file.opening:
             if file.descriptor < 0:
                 file.descriptor = await in_thread(lambda: self._partial.create(file.item.path))
-        end = start + length
+        part = _Part(start, start + length)
         attempt = 0
-        while start < end:
+        while part.position < part.end:
+            before = part.position
             try:
-                async for chunk in self._store.stream(
-                    self._directory, file.item, start=start, length=end - start
-                ):
-                    await in_thread(lambda at=start, data=chunk: _write(file, data, at))  # type: ignore[misc]
-                    start += len(chunk)
-                    self._progress.add_bytes(len(chunk))
-                    attempt = 0
+                await self._receive(file, part)
             except SourceError as error:
-                attempt += 1
+                attempt = 1 if part.position > before else attempt + 1
                 if error.reason != "Unavailable" or attempt >= self._pauses.tries:
                     raise of_source(error) from error
                 await self._pauses.after(attempt)
             except ObjectReplacedError as error:
                 raise of_replacement(error) from error
+
+    async def _receive(self, file: _File, part: _Part) -> None:
+        """Write what the source sends of a part, and keep its position, whatever happens."""
+        async for chunk in self._store.stream(
+            self._directory, file.item, start=part.position, length=part.end - part.position
+        ):
+            await in_thread(partial(_write, file, chunk, part.position))
+            part.position += len(chunk)
+            self._progress.add_bytes(len(chunk))
+        if part.position < part.end:
+            left = part.end - part.position
+            raise SourceError("Unavailable", f"{printable(file.item.path)} ends {left} bytes early")
 
     async def _finish(self, file: _File) -> bytes:
         """Verify a file that is there, bring it again when it is wrong, make it durable."""
@@ -177,14 +193,14 @@ class Transfer:
             await self._fetch(file, start, length)
 
 
-def _verify(partial: Partial, file: _File) -> bytes:
+def _verify(target: Partial, file: _File) -> bytes:
     """Read a file once: size, SHA-256 and the checksum of each tensor; then write it to disk."""
     item = file.item
     checker = ShardChecker(file.tensors)
     hasher = hashlib.sha256()
     size = 0
     try:
-        with volume_errors(item.path), (partial.files / item.path).open("rb") as content:
+        with volume_errors(item.path), (target.files / item.path).open("rb") as content:
             while chunk := content.read(_CHUNK):
                 hasher.update(chunk)
                 checker.feed(chunk)
