@@ -34,7 +34,7 @@ class Case:
 
 
 def _case(row: dict[str, Any]) -> Case:
-    spec = {"source": {}} | dict(row.get("spec") or {})
+    spec: dict[str, Any] = {"source": {}} | dict(row.get("spec") or {})
     if spec["source"] is not None:
         spec["source"] = {"uri": "s3://models/mnist"} | spec["source"]
     return Case(

@@ -1,0 +1,255 @@
+"""The operator's process with what the chart gives it: its flags, its variables, its rights.
+
+Forbidden is what it must never hear; a namespace with restricted Pod Security is where it must be
+able to serve.
+"""
+
+import http.client
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from charts import NAMESPACE, Helm
+from fakekubelet import FakeKubelet
+from world import BUCKET, Bucket, Kube, eventually, tiny_export
+
+from cluster.controlplane import ControlPlane
+from cluster.kubectl import Kubectl
+from cluster.ports import free_ports
+from cluster.s3 import S3Server
+
+SERVED = "served"
+GROUPS = ("system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}", "system:authenticated")
+RELEASES = {
+    "slipway": ("slipway-operator", ()),
+    "ml": (
+        "ml-slipway-operator",
+        ("crds.install=false", "clusterRoles.install=false", f"namespaces={{{SERVED}}}"),
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    directory = tmp_path_factory.mktemp("plane")
+    with ControlPlane.start(directory, controllers=True, audit=True) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def kube(plane: ControlPlane) -> Kube:
+    return Kube(str(plane.kubeconfig))
+
+
+@pytest.fixture(scope="module")
+def installed(plane: ControlPlane, kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Both releases, and the namespace that they serve."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    kube.core.create_namespace({"metadata": {"name": SERVED, "labels": labels}})
+    helm = Helm(tmp_path_factory.mktemp("helm"), plane.kubeconfig)
+    for release, (_, settings) in RELEASES.items():
+        helm.install(*settings, release=release)
+
+
+@pytest.fixture
+def kubelet(plane: ControlPlane) -> Iterator[FakeKubelet]:
+    with FakeKubelet(str(plane.kubeconfig)) as running:
+        yield running
+
+
+class Running:
+    """A process that was started as the pod of a Deployment would be."""
+
+    def __init__(self, kube: Kube, plane: ControlPlane, name: str, directory: Path) -> None:
+        self.name = name
+        self.log = directory / f"{name}.log"
+        [self.port] = free_ports(1)
+        pod = kube.apps.read_namespaced_deployment(name, NAMESPACE).spec.template.spec
+        [container] = pod.containers
+        fields = {
+            "metadata.namespace": NAMESPACE,
+            "spec.serviceAccountName": pod.service_account_name,
+        }
+        given = {
+            entry.name: fields[entry.value_from.field_ref.field_path]
+            if entry.value_from
+            else entry.value
+            for entry in container.env
+        }
+        account = f"system:serviceaccount:{NAMESPACE}:{pod.service_account_name}"
+        kubeconfig = plane.kubeconfig_for(account, GROUPS)
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "slipway_operator", *container.args, f"--port={self.port}"],
+                env=os.environ | given | {"KUBECONFIG": str(kubeconfig)},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body; 0 while nothing listens."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        except OSError:
+            return 0, ""
+        finally:
+            connection.close()
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The log; every line of it is JSON."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def leads(self) -> bool:
+        return "slipway_operator_leader 1.0" in self.get("/metrics")[1]
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+
+@contextmanager
+def running(kube: Kube, plane: ControlPlane, name: str, directory: Path) -> Iterator[Running]:
+    started = Running(kube, plane, name, directory)
+    try:
+        yield started
+    finally:
+        if started.process.poll() is None:
+            started.process.kill()
+            started.process.wait(10)
+
+
+@pytest.fixture(params=list(RELEASES), ids=["everywhere", "listed"])
+def operator(
+    request: pytest.FixtureRequest, kube: Kube, plane: ControlPlane, installed: None, tmp_path: Path
+) -> Iterator[Running]:
+    """One release's operator at a time: both serve the same namespace."""
+    del installed
+    name, _ = RELEASES[request.param]
+    with running(kube, plane, name, tmp_path) as started:
+        yield started
+
+
+def complaints(operator: Running) -> list[str]:
+    """Log lines that tell of rights that are missing."""
+    words = ("forbidden", "permission")
+    return [
+        line
+        for line in operator.log.read_text().splitlines()
+        if any(word in line.lower() for word in words)
+    ]
+
+
+def refused(plane: ControlPlane, operator: Running) -> list[str]:
+    """Writes of the operator that the API server has refused."""
+    account = f"system:serviceaccount:{NAMESPACE}:{operator.name}"
+    events = [json.loads(line) for line in plane.audit_log.read_text().splitlines()]
+    return [
+        f"{event['verb']} {event['requestURI']}"
+        for event in events
+        if event["user"]["username"] == account and event["responseStatus"]["code"] == 403
+    ]
+
+
+def test_it_gets_ready_leads_and_gives_the_lease_back(operator: Running, kube: Kube) -> None:
+    eventually(
+        "it is ready", lambda: operator.get("/readyz")[0] == 200, state=operator.log.read_text
+    )
+    assert operator.get("/livez") == (200, "ok\n")
+    eventually("it leads", operator.leads, state=operator.log.read_text)
+    lease = kube.custom.get_namespaced_custom_object(
+        "coordination.k8s.io", "v1", NAMESPACE, "leases", operator.name
+    )
+    assert lease["spec"]["holderIdentity"]
+    assert operator.stop() == 0
+    lease = kube.custom.get_namespaced_custom_object(
+        "coordination.k8s.io", "v1", NAMESPACE, "leases", operator.name
+    )
+    assert not lease["spec"].get("holderIdentity")
+    assert complaints(operator) == []
+    assert {entry["level"] for entry in operator.entries()} == {"info"}
+
+
+def test_the_other_replica_waits_and_then_leads(
+    operator: Running, kube: Kube, plane: ControlPlane, tmp_path: Path
+) -> None:
+    eventually("the first leads", operator.leads, state=operator.log.read_text)
+    other = tmp_path / "other"
+    other.mkdir()
+    with running(kube, plane, operator.name, other) as second:
+        eventually("it is ready", lambda: second.get("/readyz")[0] == 200)
+        assert not second.leads()
+        operator.stop()
+        eventually("the second leads", second.leads, state=second.log.read_text)
+
+
+def test_with_its_rights_alone_it_serves_and_replaces_a_version(
+    operator: Running, kube: Kube, plane: ControlPlane, kubelet: FakeKubelet, tmp_path: Path
+) -> None:
+    del kubelet
+    kubectl = Kubectl(plane.kubeconfig)
+    name = "digits" if operator.name == "slipway-operator" else "letters"
+
+    def status() -> dict[str, Any]:
+        return kube.status(SERVED, name)
+
+    def condition(kind: str) -> dict[str, Any]:
+        found = [c for c in status().get("conditions", ()) if c["type"] == kind]
+        return dict(found[0]) if found else {}
+
+    def wait(what: str, serving: str) -> None:
+        eventually(
+            what,
+            lambda: (status().get("serving"), status().get("phase")) == (serving, "Available"),
+            seconds=60,
+            state=lambda: kube.describe(SERVED) + operator.log.read_text(),
+        )
+
+    with S3Server.start(tmp_path / "s3") as s3:
+        s3.create_bucket(BUCKET)
+        bucket = Bucket(s3.client())
+        bucket.upload(f"{name}/1", tiny_export(1))
+        kube.secret(SERVED, f"{name}-s3", s3.access_key, s3.secret_key)
+        source = {
+            "uri": f"s3://{BUCKET}/{name}",
+            "endpoint": s3.endpoint,
+            "credentialsSecret": f"{name}-s3",
+            "pollInterval": "1s",
+            "settle": "0s",
+        }
+        spec = {"source": source, "serving": {"replicas": 2}, "labels": {"stable": 1}}
+        kube.create_model(SERVED, name, spec)
+
+        eventually(
+            "it says that it may not read the Secret",
+            lambda: condition("SourceReady").get("reason") == "CredentialsForbidden",
+            state=operator.log.read_text,
+        )
+        # The message holds the very command that allows it.
+        _, _, command = condition("SourceReady")["message"].partition("allow it with: ")
+        program, *arguments = shlex.split(command)
+        assert program == "kubectl"
+        kubectl.run(*arguments)
+        wait("version 1 serves", "1")
+        bucket.upload(f"{name}/2", tiny_export(2))
+        wait("version 2 serves", "2")
+
+        # The other release's operator has to find it gone.
+        kubectl.run("delete", "rolebinding", "slipway-credentials", f"--namespace={SERVED}")
+        events = kube.core.list_namespaced_event(SERVED).items
+        kube.custom.delete_namespaced_custom_object(
+            "slipway.dev", "v1alpha1", SERVED, "models", name
+        )
+    assert any(e.involved_object.name == name and e.involved_object.kind == "Model" for e in events)
+    assert refused(plane, operator) == []
+    assert [line for line in complaints(operator) if "may not read Secret" not in line] == []

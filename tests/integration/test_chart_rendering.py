@@ -1,0 +1,205 @@
+"""What the chart renders, without a cluster."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+from charts import CHART, NAMESPACE, ROOT, Helm, HelmError, Manifest, kinds, one
+
+from slipway_operator.__main__ import app
+
+
+@pytest.fixture
+def helm(tmp_path: Path) -> Helm:
+    return Helm(tmp_path)
+
+
+def test_lint_finds_nothing(helm: Helm) -> None:
+    assert "0 chart(s) failed" in helm.run("lint", "--strict", str(CHART))
+
+
+def test_the_crd_is_the_generated_one() -> None:
+    generated = subprocess.run(
+        [sys.executable, "-m", "slipway_operator", "crd"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert (ROOT / "crds" / "models.slipway.dev.yaml").read_text() == generated
+    assert (CHART / "files" / "models.slipway.dev.yaml").read_text() == generated
+
+
+def test_the_crd_is_upgraded_with_the_chart_and_kept_when_that_goes(helm: Helm) -> None:
+    crd = one(helm.render(), "CustomResourceDefinition")
+    assert crd == yaml.safe_load((CHART / "files" / "models.slipway.dev.yaml").read_text())
+    assert crd["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert "CustomResourceDefinition" not in kinds(helm.render("crds.install=false"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("replica=3", "'replica' not allowed"),
+        ("replicas=0", "at '/replicas': minimum"),
+        ("replicas=two", "at '/replicas': got string, want integer"),
+        ("imagePrefix=registry.example.com/slipway", "at '/imagePrefix'"),
+        ("image.operator.digest=sha256:1", "'digest' not allowed"),
+        ("image.agent.tag=1", "'agent' not allowed"),
+        ("imagePullPolicy=Sometimes", "'Always', 'IfNotPresent', 'Never'"),
+        ("namespaces=team-a", "at '/namespaces': got string, want array"),
+        ("namespaces={Team A}", "at '/namespaces/0'"),
+        ("namespaces={a,a}", "at '/namespaces'"),
+        ("crds=false", "at '/crds': got boolean, want object"),
+        ("crds.install=1", "at '/crds/install': got number, want boolean"),
+        ("logLevel=loud", "at '/logLevel'"),
+        ("serviceAccount.create=false", "'create' not allowed"),
+        ("resources.claims=1", "'claims' not allowed"),
+        (r"podLabels.app\.kubernetes\.io/name=x", "at '/podLabels/app.kubernetes.io"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused(helm: Helm, setting: str, words: str) -> None:
+    with pytest.raises(HelmError) as refusal:
+        helm.render(setting)
+    assert words in str(refusal.value)
+
+
+def images(manifests: list[Manifest]) -> list[str]:
+    """Those of the operator, the server and the sync agent, and that of the test."""
+    [operator] = one(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
+    [test] = one(manifests, "Pod")["spec"]["containers"]
+    given = {entry["name"]: entry.get("value") for entry in operator["env"]}
+    return [
+        operator["image"],
+        given["SLIPWAY_SERVER_IMAGE"],
+        given["SLIPWAY_SYNC_IMAGE"],
+        test["image"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "operator", "server"),
+    [
+        ((), "localhost/slipway-operator:0.1.0", "localhost/slipway-server:0.1.0"),
+        (("imageTag=dev",), "localhost/slipway-operator:dev", "localhost/slipway-server:dev"),
+        (
+            ("imagePrefix=registry.example.com:5000/ml/", "image.server.tag=cuda"),
+            "registry.example.com:5000/ml/slipway-operator:0.1.0",
+            "registry.example.com:5000/ml/slipway-server:cuda",
+        ),
+        (
+            ("imagePrefix=", "image.operator.repository=mirror.example.com/op", "imageTag=1.2"),
+            "mirror.example.com/op:1.2",
+            "slipway-server:1.2",
+        ),
+    ],
+)
+def test_images_are_prefix_repository_and_tag(
+    helm: Helm, settings: tuple[str, ...], operator: str, server: str
+) -> None:
+    rendered = images(helm.render(*settings))
+    assert rendered[0] == rendered[3] == operator
+    assert rendered[1] == server
+    assert rendered[2] == server.replace("slipway-server", "slipway-sync").replace("cuda", "0.1.0")
+
+
+def test_the_operator_knows_every_flag_and_variable_it_is_given(helm: Helm) -> None:
+    command: Any = typer.main.get_command(app)
+    parameters = command.commands["run"].params
+    flags = {option for parameter in parameters for option in parameter.opts}
+    variables = {p.envvar for p in parameters if p.envvar}
+    rendered = one(helm.render("namespaces={a,b}"), "Deployment")
+    [container] = rendered["spec"]["template"]["spec"]["containers"]
+    verb, *arguments = container["args"]
+    assert verb == "run"
+    assert {argument.partition("=")[0] for argument in arguments} <= flags
+    assert {entry["name"] for entry in container["env"]} == variables
+    assert [a for a in arguments if a.startswith("--namespace")] == [
+        "--namespace=a",
+        "--namespace=b",
+    ]
+
+
+def rules(manifests: list[Manifest]) -> list[tuple[Manifest, dict[str, Any]]]:
+    return [
+        (manifest, rule)
+        for manifest in manifests
+        if manifest["kind"] in ("Role", "ClusterRole")
+        for rule in manifest["rules"]
+    ]
+
+
+@pytest.mark.parametrize("settings", [(), ("namespaces={a,b}",)], ids=["cluster", "listed"])
+def test_no_wildcard_and_no_secret(helm: Helm, settings: tuple[str, ...]) -> None:
+    for role, rule in rules(helm.render(*settings)):
+        granted = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
+        assert not any("*" in item for item in granted), role["metadata"]["name"]
+        if "secrets" in rule["resources"]:
+            assert role["metadata"]["name"] == "slipway-credentials"
+            assert rule["verbs"] == ["get"]
+
+
+@pytest.mark.parametrize("settings", [(), ("namespaces={a,b}",)], ids=["cluster", "listed"])
+def test_the_credentials_role_is_bound_by_nobody(helm: Helm, settings: tuple[str, ...]) -> None:
+    bindings = [m for m in helm.render(*settings) if m["kind"].endswith("Binding")]
+    assert bindings
+    assert all(binding["roleRef"]["name"] != "slipway-credentials" for binding in bindings)
+
+
+def test_listed_namespaces_get_roles_of_their_own_and_the_cluster_nothing(helm: Helm) -> None:
+    manifests = helm.render("namespaces={a,b}", "clusterRoles.install=false", "crds.install=false")
+    assert not kinds(manifests) & {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+    where = {m["metadata"]["namespace"] for m in manifests if m["kind"] == "Role"}
+    assert where == {"a", "b", NAMESPACE}
+    [leases] = [rule for m, rule in rules(manifests) if rule["verbs"] == ["get", "update"]]
+    assert leases["resourceNames"] == ["slipway-operator"]
+
+
+def test_two_replicas_are_guarded_and_one_is_not(helm: Helm) -> None:
+    manifests = helm.render()
+    deployment = one(manifests, "Deployment")
+    budget = one(manifests, "PodDisruptionBudget")
+    assert deployment["spec"]["replicas"] == 2
+    assert budget["spec"]["selector"] == deployment["spec"]["selector"]
+    assert "PodDisruptionBudget" not in kinds(helm.render("replicas=1"))
+
+
+def test_pods_take_what_the_values_say(helm: Helm) -> None:
+    manifests = helm.render(
+        "nodeSelector.pool=system",
+        "tolerations[0].key=system",
+        "affinity.nodeAffinity.x=y",
+        "priorityClassName=high",
+        "podLabels.team=ml",
+        "podAnnotations.note=hi",
+        "imagePullSecrets[0].name=registry",
+        "serviceAccount.name=boss",
+        "resources.limits.memory=1Gi",
+    )
+    template = one(manifests, "Deployment")["spec"]["template"]
+    spec = template["spec"]
+    assert template["metadata"]["labels"]["team"] == "ml"
+    assert template["metadata"]["annotations"] == {"note": "hi"}
+    assert spec["nodeSelector"] == {"pool": "system"}
+    assert spec["tolerations"] == [{"key": "system"}]
+    assert spec["affinity"] == {"nodeAffinity": {"x": "y"}}
+    assert spec["priorityClassName"] == "high"
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+    assert spec["serviceAccountName"] == "boss"
+    assert spec["containers"][0]["resources"]["limits"] == {"memory": "1Gi"}
+    assert one(manifests, "ServiceAccount")["metadata"]["name"] == "boss"
+    subjects = [s["name"] for m in manifests for s in m.get("subjects", ())]
+    assert set(subjects) == {"boss"}
+
+
+def test_a_release_of_another_name_has_names_of_its_own(helm: Helm) -> None:
+    for release, name in (("slipway", "slipway-operator"), ("ml", "ml-slipway-operator")):
+        manifests = helm.render(release=release)
+        deployment = one(manifests, "Deployment")
+        [container] = deployment["spec"]["template"]["spec"]["containers"]
+        assert deployment["metadata"]["name"] == name
+        assert f"--lease={name}" in container["args"]
+        assert one(manifests, "Role")["rules"][1]["resourceNames"] == [name]
