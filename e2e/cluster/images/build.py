@@ -241,9 +241,12 @@ def _references() -> Mapping[str, str]:
 
 
 def _prune() -> None:
-    """Removes the blobs of images that were built over."""
+    """Removes what is left of images that were built over."""
     folder = LAYOUT / "blobs" / "sha256"
-    index = (LAYOUT / "index.json").read_bytes()
+    index = recipe.without_untagged((LAYOUT / "index.json").read_bytes())
+    draft = LAYOUT / "index.json.new"
+    draft.write_bytes(index)
+    draft.replace(LAYOUT / "index.json")
     manifests = {
         digest: (folder / digest.removeprefix("sha256:")).read_bytes()
         for digest in recipe.references(index).values()

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 BASE = "localhost/slipway-base:bookworm"
 SUITE = "bookworm"
@@ -174,9 +175,24 @@ def referenced_blobs(index: bytes, blobs: Mapping[str, bytes]) -> frozenset[str]
     return frozenset(found)
 
 
+def without_untagged(index: bytes) -> bytes:
+    """The index less the manifests that lost their name to a newer one."""
+    document = json.loads(index)
+    document["manifests"] = [
+        entry for entry in document["manifests"] if _reference(entry) is not None
+    ]
+    return json.dumps(document).encode()
+
+
 def references(index: bytes) -> dict[str, str]:
     """Image name to manifest digest, of an OCI layout."""
     return {
-        entry["annotations"]["org.opencontainers.image.ref.name"]: entry["digest"]
+        name: entry["digest"]
         for entry in json.loads(index)["manifests"]
+        if (name := _reference(entry)) is not None
     }
+
+
+def _reference(entry: Mapping[str, Any]) -> str | None:
+    name = entry.get("annotations", {}).get("org.opencontainers.image.ref.name")
+    return None if name is None else str(name)
