@@ -117,7 +117,9 @@ def test_progress_is_reported_at_the_start_now_and_then_and_at_the_end(world: Wo
 def test_a_verified_version_is_not_fetched_again(world: World) -> None:
     first = world.fetch()
     unreachable = Scripted(world.store(), fail_listing=99)
+    world.reports.clear()
     again = world.fetch(unreachable)
+    assert [(item["bytes"], item["files"]) for item in world.reports] == [(0, 0), (first.bytes, 6)]
     assert again == replace(first, message=again.message)
     assert unreachable.opened == []
     assert unreachable.listed == 0

@@ -261,6 +261,22 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
     assert caught.value.reason == "Unavailable"
 
 
+def test_a_server_that_stalls_is_unavailable(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+    from datetime import timedelta
+
+    from slipway_sync.stores import s3 as module
+
+    monkeypatch.setitem(module._CLIENT, "read_timeout", timedelta(milliseconds=100))
+    gate = threading.Event()
+    s3.fault = lambda _: Fault(hold=gate)
+    with pytest.raises(SourceError, match="does not answer in time") as caught:
+        asyncio.run(store_of(s3).children())
+    gate.set()
+    assert caught.value.reason == "Unavailable"
+    assert len(s3.asked) <= 4
+
+
 def test_a_secret_is_in_no_representation() -> None:
     assert "the-secret-itself" not in repr(StoreOptions(credentials=KEYS))
 

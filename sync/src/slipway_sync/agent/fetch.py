@@ -84,6 +84,10 @@ async def fetch(request: Request, store: Store, around: Surroundings) -> SyncOut
     if there is not None:
         with volume_errors():
             await in_thread(volume.remove_leftovers)
+        progress = Progress(
+            around.report, around.clock, total_bytes=there.bytes, total_files=there.files
+        )
+        progress.found(there.bytes, there.files)
         return _synced(request, there, "was on the volume already")
     listing = await _planned(request, store, around.pauses)
     with closing(await in_thread(volume.open_partial)) as partial:
@@ -144,7 +148,7 @@ async def _bring(
     hashes |= await transfer.bring(others, known, bundle)
     _require(await _local_proof(request, partial))
     progress.finish()
-    return Verified(request.revision, digest(hashes), total)
+    return Verified(request.revision, digest(hashes), total, len(listing))
 
 
 def _bundle(partial: Partial, indexes: list[ObjectInfo]) -> Bundle | None:

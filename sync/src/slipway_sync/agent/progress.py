@@ -41,6 +41,11 @@ class Progress:
         self._moved += count if moved else 0
         self._now_and_then()
 
+    def found(self, count: int, files: int) -> None:
+        """All of it was there before; report that."""
+        self._bytes, self._files = count, files
+        self._emit()
+
     def take_back(self, count: int) -> None:
         """Bytes have to be brought again."""
         self._bytes -= count

@@ -41,11 +41,13 @@ class Verified:
         revision: What it was synced from.
         digest: `sha256:…` of its content.
         bytes: Its size.
+        files: How many files it has.
     """
 
     revision: str
     digest: str
     bytes: int
+    files: int
 
 
 class Partial:
@@ -139,7 +141,9 @@ class Volume:
                 self._target
             ):
                 return None
-            return Verified(record["revision"], record["digest"], record["bytes"])
+            return Verified(
+                record["revision"], record["digest"], record["bytes"], len(record["files"])
+            )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
