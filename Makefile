@@ -50,14 +50,14 @@ check: setup ## Formatting, lint, types, layers, chart, generated files
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$(BIN)/python -m cluster tools helm
-	@$$($(BIN)/python -m cluster which helm) lint --strict charts/slipway --quiet
+	@$$($(BIN)/python -c 'from cluster import tools; print(tools.find("helm"))') lint --strict --quiet charts/slipway
 	@$(MAKE) --no-print-directory generate
 	@git diff --exit-code -- crds charts sync/src/slipway_sync/wire docs/reference || { echo "generated files are out of date: commit what 'make generate' wrote"; exit 1; }
 
 generate: setup ## Write the CRD, its reference page and the generated protobuf code
 	@$(BIN)/python protos/generate
 	@$(BIN)/python -m slipway_operator crd > crds/models.slipway.dev.yaml
+	@cp crds/models.slipway.dev.yaml charts/slipway/files/models.slipway.dev.yaml
 
 images: setup ## Build the images and load them into the local cluster
 	@$(BIN)/python -m cluster images

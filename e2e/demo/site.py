@@ -7,20 +7,23 @@ which this machine reaches a Model's Service.
 import os
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
 from cluster import tools
+from cluster.errors import ClusterError
+from cluster.images import build as build_images
 from cluster.kubectl import Kubectl
 from cluster.node.cluster import Cluster
 from cluster.paths import REPOSITORY as ROOT
-from cluster.ports import free_ports
-from cluster.probes import accepts, until
+from cluster.ports import accepts, free_ports
 from cluster.s3 import S3Server
 
 S3_PORT = 9000
+FORWARD_SECONDS = 15.0
 
 
 class Site(Protocol):
@@ -60,9 +63,7 @@ class LocalSite:
         self.s3 = self._cluster.s3
 
     def build_images(self) -> None:
-        from cluster.images import build
-
-        build(self._cluster)
+        self._cluster.images.import_layout(build_images())
 
     def offer_gpus(self, count: int) -> None:
         self._cluster.set_gpus(count)
@@ -117,7 +118,11 @@ class GivenSite:
         command = [program, f"--kubeconfig={self.kubeconfig}", *arguments]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
-            until(lambda: accepts("127.0.0.1", port), within=15)
+            deadline = time.monotonic() + FORWARD_SECONDS
+            while not accepts("127.0.0.1", port):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise ClusterError(f"`{' '.join(command)}` does not listen")
+                time.sleep(0.1)  # between two looks at the port
             yield
         finally:
             process.terminate()

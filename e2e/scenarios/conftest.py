@@ -32,7 +32,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def slipway(cluster: Cluster) -> Cluster:
     """The node with the chart installed from images of this very tree."""
-    build(cluster)
+    cluster.images.import_layout(build())
     done = subprocess.run(
         [
             str(tools.find("helm")), "upgrade", "--install", "slipway",

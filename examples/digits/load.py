@@ -116,7 +116,7 @@ class Load:
         # Its own connection: channels of one process share them otherwise.
         options = [("grpc.use_local_subchannel_pool", 1)]
         with grpc.insecure_channel(self._grpc_target, options=options) as channel:
-            call = channel.unary_unary(
+            call: Callable[..., predict_pb2.PredictResponse] = channel.unary_unary(
                 _METHOD, response_deserializer=predict_pb2.PredictResponse.FromString
             )
 

@@ -8,6 +8,26 @@ from kubernetes import watch
 from world import Kube, eventually
 
 
+_LAST: dict[str, Any] = {
+    "metadata": {"name": "end-of-history"},
+    "spec": {
+        "schedulerName": "none",
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [
+            {
+                "name": "x",
+                "image": "x",
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            }
+        ],
+    },
+}
+"""A pod that is never scheduled, but admitted also under Pod Security `restricted`."""
+
+
 class PodHistory:
     """Follows a Model's pods while it is open.
 
@@ -37,13 +57,7 @@ class PodHistory:
 
     def __exit__(self, *_: object) -> None:
         # A last change that is sure to come, to know that everything before it has been seen.
-        end = {"metadata": {"name": "end-of-history", "namespace": self._namespace}}
-        end |= {"spec": {"containers": [{"name": "x", "image": "x"}], "schedulerName": "none"}}
-        end["spec"]["securityContext"] = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-        end["spec"]["containers"][0]["securityContext"] = {
-            "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]},
-        }  # fmt: skip
-        made = self._kube.core.create_namespaced_pod(self._namespace, end)
+        made = self._kube.core.create_namespaced_pod(self._namespace, _LAST)
         try:
             target = int(made.metadata.resource_version)
             eventually("the watch has caught up", lambda: self._reached >= target, seconds=60)

@@ -83,13 +83,13 @@ class Kube:
         self.core.create_namespace({"metadata": {"name": name}})
         return name
 
-    def model(self, namespace: str, name: str) -> dict[str, Any]:
+    def model(self, namespace: str, name: str) -> Any:
         return self.custom.get_namespaced_custom_object(GROUP, VERSION, namespace, PLURAL, name)
 
     def status(self, namespace: str, name: str) -> dict[str, Any]:
         return self.model(namespace, name).get("status") or {}
 
-    def create_model(self, namespace: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    def create_model(self, namespace: str, name: str, spec: dict[str, Any]) -> Any:
         body = {
             "apiVersion": f"{GROUP}/{VERSION}",
             "kind": "Model",
