@@ -20,6 +20,7 @@ from structlog.typing import Processor
 
 from slipway_operator.api.crd import custom_resource_definition
 from slipway_operator.api.names import GROUP
+from slipway_operator.api.reference import page
 from slipway_operator.cluster.client import MODELS, Client
 from slipway_operator.cluster.lease import Leadership, LeadershipLostError
 from slipway_operator.handlers import registry_for, settings_for
@@ -206,6 +207,12 @@ def crd_command() -> None:
         typer.echo(
             yaml.safe_dump(custom_resource_definition(), sort_keys=False, width=100), nl=False
         )
+
+
+@app.command("reference")
+def reference_command() -> None:
+    """Print the reference page of the Model resource."""
+    typer.echo(page(), nl=False)
 
 
 def main() -> None:
