@@ -9,9 +9,11 @@ import tensorflow as tf
 
 from slipway_server.errors import Code, ServingError
 
-# Python adds the place where an operation was defined: source lines of whoever exported the model.
+# What Session.run adds around TensorFlow's own words: a heading, and the source lines of whoever exported the model.
+_HEADING: Final = "Graph execution error:\n\n"
 _PYTHON_TRACE: Final = re.compile(
-    r"\n+(Original stack trace for|Defined at \(most recent call last\)).*", re.DOTALL
+    r"(^|\n+)(Original stack trace for|Defined at \(most recent call last\)|Detected at node).*",
+    re.DOTALL,
 )
 
 
@@ -21,13 +23,15 @@ def translated() -> Iterator[None]:
     try:
         yield
     except tf.errors.OpError as error:
-        raise ServingError(
-            _code(error.error_code), _PYTHON_TRACE.sub("", error.message or "")
-        ) from error
+        raise ServingError(_code(error.error_code), _own_words(error.message or "")) from error
     except (TypeError, ValueError, UnicodeError) as error:
         raise ServingError(Code.INVALID_ARGUMENT, str(error)) from error
     except MemoryError as error:
         raise ServingError(Code.RESOURCE_EXHAUSTED, "Out of memory") from error
+
+
+def _own_words(message: str) -> str:
+    return _PYTHON_TRACE.sub("", message.removeprefix(_HEADING)) or message
 
 
 def _code(number: int) -> Code:

@@ -185,7 +185,12 @@ def _restore(
             "the export is incomplete"
         )
     feeds = {**assets, saver.filename_tensor_name: os.fspath(prefix)}
-    session.run(session.graph.get_operation_by_name(saver.restore_op_name), feed_dict=feeds)
+    try:
+        with translated():
+            session.run(session.graph.get_operation_by_name(saver.restore_op_name), feed_dict=feeds)
+    except ServingError as error:
+        message = f"Cannot restore the variables under {prefix.parent}: {error.message}"
+        raise ServingError(error.code, message) from error
 
 
 def _asset_feeds(directory: Path, meta_graph: meta_graph_pb2.MetaGraphDef) -> dict[str, str]:
