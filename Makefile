@@ -57,7 +57,8 @@ check: setup ## Formatting, lint, types, layers, chart, generated files
 generate: setup ## Write the CRD, its reference page and the generated protobuf code
 	@$(BIN)/python protos/generate
 	@$(BIN)/python -m slipway_operator crd > crds/models.slipway.dev.yaml
-	@cp crds/models.slipway.dev.yaml charts/slipway/files/models.slipway.dev.yaml
+	@cp crds/models.slipway.dev.yaml charts/slipway/files/
+	@$(BIN)/python -m slipway_operator reference > docs/reference/model.md
 
 images: setup ## Build the images and load them into the local cluster
 	@$(BIN)/python -m cluster images

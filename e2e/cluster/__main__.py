@@ -11,7 +11,7 @@ from cluster import paths, proc, tools
 from cluster.errors import ClusterError
 from cluster.node import Cluster, down
 from cluster.node.cluster import Part
-from cluster.progress import columns, note, step
+from cluster.progress import columns, note
 
 app = typer.Typer(
     help="A Kubernetes node on this machine, from pinned parts.",
@@ -21,13 +21,21 @@ app = typer.Typer(
 
 
 @app.command("tools")
-def build_tools() -> None:
-    """Find every program of the cluster, and build those that are nowhere yet."""
+def build_tools(
+    names: Annotated[list[str] | None, typer.Argument(help="Which; all by default.")] = None,
+) -> None:
+    """Find the cluster's programs, and build those that are nowhere yet."""
     rows = [("PROGRAM", "MB", "PATH")]
-    for name in tools.programs():
+    for name in names or tools.programs():
         path = tools.find(name)
         rows.append((name, f"{path.stat().st_size / 1e6:.0f}", str(path)))
     print(columns(rows))
+
+
+@app.command()
+def which(name: Annotated[str, typer.Argument()]) -> None:
+    """Print the path of one program, and nothing else."""
+    print(tools.find(name))
 
 
 @app.command()
@@ -73,14 +81,13 @@ def status() -> None:
 @app.command()
 def images() -> None:
     """Build the images whose inputs changed, and import them into the cluster if it is up."""
-    layout = image_builds.build()
     try:
         cluster = Cluster.load()
     except ClusterError:
-        return
-    with step("import into the cluster"):
-        imported = cluster.images.import_layout(layout)
-    note(f"  imported: {', '.join(imported) or 'nothing, all are there'}")
+        image_builds.build_layout()
+        note("  the cluster is not up, so nothing is imported")
+    else:
+        image_builds.build(cluster)
 
 
 @app.command()

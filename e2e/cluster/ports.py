@@ -2,8 +2,6 @@
 
 import random
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 
 # Below the range from which Linux takes the ports of outgoing connections (32768 and up): a client
 # that keeps dialling a stopped server on a port of that range can end up connected to itself and
@@ -34,16 +32,3 @@ def free_ports(count: int, address: str = "127.0.0.1") -> tuple[int, ...]:
             if len(found) == count:
                 return tuple(found)
     raise OSError(f"no {count} free TCP ports between {FIRST} and {LAST} on {address}")
-
-
-def accepts(address: str, port: int, timeout: float = 1.0) -> bool:
-    """Whether something takes connections there."""
-    with suppress(OSError), _connection(address, port, timeout):
-        return True
-    return False
-
-
-@contextmanager
-def _connection(address: str, port: int, timeout: float) -> Iterator[None]:
-    with socket.create_connection((address, port), timeout=timeout):
-        yield

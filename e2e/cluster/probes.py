@@ -1,11 +1,39 @@
-"""Asking a local server over HTTP whether it is well."""
+"""Asking a local server whether it is well, and waiting until it is."""
 
+import socket
 import ssl
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
+from cluster.errors import ClusterError
+
 TIMEOUT_SECONDS = 5.0
+POLL_SECONDS = 0.05
+
+
+def until(check: Callable[[], bool], *, within: float, what: str = "it") -> None:
+    """Waits until the check holds, asking every 50 ms.
+
+    Raises:
+        ClusterError: it did not within so many seconds; names `what` was waited for.
+    """
+    deadline = time.monotonic() + within
+    while not check():
+        if time.monotonic() > deadline:
+            raise ClusterError(f"waited {within:.0f} s in vain for {what}")
+        time.sleep(POLL_SECONDS)
+
+
+def accepts(address: str, port: int) -> bool:
+    """Whether something takes connections there."""
+    try:
+        socket.create_connection((address, port), timeout=TIMEOUT_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def answers(url: str, *, authority: Path | None = None) -> bool:

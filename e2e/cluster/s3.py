@@ -15,7 +15,8 @@ from minio import Minio
 
 from cluster import tools
 from cluster.daemons import Daemon, Program
-from cluster.ports import accepts, free_ports
+from cluster.ports import free_ports
+from cluster.probes import accepts
 
 READY_SECONDS = 20.0
 REGION = "us-east-1"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from cluster import tools
 from cluster.errors import ClusterError
 from cluster.paths import REPOSITORY as ROOT

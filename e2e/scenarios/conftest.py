@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from cluster import tools
 from cluster.errors import ClusterError
 from cluster.images import build

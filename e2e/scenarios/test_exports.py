@@ -1,6 +1,7 @@
 """Exports that are not whole, or not good, and what a person reads about them."""
 
 import pytest
+
 from stage import Stage
 
 SHARD = "variables/variables.data-00000-of-00001"

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import pytest
+
 from digits.load import Load
 from stage import MODEL, Stage
 from watching import EndpointHistory, PodHistory

@@ -12,8 +12,9 @@ from collections.abc import Callable
 
 import grpc
 import numpy as np
-from digits.train import Digits, load
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+from digits.train import Digits, load
 
 BATCH = 50
 TIMEOUT_SECONDS = 10.0

@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 import grpc
 import httpx
 import numpy as np
-from digits.classify import TIMEOUT_SECONDS, request_for
 from tensorflow_serving.apis import predict_pb2
+
+from digits.classify import TIMEOUT_SECONDS, request_for
 
 _METHOD = "/tensorflow.serving.PredictionService/Predict"
 _KEPT_ERRORS = 20

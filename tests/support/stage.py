@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cluster.node.cluster import Cluster
 from kubernetes.client.exceptions import ApiException
+
+from cluster.node.cluster import Cluster
 from world import Bucket, Kube, eventually
 
 MODEL = "digits"

@@ -1,6 +1,25 @@
 """The project's images: built from its Containerfiles, brought into the node."""
 
-from cluster.images.build import build
-from cluster.images.recipe import BASE, IMAGES, Image
+from typing import TYPE_CHECKING
 
-__all__ = ["BASE", "IMAGES", "Image", "build"]
+from cluster.images.build import build_layout
+from cluster.images.recipe import BASE, IMAGES, Image
+from cluster.progress import note, step
+
+if TYPE_CHECKING:
+    from cluster.node import Cluster
+
+__all__ = ["BASE", "IMAGES", "Image", "build", "build_layout"]
+
+
+def build(cluster: "Cluster") -> tuple[str, ...]:
+    """Builds the images whose inputs changed, and imports what the cluster does not have yet.
+
+    Returns:
+        The names of the images that were imported.
+    """
+    layout = build_layout()
+    with step("import into the cluster"):
+        imported = cluster.images.import_layout(layout)
+    note(f"  imported: {', '.join(imported) or 'nothing, all are there'}")
+    return imported

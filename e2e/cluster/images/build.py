@@ -38,7 +38,7 @@ PIP_FILES = (
 )
 
 
-def build(images: Sequence[Image] = IMAGES) -> Path:
+def build_layout(images: Sequence[Image] = IMAGES) -> Path:
     """Builds the images whose inputs changed.
 
     Returns:

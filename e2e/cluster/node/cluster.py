@@ -3,7 +3,6 @@
 import fcntl
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -31,8 +30,7 @@ from cluster.node.layout import (
     check_state,
 )
 from cluster.pki import Authority
-from cluster.ports import accepts
-from cluster.probes import answers
+from cluster.probes import accepts, answers, until
 from cluster.progress import note, step
 from cluster.s3 import S3Server
 
@@ -168,14 +166,11 @@ class Cluster:
         """
         self.layout.gpu_count.write_text(str(count))
         self.gpus.send(signal.SIGHUP)
-        deadline = time.monotonic() + GPU_SECONDS
-        while self.offered_gpus() != count:
-            if time.monotonic() > deadline:
-                raise ClusterError(
-                    f"the node still offers {self.offered_gpus()} GPUs instead of {count} after "
-                    f"{GPU_SECONDS:.0f} s; see {self.gpus.log} and {self.kubelet.log}"
-                )
-            time.sleep(0.2)
+        until(
+            lambda: self.offered_gpus() == count,
+            within=GPU_SECONDS,
+            what=f"the node to offer {count} GPUs; see {self.gpus.log} and {self.kubelet.log}",
+        )
 
     def offered_gpus(self) -> int | None:
         """How many GPUs pods may use by the node's status; None when it names none yet."""
@@ -298,9 +293,7 @@ class Cluster:
         self.kubectl.run(
             *("delete", "pods", "--all", "--all-namespaces", "--grace-period=1", "--wait=false")
         )
-        deadline = time.monotonic() + DRAIN_SECONDS
-        while self.images.tasks() and time.monotonic() < deadline:
-            time.sleep(0.1)
+        until(lambda: not self.images.tasks(), within=DRAIN_SECONDS, what="the pods to end")
 
     def stop_programs(self) -> None:
         """Ends every program, the last started first; what they made stays."""

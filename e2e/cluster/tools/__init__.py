@@ -34,8 +34,8 @@ def find(name: str) -> Path:
     """The program's path; builds it if it is nowhere yet (seconds to minutes, with progress lines).
 
     Raises:
-        KeyError: there is no such tool.
-        ClusterError: it could not be built; with the end of the compiler's output.
+        ClusterError: there is no such tool, or it could not be built; with the end of the
+            compiler's output.
     """
     group = catalog.group_of(name)
     given = _given(name)

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from cluster.errors import ClusterError
+
 KUBERNETES = "v1.36.3"
 
 
@@ -71,13 +73,13 @@ def group_of(program: str) -> Group:
     """The group that a program is built in.
 
     Raises:
-        KeyError: no such program; the message lists those there are.
+        ClusterError: no such program; the message lists those there are.
     """
     for group in GROUPS:
         if program in group.programs:
             return group
     known = ", ".join(name for group in GROUPS for name in group.programs)
-    raise KeyError(f"no tool is called {program!r}; there are {known}")
+    raise ClusterError(f"no tool is called {program!r}; there are {known}")
 
 
 def key(group: Group, files: Iterable[tuple[str, bytes]], go: str) -> str:
