@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from minio.error import S3Error
 
-from cluster.ports import accepts
+from cluster.probes import accepts
 from cluster.s3 import S3Server
 
 
