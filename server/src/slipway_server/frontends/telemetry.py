@@ -1,20 +1,24 @@
-"""Counts and times requests: TensorFlow Serving's metric names and Slipway's own, which know version and signature."""
+"""Counts and times requests: TensorFlow Serving's metric names and Slipway's own, which know version and signature.
+
+A request touches one lock and a few integers; both families of names are made of them when somebody reads the page.
+"""
 
 import threading
 import time
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Final
 
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
     Gauge,
     Histogram,
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from slipway_server.errors import Code
@@ -23,7 +27,8 @@ from slipway_server.markers import override
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _CLASSIC_COUNT: Final = ":tensorflow:serving:request_count"
-_CLASSIC_BUCKETS: Final = tuple(10 * 1.8**power for power in range(33))
+_CLASSIC_LATENCY: Final = ":tensorflow:serving:request_latency"
+_CLASSIC_MICROSECONDS: Final = tuple(10 * 1.8**power for power in range(33))
 _COUNTED_BY_CLASSIC_GRPC: Final = frozenset({"Predict", "Classify", "Regress"})
 _SECONDS: Final = (
     0.0005,
@@ -57,23 +62,45 @@ class Call:
     signature: str = ""
 
 
-@dataclass(slots=True, eq=False)
-class _ClassicCounter(Collector):
-    """TensorFlow Serving's counter has no `_total` suffix, which the library would insist on."""
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    model: str
+    version: int
+    signature: str
+    method: str
+    protocol: str
 
-    values: dict[tuple[str, str], float] = field(default_factory=dict)
+
+@dataclass(slots=True)
+class _Series:
+    """All requests of one kind that ended with one code.
+
+    Attributes:
+        total: seconds, of all of them.
+        seconds: how many fall into each bucket of `_SECONDS`, the last one being the rest; likewise `classic`.
+    """
+
+    count: int = 0
+    total: float = 0.0
+    seconds: list[int] = field(default_factory=lambda: [0] * (len(_SECONDS) + 1))
+    classic: list[int] = field(default_factory=lambda: [0] * (len(_CLASSIC_MICROSECONDS) + 1))
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def count(self, model: str, status: str) -> None:
+    def add(self, seconds: float) -> None:
+        bucket = bisect_left(_SECONDS, seconds)
+        classic = bisect_left(_CLASSIC_MICROSECONDS, seconds * 1e6)
         with self.lock:
-            self.values[model, status] = self.values.get((model, status), 0.0) + 1
+            self.count += 1
+            self.total += seconds
+            self.seconds[bucket] += 1
+            self.classic[classic] += 1
 
-    @override
-    def collect(self) -> list[Metric]:
-        metric = Metric(_CLASSIC_COUNT, "", "untyped")
-        for (model, status), value in list(self.values.items()):
-            metric.add_sample(_CLASSIC_COUNT, {"model_name": model, "status": status}, value)
-        return [metric]
+    def merge(self, other: "_Series") -> None:
+        with other.lock:
+            self.count += other.count
+            self.total += other.total
+            self.seconds = [a + b for a, b in zip(self.seconds, other.seconds, strict=True)]
+            self.classic = [a + b for a, b in zip(self.classic, other.classic, strict=True)]
 
 
 class Telemetry:
@@ -90,30 +117,9 @@ class Telemetry:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._known = known
         self._clock = clock
+        self._requests = _Requests()
         self.registry = CollectorRegistry()
-        self._classic_count = _ClassicCounter()
-        self.registry.register(self._classic_count)
-        self._classic_latency = Histogram(
-            ":tensorflow:serving:request_latency",
-            "Microseconds of successful requests.",
-            ("model_name", "API", "entrypoint"),
-            buckets=_CLASSIC_BUCKETS,
-            registry=self.registry,
-        )
-        names = ("model", "version", "signature", "method", "protocol")
-        self._requests = Counter(
-            "slipway_requests",
-            "Requests answered, by status code.",
-            (*names, "code"),
-            registry=self.registry,
-        )
-        self._latency = Histogram(
-            "slipway_request_seconds",
-            "Seconds from a request's arrival to its answer, whatever the answer was.",
-            names,
-            buckets=_SECONDS,
-            registry=self.registry,
-        )
+        self.registry.register(self._requests)
         self._load_seconds = Histogram(
             "slipway_model_load_seconds",
             "Seconds that loading a version took, by outcome.",
@@ -127,8 +133,6 @@ class Telemetry:
             ("model", "version"),
             registry=self.registry,
         )
-        self._children: dict[tuple[str, ...], tuple[Counter, Histogram]] = {}
-        self._classic_children: dict[tuple[str, str, str], Histogram] = {}
 
     def begin(self, method: str, protocol: str) -> Call:
         """Start the clock of a request. `protocol` is GRPC or REST."""
@@ -136,18 +140,9 @@ class Telemetry:
 
     def end(self, call: Call, code: Code) -> None:
         """Count a request and its time."""
-        seconds = self._clock() - call.started
         model = call.model if self._known(call.model) else ""
-        version = str(call.version) if call.version else ""
-        key = (model, version, call.signature, call.method, call.protocol, code.name)
-        found = self._children.get(key)
-        if found is None:
-            found = (self._requests.labels(*key), self._latency.labels(*key[:-1]))
-            self._children[key] = found
-        found[0].inc()
-        found[1].observe(seconds)
-        if call.protocol == "REST" or call.method in _COUNTED_BY_CLASSIC_GRPC:
-            self._count_classic(call, model, code, seconds)
+        key = (model, call.version, call.signature, call.method, call.protocol, code)
+        self._requests.series(key).add(self._clock() - call.started)
 
     def loaded(self, model: str, seconds: float, outcome: str) -> None:
         """Record a load; `outcome` is a status code's name."""
@@ -159,19 +154,82 @@ class Telemetry:
 
     def text(self) -> bytes:
         """Return everything in Prometheus's text format."""
-        text = generate_latest(self.registry)
-        return text.replace(
-            f"{_CLASSIC_COUNT} untyped".encode(), f"{_CLASSIC_COUNT} counter".encode()
-        )
+        # The library would add `_total` to a counter; TensorFlow Serving's has no such suffix.
+        untyped, counter = f"# TYPE {_CLASSIC_COUNT} untyped", f"# TYPE {_CLASSIC_COUNT} counter"
+        return generate_latest(self.registry).replace(untyped.encode(), counter.encode())
 
-    def _count_classic(self, call: Call, model: str, code: Code, seconds: float) -> None:
-        self._classic_count.count(model, code.name)
-        if code is not Code.OK or call.method not in _COUNTED_BY_CLASSIC_GRPC:
-            return
-        rest = call.protocol == "REST"
-        labels = (model, call.method.lower() if rest else call.method, call.protocol)
-        child = self._classic_children.get(labels)
-        if child is None:
-            child = self._classic_latency.labels(*labels)
-            self._classic_children[labels] = child
-        child.observe(seconds * 1e6)
+
+_Key = tuple[str, int, str, str, str, Code]
+
+
+class _Requests(Collector):
+    def __init__(self) -> None:
+        self._series: dict[_Key, _Series] = {}
+
+    def series(self, key: _Key) -> _Series:
+        found = self._series.get(key)
+        # setdefault is atomic: of two threads that meet a new key, both get the same series.
+        return found if found is not None else self._series.setdefault(key, _Series())
+
+    @override
+    def collect(self) -> Iterator[Metric]:
+        series = [(_Labels(*key[:-1]), key[-1], one) for key, one in list(self._series.items())]
+        yield from _own(series)
+        yield from _classic(series)
+
+
+def _own(series: Sequence[tuple[_Labels, Code, _Series]]) -> Iterator[Metric]:
+    names = ("model", "version", "signature", "method", "protocol")
+    requests = CounterMetricFamily(
+        "slipway_requests", "Requests answered, by status code.", labels=(*names, "code")
+    )
+    latency = HistogramMetricFamily(
+        "slipway_request_seconds",
+        "Seconds from a request's arrival to its answer, whatever the answer was.",
+        labels=names,
+    )
+    merged: dict[_Labels, _Series] = {}
+    for labels, code, one in series:
+        requests.add_metric((*_values(labels), code.name), one.count)
+        merged.setdefault(labels, _Series()).merge(one)
+    for labels, one in merged.items():
+        latency.add_metric(_values(labels), _buckets(_SECONDS, one.seconds), one.total)
+    yield requests
+    yield latency
+
+
+def _values(labels: _Labels) -> tuple[str, ...]:
+    version = str(labels.version) if labels.version else ""
+    return labels.model, version, labels.signature, labels.method, labels.protocol
+
+
+def _classic(series: Sequence[tuple[_Labels, Code, _Series]]) -> Iterator[Metric]:
+    """Over gRPC only inference is counted, over REST everything; latency is that of successful inference."""
+    counts: dict[tuple[str, str], int] = {}
+    latencies: dict[tuple[str, str, str], _Series] = {}
+    for labels, code, one in series:
+        rest = labels.protocol == "REST"
+        inference = labels.method in _COUNTED_BY_CLASSIC_GRPC
+        if rest or inference:
+            counts[labels.model, code.name] = counts.get((labels.model, code.name), 0) + one.count
+        if inference and code is Code.OK:
+            api = labels.method.lower() if rest else labels.method
+            latencies.setdefault((labels.model, api, labels.protocol), _Series()).merge(one)
+    requests = Metric(_CLASSIC_COUNT, "Requests, by status.", "untyped")
+    for (model, status), count in counts.items():
+        requests.add_sample(_CLASSIC_COUNT, {"model_name": model, "status": status}, count)
+    latency = HistogramMetricFamily(
+        _CLASSIC_LATENCY,
+        "Microseconds of successful requests.",
+        labels=("model_name", "API", "entrypoint"),
+    )
+    for key, one in latencies.items():
+        latency.add_metric(key, _buckets(_CLASSIC_MICROSECONDS, one.classic), one.total * 1e6)
+    yield requests
+    yield latency
+
+
+def _buckets(limits: Iterable[float], counts: Iterable[int]) -> list[tuple[str, float]]:
+    """Return cumulative counts by upper limit, the last one without limit."""
+    names = [*(f"{limit:.6g}" for limit in limits), "+Inf"]
+    return list(zip(names, map(float, accumulate(counts)), strict=True))

@@ -17,17 +17,30 @@ _PYTHON_TRACE: Final = re.compile(
 )
 
 
+def as_serving_error(error: Exception) -> ServingError | None:
+    """Return what TensorFlow raised with its own code and words; None for a fault of this server."""
+    match error:
+        case tf.errors.OpError():
+            return ServingError(_code(error.error_code), _own_words(error.message or ""))
+        case TypeError() | ValueError():  # UnicodeError is a ValueError
+            return ServingError(Code.INVALID_ARGUMENT, str(error))
+        case MemoryError():
+            return ServingError(Code.RESOURCE_EXHAUSTED, "Out of memory")
+        case _:
+            return None
+
+
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn what TensorFlow raises inside the block into a `ServingError` with TensorFlow's code and words."""
+    """Turn what TensorFlow raises inside the block into a `ServingError`."""
     try:
         yield
-    except tf.errors.OpError as error:
-        raise ServingError(_code(error.error_code), _own_words(error.message or "")) from error
-    except (TypeError, ValueError, UnicodeError) as error:
-        raise ServingError(Code.INVALID_ARGUMENT, str(error)) from error
-    except MemoryError as error:
-        raise ServingError(Code.RESOURCE_EXHAUSTED, "Out of memory") from error
+    except ServingError:
+        raise
+    except Exception as error:
+        if found := as_serving_error(error):
+            raise found from error
+        raise
 
 
 def _own_words(message: str) -> str:

@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from slipway_server.errors import Code, ServingError
-from slipway_server.savedmodel.failures import translated
+from slipway_server.savedmodel.failures import as_serving_error, translated
 from slipway_server.savedmodel.signature import Array, Signature
 
 _RUN_ON_CALLER: Final = -1
@@ -63,16 +63,17 @@ class SessionModel:
             ServingError: with TensorFlow's code and message.
         """
         run = self._callable(signature, tuple(outputs))
-        defaults = signature.defaults
-        with translated():
-            return list(
-                run(
-                    *(
-                        inputs[alias] if alias in inputs else defaults[alias]
-                        for alias in signature.inputs
-                    )
-                )
-            )
+        if len(inputs) == len(signature.inputs):
+            feeds = [inputs[alias] for alias in signature.inputs]
+        else:
+            values = {**signature.defaults, **inputs}
+            feeds = [values[alias] for alias in signature.inputs]
+        try:
+            return list(run(*feeds))
+        except Exception as error:
+            if found := as_serving_error(error):
+                raise found from error
+            raise
 
     def close(self) -> None:
         """Release the session and everything it holds."""

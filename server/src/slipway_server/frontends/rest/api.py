@@ -113,7 +113,11 @@ class RestApi:
         body = self._body(request)
         with self._predictor.open(selector) as handle:
             call.version = handle.version
-            decoded = read_predict(parse(body), lambda name: _signature(handle, name))
+            decoded = read_predict(
+                parse(body),
+                lambda name: _signature(handle, name),
+                booleans=b"true" in body or b"false" in body,
+            )
             prediction = self._predictor.predict(handle, decoded.signature, decoded.inputs)
             call.signature = prediction.signature
         return self._json(write_predictions(decoded.format, prediction.outputs))

@@ -59,12 +59,15 @@ class PredictBody:
     inputs: dict[str, Array]
 
 
-def read_predict(body: Any, find_signature: Callable[[str], Signature]) -> PredictBody:
+def read_predict(
+    body: Any, find_signature: Callable[[str], Signature], *, booleans: bool = True
+) -> PredictBody:
     """Turn a parsed request body into tensors.
 
     Args:
         body: the parsed JSON.
         find_signature: returns the signature of a name (empty for the default one) or raises.
+        booleans: whether `true` or `false` may be among the values; False spares looking for them.
 
     Raises:
         ServingError: INVALID_ARGUMENT, or UNIMPLEMENTED for an element type that JSON cannot hold.
@@ -83,13 +86,17 @@ def read_predict(body: Any, find_signature: Callable[[str], Signature]) -> Predi
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
         )
     if rows:
-        return PredictBody(Format.ROW, name, read_rows(body["instances"], signature))
+        return PredictBody(
+            Format.ROW, name, read_rows(body["instances"], signature, booleans=booleans)
+        )
     if columns:
-        return PredictBody(Format.COLUMN, name, read_columns(body["inputs"], signature))
+        return PredictBody(
+            Format.COLUMN, name, read_columns(body["inputs"], signature, booleans=booleans)
+        )
     raise invalid_argument("Missing 'inputs' or 'instances' key")
 
 
-def read_rows(instances: Any, signature: Signature) -> dict[str, Array]:
+def read_rows(instances: Any, signature: Signature, *, booleans: bool = True) -> dict[str, Array]:
     """Read the row format."""
     if not isinstance(instances, list):
         raise invalid_argument("Expecting 'instances' to be an list/array")
@@ -99,7 +106,12 @@ def read_rows(instances: Any, signature: Signature) -> dict[str, Array]:
     if _is_row_object(instances[0]):
         _check_objects(instances, specs)
         return {
-            alias: _rows([instance[alias] for instance in instances], spec, f" key: {alias}")
+            alias: _rows(
+                [instance[alias] for instance in instances],
+                spec,
+                f" key: {alias}",
+                booleans=booleans,
+            )
             for alias, spec in specs.items()
         }
     for number, instance in enumerate(instances):
@@ -113,29 +125,32 @@ def read_rows(instances: Any, signature: Signature) -> dict[str, Array]:
             "tensorinfo_map"
         )
     ((alias, spec),) = specs.items()
-    return {alias: _rows(instances, spec, "")}
+    return {alias: _rows(instances, spec, "", booleans=booleans)}
 
 
-def read_columns(inputs: Any, signature: Signature) -> dict[str, Array]:
+def read_columns(inputs: Any, signature: Signature, *, booleans: bool = True) -> dict[str, Array]:
     """Read the column format."""
     specs = signature.inputs
     if isinstance(inputs, dict) and not _is_b64(inputs):
         for alias in specs:
             if alias not in inputs:
                 raise invalid_argument(f"Missing named input: {alias} in 'inputs' object.")
-        return {alias: read_value(inputs[alias], spec.dtype) for alias, spec in specs.items()}
+        return {
+            alias: read_value(inputs[alias], spec.dtype, booleans=booleans)
+            for alias, spec in specs.items()
+        }
     if len(specs) != 1:
         raise invalid_argument(
             "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
             "tensorinfo_map"
         )
     ((alias, spec),) = specs.items()
-    return {alias: read_value(inputs, spec.dtype)}
+    return {alias: read_value(inputs, spec.dtype, booleans=booleans)}
 
 
-def read_value(value: Any, dtype: DType) -> Array:
+def read_value(value: Any, dtype: DType, *, booleans: bool = True) -> Array:
     """Read one nested list (or scalar) as a tensor."""
-    array = _quick(value, dtype)
+    array = _quick(value, dtype, booleans=booleans)
     if array is not None:
         return array
     shape = _shape(value)
@@ -144,8 +159,8 @@ def read_value(value: Any, dtype: DType) -> Array:
     return _array(leaves, dtype).reshape(shape)
 
 
-def _rows(rows: list[Any], spec: TensorSpec, where: str) -> Array:
-    array = _quick(rows, spec.dtype)
+def _rows(rows: list[Any], spec: TensorSpec, where: str, *, booleans: bool) -> Array:
+    array = _quick(rows, spec.dtype, booleans=booleans)
     if array is not None:
         return array
     shape = _shape(rows[0])
@@ -194,7 +209,7 @@ def _check_objects(instances: list[Any], specs: Mapping[str, TensorSpec]) -> Non
 # ---- the usual body --------------------------------------------------------------------------------------------------
 
 
-def _quick(value: Any, dtype: DType) -> Array | None:
+def _quick(value: Any, dtype: DType, *, booleans: bool = True) -> Array | None:
     """Let NumPy convert a value when that gives exactly what the careful path would give; None when in doubt."""
     kind = dtype.numpy
     if kind is None or dtype not in _QUICK_KINDS or not isinstance(value, list):
@@ -206,7 +221,7 @@ def _quick(value: Any, dtype: DType) -> Array | None:
     if array.dtype.kind not in _QUICK_KINDS[dtype] or not array.size:
         return None
     # NumPy takes true for 1 among numbers; TensorFlow Serving does not.
-    if dtype is not DType.BOOL and _has_boolean(value):
+    if booleans and dtype is not DType.BOOL and _has_boolean(value):
         return None
     if (limits := _INTEGER_RANGES.get(dtype)) and not (
         limits[0] <= array.min() and array.max() <= limits[1]

@@ -5,6 +5,7 @@ protobuf objects.
 """
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, Final
 
 import grpc
@@ -166,13 +167,18 @@ def predict_reply(model: str, prediction: Prediction, *, tensor_content: bool) -
         except TensorError as error:
             raise ServingError(Code.UNIMPLEMENTED, f'Output "{alias}": {error}') from error
         parts.append(delimited(1, delimited(1, alias.encode()) + delimited(2, tensor)))
+    parts.append(_spec_field(model, prediction.version, prediction.signature))
+    return b"".join(parts)
+
+
+@lru_cache(maxsize=1024)  # as many as loaded signatures, give or take
+def _spec_field(model: str, version: int, signature: str) -> bytes:
     spec = (
         delimited(1, model.encode())
-        + delimited(2, b"\x08" + varint(prediction.version % (1 << 64)))
-        + delimited(3, prediction.signature.encode())
+        + delimited(2, b"\x08" + varint(version % (1 << 64)))
+        + delimited(3, signature.encode())
     )
-    parts.append(delimited(2, spec))
-    return b"".join(parts)
+    return delimited(2, spec)
 
 
 def _selector(spec: model_pb2.ModelSpec) -> Selector:

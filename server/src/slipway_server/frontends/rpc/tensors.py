@@ -11,6 +11,7 @@ copy instead of one Python object for each number. Field numbers: `tensorflow/co
 import math
 import sys
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -58,10 +59,10 @@ def read_tensor(proto: tensor_pb2.TensorProto) -> Array:
 def _shape(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
     if proto.tensor_shape.unknown_rank:
         raise TensorError("the shape has an unknown rank")
-    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+    shape = tuple([dim.size for dim in proto.tensor_shape.dim])
     if len(shape) > _MAX_RANK:
         raise TensorError(f"the shape has {len(shape)} dimensions, more than {_MAX_RANK}")
-    if any(size < 0 for size in shape):
+    if shape and min(shape) < 0:
         raise TensorError(f"the shape {list(shape)} has a negative dimension")
     return shape
 
@@ -208,8 +209,13 @@ _HALF_FIELD, _STRING_FIELD = 13, 8
 _ONE_BYTE_VARINT: Final = 0x80
 
 
+_SHORT: Final = tuple(bytes((number,)) for number in range(_ONE_BYTE_VARINT))
+
+
 def varint(number: int) -> bytes:
     """Return the wire form of a non-negative integer below 2**64."""
+    if number < _ONE_BYTE_VARINT:
+        return _SHORT[number]
     out = bytearray()
     while number >= _ONE_BYTE_VARINT:
         out.append(number & 0x7F | 0x80)
@@ -252,6 +258,7 @@ def write_tensor(array: Array, *, as_content: bool) -> bytes:
     return header + delimited(_PACKED_VARINTS[dtype], _varints(array))
 
 
+@lru_cache(maxsize=4096)  # a model's outputs have few shapes: batch sizes times outputs
 def _header(dtype: DType, shape: tuple[int, ...]) -> bytes:
     dims = b"".join(delimited(2, b"\x08" + varint(size)) if size else b"\x12\x00" for size in shape)
     return bytes((_DTYPE_FIELD << 3, dtype)) + delimited(_SHAPE_FIELD, dims)
