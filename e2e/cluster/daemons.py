@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from typing_extensions import override
+
 from cluster import proc
 from cluster.errors import ComponentError
 
@@ -44,6 +46,14 @@ class Identity:
     boot: str
 
 
+class _Child(subprocess.Popen[bytes]):
+    """A child that may well outlive this object, which Popen would warn about."""
+
+    @override
+    def __del__(self) -> None:
+        """Leaves the program alone."""
+
+
 class Daemon:
     """A program with a pid file and a log under a state folder."""
 
@@ -53,7 +63,7 @@ class Daemon:
         self.log = state / "logs" / f"{program.name}.log"
         self._record = state / "run" / f"{program.name}.json"
         self._dies_with_parent = dies_with_parent
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: _Child | None = None
 
     @property
     def pid(self) -> int | None:
@@ -117,7 +127,7 @@ class Daemon:
         if identity and self._is_running(identity):
             os.kill(identity.pid, number)
 
-    def _spawn(self, argv: list[str]) -> subprocess.Popen[bytes]:
+    def _spawn(self, argv: list[str]) -> _Child:
         environment = {
             "PATH": SYSTEM_PATH,
             "LANG": "C.UTF-8",
@@ -125,7 +135,7 @@ class Daemon:
             OWNER: str(self.state),
         }
         with self.log.open("ab") as log:
-            return subprocess.Popen(
+            return _Child(
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -27,6 +27,17 @@ def until(check: Callable[[], bool], *, within: float, what: str = "it") -> None
         time.sleep(POLL_SECONDS)
 
 
+def listens(path: Path) -> bool:
+    """Whether something takes connections on a Unix socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(TIMEOUT_SECONDS)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
 def accepts(address: str, port: int) -> bool:
     """Whether something takes connections there."""
     try:

@@ -14,7 +14,7 @@ from cluster import proc
 from cluster.daemons import SYSTEM_PATH, end_process
 from cluster.errors import ClusterError
 from cluster.node import leftovers
-from cluster.node.layout import CGROUP, SOCKETS
+from cluster.node.layout import CGROUP, SOCKETS, images_folder
 from cluster.node.leftovers import Leftovers
 
 MOUNTINFO = Path("/proc/self/mountinfo")
@@ -33,9 +33,8 @@ def find(state: Path) -> Leftovers:
     """Everything of a node with this state folder that is on the machine now."""
     return Leftovers(
         processes=leftovers.owned_processes(proc.processes(), state),
-        mounts=(
-            *leftovers.mounts_under(MOUNTINFO.read_text(), state),
-            *leftovers.mounts_under(MOUNTINFO.read_text(), SOCKETS),
+        mounts=leftovers.mounts_under(
+            MOUNTINFO.read_text(), (state, SOCKETS, images_folder(state))
         ),
         links=leftovers.node_links(_said("ip", "-json", "link", "show")),
         tables=leftovers.node_tables(_said("nft", "list", "tables")),
@@ -45,6 +44,8 @@ def find(state: Path) -> Leftovers:
 
 def clear(state: Path) -> None:
     """Takes everything of the node away, running or left behind, its state folder included.
+
+    Only the images stay, which are files in a folder of their own.
 
     Raises:
         ClusterError: something could not be removed; says what.

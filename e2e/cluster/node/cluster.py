@@ -30,7 +30,7 @@ from cluster.node.layout import (
     check_state,
 )
 from cluster.pki import Authority
-from cluster.probes import accepts, answers, until
+from cluster.probes import accepts, answers, listens, until
 from cluster.progress import note, step
 from cluster.s3 import S3Server
 
@@ -104,14 +104,12 @@ class Cluster:
         with _locked(state):
             layout = Layout(state, machine.own_address(), machine.binaries(), audit)
             machine.check_no_other_node(state)
-            cluster = cls._kept(layout)
+            cluster = cls._kept(layout, gpus)
             if cluster is None:
                 if clearing.find(state) or state.exists():
                     with step("clear what an earlier run left"):
                         clearing.clear(state)
                 cluster = cls._fresh(layout, DEFAULT_GPUS if gpus is None else gpus)
-            elif gpus is not None:
-                cluster.set_gpus(gpus)
             return cluster
 
     @classmethod
@@ -152,7 +150,7 @@ class Cluster:
             Part(self.kubelet, _http("127.0.0.1", KUBELET_HEALTH_PORT, "healthz")),
             Part(self.proxy, _http("127.0.0.1", PROXY_HEALTH_PORT, "healthz")),
             Part(self.dns, _http(self.node_ip, DNS_READY_PORT, "ready"), "ready"),
-            Part(self.gpus, self.layout.gpu_socket.exists, "listening"),
+            Part(self.gpus, lambda: listens(self.layout.gpu_socket), "listening"),
         )
 
     def down(self) -> None:
@@ -179,7 +177,7 @@ class Cluster:
         return None if offered is None else int(offered)
 
     @classmethod
-    def _kept(cls, layout: Layout) -> Self | None:
+    def _kept(cls, layout: Layout, gpus: int | None) -> Self | None:
         """The node that runs, with its dead parts revived; None if it must be started anew."""
         saved = _saved(layout.state)
         if (
@@ -200,6 +198,7 @@ class Cluster:
             for part in cluster.parts:
                 part.daemon.wait_ready(part.healthy, within=READY_SECONDS, sign=part.sign)
             cluster._wait_node()
+            cluster.set_gpus(int(layout.gpu_count.read_text()) if gpus is None else gpus)
         except ClusterError as error:
             note(f"  what runs cannot be repaired: {error}")
             return None
@@ -225,13 +224,12 @@ class Cluster:
             path.write_text(text)
         layout.gpu_count.write_text(str(gpus))
         with step("control plane"):
-            self.containerd.start()
             self.plane.bring_up()
             shutil.copy2(self.plane.kubeconfig, self.kubeconfig)
             self._issue_certificates()
             self.kubectl.apply(*configs.manifests(layout))
         with step("containerd"):
-            self._wait(self.containerd)
+            self._start_containerd()
             self.images.import_pause(layout.binaries.pause, layout.state)
         with step("kubelet, kube-proxy, DNS, S3, GPUs"):
             self.s3.resume()
@@ -243,6 +241,23 @@ class Cluster:
         with step("node ready"):
             self._wait_node()
             self.set_gpus(gpus)
+
+    def _start_containerd(self) -> None:
+        """With the images of an earlier node, if they are good."""
+        self.containerd.start()
+        try:
+            self._wait(self.containerd)
+            if self.images.forget_pods():
+                self.containerd.stop(grace=GRACE_SECONDS)
+                self.containerd.start()
+                self._wait(self.containerd)
+            self.images.drop_replaced_images()
+        except ClusterError as error:
+            note(f"  containerd starts anew without the images that it had: {error}")
+            self.containerd.kill()
+            shutil.rmtree(self.layout.images, ignore_errors=True)
+            self.containerd.start()
+            self._wait(self.containerd)
 
     def _wait(self, daemon: Daemon) -> None:
         for part in self.parts:

@@ -39,7 +39,7 @@ def files(layout: Layout) -> Mapping[Path, str]:
 def containerd(layout: Layout) -> str:
     return f"""\
 version = 3
-root = "{layout.containerd / "root"}"
+root = "{layout.images}"
 state = "{layout.containerd / "state"}"
 
 # Snapshotters that this machine need not have.

@@ -61,6 +61,11 @@ def _tar(files: dict[str, tuple[bytes, int]]) -> bytes:
     return buffer.getvalue()
 
 
+def _is_alias(name: str) -> bool:
+    """The kubelet's side of containerd gives each image a second name, by its configuration."""
+    return name.startswith("sha256:")
+
+
 class Containerd:
     """ctr with the node's socket."""
 
@@ -123,6 +128,31 @@ class Containerd:
             said = process.stderr.read().decode(errors="replace")
         if process.returncode != 0:
             raise ClusterError(f"importing {layout} into containerd failed: {said.strip()}")
+
+    def forget_pods(self) -> bool:
+        """Removes what is written down of an earlier node's pods, none of which runs any more.
+
+        Returns:
+            Whether there was any: containerd must then start again, for it has read it already.
+        """
+        containers = self._checked("containers", "ls", "-q").split()
+        if containers:
+            self._checked("containers", "rm", *containers)
+        sandboxes = [line.split()[0] for line in self._checked("sandboxes", "ls").splitlines()[1:]]
+        if sandboxes:
+            self._checked("sandboxes", "rm", "--force", *sandboxes)
+        return bool(containers or sandboxes)
+
+    def drop_replaced_images(self) -> None:
+        """Removes images that lost their name to a newer one, with their gigabytes.
+
+        Only when no pod runs: the kubelet may have named an image by its digest alone.
+        """
+        digests = self.digests()
+        named = {digest for name, digest in digests.items() if not _is_alias(name)}
+        stale = [n for n, digest in digests.items() if _is_alias(n) and digest not in named]
+        if stale:
+            self._checked("images", "rm", *stale)
 
     def import_pause(self, program: Path, scratch: Path) -> None:
         """Makes the image that holds a pod's namespaces open, unless it is there."""

@@ -100,6 +100,11 @@ class Layout:
         return self.state / "containerd"
 
     @property
+    def images(self) -> Path:
+        """containerd's images, unpacked: kept when the node goes, for they take long to bring in."""
+        return images_folder(self.state)
+
+    @property
     def containerd_socket(self) -> Path:
         return SOCKETS / "containerd.sock"
 
@@ -118,6 +123,10 @@ class Layout:
     @property
     def gpu_count(self) -> Path:
         return self.state / "gpus"
+
+
+def images_folder(state: Path) -> Path:
+    return state.parent / "containerd"
 
 
 def ports(layout: Layout) -> tuple[tuple[str, int], ...]:

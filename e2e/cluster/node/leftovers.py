@@ -64,17 +64,18 @@ def foreign_node(processes: Iterable[Process], state: Path) -> Process | None:
     return None
 
 
-def mounts_under(mountinfo: str, folder: Path) -> tuple[str, ...]:
-    """The mount points below the folder, in the order in which they can be unmounted.
+def mounts_under(mountinfo: str, folders: Iterable[Path]) -> tuple[str, ...]:
+    """The mount points below the folders, in the order in which they can be unmounted.
 
     The last mounted comes first: what is mounted over or below another was mounted after it.
 
     Args:
         mountinfo: the text of /proc/self/mountinfo.
-        folder: itself not among them.
+        folders: themselves not among them.
     """
     points = [_unescaped(line.split(" ")[4]) for line in mountinfo.splitlines() if line]
-    return tuple(point for point in reversed(points) if point.startswith(f"{folder}/"))
+    tops = tuple(f"{folder}/" for folder in folders)
+    return tuple(point for point in reversed(points) if point.startswith(tops))
 
 
 def cgroup_hierarchies(mountinfo: str) -> tuple[Path, ...]:
