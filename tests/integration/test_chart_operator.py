@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from charts import NAMESPACE, Helm
-from fakekubelet import FakeKubelet
-from world import BUCKET, Bucket, Kube, eventually, tiny_export
 
+from charts import NAMESPACE, Helm, one
 from cluster.controlplane import ControlPlane
 from cluster.kubectl import Kubectl
 from cluster.ports import free_ports
 from cluster.s3 import S3Server
+from fakekubelet import FakeKubelet
+from world import BUCKET, Bucket, Kube, eventually, tiny_export
 
 SERVED = "served"
 GROUPS = ("system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}", "system:authenticated")
@@ -178,6 +178,42 @@ def test_it_gets_ready_leads_and_gives_the_lease_back(operator: Running, kube: K
     assert not lease["spec"].get("holderIdentity")
     assert complaints(operator) == []
     assert {entry["level"] for entry in operator.entries()} == {"info"}
+
+
+def test_the_charts_own_test_asks_it(operator: Running, tmp_path: Path) -> None:
+    [release] = [release for release, (name, _) in RELEASES.items() if name == operator.name]
+    pod = one(Helm(tmp_path).render(release=release), "Pod")
+    interpreter, flag, script = pod["spec"]["containers"][0]["command"]
+    assert (interpreter, flag) == ("python", "-c")
+    service = f"http://{operator.name}.{NAMESPACE}.svc:8080"
+    assert service in script
+    here = script.replace(service, f"http://127.0.0.1:{operator.port}")
+    said = subprocess.run(
+        [sys.executable, "-c", here], capture_output=True, text=True, timeout=100, check=True
+    )
+    assert said.stdout.endswith("/readyz says ok\n")
+    operator.stop()
+    impatient = here.replace("+ 90", "+ 1")
+    ended = subprocess.run([sys.executable, "-c", impatient], capture_output=True, check=False)
+    assert ended.returncode == 1
+    assert b"/readyz is not ready" in ended.stderr
+
+
+def test_without_the_definition_it_says_what_to_install(tmp_path: Path) -> None:
+    with ControlPlane.start(tmp_path / "bare") as bare:
+        ended = subprocess.run(
+            [
+                *(sys.executable, "-m", "slipway_operator", "run", "--port=0"),
+                *("--server-image=server:test", "--sync-image=sync:test"),
+            ],
+            env=os.environ | {"KUBECONFIG": str(bare.kubeconfig)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert "does not know models.slipway.dev: install the CustomResourceDefinition" in ended.stderr
 
 
 def test_the_other_replica_waits_and_then_leads(

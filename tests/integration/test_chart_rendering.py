@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import typer
 import yaml
-from charts import CHART, NAMESPACE, ROOT, Helm, HelmError, Manifest, kinds, one
 
+from charts import CHART, NAMESPACE, ROOT, Helm, HelmError, Manifest, kinds, one
 from slipway_operator.__main__ import app
 
 
