@@ -16,6 +16,7 @@ from typing import Self
 
 import grpc
 import pytest
+
 from modelserver import ModelServer, eventually, free_port, running
 from savedmodels import save_double
 
@@ -170,11 +171,13 @@ def test_sixteen_callers_see_no_failure_while_one_of_two_servers_drains(
             Callers(rpc.port, rest.port, each=8) as callers,
         ):
             eventually("traffic flows", lambda: callers.sent > 500)
+            began = time.monotonic()
             first.process.send_signal(signal.SIGTERM)
             eventually("it is not ready", lambda: first.get("/readyz").status_code == 503)
             rpc.rotation.remove(first.port)
             rest.rotation.remove(first.rest_port)
             assert first.process.wait(DRAIN + 20) == 0
+            assert time.monotonic() - began >= DRAIN
             sent = callers.sent
             eventually("traffic goes on", lambda: callers.sent > sent + 500)
         assert callers.failures == []

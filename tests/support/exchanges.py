@@ -68,7 +68,7 @@ class Stubs:
     def refused(self, method: Any, request: Any) -> tuple[str, str]:
         with pytest.raises(self.grpc.RpcError) as error:
             method(request)
-        return error.value.code().name, error.value.details()
+        return error.value.code().name, error.value.details() or ""
 
 
 def typed(tf: Any, array: Any, proto: Any) -> Any:

@@ -33,7 +33,7 @@ def save_double(directory: Path, version: int, *, size: int = 0) -> None:
     """Save `y = 2 x + version`; `size` floats of ballast make the export larger."""
     import tensorflow as tf
 
-    class Double(tf.Module):  # type: ignore[misc, no-any-unimported]
+    class Double(tf.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.offset = tf.Variable(float(version))
@@ -91,7 +91,7 @@ def save_columns(directory: Path) -> None:
     """Save a model of two inputs: `image` (strings) and `k` (int64)."""
     import tensorflow as tf
 
-    class Columns(tf.Module):  # type: ignore[misc, no-any-unimported]
+    class Columns(tf.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.one = tf.Variable(1, dtype=tf.int64)
@@ -141,7 +141,7 @@ def save_words(directory: Path, words: Path) -> None:
 
     words.write_text("zero\none\ntwo\n")
 
-    class Words(tf.Module):  # type: ignore[misc, no-any-unimported]
+    class Words(tf.Module):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
             self.table = tf.lookup.StaticHashTable(
