@@ -157,6 +157,10 @@ def test_an_unload_waits_for_requests_in_flight(make: Callable[..., World]) -> N
     with world.serving.open(Selector("m")) as handle:
         world.load(2)
         world.wait(1, UNLOADING)
+        # Another model's whole load shows that the manager had time enough to do the wrong thing.
+        world.aspire(5, model="other")
+        world.loader.finish(5)
+        world.wait(5, AVAILABLE)
         assert (handle.content, world.loader.unloaded) == ("v1", [])
         assert (1, END) not in world.history
     world.wait(1, END)

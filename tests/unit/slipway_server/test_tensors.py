@@ -35,7 +35,8 @@ def _bits(array: np.ndarray[Any, Any]) -> bytes:
 @settings(deadline=None)
 @given(arrays(), st.booleans())
 def test_tensorflow_reads_what_we_write_and_we_read_it_too(
-    array: np.ndarray[Any, Any], as_content: bool  # noqa: FBT001 - a case
+    array: np.ndarray[Any, Any],
+    as_content: bool,  # noqa: FBT001 - a case
 ) -> None:
     proto = tensor_pb2.TensorProto.FromString(write_tensor(array, as_content=as_content))
     assert proto.dtype == DType.of_array(array)
