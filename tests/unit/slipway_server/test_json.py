@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -71,6 +71,13 @@ def test_rows_are_the_same_tensor_as_the_column(case: tuple[DType, np.ndarray[An
     np.testing.assert_array_equal(both["b"], array)
 
 
+INT32 = (-(2**31), 2**31 - 1)
+INTEGERS = {
+    **dict.fromkeys((DType.INT8, DType.INT16, DType.INT32, DType.UINT8), INT32),
+    DType.INT64: (-(2**63), 2**63 - 1),
+    DType.UINT32: (0, 2**32 - 1),
+    DType.UINT64: (0, 2**64 - 1),
+}
 LIMITS = [
     2**31 - 1,
     2**31,
@@ -97,6 +104,24 @@ json_values = st.recursive(
     ),
     max_leaves=20,
 )
+
+
+@given(
+    st.lists(st.sampled_from([*LIMITS, 0, 1]), min_size=1, max_size=3),
+    st.sampled_from(list(NUMBERS)),
+)
+@example([2**31], DType.INT32)
+@example([2**63], DType.INT64)
+@example([-1], DType.UINT32)
+def test_integers_at_their_limits(values: list[int], dtype: DType) -> None:
+    low, high = INTEGERS.get(dtype, (-(2**63), 2**64))
+    fits = all(low <= value <= high for value in values) and dtype is not DType.BOOL
+    try:
+        read_value(values, dtype)
+    except ServingError:
+        assert not fits
+    else:
+        assert fits
 
 
 @given(json_values, st.sampled_from(DType))
