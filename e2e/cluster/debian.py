@@ -43,6 +43,11 @@ def ensure(programs: Iterable[str]) -> None:
     packages = missing(programs)
     if not packages:
         return
+    if shutil.which("apt-get") is None:
+        raise ClusterError(
+            f"these packages are needed and this is no Debian: {', '.join(packages)}; install what "
+            "your system calls them"
+        )
     with step(f"install {', '.join(packages)}"):
         _apt_get("update", "-q")
         _apt_get("install", "-q", "-y", "--no-install-recommends", *packages)

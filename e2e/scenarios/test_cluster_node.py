@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -345,6 +346,23 @@ def test_down_leaves_nothing_after_everything_was_killed(before: Machine) -> Non
     down()
     assert Machine.now().left_of(before) == {}
     assert not paths.STATE.exists()
+
+
+def test_an_up_that_was_killed_half_way_is_made_good(before: Machine) -> None:
+    down()
+    starting = subprocess.Popen(
+        [sys.executable, "-m", "cluster", "up"],
+        env={**os.environ, "PYTHONPATH": str(paths.REPOSITORY / "e2e")},
+        stderr=subprocess.DEVNULL,
+    )
+    with starting:
+        until((paths.STATE / "run" / "kubelet.json").exists, within=60, what="the kubelet's record")
+        starting.kill()
+    with pytest.raises(ClusterError, match="not up"):
+        Cluster.load()
+    serve(fresh_node())
+    down()
+    assert Machine.now().left_of(before) == {}
 
 
 def test_down_twice_is_no_error(before: Machine) -> None:

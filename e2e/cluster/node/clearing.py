@@ -110,6 +110,7 @@ def restore_settings(state: Path) -> None:
 def prepare_cgroups() -> None:
     """Makes the folder of all pods' cgroups in every hierarchy, as the kubelet asks for it."""
     for hierarchy in leftovers.cgroup_hierarchies(MOUNTINFO.read_text()):
+        _enable_controllers(hierarchy)
         folder = hierarchy / CGROUP.lstrip("/")
         folder.mkdir(exist_ok=True)
         for name in ("cpuset.cpus", "cpuset.mems"):
@@ -118,6 +119,17 @@ def prepare_cgroups() -> None:
             if inner.exists() and not inner.read_text().strip():
                 with suppress(OSError):
                     inner.write_text((hierarchy / name).read_text())
+
+
+def _enable_controllers(hierarchy: Path) -> None:
+    """Version 2 gives a group only the controllers that are switched on above it."""
+    switch = hierarchy / "cgroup.subtree_control"
+    if not switch.exists():
+        return
+    there = (hierarchy / "cgroup.controllers").read_text().split()
+    for controller in sorted(set(there) - set(switch.read_text().split())):
+        with suppress(OSError):  # Those that take no subtree; the kubelet names what it misses.
+            switch.write_text(f"+{controller}")
 
 
 def _record(state: Path) -> Path:

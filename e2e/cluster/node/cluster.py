@@ -100,6 +100,7 @@ class Cluster:
             ClusterError: says what failed.
         """
         state = state.resolve()
+        machine.check_may()
         check_state(state)
         with _locked(state):
             layout = Layout(state, machine.own_address(), machine.binaries(), audit)
@@ -121,7 +122,7 @@ class Cluster:
         """
         state = state.resolve()
         saved = _saved(state)
-        if saved is None:
+        if saved is None or saved.boot != proc.boot_id():
             raise ClusterError("the local cluster is not up; `make cluster-up` brings it up")
         return cls(saved.layout)
 

@@ -19,6 +19,19 @@ NOBODY = ("198.51.100.1", 9)
 DEBIAN_PROGRAMS = ("runc", "nft", "ip")
 
 
+def check_may() -> None:
+    """Refuses a user who may not make namespaces, mounts and network rules.
+
+    Raises:
+        ClusterError: says so.
+    """
+    if os.geteuid() != 0:
+        raise ClusterError(
+            "the local cluster mounts, makes network namespaces and writes nftables, so it runs as "
+            "root only; use a machine where you may be, or an existing cluster by KUBECONFIG"
+        )
+
+
 def own_address() -> str:
     """The machine's own IPv4 address, by which its pods can reach it.
 

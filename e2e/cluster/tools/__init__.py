@@ -100,7 +100,8 @@ def _build(group: Group, name: str, path: Path) -> None:
     try:
         done = subprocess.run(
             [
-                *("go", "build", "-trimpath", "-ldflags", group.linker_flags),
+                *("go", "build", "-trimpath", "-buildvcs=false"),
+                *("-ldflags", group.linker_flags),
                 *("-o", str(draft), group.programs[name]),
             ],
             cwd=MODULES / group.name,
