@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from cluster import tools
+from cluster import chart, tools
 from cluster.errors import ClusterError
 from cluster.paths import REPOSITORY as ROOT
 from cluster.progress import note, step
@@ -58,7 +58,7 @@ class Demo:
         publish_s3(site)
         site.offer_gpus(3)
         with step("install Slipway with helm"):
-            self._install()
+            chart.install(site.kubeconfig, site.image_prefix, site.image_tag)
         self._clean_namespace()
         self._train(version=1, steps=100)
         self._upload(1)
@@ -79,20 +79,6 @@ class Demo:
 
     def _kubectl(self, *arguments: str) -> str:
         return self._site.kubectl.run(*arguments, f"--namespace={NAMESPACE}").rstrip()
-
-    def _install(self) -> None:
-        site = self._site
-        command = [
-            str(tools.find("helm")), "upgrade", "--install", "slipway", str(ROOT / "charts/slipway"),
-            f"--kubeconfig={site.kubeconfig}", "--namespace=slipway-system", "--create-namespace",
-            f"--set=imagePrefix={site.image_prefix}", f"--set=imageTag={site.image_tag}",
-            # The tag stays the same when an image is built anew; this makes new pods of it.
-            f"--set-string=podAnnotations.slipway\\.dev/installed={int(time.time())}",
-            "--wait", "--timeout=5m",
-        ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise ClusterError(f"helm failed: {done.stderr.strip()}")
 
     def _clean_namespace(self) -> None:
         """Start from nothing, also in a second run."""

@@ -19,7 +19,8 @@ from cluster.images import build as build_images
 from cluster.kubectl import Kubectl
 from cluster.node.cluster import Cluster
 from cluster.paths import REPOSITORY as ROOT
-from cluster.ports import accepts, free_ports
+from cluster.ports import free_ports
+from cluster.probes import accepts
 from cluster.s3 import S3Server
 
 S3_PORT = 9000
@@ -63,7 +64,7 @@ class LocalSite:
         self.s3 = self._cluster.s3
 
     def build_images(self) -> None:
-        self._cluster.images.import_layout(build_images())
+        build_images(self._cluster)
 
     def offer_gpus(self, count: int) -> None:
         self._cluster.set_gpus(count)

@@ -1,17 +1,14 @@
 """One node with Slipway installed on it, for every scenario."""
 
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cluster import tools
+from cluster import chart
 from cluster.errors import ClusterError
 from cluster.images import build
 from cluster.node.cluster import Cluster
-from cluster.paths import REPOSITORY
 from stage import Stage
 from world import BUCKET, Bucket, Kube
 
@@ -33,18 +30,8 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture(scope="session")
 def slipway(cluster: Cluster) -> Cluster:
     """The node with the chart installed from images of this very tree."""
-    cluster.images.import_layout(build())
-    done = subprocess.run(
-        [
-            str(tools.find("helm")), "upgrade", "--install", "slipway",
-            str(REPOSITORY / "charts/slipway"), f"--kubeconfig={cluster.kubeconfig}",
-            "--namespace=slipway-system", "--create-namespace", "--set=imagePrefix=localhost/",
-            "--set=imageTag=dev", "--set=logLevel=debug", "--wait", "--timeout=5m",
-            f"--set-string=podAnnotations.slipway\\.dev/installed={int(time.time())}",
-        ],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    build(cluster)
+    chart.install(cluster.kubeconfig, "localhost/", "dev", "logLevel=debug")
     cluster.s3.create_bucket(BUCKET)
     return cluster
 

@@ -1,8 +1,6 @@
 """Deleting and uninstalling, in whatever order."""
 
-import subprocess
-
-from cluster import tools
+from cluster import chart
 from stage import MODEL, Stage
 
 
@@ -11,15 +9,8 @@ def test_an_uninstalled_operator_blocks_nothing(stage: Stage) -> None:
     stage.upload(1)
     stage.create(serving={"replicas": 2})
     stage.wait_serving(1)
-    helm = [str(tools.find("helm")), f"--kubeconfig={stage.cluster.kubeconfig}"]
-    values = subprocess.run(
-        [*helm, "get", "values", "slipway", "--namespace=slipway-system", "--output=yaml"],
-        check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
-    subprocess.run(
-        [*helm, "uninstall", "slipway", "--namespace=slipway-system", "--wait"],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    kubeconfig = stage.cluster.kubeconfig
+    chart.helm(kubeconfig, "uninstall", chart.RELEASE, "--wait")
     try:
         assert stage.status()["serving"] == "1", "the CRD and the Model are kept"
         assert len(stage.pods()) == 2
@@ -30,10 +21,4 @@ def test_an_uninstalled_operator_blocks_nothing(stage: Stage) -> None:
         assert not stage.kube.core.list_namespaced_service(stage.namespace).items
         assert not stage.kube.apps.list_namespaced_deployment(stage.namespace).items
     finally:
-        from cluster.paths import REPOSITORY
-
-        subprocess.run(
-            [*helm, "install", "slipway", str(REPOSITORY / "charts/slipway"), "--wait",
-             "--namespace=slipway-system", "--values=-"],
-            check=True, input=values, text=True, capture_output=True,
-        )  # fmt: skip
+        chart.install(kubeconfig, "localhost/", "dev", "logLevel=debug")

@@ -7,7 +7,7 @@ chooses the order of things. Where the real component may choose, the `Random` g
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from random import Random
 from typing import Any, Final, assert_never
@@ -152,6 +152,8 @@ class Fleet:
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
     source: SourceObservation = field(default_factory=SourceObservation)
     store_down: bool = False
+    hidden: set[int] = field(default_factory=set)
+    """Exports that someone has taken out of the store."""
     deployments: dict[str, SimDeployment] = field(default_factory=dict)
     pods: dict[str, SimPod] = field(default_factory=dict)
     services: dict[str, Child] = field(default_factory=dict)
@@ -197,9 +199,15 @@ class Fleet:
     ) -> None:
         """Put an export into the store, or replace the one of that number."""
         self._count += 1
+        self.hidden.discard(version)
         revision = f"{version:02x}{self._count:062x}"
         self.behaviours[revision] = behaviour
         self.exports[version] = Export(revision, complete)
+
+    @property
+    def listed(self) -> set[int]:
+        """Versions that the store holds."""
+        return set(self.exports) - self.hidden
 
     def finish_upload(self, version: int) -> None:
         """The rest of an upload arrives; its listing, and so its revision, changes."""
@@ -216,7 +224,7 @@ class Fleet:
             )
             return
         policy: VersionPolicy = self.model.spec.versions
-        listed = tuple(VersionDirectory(number, str(number)) for number in sorted(self.exports))
+        listed = tuple(VersionDirectory(number, str(number)) for number in sorted(self.listed))
         bad = {
             row.version
             for row in self.status.versions
@@ -259,7 +267,8 @@ class Fleet:
         for name, child in self.services.items():
             shown = self.slices.get(name)
             current = child.manifest["metadata"]["labels"][SELECTS_LABEL]
-            valid = shown is not None and shown.selects == current
+            tried = name == names.next_service(self.model.name)
+            valid = shown is not None and (not tried or shown.selects == current)
             endpoints[name] = shown.ready if shown is not None and valid else frozenset()
         return Observed(
             model=self.model,
@@ -288,7 +297,7 @@ class Fleet:
         """Write the status, as JSON that the schema of the status can hold."""
         self.status = ModelStatus.model_validate(planned.status.as_manifest())
 
-    def write(self, action: Action) -> None:  # noqa: C901 (one case for each action)
+    def write(self, action: Action) -> None:
         """What the API server does with an action."""
         match action:
             case actions.CreateDeployment(manifest):
@@ -332,7 +341,12 @@ class Fleet:
         if f"{manifest['kind']}/{name}" in self.foreign:
             raise Refused(f"{manifest['kind']} {name} belongs to someone else")
         uid = before.uid if before else self._uid(name)
-        return Child(name, uid, dict(manifest))
+        # An item of a list: without kind and version, with what the API server adds.
+        stored = {
+            "metadata": {**manifest["metadata"], "uid": uid, "managedFields": []},
+            "spec": {"sessionAffinity": "None", **manifest["spec"]},
+        }
+        return Child(name, uid, stored)
 
     def _rotate(self, name: str, uid: str, *, rotate: bool) -> None:
         pod = next((p for p in self.pods.values() if p.name == name), None)
@@ -440,8 +454,7 @@ class Fleet:
 
     def _listed_revision(self, pod: SimPod) -> str:
         number = int(pod.labels[names.VERSION_LABEL])
-        export = self.exports.get(number)
-        return export.revision if export else ""
+        return self.exports[number].revision if number in self.listed else ""
 
     def _sync(self, pod: SimPod) -> None:
         pod.stage = Stage.SYNC_BACKOFF
@@ -610,7 +623,7 @@ def _seen_server(pod: SimPod) -> Container:
         Stage.SERVER_BACKOFF: ContainerState.WAITING,
     }.get(pod.stage, ContainerState.WAITING)
     message = ""
-    if pod.server_exit == 65:  # noqa: PLR2004 (EX_DATAERR)
+    if pod.server_exit == 65:
         message = '{"reason": "LoadFailed", "message": "the graph cannot be parsed"}'
     return Container(
         state,

@@ -14,6 +14,7 @@ from typing import Annotated
 import kopf
 import structlog
 import typer
+from kopf._core.engines.peering import Identity
 from kubernetes.aio import client as kube
 from kubernetes.aio import config as kube_config
 from structlog.typing import Processor
@@ -115,7 +116,7 @@ async def run(options: Options) -> None:
         leadership = Leadership(client, options.installation.namespace, options.lease, identity)
         runner = await serve(application(lambda: True, started.is_set), options.port)
         try:
-            await _until_stopped(work, leadership, options, stop, started)
+            await _until_stopped(work, leadership, options, identity, stop, started)
         finally:
             await leadership.release()
             await runner.cleanup()
@@ -125,6 +126,7 @@ async def _until_stopped(
     work: Loop,
     leadership: Leadership,
     options: Options,
+    identity: str,
     stop: asyncio.Event,
     started: asyncio.Event,
 ) -> None:
@@ -141,6 +143,8 @@ async def _until_stopped(
         registry=registry_for(work),
         settings=settings_for(),
         standalone=True,
+        # Otherwise it asks the system for the user's name, and a pod's user may have none.
+        identity=Identity(identity),
         clusterwide=not options.namespaces,
         namespaces=options.namespaces,
         ready_flag=started,

@@ -67,7 +67,7 @@ async def observe(client: Client, model: ModelResource, source: SourceObservatio
         pods=tuple(pod for item in pods if (pod := reading.pod(item))),
         services=ours,
         budgets=_children(budgets, model),
-        endpoints=reading.ready_endpoints(slices, ours),
+        endpoints=reading.ready_endpoints(slices, ours, names.next_service(model.name)),
         foreign=frozenset(foreign),
     )
 

@@ -108,11 +108,15 @@ def pod(manifest: Mapping[str, Any]) -> Pod | None:
 
 
 def ready_endpoints(
-    slices: Iterable[Mapping[str, Any]], services: Mapping[str, Child]
+    slices: Iterable[Mapping[str, Any]], services: Mapping[str, Child], tried: str
 ) -> dict[str, frozenset[str]]:
-    """Uids of pods that each Service's EndpointSlices show ready.
+    """Uids of pods that each Service's EndpointSlices show ready, which is where requests go.
 
-    A slice that was computed for an earlier selector of its Service does not count.
+    Args:
+        slices: EndpointSlices.
+        services: The Services they may belong to, by name.
+        tried: The Service that tries a selector out: a slice that was computed for an earlier
+            selector of it proves nothing and does not count.
     """
     found: dict[str, set[str]] = {name: set() for name in services}
     for item in slices:
@@ -121,7 +125,7 @@ def ready_endpoints(
         if service is None:
             continue
         selects = (service.manifest["metadata"].get("labels") or {}).get(SELECTS_LABEL)
-        if labels.get(SELECTS_LABEL) != selects:
+        if service.name == tried and labels.get(SELECTS_LABEL) != selects:
             continue
         for endpoint in item.get("endpoints") or ():
             target = endpoint.get("targetRef") or {}

@@ -106,8 +106,8 @@ class Observed:
     """Everything a plan may depend on.
 
     Attributes:
-        endpoints: For each Service of ours, the uids of the pods that its EndpointSlices show ready,
-            counting only slices that were computed for the Service's present selector.
+        endpoints: For each Service of ours, the uids of the pods that its EndpointSlices show ready;
+            of NAME-next, counting only slices that were computed for its present selector.
         foreign: `Kind/name` of objects that bear a name of ours and belong to someone else.
     """
 

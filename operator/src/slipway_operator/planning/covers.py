@@ -4,6 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 
+def is_as_wanted(actual: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
+    """Whether an object of a list is as a manifest wants it.
+
+    The items of a list do not say their kind and version, so these are not compared.
+    """
+    return all(covers(actual.get(part), manifest[part]) for part in ("metadata", "spec"))
+
+
 def covers(actual: Any, wanted: Any) -> bool:
     """Whether every field that the manifest sets has that value; the API server may add others.
 

@@ -17,7 +17,7 @@ from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
 from slipway_operator.model.observed import ContainerState, Observed
 from slipway_operator.planning.aspiration import Aspiration, aspire
-from slipway_operator.planning.covers import covers
+from slipway_operator.planning.covers import is_as_wanted
 from slipway_operator.planning.diagnosis import Finding, deadline, diagnose
 from slipway_operator.planning.rows import Rows, is_proven, timestamp
 from slipway_operator.planning.scaling import Fleet, Limits, limits_of, scale
@@ -53,8 +53,8 @@ def plan(observed: Observed, settings: RenderSettings, now: datetime) -> Plan:
     limits = limits_of(observed.model.spec)
     rotating = rotating_pods(judged)
     selects = selects_now(judged, judged.model.name)
-    settled = _settled(judged, aspiration, selects)
     rows = Rows(judged, aspiration, findings, rotating, now).all()
+    settled = _settled(judged, aspiration, selects, rows)
     facts = Facts(judged, aspiration, limits, rows, selects, rotating, settled)
     status = summarise(facts, now)
     steps: tuple[Action, ...] = ()
@@ -171,13 +171,18 @@ def _strike_out(
     return replace(observed, model=replace(observed.model, status=changed))
 
 
-def _settled(observed: Observed, aspiration: Aspiration, selects: str) -> bool:
-    """Whether the primary has the traffic and no pod of another servable is left."""
+def _settled(
+    observed: Observed, aspiration: Aspiration, selects: str, rows: list[VersionStatus]
+) -> bool:
+    """Whether the primary has arrived, has the traffic, and no pod of another servable is left."""
     primary = aspiration.primary
     if primary is None:
         return not observed.pods
+    keys = {row.version: row.available_key for row in rows}
+    arrived = keys[primary.version] == primary.key or observed.model.spec.serving.replicas == 0
     aspired = {servable.id for servable in aspiration.servables}
-    return selects == primary.id and all(pod.servable in aspired for pod in observed.pods)
+    alone = all(pod.servable in aspired for pod in observed.pods)
+    return arrived and selects == primary.id and alone
 
 
 def _fleets(observed: Observed, aspiration: Aspiration) -> list[Fleet]:
@@ -266,7 +271,7 @@ def _services(
         name = manifest["metadata"]["name"]
         child = observed.services.get(name)
         foreign = f"Service/{name}" in observed.foreign
-        if not foreign and (child is None or not covers(child.manifest, manifest)):
+        if not foreign and (child is None or not is_as_wanted(child.manifest, manifest)):
             yield actions.ApplyService(manifest)
     if aspiration.primary is not None:
         for name, child in sorted(observed.services.items()):
@@ -281,7 +286,7 @@ def _budget(observed: Observed, limits: Limits) -> Iterator[Action]:
         return
     if limits.replicas > 1:
         manifest = disruption_budget(observed.model)
-        if child is None or not covers(child.manifest, manifest):
+        if child is None or not is_as_wanted(child.manifest, manifest):
             yield actions.ApplyBudget(manifest)
     elif child is not None:
         yield actions.DeleteBudget(name, child.uid)
@@ -309,8 +314,6 @@ def _deletions(
     """Empty Deployments of the past; until the transition has ended they are the way back."""
     aspired = {servable.id for servable in aspiration.servables}
     states = {row.version: row for row in rows}
-    primary = aspiration.primary
-    arrived = primary is not None and states[primary.version].available_key == primary.key
     for found in observed.deployments:
         if found.servable in aspired or found.replicas > 0:
             continue
@@ -318,7 +321,7 @@ def _deletions(
             continue
         row = states.get(found.version)
         failed = row is not None and row.failed_key == found.key
-        if (settled and arrived) or failed:
+        if settled or failed:
             yield actions.DeleteDeployment(found.name, found.uid)
 
 

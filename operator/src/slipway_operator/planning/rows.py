@@ -61,6 +61,12 @@ def shares(rotating: Sequence[Pod]) -> dict[int, int]:
     return percent
 
 
+def _size(listed: SourceVersion | None, before: VersionStatus | None) -> int:
+    if listed and listed.readiness is not Readiness.UNSEEN:
+        return listed.bytes
+    return before.bytes if before else 0
+
+
 def _digest(pods: Iterable[Pod]) -> str:
     for pod in pods:
         if pod.sync.exit_code == 0 and (outcome := SyncOutcome.parse(pod.sync.exit_message)):
@@ -182,7 +188,7 @@ class Rows:
             key=servable.key if servable else before.key if before else "",
             available_key=available_key,
             failed_key=before.failed_key if before else "",
-            bytes=listed.bytes if listed else before.bytes if before else 0,
+            bytes=_size(listed, before),
             state=draft.state,
             reason=draft.reason,
             message=draft.message,

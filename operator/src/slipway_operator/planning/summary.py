@@ -166,6 +166,8 @@ def _source_claim(facts: Facts) -> _Claim:
     complete = [v for v in source.versions if v.readiness is Readiness.COMPLETE]
     if not complete:
         newest = facts.newest_listed
+        if newest and newest.readiness is Readiness.SETTLING:
+            return _Claim("Unknown", Reason.NO_COMPLETE_VERSION, f"version {newest.number} settles")
         detail = newest.message if newest and newest.message else "still settling"
         number = newest.number if newest else 0
         return _Claim("False", Reason.NO_COMPLETE_VERSION, f"version {number}: {detail}")
