@@ -42,7 +42,9 @@ def which(name: Annotated[str, typer.Argument()]) -> None:
 def up(
     gpus: Annotated[int | None, typer.Option(min=0, help="Fake GPUs that the node offers.")] = None,
     *,
-    audit: Annotated[bool, typer.Option(help="Write every change of the API to a file.")] = False,
+    audit: Annotated[
+        bool | None, typer.Option(help="Write every change of the API to a file.")
+    ] = None,
 ) -> None:
     """Bring the cluster up, or make sure that it is; build and install what is missing."""
     cluster = Cluster.up(gpus=gpus, audit=audit)

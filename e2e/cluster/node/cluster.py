@@ -85,7 +85,9 @@ class Cluster:
         self.gpus = Daemon(programs.gpus(layout), layout.state)
 
     @classmethod
-    def up(cls, state: Path = paths.STATE, *, gpus: int | None = None, audit: bool = False) -> Self:
+    def up(
+        cls, state: Path = paths.STATE, *, gpus: int | None = None, audit: bool | None = None
+    ) -> Self:
         """Brings the node up and waits until pods can run on it. One that is up already is kept.
 
         A node of which parts died gets them back; one of which nothing runs, or that was started
@@ -94,7 +96,7 @@ class Cluster:
         Args:
             state: the folder that takes everything; its parent takes the kubeconfig.
             gpus: how many fake GPUs it offers; by default as many as before, or four.
-            audit: write every change of the API to `plane.audit_log`.
+            audit: write every change of the API to `plane.audit_log`; by default as before, or not.
 
         Raises:
             ClusterError: says what failed.
@@ -103,9 +105,12 @@ class Cluster:
         machine.check_may()
         check_state(state)
         with _locked(state):
-            layout = Layout(state, machine.own_address(), machine.binaries(), audit)
             machine.check_no_other_node(state)
-            cluster = cls._kept(layout, gpus)
+            saved = _saved(state)
+            if audit is None:
+                audit = saved is not None and saved.layout.audit
+            layout = Layout(state, machine.own_address(), machine.binaries(), audit)
+            cluster = None if saved is None else cls._kept(saved, layout, gpus)
             if cluster is None:
                 if clearing.find(state) or state.exists():
                     with step("clear what an earlier run left"):
@@ -178,18 +183,14 @@ class Cluster:
         return None if offered is None else int(offered)
 
     @classmethod
-    def _kept(cls, layout: Layout, gpus: int | None) -> Self | None:
+    def _kept(cls, saved: Saved, layout: Layout, gpus: int | None) -> Self | None:
         """The node that runs, with its dead parts revived; None if it must be started anew."""
-        saved = _saved(layout.state)
-        if (
-            saved is None
-            or saved.boot != proc.boot_id()
-            or saved.fingerprint != programs.fingerprint(layout)
-        ):
-            return None
         cluster = cls(layout)
         dead = [part for part in cluster.parts if not part.daemon.alive]
-        if len(dead) == len(cluster.parts):
+        if saved.boot != proc.boot_id() or len(dead) == len(cluster.parts):
+            return None
+        if saved.fingerprint != programs.fingerprint(layout):
+            note("  the node that runs has other programs or settings, so it is started anew")
             return None
         try:
             for part in dead:
