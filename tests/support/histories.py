@@ -8,10 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from fleet import BROKEN_IMAGE, Behaviour, Fleet, Refused, SimPod
-
+from fleet import BROKEN_IMAGE, Behaviour, Fleet
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.names import ROTATION_LABEL, SERVABLE_LABEL, VERSION_LABEL
 from slipway_operator.api.status import ModelStatus, VersionState
@@ -24,6 +23,7 @@ from slipway_operator.rendering.services import SELECTS_LABEL
 from slipway_operator.rendering.settings import RenderSettings
 
 Event = tuple[str, int]
+T = TypeVar("T")
 
 _ROUNDS: Final = 150
 """Rounds in which a fleet must come to rest: a dozen steps for each of a dozen pods."""
@@ -108,7 +108,11 @@ class History:
         self.failed &= known
 
     def _act(self, action: Action) -> None:
-        before_secure, before_ready, before_held = self.secure(), self.secure(all_ready=True), self.held()
+        before_secure, before_ready, before_held = (
+            self.secure(),
+            self.secure(all_ready=True),
+            self.held(),
+        )
         self._refuse_second_tries(action)
         self.fleet.write(action)
         limits = limits_of(self.fleet.model.spec)
@@ -148,7 +152,9 @@ class History:
         rotation = {pod.uid for pod in self.fleet.in_rotation()}
         total = 0
         for name, deployment in self.fleet.deployments.items():
-            live = [p for p in self.fleet.pods.values() if p.deployment == name and not p.terminating]
+            live = [
+                p for p in self.fleet.pods.values() if p.deployment == name and not p.terminating
+            ]
             ready = [p for p in live if p.ready]
             counted = len(ready) if all_ready else sum(p.uid in rotation for p in ready)
             victims = max(0, len(live) - deployment.replicas)
@@ -159,7 +165,9 @@ class History:
         """Pods that exist or that a Deployment is entitled to; not those that someone else took."""
         total = 0
         for name, deployment in self.fleet.deployments.items():
-            live = [p for p in self.fleet.pods.values() if p.deployment == name and not p.terminating]
+            live = [
+                p for p in self.fleet.pods.values() if p.deployment == name and not p.terminating
+            ]
             total += max(deployment.replicas, len(live))
         return total + sum(p.terminating and not p.taken for p in self.fleet.pods.values())
 
@@ -230,7 +238,8 @@ class History:
         fleet = self.fleet
         fleet.store_down = False
         fleet.gpus = 99
-        fleet.edit(paused=False)
+        fleet.hidden.clear()
+        fleet.edit(paused=False, source={"allowMutation": True})
         if fleet.spec["serving"].get("image") == BROKEN_IMAGE:
             fleet.edit(serving={"image": ""})
         self.come_to_rest()
@@ -277,9 +286,8 @@ class History:
         rotation = {pod.uid for pod in fleet.in_rotation()}
         lines = [
             f"spec: {fleet.spec}",
-            f"source: {[(v.number, v.readiness.value) for v in fleet.source.versions]} {fleet.source.error_reason}",
-            f"status: serving={fleet.status.serving!r} target={fleet.status.target!r} "
-            f"phase={fleet.status.phase!r} message={fleet.status.message!r}",
+            f"source: {[(v.number, v.readiness.value) for v in fleet.source.versions]}",
+            f"status: {fleet.status.model_dump(include={'serving', 'target', 'phase', 'message'})}",
         ]
         lines += [
             f"row: {r.version} {r.state} {r.reason} key={r.key} available={r.available_key} failed={r.failed_key}"
@@ -307,7 +315,9 @@ def _short(action: Action) -> str:
     manifest = getattr(action, "manifest", None)
     if manifest is None:
         return str(action)
-    return f"{type(action).__name__} {manifest['metadata']['name']} {manifest['metadata']['labels']}"
+    return (
+        f"{type(action).__name__} {manifest['metadata']['name']} {manifest['metadata']['labels']}"
+    )
 
 
 def _declared(reason: str) -> bool:
@@ -321,37 +331,65 @@ _SYNC_REASONS: Final = frozenset({"MissingShard", "Rejected", "SourceUnavailable
 # Events: each takes the history and a number. -----------------------------------------------------
 
 
+def _operates(history: History, _: Random) -> None:
+    history.operate()
+
+
+def _is_killed(history: History, choice: Random) -> None:
+    history.operate(choice.randrange(5))
+
+
+def _polls(history: History, _: Random) -> None:
+    history.fleet.poll()
+
+
+def _schedules(history: History, _: Random) -> None:
+    history.fleet.schedule()
+
+
+def _time_passes(history: History, choice: Random) -> None:
+    history.fleet.now += timedelta(seconds=choice.randrange(3))
+
+
+def _replicates(history: History, choice: Random) -> None:
+    for name in _some(sorted(history.fleet.deployments), choice):
+        history.fleet.replicate(name)
+
+
+def _notices(history: History, choice: Random) -> None:
+    for uid in _some(list({**history.fleet.pods, **history.fleet.noticed}), choice):
+        history.fleet.notice(uid)
+
+
+def _publishes(history: History, choice: Random) -> None:
+    for name in _some(sorted(history.fleet.services), choice):
+        history.fleet.publish(name)
+
+
+def _reaps(history: History, choice: Random) -> None:
+    for pod in _some(list(history.fleet.pods.values()), choice):
+        history.fleet.reap(pod)
+
+
+def _advances(history: History, choice: Random) -> None:
+    for pod in _some(list(history.fleet.pods.values()), choice):
+        history.fleet.advance(pod)
+
+
+def _some(things: list[T], choice: Random) -> list[T]:
+    return [thing for thing in things if choice.random() < 0.5]
+
+
+_COMPONENTS: Final = (
+    _operates, _operates, _operates, _is_killed, _polls, _schedules, _time_passes, _replicates,
+    _replicates, _notices, _notices, _publishes, _publishes, _reaps, _advances, _advances,
+)  # fmt: skip
+"""As often as they stand here."""
+
+
 def _micro_step(history: History, choice: Random) -> None:
     """One step of one component."""
-    fleet = history.fleet
-    pods = list(fleet.pods.values())
-    pick = choice.randrange(16)
-    if pick < 3:
-        history.operate()
-    elif pick == 3:
-        history.operate(choice.randrange(5))
-    elif pick == 4:
-        fleet.poll()
-    elif pick == 5:
-        fleet.schedule()
-    elif pick == 6:
-        fleet.now += timedelta(seconds=choice.randrange(3))
-    elif pick < 9:
-        for name in sorted(fleet.deployments):
-            if choice.random() < 0.7:
-                fleet.replicate(name)
-    elif pick < 11:
-        for uid in {**fleet.pods, **fleet.noticed}:
-            if choice.random() < 0.7:
-                fleet.notice(uid)
-    elif pick < 13:
-        for name in sorted(fleet.services):
-            if choice.random() < 0.7:
-                fleet.publish(name)
-    elif pods and pick == 13:
-        fleet.reap(choice.choice(pods))
-    elif pods:
-        fleet.advance(choice.choice(pods))
+    choice.choice(_COMPONENTS)(history, choice)
 
 
 def _drift(history: History, number: int) -> None:
@@ -426,6 +464,27 @@ def _store(history: History, number: int) -> None:
     history.fleet.store_down = number % 2 == 0
 
 
+def _empty(history: History, number: int) -> None:
+    fleet = history.fleet
+    fleet.hidden = set(fleet.exports) if number % 2 == 0 else set()
+
+
+def _vanish(history: History, number: int) -> None:
+    fleet = history.fleet
+    fleet.hidden.add(sorted(fleet.exports)[number % len(fleet.exports)])
+
+
+def _upload_again(history: History, number: int) -> None:
+    fleet = history.fleet
+    version = sorted(fleet.exports)[number % len(fleet.exports)]
+    fleet.upload(version)
+
+
+def _take_deployment(history: History, number: int) -> None:
+    if found := sorted(history.fleet.deployments):
+        history.fleet.take_deployment(found[number % len(found)])
+
+
 def _restart(history: History, _: int) -> None:
     history.fleet.restart_operator()
 
@@ -469,15 +528,19 @@ EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "pause": _pause,
     "gpus": _gpus,
     "store": _store,
+    "empty": _empty,
+    "vanish": _vanish,
+    "upload again": _upload_again,
     "restart": _restart,
     "upgrade": _upgrade,
     "lose status": _lose_status,
     "take pod": _take_pod,
     "crash pod": _crash_pod,
     "take service": _take_service,
+    "take deployment": _take_deployment,
 }
 CALM: Final = (
     "drift", "drift", "drift", "step", "rest", "kill", "upload", "upload", "finish upload",
-    "image", "gpus", "store", "restart", "upgrade",
+    "image", "gpus", "store", "empty", "vanish", "restart", "upgrade",
 )  # fmt: skip
 """Nothing is lost here, and neither replicas nor policies change."""

@@ -3,10 +3,11 @@
 from typing import Any
 
 import pytest
-from fleet import Fleet
-from histories import CALM, EVENTS, Event, History
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fleet import Fleet
+from histories import CALM, EVENTS, Event, History
 
 
 def histories(events: tuple[str, ...]) -> st.SearchStrategy[list[Event]]:

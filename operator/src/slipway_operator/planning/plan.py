@@ -27,6 +27,7 @@ from slipway_operator.planning.traffic import (
     incumbents,
     rotating_pods,
     route,
+    selected_pods,
     selects_now,
 )
 from slipway_operator.rendering.budget import disruption_budget
@@ -163,6 +164,7 @@ def _strike_out(
         struck = row.model_copy(
             update={
                 "failed_key": servable.key,
+                "reason": Reason.ROLLED_BACK,
                 "message": f"the changed spec failed: {finding.reason}: {finding.message}",
             }
         )
@@ -179,7 +181,7 @@ def _settled(
     if primary is None:
         return not observed.pods
     keys = {row.version: row.available_key for row in rows}
-    arrived = keys[primary.version] == primary.key or observed.model.spec.serving.replicas == 0
+    arrived = keys.get(primary.version) == primary.key or observed.model.spec.serving.replicas == 0
     aspired = {servable.id for servable in aspiration.servables}
     alone = all(pod.servable in aspired for pod in observed.pods)
     return arrived and selects == primary.id and alone
@@ -189,7 +191,8 @@ def _fleets(observed: Observed, aspiration: Aspiration) -> list[Fleet]:
     """Every servable that has, or is to have, pods; aspired ones highest version first."""
     rows = {row.version: row for row in observed.model.status.versions}
     deployments = {d.servable: d for d in observed.deployments}
-    in_rotation = {pod.uid for pod in rotating_pods(observed)}
+    shown = {pod.uid for pod in rotating_pods(observed)}
+    to_be_shown = {pod.uid for pod in selected_pods(observed)}
     selected = incumbents(observed)
     aspired = [servable.id for servable in aspiration.servables]
     versions = {servable.id: servable.version for servable in aspiration.servables}
@@ -214,7 +217,8 @@ def _fleets(observed: Observed, aspiration: Aspiration) -> list[Fleet]:
                 replicas=deployment_.replicas if deployment_ else 0,
                 live=len(live),
                 ready=sum(pod.ready for pod in live),
-                rotating=sum(pod.uid in in_rotation for pod in live),
+                shown=sum(pod.uid in shown for pod in live),
+                selected=sum(pod.uid in to_be_shown for pod in live),
                 terminating=len(pods) - len(live),
                 incumbent=servable in selected,
                 failed=bool(failed and not last),

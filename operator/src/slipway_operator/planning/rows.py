@@ -24,6 +24,12 @@ _STARTED: Final = _RUNNING | {VersionState.RETIRED}
 _FAILED: Final = frozenset({VersionState.FAILED, VersionState.REJECTED, VersionState.ROLLED_BACK})
 
 
+_ROLLED_BACK_MESSAGE: Final = (
+    "what the spec asks for has failed; it is tried again when the spec or the export changes"
+)
+"""When the failure's own words were overwritten by later trouble."""
+
+
 def timestamp(moment: datetime) -> str:
     """RFC 3339 in UTC, to the second."""
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -158,10 +164,9 @@ class Rows:
         rows = [self._row(version) for version in sorted(versions, reverse=True)]
         if len(rows) <= MAX_ROWS:
             return rows
-        kept = running | set(self._aspired)
-        idle = [row.version for row in rows if row.version not in kept]
-        chosen = kept | set(idle[: MAX_ROWS - len(kept)])
-        return [row for row in rows if row.version in chosen]
+        matters = running | set(self._aspired)
+        first = sorted(rows, key=lambda r: (r.version in matters, r.version), reverse=True)
+        return sorted(first[:MAX_ROWS], key=lambda row: row.version, reverse=True)
 
     def _row(self, version: int) -> VersionStatus:
         before = self._before.get(version)
@@ -259,5 +264,7 @@ class Rows:
         if candidate.reason == Reason.CONTENT_CHANGED:
             return _Draft(draft.state, Reason.CONTENT_CHANGED, _changed_message(version))
         if candidate.reason == Reason.ROLLED_BACK:
-            return _Draft(draft.state, Reason.ROLLED_BACK, before.message if before else "")
+            known = before is not None and before.reason == Reason.ROLLED_BACK
+            message = before.message if before and known else _ROLLED_BACK_MESSAGE
+            return _Draft(draft.state, Reason.ROLLED_BACK, message)
         return draft

@@ -18,8 +18,9 @@ R = 2, surge 1         old 2 new 0 → old 2 new 1 → (in rotation) old 1 new 1
 R = 2, missing 1       old 2 new 0 → old 1 new 0 → (gone) old 1 new 1 → (in rotation) old 0 new 1 → (gone) old 0 new 2
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from slipway_operator.api.quantities import resolve_count
 from slipway_operator.api.spec import ModelSpec
@@ -65,7 +66,8 @@ class Fleet:
         replicas: Of its Deployment; 0 when it has none.
         live: Pods that are not terminating.
         ready: Live pods that are ready.
-        rotating: Ready pods that take unversioned requests now.
+        shown: Ready pods that the EndpointSlices of NAME show: they take requests now.
+        selected: Ready pods that NAME selects: they take requests once its slices are computed anew.
         terminating: Pods that still hold their place and their hardware.
         incumbent: The Service NAME selects it.
         failed: It will not be tried again.
@@ -78,7 +80,8 @@ class Fleet:
     replicas: int
     live: int
     ready: int
-    rotating: int
+    shown: int
+    selected: int
     terminating: int
     incumbent: bool
     failed: bool = False
@@ -88,26 +91,39 @@ class Fleet:
         """Pods it has or is entitled to."""
         return max(self.replicas, self.live) + self.terminating
 
-    def secure(self, replicas: int) -> int:
-        """Pods that stay in rotation for certain when it has so many replicas.
-
-        A ReplicaSet deletes pods that are not ready first. Among ready ones it may choose any: it
-        knows nothing of the rotation.
-        """
-        victims = max(0, self.live - replicas)
-        return max(0, self.rotating - max(0, victims - (self.live - self.ready)))
-
-    def least(self, rotating: int) -> int:
-        """The fewest replicas that leave so many pods in rotation, as far as it can."""
-        wanted = min(rotating, self.secure(self.replicas))
-        return next(n for n in range(self.replicas + 1) if self.secure(n) >= wanted)
-
     @property
     def reserve(self) -> int:
         """Replicas that could help out: ready pods, or an incumbent's that may become ready again."""
         if self.failed:
             return min(self.ready, self.replicas)
         return self.replicas if self.incumbent or self.ready else 0
+
+    def secure(self, taking: int, replicas: int) -> int:
+        """How many of the pods that take requests stay for certain with so many replicas.
+
+        A ReplicaSet deletes pods that are not ready first. Among ready ones it may choose any: it
+        knows nothing of the rotation.
+        """
+        victims = max(0, self.live - replicas)
+        return max(0, taking - max(0, victims - (self.live - self.ready)))
+
+    def least(self, taking: int, wanted: int) -> int:
+        """The fewest replicas that leave so many pods taking requests, as far as it can."""
+        wanted = min(wanted, self.secure(taking, self.replicas))
+        return next(n for n in range(self.replicas + 1) if self.secure(taking, n) >= wanted)
+
+
+def _shown(fleet: Fleet) -> int:
+    return fleet.shown
+
+
+def _selected(fleet: Fleet) -> int:
+    return fleet.selected
+
+
+_VIEWS: Final = (_shown, _selected)
+"""Where requests go now, and where they go once the EndpointSlice controller has caught up with the
+last flip: what is decided must be right in both."""
 
 
 def scale(fleets: Sequence[Fleet], limits: Limits) -> dict[str, int]:
@@ -125,22 +141,30 @@ def scale(fleets: Sequence[Fleet], limits: Limits) -> dict[str, int]:
     for fleet in aspired:
         growth = max(0, min(limits.replicas - fleet.replicas, headroom))
         headroom -= growth
-        decided[fleet.id] = min(limits.replicas, fleet.replicas + growth)
-    replaced = sum(fleet.secure(decided[fleet.id]) for fleet in aspired)
-    needed = limits.floor - replaced if aspired else limits.replicas
-    return decided | _keep(old, max(0, needed))
+        # Above R, when R was lowered: only as far as none is lost that takes requests.
+        taking = max(fleet.least(view(fleet), limits.replicas) for view in _VIEWS)
+        shrunk = max(limits.replicas, taking)
+        decided[fleet.id] = min(fleet.replicas + growth, shrunk)
+    keeps = [_keep(old, aspired, decided, limits, view) for view in _VIEWS]
+    return decided | {fleet.id: max(keep[fleet.id] for keep in keeps) for fleet in old}
 
 
-def _keep(old: Sequence[Fleet], needed: int) -> dict[str, int]:
-    """Replicas of the old servables: pods in rotation first, then what could help out."""
-    decided: dict[str, int] = {}
-    for fleet in sorted(
-        old, key=lambda f: (f.rotating, f.incumbent, f.version, f.id), reverse=True
-    ):
-        decided[fleet.id] = fleet.least(needed)
-        needed -= min(needed, fleet.secure(decided[fleet.id]))
+def _keep(
+    old: Sequence[Fleet],
+    aspired: Sequence[Fleet],
+    decided: Mapping[str, int],
+    limits: Limits,
+    view: Callable[[Fleet], int],
+) -> dict[str, int]:
+    """Replicas of the old servables: pods that take requests first, then what could help out."""
+    replaced = sum(fleet.secure(view(fleet), decided[fleet.id]) for fleet in aspired)
+    needed = max(0, limits.floor - replaced) if aspired else limits.replicas
+    kept: dict[str, int] = {}
+    for fleet in sorted(old, key=lambda f: (view(f), f.incumbent, f.version, f.id), reverse=True):
+        kept[fleet.id] = fleet.least(view(fleet), needed)
+        needed -= min(needed, fleet.secure(view(fleet), kept[fleet.id]))
     for fleet in sorted(old, key=lambda f: (f.ready, f.incumbent, f.version, f.id), reverse=True):
-        helping = min(needed, max(0, fleet.reserve - decided[fleet.id]))
-        decided[fleet.id] += helping
+        helping = min(needed, max(0, fleet.reserve - kept[fleet.id]))
+        kept[fleet.id] += helping
         needed -= helping
-    return decided
+    return kept

@@ -25,7 +25,7 @@ class Facts:
     Attributes:
         selects: What NAME selects now.
         rotating: Pods that take unversioned requests now.
-        settled: The primary takes all traffic and no older pod is left.
+        settled: The primary has arrived, takes all traffic, and no older pod is left.
     """
 
     observed: Observed
@@ -40,6 +40,12 @@ class Facts:
     def rows_by_version(self) -> dict[int, VersionStatus]:
         """Rows by version."""
         return {row.version: row for row in self.rows}
+
+    @property
+    def replacing(self) -> bool:
+        """Whether there is something that the aspired servables replace."""
+        aspired = {servable.id for servable in self.aspiration.servables}
+        return any(found.servable not in aspired for found in self.observed.deployments)
 
     @property
     def newest_listed(self) -> SourceVersion | None:
@@ -204,7 +210,7 @@ def _ready_claim(facts: Facts) -> _Claim:
         return _Claim("True", Reason.TRANSITION, f"{serving_column(facts.rotating)} serves")
     row = short[0] if short else None
     detail = f": {row.message}" if row and row.message else ""
-    if not ready and limits.floor == 0 and facts.observed.pods and not facts.settled:
+    if not ready and limits.floor == 0 and facts.replacing:
         return _Claim(
             "False",
             Reason.SERVING_GAP,

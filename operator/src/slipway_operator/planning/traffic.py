@@ -54,6 +54,15 @@ def rotating_pods(observed: Observed) -> list[Pod]:
     return [pod for pod in live_pods(observed) if pod.ready and pod.uid in shown]
 
 
+def selected_pods(observed: Observed) -> list[Pod]:
+    """Pods that will take unversioned requests once the EndpointSlices of NAME are computed anew.
+
+    After a flip they show, for a moment, the pods of the selector before.
+    """
+    behind = _behind(observed, selects_now(observed, observed.model.name))
+    return [pod for pod in behind if pod.ready]
+
+
 def incumbents(observed: Observed) -> frozenset[str]:
     """Servables that NAME selects now."""
     selects = selects_now(observed, observed.model.name)

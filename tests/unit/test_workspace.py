@@ -1,0 +1,49 @@
+"""The workspace: a folder named `operator` must not hide a module, and pure modules stay pure."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+IMPURE = ("kopf", "kubernetes", "grpc", "tensorflow", "asyncio", "obstore", "httpx")
+
+
+def run(code: str) -> str:
+    """Run a program from the repository root, which is then the first place to import from."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_from_the_root_operator_is_the_standard_library() -> None:
+    assert run("import operator; print(operator.add(1, 2), operator.__name__)") == "3 operator"
+    assert run("import collections; print(collections.Counter('aa')['a'])") == "2"
+
+
+def test_operator_and_its_tests_hold_nothing_that_makes_it_a_package() -> None:
+    assert [p.name for p in (ROOT / "operator").glob("*.py")] == []
+    assert not (ROOT / "tests" / "__init__.py").exists()
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "slipway_operator.api.crd",
+        "slipway_operator.api.resource",
+        "slipway_operator.model.observed",
+        "slipway_operator.rendering.deployment",
+        "slipway_operator.rendering.services",
+        "slipway_operator.planning.plan",
+        "slipway_operator.discovery.memory",
+        "slipway_operator.cluster.reading",
+        "slipway_sync.exports",
+    ],
+)
+def test_a_pure_module_brings_no_input_or_output_with_it(module: str) -> None:
+    loaded = run(f"import sys; import {module}; print(*sorted(sys.modules))").split()
+    assert module in loaded
+    assert [name for name in IMPURE if name in loaded] == []
