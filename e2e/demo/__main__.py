@@ -1,5 +1,6 @@
 """The steps of `make demo`."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -253,6 +254,8 @@ To stop it and leave nothing behind: make cluster-down"""
 def main() -> int:
     """Run the demo."""
     begun = time.monotonic()
+    # TensorFlow would tell of every processor feature in the middle of the story.
+    os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
     try:
         with step("start the cluster and the S3 server"):
             site = choose()
