@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 import savedmodels
 from exchanges import Stubs
 from modelserver import ModelServer, eventually, running

@@ -6,8 +6,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from model_manifests import BAD, CASES, GOOD, Case
 
+from model_manifests import BAD, CASES, GOOD, Case
 from slipway_operator.api.crd import custom_resource_definition
 from slipway_operator.api.resource import InvalidModelError, ModelResource, parse
 from slipway_operator.api.spec import ModelSpec

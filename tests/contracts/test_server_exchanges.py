@@ -10,6 +10,7 @@ import base64
 from typing import Any
 
 import pytest
+
 from exchanges import Ask, Hear, Stubs
 from modelserver import ModelServer
 

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakekubelet import FakeKubelet
 from kubernetes import utils
-from world import BUCKET, Bucket, Kube, eventually
 
 from cluster.controlplane import ControlPlane
 from cluster.s3 import S3Server
+from fakekubelet import FakeKubelet
+from world import BUCKET, Bucket, Kube, eventually
 
 CRD = Path(__file__).parents[2] / "crds" / "models.slipway.dev.yaml"
 

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 from kubernetes.client.exceptions import ApiException
-from model_manifests import BAD, GOOD, Case, without_empty
-from world import Kube
 
 from cluster.controlplane import ControlPlane
 from cluster.errors import ClusterError
 from cluster.kubectl import Kubectl
+from model_manifests import BAD, GOOD, Case, without_empty
 from slipway_operator.api.spec import ModelSpec
 from slipway_operator.api.status import ModelStatus
+from world import Kube
 
 NOW = "2026-01-02T03:04:05Z"
 

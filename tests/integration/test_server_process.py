@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from modelserver import eventually, free_port, running
 from savedmodels import save_double
 

@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_s3 import Asked, FakeS3, Fault
-from small_exports import ASSET, INDEX, SHARD_0, SHARD_1, contents, tree
 
 from cluster.s3 import S3Server
+from fake_s3 import Asked, FakeS3, Fault
 from slipway_sync.exports import ExitCode, SyncOutcome, Verdict, revision
 from slipway_sync.stores import Store, StoreOptions, open_store, prove
+from small_exports import ASSET, INDEX, SHARD_0, SHARD_1, contents, tree
 
 BUCKET = "sync-agent"
 DIRECTORY = "00000003"

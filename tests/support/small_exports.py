@@ -6,10 +6,9 @@ import random
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tables import Tensor, bundle
-
 from slipway_sync.exports import Listing, ObjectInfo
 from slipway_sync.wire import tensorflow_pb2 as wire
+from tables import Tensor, bundle
 
 INDEX = "variables/variables.index"
 SHARD_0 = "variables/variables.data-00000-of-00002"

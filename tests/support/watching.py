@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from kubernetes import watch
-from world import Kube, eventually
 
+from world import Kube, eventually
 
 _LAST: dict[str, Any] = {
     "metadata": {"name": "end-of-history"},

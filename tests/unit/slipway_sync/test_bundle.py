@@ -3,7 +3,6 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tables import Tensor, bundle, table
 
 from slipway_sync.exports import (
     BundleError,
@@ -13,6 +12,7 @@ from slipway_sync.exports import (
     read_bundle,
 )
 from slipway_sync.wire import tensorflow_pb2 as wire
+from tables import Tensor, bundle, table
 
 TENSORS = st.dictionaries(
     st.text(min_size=1, max_size=8),

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_exports import ASSET, FILES, INDEX, SHARD_0, SHARD_1, contents, graph, tree, write
 
 from slipway_sync.agent import transfer, volume
 from slipway_sync.agent.errors import SyncError
@@ -19,6 +18,7 @@ from slipway_sync.agent.fetch import Request, Surroundings, fetch
 from slipway_sync.agent.pauses import Pauses
 from slipway_sync.exports import ExitCode, Listing, ObjectInfo, SyncOutcome, revision
 from slipway_sync.stores import LocalStore, ObjectReplacedError, SourceError, Store
+from small_exports import ASSET, FILES, INDEX, SHARD_0, SHARD_1, contents, graph, tree, write
 
 DIRECTORY = "00000003"
 

@@ -3,11 +3,11 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_exports import graph
-from tables import varint
 
 from slipway_sync.exports import GraphError, read_graph
 from slipway_sync.wire import tensorflow_pb2 as wire
+from small_exports import graph
+from tables import varint
 
 
 def test_a_saved_model_says_its_tags_its_saver_and_its_assets() -> None:

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from small_exports import ASSET, INDEX, SHARD_0, SHARD_1, contents, graph, listing_of
-from tables import Tensor, bundle
 
 from slipway_sync.exports import Proof, Verdict, examine, reads
 from slipway_sync.exports.proof import CHECKS, INDEX_LIMIT, READ_LIMIT
 from slipway_sync.wire import tensorflow_pb2 as wire
+from small_exports import ASSET, INDEX, SHARD_0, SHARD_1, contents, graph, listing_of
+from tables import Tensor, bundle
 
 Files = dict[str, bytes]
 COMPLETE, INCOMPLETE, REJECTED = Verdict.COMPLETE, Verdict.INCOMPLETE, Verdict.REJECTED

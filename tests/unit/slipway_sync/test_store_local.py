@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 import pytest
-from small_exports import contents, write
 
 from slipway_sync.exports import ObjectInfo, Verdict, revision
 from slipway_sync.stores import (
@@ -16,6 +15,7 @@ from slipway_sync.stores import (
     open_store,
     prove,
 )
+from small_exports import contents, write
 
 
 def test_children_are_directories(tmp_path: Path) -> None:

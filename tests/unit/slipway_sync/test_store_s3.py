@@ -7,9 +7,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import pytest
-from fake_s3 import Asked, FakeS3, Fault
-from small_exports import contents
 
+from fake_s3 import Asked, FakeS3, Fault
 from slipway_sync.exports import ObjectInfo, Verdict, revision
 from slipway_sync.stores import (
     ObjectReplacedError,
@@ -19,6 +18,7 @@ from slipway_sync.stores import (
     open_store,
     prove,
 )
+from small_exports import contents
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKEXAMPLE", "AWS_SECRET_ACCESS_KEY": "the-secret-itself"}
 

@@ -5,10 +5,10 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tables import MAGIC, masked_crc, table
-from tables import varint as write_varint
 
 from slipway_sync.exports.table import TableError, entries, varint
+from tables import MAGIC, masked_crc, table
+from tables import varint as write_varint
 
 TABLES = st.dictionaries(st.binary(max_size=20), st.binary(max_size=40), max_size=60)
 
