@@ -24,7 +24,7 @@ $(UV): requirements/bootstrap.lock
 .local/setup.stamp: $(UV) requirements/dev.lock operator/pyproject.toml sync/pyproject.toml server/pyproject.toml
 	@echo "[setup] Python packages (requirements/dev.lock)"
 	@[ -x $(BIN)/python ] || $(UV) venv --quiet --python $(PYTHON) .venv
-	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.lock
+	@$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements/dev.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e sync -e operator -e server
 	@touch $@
 
