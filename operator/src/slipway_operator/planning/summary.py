@@ -110,15 +110,20 @@ def _transition_phase(facts: Facts) -> str:
     ready = sum(p.ready for p in pods)
     if row and row.state is VersionState.UNSCHEDULABLE:
         return "WaitingForGPU" if "gpu" in row.message.lower() else "Unschedulable"
+    others = [p for p in facts.observed.pods if p.servable != primary.id]
     if shifted >= wanted:
-        older = [p.version for p in facts.observed.pods if p.servable != primary.id]
+        older = [p.version for p in others]
         return f"Draining {max(older)}" if older else f"Shifting {shifted}/{wanted}"
     waiting = [p for p in pods if not p.ready]
     if any(p.sync.state is ContainerState.RUNNING for p in waiting):
         return _syncing(pods)
     if shifted or ready >= wanted:
         return f"Shifting {shifted}/{wanted}"
-    return f"Loading {ready}/{wanted}" if pods else "Starting"
+    if pods:
+        return f"Loading {ready}/{wanted}"
+    # Where no more hardware may be used, the first new pod waits until an old one is gone.
+    leaving = [p.version for p in others if p.terminating]
+    return f"Draining {max(leaving)}" if leaving else "Starting"
 
 
 def phase_of(facts: Facts) -> str:
