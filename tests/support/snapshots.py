@@ -82,7 +82,7 @@ def deployment(
 
 def pods(of: Deployment, count: int = 2, *, first: int = 0, **state: Any) -> tuple[Pod, ...]:
     """Pods of a Deployment, ready unless said otherwise."""
-    state = {"ready": True, "ready_at": T0, "scheduled_at": T0} | state
+    full: dict[str, Any] = {"ready": True, "ready_at": T0, "scheduled_at": T0} | state
     return tuple(
         Pod(
             name=f"{of.name}-{n}",
@@ -90,7 +90,7 @@ def pods(of: Deployment, count: int = 2, *, first: int = 0, **state: Any) -> tup
             servable=of.servable,
             version=of.version,
             created_at=T0,
-            **state,
+            **full,
         )
         for n in range(first, first + count)
     )

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet import Fleet
@@ -48,6 +48,7 @@ def test_a_planned_transition_keeps_the_capacity_that_its_policy_promises(
     world.recover()
 
 
+@settings(max_examples=6 * settings().max_examples)  # One case, against eight above.
 @given(history=histories(tuple(EVENTS)))
 def test_from_any_state_the_desired_one_is_reached_and_what_serves_is_never_lost(
     history: list[Event],

@@ -1,0 +1,244 @@
+"""From manifests, as the API server holds them, to the snapshot's types."""
+
+from copy import deepcopy
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from slipway_operator.cluster import reading
+from slipway_operator.model.observed import Child, Container, ContainerState, Pod
+from slipway_operator.rendering.deployment import deployment
+from slipway_operator.rendering.inputs import servable
+from slipway_operator.rendering.services import SELECTS_LABEL
+from slipway_operator.rendering.settings import RenderSettings
+from snapshots import model, service
+
+T = "2026-03-01T12:00:{:02d}Z"
+
+
+def at(second: int) -> datetime:
+    return datetime(2026, 3, 1, 12, 0, second, tzinfo=UTC)
+
+
+def pod(**status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "name": "p",
+            "uid": "1",
+            "creationTimestamp": T.format(0),
+            "labels": {
+                "slipway.dev/model": "digits",
+                "slipway.dev/version": "3",
+                "slipway.dev/servable": "v3-0123abcd",
+            },
+        },
+        "status": {"phase": "Pending", **status},
+    }
+
+
+SCHEDULED = {"type": "PodScheduled", "status": "True", "lastTransitionTime": T.format(1)}
+
+
+def read(manifest: dict[str, Any]) -> Pod:
+    found = reading.pod(manifest)
+    assert found is not None
+    return found
+
+
+def test_a_pod_that_was_just_created() -> None:
+    assert read(pod()) == Pod("p", "1", "v3-0123abcd", 3, at(0))
+    bare = pod()
+    del bare["status"]
+    assert read(bare) == Pod("p", "1", "v3-0123abcd", 3, at(0))
+
+
+def test_a_pod_that_finds_no_node_quotes_the_scheduler() -> None:
+    refused = {
+        "type": "PodScheduled",
+        "status": "False",
+        "reason": "Unschedulable",
+        "message": "0/1 nodes are available",
+        "lastTransitionTime": T.format(2),
+    }
+    found = read(pod(conditions=[refused]))
+    assert (found.unschedulable, found.unschedulable_since) == ("0/1 nodes are available", at(2))
+    assert found.scheduled_at is None
+    held_back = {**refused, "reason": "SchedulingGated"}
+    assert read(pod(conditions=[held_back])).unschedulable == ""
+
+
+def test_a_ready_pod_with_what_its_containers_did() -> None:
+    found = read(
+        pod(
+            phase="Running",
+            conditions=[
+                SCHEDULED,
+                {"type": "Ready", "status": "True", "lastTransitionTime": T.format(9)},
+            ],
+            initContainerStatuses=[
+                {
+                    "name": "sync",
+                    "restartCount": 1,
+                    "state": {
+                        "terminated": {
+                            "exitCode": 0,
+                            "reason": "Completed",
+                            "message": "{}",
+                            "startedAt": T.format(2),
+                            "finishedAt": T.format(5),
+                        }
+                    },
+                    "lastState": {"terminated": {"exitCode": 69}},
+                }
+            ],
+            containerStatuses=[
+                {
+                    "name": "server",
+                    "restartCount": 0,
+                    "state": {"running": {"startedAt": T.format(6)}},
+                    "lastState": {},
+                }
+            ],
+        )
+    )
+    assert (found.ready, found.ready_at, found.scheduled_at) == (True, at(9), at(1))
+    assert found.sync == Container(
+        ContainerState.TERMINATED,
+        reason="Completed",
+        message="{}",
+        restarts=1,
+        started_at=at(2),
+        finished_at=at(5),
+        exit_code=0,
+        exit_reason="Completed",
+        exit_message="{}",
+    )
+    assert found.server == Container(ContainerState.RUNNING, started_at=at(6))
+
+
+def test_a_container_that_waits_to_be_restarted_tells_how_it_ended() -> None:
+    crashed = {
+        "name": "server",
+        "restartCount": 3,
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s"}},
+        "lastState": {
+            "terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": T.format(7)}
+        },
+    }
+    server = read(pod(phase="Running", containerStatuses=[crashed])).server
+    assert (server.state, server.reason) == (ContainerState.WAITING, "CrashLoopBackOff")
+    assert (server.restarts, server.exit_code, server.exit_reason) == (3, 137, "OOMKilled")
+    assert server.finished_at == at(7)
+
+
+def test_a_pod_that_goes_and_one_in_the_rotation() -> None:
+    going = pod()
+    going["metadata"]["deletionTimestamp"] = T.format(9)
+    assert read(going).terminating
+    marked = pod()
+    marked["metadata"]["labels"]["slipway.dev/rotation"] = "in"
+    assert read(marked).in_rotation
+    assert not read(going).in_rotation
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed", "Unknown"])
+def test_a_pod_that_has_ended_holds_nothing(phase: str) -> None:
+    assert reading.pod(pod(phase=phase)) is None
+
+
+def test_a_pod_of_no_servable_is_none_of_ours() -> None:
+    strange = pod()
+    del strange["metadata"]["labels"]["slipway.dev/servable"]
+    assert reading.pod(strange) is None
+
+
+def stored(replicas: int = 2) -> dict[str, Any]:
+    of = model()
+    manifest = deepcopy(
+        deployment(of, servable(of, 3, "00000003", "a" * 64), replicas, RenderSettings("s", "y"))
+    )
+    manifest["metadata"] |= {"uid": "d1", "creationTimestamp": T.format(0)}
+    return manifest
+
+
+def test_a_deployment_is_read_as_what_it_was_rendered_from() -> None:
+    found = reading.deployment(stored())
+    expected = servable(model(), 3, "00000003", "a" * 64)
+    assert found is not None
+    assert (found.version, found.key, found.directory, found.revision) == (
+        3,
+        expected.key,
+        "00000003",
+        "a" * 64,
+    )
+    assert (found.servable, found.replicas, found.created_at) == (expected.id, 2, at(0))
+    assert found.name == f"digits-{expected.id}"
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda m: m["metadata"]["labels"].pop("slipway.dev/servable"),
+        lambda m: m["metadata"]["labels"].update({"slipway.dev/version": "three"}),
+        lambda m: m["metadata"].pop("labels"),
+    ],
+)
+def test_a_deployment_whose_identity_is_lost_is_left_alone(spoil: Any) -> None:
+    manifest = stored()
+    spoil(manifest)
+    assert reading.deployment(manifest) is None
+
+
+def test_only_what_the_model_owns_is_its_own() -> None:
+    assert reading.owned_by(stored(), "u")
+    assert not reading.owned_by(stored(), "another")
+    assert not reading.owned_by({"metadata": {"name": "x"}}, "u")
+
+
+# EndpointSlices ------------------------------------------------------------------------------------
+
+
+def slice_of(service_name: str, selects: str, **ready: bool | None) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "labels": {"kubernetes.io/service-name": service_name, SELECTS_LABEL: selects}
+        },
+        "endpoints": [
+            {
+                "conditions": {} if is_ready is None else {"ready": is_ready},
+                "targetRef": {"uid": uid},
+            }
+            for uid, is_ready in ready.items()
+        ],
+    }
+
+
+OF = model()
+SERVICES: dict[str, Child] = service(OF, "v2-k") | service(OF, "v2-k", following=True)
+
+
+@pytest.mark.parametrize(
+    ("slices", "name", "following"),
+    [
+        ([slice_of("digits", "v2-k", a=True, b=False)], {"a"}, set()),
+        (
+            [slice_of("digits", "v2-k", a=True), slice_of("digits", "v2-k", b=True)],
+            {"a", "b"},
+            set(),
+        ),
+        ([slice_of("digits-next", "v2-k", a=True)], set(), {"a"}),
+        ([slice_of("digits-next", "v1-k", a=True)], set(), set()),  # of the selector before
+        ([slice_of("digits", "v1-k", a=True)], {"a"}, set()),  # but that is where requests go
+        ([slice_of("other", "v2-k", a=True)], set(), set()),
+        ([{"metadata": {}, "endpoints": None}], set(), set()),
+        ([{"metadata": {"labels": {"kubernetes.io/service-name": "digits"}}}], set(), set()),
+    ],
+)
+def test_endpoints_are_those_that_are_shown_ready(
+    slices: list[dict[str, Any]], name: set[str], following: set[str]
+) -> None:
+    assert reading.ready_endpoints(slices, SERVICES, "digits-next") == {
+        "digits": name,
+        "digits-next": following,
+    }
