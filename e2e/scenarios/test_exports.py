@@ -9,7 +9,7 @@ SHARD = "variables/variables.data-00000-of-00001"
 
 @pytest.fixture
 def serving(stage: Stage) -> Stage:
-    stage.cluster.set_gpus(4)
+    stage.offer_gpus(4)
     stage.upload(1)
     stage.create()
     stage.wait_serving(1)
@@ -58,7 +58,7 @@ def deployments(stage: Stage) -> list[object]:
 def test_a_corrupt_graph_leaves_the_old_version_and_a_later_one_goes_through(
     stage: Stage, policy: str
 ) -> None:
-    stage.cluster.set_gpus(4)
+    stage.offer_gpus(4)
     stage.upload(1)
     stage.create(transition={"policy": policy}, serving={"replicas": 2})
     stage.wait_serving(1)

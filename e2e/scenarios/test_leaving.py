@@ -5,7 +5,7 @@ from stage import MODEL, Stage
 
 
 def test_an_uninstalled_operator_blocks_nothing(stage: Stage) -> None:
-    stage.cluster.set_gpus(4)
+    stage.offer_gpus(4)
     stage.upload(1)
     stage.create(serving={"replicas": 2})
     stage.wait_serving(1)

@@ -20,7 +20,7 @@ REQUESTS = 20_000
 )
 def test_no_request_fails_through_five_changes(stage: Stage, policy: str, replicas: int) -> None:
     preserves_resources = policy == "ResourcePreserving"
-    stage.cluster.set_gpus(replicas if preserves_resources else replicas + 1)
+    stage.offer_gpus(replicas if preserves_resources else replicas + 1)
     stage.upload(1)
     stage.create(transition={"policy": policy}, serving={"replicas": replicas})
     stage.wait_serving(1)
@@ -47,7 +47,7 @@ def test_no_request_fails_through_five_changes(stage: Stage, policy: str, replic
 
 
 def test_time_from_upload_to_first_traffic(stage: Stage) -> None:
-    stage.cluster.set_gpus(2)
+    stage.offer_gpus(2)
     settle, poll = 1.0, 2.0
     stage.upload(1)
     stage.create(settle="1s", poll="2s")

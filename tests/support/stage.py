@@ -9,6 +9,7 @@ from typing import Any
 from kubernetes.client.exceptions import ApiException
 
 from cluster.node.cluster import Cluster
+from watching import gpus
 from world import Bucket, Kube, eventually
 
 MODEL = "digits"
@@ -39,6 +40,16 @@ class Stage:
             "create", "rolebinding", "slipway-credentials", "--clusterrole=slipway-credentials",
             "--serviceaccount=slipway-system:slipway-operator", f"--namespace={self.namespace}",
         )  # fmt: skip
+
+    def offer_gpus(self, count: int) -> None:
+        """Let this stage have exactly so many, whatever runs beside it on the node."""
+        others = [
+            pod
+            for pod in self.kube.core.list_pod_for_all_namespaces().items
+            if pod.metadata.namespace != self.namespace
+            and pod.status.phase in ("Pending", "Running")
+        ]
+        self.cluster.set_gpus(count + sum(gpus(pod) for pod in others))
 
     def upload(self, version: int, files: dict[str, bytes] | None = None) -> None:
         self.bucket.upload(f"{self.namespace}/{version}", files or self.files)
