@@ -55,7 +55,7 @@ check: setup ## Formatting, lint, types, layers, chart, generated files
 	@git diff --exit-code -- crds charts sync/src/slipway_sync/wire docs/reference || { echo "generated files are out of date: commit what 'make generate' wrote"; exit 1; }
 
 generate: setup ## Write the CRD, its reference page and the generated protobuf code
-	@$(BIN)/python protos/generate
+	@protos/generate
 	@$(BIN)/python -m slipway_operator crd > crds/models.slipway.dev.yaml
 	@cp crds/models.slipway.dev.yaml charts/slipway/files/
 	@$(BIN)/python -m slipway_operator reference > docs/reference/model.md
