@@ -114,7 +114,7 @@ async def run(options: Options) -> None:
         reconciler = Reconciler(client, sources, options.render, identity, _utc_now)
         work = Loop(client, reconciler, sources, options.namespaces)
         leadership = Leadership(client, options.installation.namespace, options.lease, identity)
-        runner = await serve(application(lambda: True, started.is_set), options.port)
+        runner = await serve(application(lambda: work.hears, started.is_set), options.port)
         try:
             await _until_stopped(work, leadership, options, identity, stop, started)
         finally:

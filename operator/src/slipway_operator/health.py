@@ -11,7 +11,8 @@ def application(alive: Callable[[], bool], ready: Callable[[], bool]) -> web.App
     """The endpoints.
 
     Args:
-        alive: Whether the loop moves; asked in the loop itself, so a stuck one does not answer.
+        alive: Whether the watches still tell; asked in the loop itself, so a stuck one does not
+            answer at all.
         ready: Whether the watches have started.
     """
 

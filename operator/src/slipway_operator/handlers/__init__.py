@@ -39,7 +39,7 @@ def registry_for(loop: Loop) -> kopf.OperatorRegistry:
             generations.pop(key, None)
             loop.model_deleted(key)
             return
-        loop.model_changed(key)
+        loop.model_changed(key, int(metadata["resourceVersion"]))
         generation = metadata.get("generation", 0)
         if generations.get(key) != generation:
             generations[key] = generation

@@ -4,7 +4,9 @@ import asyncio
 from datetime import timedelta
 from typing import Final
 
-from slipway_operator.cluster.client import MODELS, Client
+import structlog
+
+from slipway_operator.cluster.client import MODELS, Client, ClusterError
 from slipway_operator.reconcile import metrics
 from slipway_operator.reconcile.reconciler import RESYNC, Reconciler
 from slipway_operator.reconcile.scheduler import Key, Scheduler
@@ -14,6 +16,10 @@ _COALESCE: Final = timedelta(milliseconds=50)
 """Events come in bursts: a pod, its Deployment and its EndpointSlice change within milliseconds."""
 _FIRST_POLL: Final = timedelta(seconds=15)
 """How long the first plan after a start waits for the first poll."""
+_LAG: Final = timedelta(seconds=30)
+"""A watch that has not told of a change after so long will not tell of it any more."""
+
+_log = structlog.get_logger()
 
 
 class Loop:
@@ -30,9 +36,16 @@ class Loop:
         self._polls = Scheduler("poll", self._poll)
         self._known: set[Key] = set()
         self._since: dict[Key, float] = {}
+        self._heard: dict[Key, int] = {}
+        self.hears = True
+        """False once the watch of Models was found to miss changes: the process must end."""
 
-    def model_changed(self, key: Key) -> None:
-        """A Model was created or edited, or its status was written."""
+    def model_changed(self, key: Key, version: int) -> None:
+        """The watch says that a Model was created or edited, or its status written."""
+        self._heard[key] = version
+        self._model_seen(key)
+
+    def _model_seen(self, key: Key) -> None:
         if key not in self._known:
             self._known.add(key)
             self._since[key] = asyncio.get_running_loop().time()
@@ -53,6 +66,7 @@ class Loop:
         """A Model is gone; its children follow by their owner references."""
         self._known.discard(key)
         self._since.pop(key, None)
+        self._heard.pop(key, None)
         self._reconciles.forget(key)
         self._polls.forget(key)
         self._sources.forget(key)
@@ -86,15 +100,39 @@ class Loop:
         return again
 
     async def _sweep(self) -> None:
-        """List the Models now and then: mark and sweep."""
+        """List the Models now and then: mark and sweep, and see that the watch still tells."""
         while True:
-            listed: set[Key] = set()
-            for namespace in self._namespaces:
-                for item in await self._client.list(MODELS, namespace):
-                    metadata = item["metadata"]
-                    listed.add(Key(metadata["namespace"], metadata["name"]))
-            for key in self._known - listed:
+            try:
+                listed = await self._list()
+            except ClusterError as error:
+                _log.warning("Models not listed", error=str(error))
+                await asyncio.sleep(_LAG.total_seconds())
+                continue
+            for key in self._known - set(listed):
                 self.model_deleted(key)
             for key in listed:
-                self.model_changed(key)
-            await asyncio.sleep(RESYNC.total_seconds())
+                self._model_seen(key)
+            await asyncio.sleep(_LAG.total_seconds())
+            self.hears = not self._missed(listed)
+            await asyncio.sleep((RESYNC - _LAG).total_seconds())
+
+    async def _list(self) -> dict[Key, int]:
+        """Resource versions of all Models."""
+        return {
+            Key(item["metadata"]["namespace"], item["metadata"]["name"]): int(
+                item["metadata"]["resourceVersion"]
+            )
+            for namespace in self._namespaces
+            for item in await self._client.list(MODELS, namespace)
+        }
+
+    def _missed(self, listed: dict[Key, int]) -> bool:
+        """Whether the watch has kept quiet about a Model that was listed a while ago."""
+        missed = [
+            key
+            for key, version in listed.items()
+            if key in self._known and self._heard.get(key, 0) < version
+        ]
+        if missed:
+            _log.error("the watch of Models is stuck", models=[str(key) for key in missed[:5]])
+        return bool(missed)

@@ -1,0 +1,85 @@
+"""The loop notices a watch that has gone quiet, and an API server that comes back."""
+
+import asyncio
+import contextlib
+from datetime import timedelta
+from typing import Any, cast
+
+import virtualtime
+from slipway_operator.cluster.client import ClusterError
+from slipway_operator.reconcile.loop import Loop
+from slipway_operator.reconcile.scheduler import Key
+
+KEY = Key("ml", "digits")
+
+
+class FakeApi:
+    """Lists one Model at a version; fails as often as it is told."""
+
+    def __init__(self, version: int, failures: int = 0) -> None:
+        self.version = version
+        self.failures = failures
+
+    async def list(self, _: object, __: str) -> list[dict[str, Any]]:
+        if self.failures:
+            self.failures -= 1
+            raise ClusterError("the API server does not answer")
+        metadata = {"namespace": "ml", "name": "digits", "resourceVersion": str(self.version)}
+        return [{"metadata": metadata}]
+
+
+class FakeWork:
+    """A reconciler and the sources in one."""
+
+    def __init__(self) -> None:
+        self.reconciled = 0
+
+    async def reconcile(self, _: Key) -> timedelta | None:
+        self.reconciled += 1
+        return None
+
+    async def poll(self, _: Key) -> None:
+        return None
+
+    def polled(self, _: Key) -> bool:
+        return True
+
+
+def run_for(api: FakeApi, heard: int | None, seconds: float) -> tuple[Loop, FakeWork]:
+    work = FakeWork()
+
+    async def body() -> Loop:
+        loop = Loop(cast("Any", api), cast("Any", work), cast("Any", work), ())
+        if heard is not None:
+            loop.model_changed(KEY, heard)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(loop.run(), seconds)
+        return loop
+
+    return virtualtime.run(body()), work
+
+
+def test_a_watch_that_told_of_the_newest_change_is_trusted() -> None:
+    loop, _ = run_for(FakeApi(version=7), heard=7, seconds=400)
+    assert loop.hears
+
+
+def test_a_watch_that_never_told_of_a_change_is_found_out() -> None:
+    loop, _ = run_for(FakeApi(version=9), heard=7, seconds=60)
+    assert not loop.hears
+
+
+def test_a_watch_has_some_time_to_tell() -> None:
+    loop, _ = run_for(FakeApi(version=9), heard=7, seconds=20)
+    assert loop.hears
+
+
+def test_a_model_that_no_watch_told_of_is_worked_on_all_the_same() -> None:
+    _, work = run_for(FakeApi(version=9), heard=None, seconds=5)
+    assert work.reconciled == 1
+
+
+def test_an_api_server_that_does_not_answer_ends_nothing() -> None:
+    loop, work = run_for(FakeApi(version=7, failures=3), heard=7, seconds=140)
+    assert work.reconciled == 2  # by the watch, and by the sweep that got through
+    assert loop.hears
