@@ -3,9 +3,8 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-import kubernetes
 import pytest
 from kubernetes.client.exceptions import ApiException
 
@@ -13,6 +12,7 @@ from apiproxy import ApiProxy, Write, is_ours, settled_writes
 from cluster.controlplane import ControlPlane
 from cluster.s3 import S3Server
 from fakekubelet import FakeKubelet
+from watching import PodHistory
 from world import Bucket, Kube, Operator, eventually, running_operator, tiny_export
 
 
@@ -132,52 +132,11 @@ def test_resource_preserving_never_holds_more_pods_than_replicas(
     lab.upload(1)
     lab.create(transition={"policy": "ResourcePreserving"}, serving={"replicas": 2})
     lab.wait_serving(1)
-    with PodHistory(lab) as history:
+    with PodHistory(lab.kube, lab.namespace) as history:
         lab.upload(2)
         lab.wait_serving(2)
     assert history.most <= 2
     assert history.fewest_ready >= 1
-
-
-class PodHistory:
-    """Follows the pods of a namespace through the watch: every state they were in, not samples."""
-
-    def __init__(self, lab: Lab) -> None:
-        self._lab = lab
-        self.most = 0
-        self.fewest_ready = 1000
-
-    def __enter__(self) -> Self:
-        listed = self._lab.kube.core.list_namespaced_pod(self._lab.namespace)
-        self._pods = {p.metadata.uid: p for p in listed.items}
-        self._version = listed.metadata.resource_version
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        end = self._lab.kube.core.list_namespaced_pod(self._lab.namespace).metadata.resource_version
-        watch = kubernetes.watch.Watch()
-        stream = watch.stream(
-            self._lab.kube.core.list_namespaced_pod,
-            self._lab.namespace,
-            resource_version=self._version,
-            timeout_seconds=2,
-        )
-        for event in stream:
-            pod = event["object"]
-            self._pods[pod.metadata.uid] = pod
-            if event["type"] == "DELETED":
-                del self._pods[pod.metadata.uid]
-            alive = [p for p in self._pods.values() if p.status.phase in ("Pending", "Running")]
-            ready = [
-                p
-                for p in alive
-                if not p.metadata.deletion_timestamp
-                and any(c.type == "Ready" and c.status == "True" for c in p.status.conditions or ())
-            ]
-            self.most = max(self.most, len(alive))
-            self.fewest_ready = min(self.fewest_ready, len(ready))
-            if int(pod.metadata.resource_version) >= int(end):
-                break
 
 
 @pytest.mark.usefixtures("operator")

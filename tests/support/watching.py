@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Self
 
 from kubernetes import watch
+from typing_extensions import override
 
 from world import Kube, eventually
 
@@ -28,7 +29,70 @@ _LAST: dict[str, Any] = {
 """A pod that is never scheduled, but admitted also under Pod Security `restricted`."""
 
 
-class PodHistory:
+class _Follower:
+    """Follows a list of objects through the watch while it is open."""
+
+    def __init__(self, listing: Callable[..., Any], namespace: str, **selection: str) -> None:
+        self._listing = listing
+        self._namespace = namespace
+        self._selection = selection
+        self._stop = threading.Event()
+        self._objects: dict[str, Any] = {}
+        self._version = ""
+        self.failure: BaseException | None = None
+
+    def __enter__(self) -> Self:
+        listed = self._listing(self._namespace, **self._selection)
+        self._objects = {item.metadata.uid: item for item in listed.items}
+        self._version = listed.metadata.resource_version
+        self.note()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(30)
+        assert not self._thread.is_alive()
+        assert self.failure is None, self.failure
+
+    def _follow(self) -> None:
+        try:
+            while not self._stop.is_set():
+                # Short watches, each from where the one before ended: nothing is missed between.
+                stream = watch.Watch().stream(
+                    self._listing,
+                    self._namespace,
+                    resource_version=self._version,
+                    timeout_seconds=1,
+                    **self._selection,
+                )
+                for event in stream:
+                    self._take(event["type"], event["object"])
+        except BaseException as error:  # noqa: BLE001 (told by the test's own thread)
+            self.failure = error
+
+    def _take(self, kind: str, item: Any) -> None:
+        self._objects[item.metadata.uid] = item
+        if kind == "DELETED":
+            del self._objects[item.metadata.uid]
+        self.note()
+        self._version = item.metadata.resource_version
+
+    def catch_up(self, version: str) -> None:
+        """Wait until the watch has told of a change of that resource version."""
+        eventually(
+            "the watch has caught up",
+            lambda: self.failure or int(self._version) >= int(version),
+            seconds=60,
+        )
+
+    def note(self) -> None:
+        """Look at the objects as they are now."""
+        raise AssertionError("each kind of history notes its own")
+
+
+class PodHistory(_Follower):
     """Follows a Model's pods while it is open.
 
     Attributes:
@@ -38,58 +102,62 @@ class PodHistory:
     """
 
     def __init__(self, kube: Kube, namespace: str) -> None:
-        self._kube = kube
-        self._namespace = namespace
-        self._reached = 0
+        super().__init__(kube.core.list_namespaced_pod, namespace)
+        self._core = kube.core
         self.most = 0
         self.most_gpus = 0
         self.fewest_ready = 10**6
 
-    def __enter__(self) -> Self:
-        listed = self._kube.core.list_namespaced_pod(self._namespace)
-        self._pods = {p.metadata.uid: p for p in listed.items}
-        self._note()
-        self._watch = watch.Watch()
-        version = listed.metadata.resource_version
-        self._thread = threading.Thread(target=self._follow, args=(version,), daemon=True)
-        self._thread.start()
-        return self
-
+    @override
     def __exit__(self, *_: object) -> None:
         # A last change that is sure to come, to know that everything before it has been seen.
-        made = self._kube.core.create_namespaced_pod(self._namespace, _LAST)
+        made = self._core.create_namespaced_pod(self._namespace, _LAST)
         try:
-            target = int(made.metadata.resource_version)
-            eventually("the watch has caught up", lambda: self._reached >= target, seconds=60)
+            self.catch_up(made.metadata.resource_version)
         finally:
-            self._watch.stop()
-            self._kube.core.delete_namespaced_pod(
-                "end-of-history", self._namespace, grace_period_seconds=0
+            self._core.delete_namespaced_pod(
+                made.metadata.name, self._namespace, grace_period_seconds=0
             )
-        self._thread.join(10)
+        super().__exit__()
 
-    def _follow(self, version: str) -> None:
-        stream = self._watch.stream(
-            self._kube.core.list_namespaced_pod, self._namespace, resource_version=version
-        )
-        for event in stream:
-            pod = event["object"]
-            if pod.metadata.name != "end-of-history":
-                self._pods[pod.metadata.uid] = pod
-                if event["type"] == "DELETED":
-                    del self._pods[pod.metadata.uid]
-                self._note()
-            self._reached = int(pod.metadata.resource_version)
-
-    def _note(self) -> None:
-        alive = [p for p in self._pods.values() if p.status.phase in ("Pending", "Running")]
+    @override
+    def note(self) -> None:
+        alive = [
+            pod
+            for pod in self._objects.values()
+            if pod.status.phase in ("Pending", "Running")
+            and pod.metadata.name != _LAST["metadata"]["name"]
+        ]
         ready = [p for p in alive if not p.metadata.deletion_timestamp and is_ready(p)]
         self.most = max(self.most, len(alive))
         self.most_gpus = max(self.most_gpus, sum(gpus(p) for p in alive if p.spec.node_name))
         self.fewest_ready = min(self.fewest_ready, len(ready))
 
 
+class EndpointHistory(_Follower):
+    """Follows the ready endpoints of a Service while it is open: `fewest` at any instant."""
+
+    def __init__(self, kube: Kube, namespace: str, service: str) -> None:
+        super().__init__(
+            kube.discovery.list_namespaced_endpoint_slice,
+            namespace,
+            label_selector=f"kubernetes.io/service-name={service}",
+        )
+        self.fewest = 10**6
+
+    @override
+    def note(self) -> None:
+        ready = {
+            endpoint.target_ref.uid
+            for found in self._objects.values()
+            for endpoint in found.endpoints or ()
+            if endpoint.conditions.ready
+        }
+        self.fewest = min(self.fewest, len(ready))
+
+
 def is_ready(pod: Any) -> bool:
+    """Whether the kubelet says so."""
     return any(c.type == "Ready" and c.status == "True" for c in pod.status.conditions or ())
 
 
@@ -97,51 +165,3 @@ def gpus(pod: Any) -> int:
     """GPUs that a pod asks for."""
     limits = [c.resources.limits or {} for c in pod.spec.containers if c.resources]
     return sum(int(limit.get("nvidia.com/gpu", 0)) for limit in limits)
-
-
-class EndpointHistory:
-    """Follows the ready endpoints of a Service while it is open: `fewest` at any instant."""
-
-    def __init__(self, kube: Kube, namespace: str, service: str) -> None:
-        self._list: Callable[..., Any] = kube.discovery.list_namespaced_endpoint_slice
-        self._kube = kube
-        self._namespace = namespace
-        self._selector = f"kubernetes.io/service-name={service}"
-        self._stop = threading.Event()
-        self.fewest = 10**6
-
-    def __enter__(self) -> Self:
-        listed = self._list(self._namespace, label_selector=self._selector)
-        self._slices = {s.metadata.uid: s for s in listed.items}
-        self._note()
-        self._watch = watch.Watch()
-        version = listed.metadata.resource_version
-        self._thread = threading.Thread(target=self._follow, args=(version,), daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._watch.stop()
-        self._stop.set()
-
-    def _follow(self, version: str) -> None:
-        stream = self._watch.stream(
-            self._list, self._namespace, label_selector=self._selector, resource_version=version
-        )
-        for event in stream:
-            if self._stop.is_set():
-                return
-            found = event["object"]
-            self._slices[found.metadata.uid] = found
-            if event["type"] == "DELETED":
-                del self._slices[found.metadata.uid]
-            self._note()
-
-    def _note(self) -> None:
-        ready = {
-            e.target_ref.uid
-            for found in self._slices.values()
-            for e in found.endpoints or ()
-            if e.conditions.ready
-        }
-        self.fewest = min(self.fewest, len(ready))
