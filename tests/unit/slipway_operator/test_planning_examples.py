@@ -4,7 +4,12 @@ from typing import Any
 
 from fleet import BROKEN_IMAGE, Behaviour, Fleet
 from histories import History
+from slipway_operator.api.status import VersionState
+from slipway_operator.model.observed import Container, ContainerState
+from slipway_operator.planning.plan import plan
 from slipway_operator.rendering.services import SELECTS_LABEL
+from slipway_operator.rendering.settings import RenderSettings
+from snapshots import T0, deployment, listed, model, observed, pods, row, service
 
 AT_ONCE = {"policy": "AvailabilityPreserving", "maxSurge": "100%"}
 
@@ -123,3 +128,24 @@ def test_a_half_done_change_is_gone_on_with_after_a_restart() -> None:
     world.operate()
     for name, found in world.fleet.deployments.items():
         assert found.replicas >= begun[name]
+
+
+def test_the_way_back_is_not_judged() -> None:
+    """Both the old inputs and the new ones have a pod that crashes: there is still one to serve."""
+    rows = [row(3, VersionState.LOADING)]
+    of = model(rows)
+    before, after = deployment(of, 3, rendered="0ld0ld00"), deployment(of, 3, 1)
+    crashed = Container(ContainerState.WAITING, restarts=3, exit_code=139)
+    state = observed(
+        of,
+        source=listed(3),
+        deployments=(before, after),
+        pods=(
+            *pods(before, 1),
+            *pods(before, 1, first=1, ready=False, server=crashed),
+            *pods(after, 1, ready=False, server=crashed),
+        ),
+        services=service(of, before.servable),
+    )
+    status = plan(state, RenderSettings("server:1", "sync:1"), T0).status
+    assert (status.versions[0].key, status.versions[0].failed_key) == (before.key, after.key)

@@ -11,7 +11,7 @@ from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.status import ModelStatus, VersionState
 from slipway_operator.model.observed import Container, ContainerState, Observed, SyncProgress
 from slipway_operator.planning.plan import plan
-from slipway_operator.planning.rows import shares
+from slipway_operator.planning.rows import is_proven, shares
 from slipway_operator.planning.summary import notes
 from slipway_operator.rendering.services import ROTATION
 from slipway_operator.rendering.settings import RenderSettings
@@ -385,3 +385,22 @@ def test_a_row_that_was_never_seen_in_between_is_told_as_it_is() -> None:
         "version 4: why",
         True,
     )
+
+
+@pytest.mark.parametrize(
+    ("state", "key_", "proven"),
+    [
+        (VersionState.AVAILABLE, "k", True),
+        (VersionState.SOURCE_GONE, "k", True),
+        (VersionState.DRAINING, "k", True),  # it may be called back
+        (VersionState.AVAILABLE, "other", False),  # the spec has changed
+        (VersionState.RETIRED, "k", False),  # started anew, it is judged anew
+        (VersionState.LOADING, "k", False),
+        (VersionState.FAILED, "k", False),
+    ],
+)
+def test_what_was_available_and_has_run_since_is_not_judged_again(
+    state: VersionState, key_: str, *, proven: bool
+) -> None:
+    assert is_proven(row(3, state, available_key="k"), key_) is proven
+    assert not is_proven(None, key_)
