@@ -371,6 +371,16 @@ def test_down_twice_is_no_error(before: Machine) -> None:
     assert Machine.now().left_of(before) == {}
 
 
+def test_building_an_image_leaves_no_mount() -> None:
+    cache = paths.cache()
+    # What the storage library does: the folder over itself, on the same device.
+    root = cache / "buildah" / "root" / "overlay"
+    root.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "--bind", root, root], check=True)
+    build_layout([PYTHON_IMAGE])
+    assert str(cache) not in Path("/proc/self/mountinfo").read_text()
+
+
 @pytest.mark.usefixtures("before")
 def test_a_taken_port_is_named_before_anything_starts() -> None:
     down()

@@ -18,6 +18,7 @@ from cluster import debian, paths
 from cluster.errors import ClusterError, quoted_tail
 from cluster.images import recipe
 from cluster.images.recipe import BASE, IMAGES, Image
+from cluster.mounts import MOUNTINFO, mounts_under, unmount
 from cluster.progress import note, step
 
 LAYOUT = paths.REPOSITORY / ".local" / "images"
@@ -132,11 +133,9 @@ class _Storage:
         )
 
     def close(self) -> None:
-        """Leaves no mount: the storage library keeps its folder mounted over itself."""
-        overlay = self._root / "overlay"
-        while overlay.is_mount():
-            if subprocess.run(["umount", overlay], check=False).returncode != 0:
-                return
+        """Leaves no mount: the storage library keeps a folder of its own mounted over itself."""
+        for mount in mounts_under(MOUNTINFO.read_text(), (self._root,)):
+            unmount(mount)
         shutil.rmtree(RUN_ROOT, ignore_errors=True)
 
     def _fill_base(self, folder: Path) -> None:

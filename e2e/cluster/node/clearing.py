@@ -13,11 +13,11 @@ from pathlib import Path
 from cluster import proc
 from cluster.daemons import SYSTEM_PATH, end_process
 from cluster.errors import ClusterError
+from cluster.mounts import MOUNTINFO, mounts_under, unmount
 from cluster.node import leftovers
 from cluster.node.layout import CGROUP, SOCKETS, images_folder
 from cluster.node.leftovers import Leftovers
 
-MOUNTINFO = Path("/proc/self/mountinfo")
 SETTINGS = {
     # Pods reach each other through Services only if what crosses the bridge is shown to nftables.
     "bridge-nf-call-iptables": Path("/proc/sys/net/bridge/bridge-nf-call-iptables"),
@@ -33,9 +33,7 @@ def find(state: Path) -> Leftovers:
     """Everything of a node with this state folder that is on the machine now."""
     return Leftovers(
         processes=leftovers.owned_processes(proc.processes(), state),
-        mounts=leftovers.mounts_under(
-            MOUNTINFO.read_text(), (state, SOCKETS, images_folder(state))
-        ),
+        mounts=mounts_under(MOUNTINFO.read_text(), (state, SOCKETS, images_folder(state))),
         links=leftovers.node_links(_said("ip", "-json", "link", "show")),
         tables=leftovers.node_tables(_said("nft", "list", "tables")),
         cgroups=tuple(_cgroups()),
@@ -142,8 +140,7 @@ def _clear_once(found: Leftovers) -> None:
     for process in found.processes:
         end_process(process.stat.pid, process.stat.started, (signal.SIGKILL, KILL_SECONDS))
     for mount in found.mounts:
-        if not _done("umount", mount):
-            _done("umount", "--lazy", mount)
+        unmount(mount)
     for link in found.links:
         _done("ip", "link", "delete", link)
     for family, name in found.tables:

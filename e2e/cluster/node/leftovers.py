@@ -1,12 +1,12 @@
 """What of a node is on this machine, told from what the kernel and the tools say. Pure."""
 
 import json
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cluster.daemons import OWNER
+from cluster.mounts import unescaped
 from cluster.node.layout import BRIDGE, CGROUP
 from cluster.proc import Process
 
@@ -64,27 +64,13 @@ def foreign_node(processes: Iterable[Process], state: Path) -> Process | None:
     return None
 
 
-def mounts_under(mountinfo: str, folders: Iterable[Path]) -> tuple[str, ...]:
-    """The mount points below the folders, in the order in which they can be unmounted.
-
-    The last mounted comes first: what is mounted over or below another was mounted after it.
-
-    Args:
-        mountinfo: the text of /proc/self/mountinfo.
-        folders: themselves not among them.
-    """
-    points = [_unescaped(line.split(" ")[4]) for line in mountinfo.splitlines() if line]
-    tops = tuple(f"{folder}/" for folder in folders)
-    return tuple(point for point in reversed(points) if point.startswith(tops))
-
-
 def cgroup_hierarchies(mountinfo: str) -> tuple[Path, ...]:
     """Where cgroup hierarchies are mounted, of either version."""
     found = []
     for line in mountinfo.splitlines():
         before, separator, after = line.partition(" - ")
         if separator and after.split(" ")[0] in ("cgroup", "cgroup2"):
-            found.append(Path(_unescaped(before.split(" ")[4])))
+            found.append(Path(unescaped(before.split(" ")[4])))
     return tuple(found)
 
 
@@ -126,8 +112,3 @@ def is_result_of(content: str, state: Path) -> bool:
         return str(json.loads(content)["netns"]).startswith(f"{state}/")
     except (ValueError, KeyError, TypeError):
         return False
-
-
-def _unescaped(path: str) -> str:
-    """Mountinfo writes space, tab, newline and backslash as three octal digits."""
-    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), path)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from cluster.daemons import OWNER
+from cluster.mounts import mounts_under
 from cluster.node import leftovers
 from cluster.proc import Process, Stat
 
@@ -65,7 +66,7 @@ def test_our_own_kubelet_and_a_dead_one_are_no_other_node() -> None:
 
 
 def test_mounts_are_listed_last_mounted_first_and_only_below_the_folders() -> None:
-    found = leftovers.mounts_under(MOUNTINFO, [STATE, Path("/run/slipway")])
+    found = mounts_under(MOUNTINFO, [STATE, Path("/run/slipway")])
     assert found == (
         "/run/slipway/with space",
         "/repo/.local/cluster/kubelet",
