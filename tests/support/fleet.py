@@ -160,6 +160,8 @@ class Fleet:
     budgets: dict[str, Child] = field(default_factory=dict)
     noticed: dict[str, tuple[dict[str, str], bool]] = field(default_factory=dict)
     """The pods as the EndpointSlice controller last saw them: labels and readiness."""
+    noticed_services: dict[str, Child] = field(default_factory=dict)
+    """The Services as that controller last saw them: its watches are not ordered among themselves."""
     slices: dict[str, Slices] = field(default_factory=dict)
     foreign: frozenset[str] = frozenset()
     choice: Random = field(default_factory=lambda: Random(0))  # noqa: S311 (a test's choices)
@@ -264,9 +266,12 @@ class Fleet:
     def observe(self) -> Observed:
         """The snapshot that the operator reads."""
         endpoints = {}
+        caught_up = set()
         for name, child in self.services.items():
             shown = self.slices.get(name)
             current = child.manifest["metadata"]["labels"][SELECTS_LABEL]
+            if shown is not None and shown.selects == current:
+                caught_up.add(name)
             tried = name == names.next_service(self.model.name)
             valid = shown is not None and (not tried or shown.selects == current)
             endpoints[name] = shown.ready if shown is not None and valid else frozenset()
@@ -278,6 +283,7 @@ class Fleet:
             services=dict(self.services),
             budgets=dict(self.budgets),
             endpoints=endpoints,
+            caught_up=frozenset(caught_up),
             foreign=self.foreign,
         )
 
@@ -315,6 +321,7 @@ class Fleet:
                 self._ours(self.services[name].uid, uid)
                 del self.services[name]
                 self.slices.pop(name, None)
+                self.noticed_services.pop(name, None)
             case actions.ApplyBudget(manifest):
                 name = manifest["metadata"]["name"]
                 self.budgets[name] = self._applied(self.budgets.get(name), manifest)
@@ -520,9 +527,17 @@ class Fleet:
         self.noticed[uid] = seen
         return True
 
+    def notice_service(self, name: str) -> bool:
+        """The EndpointSlice controller learns how a Service is now."""
+        service = self.services.get(name)
+        if service is None or self.noticed_services.get(name) is service:
+            return False
+        self.noticed_services[name] = service
+        return True
+
     def publish(self, name: str) -> bool:
         """The EndpointSlice controller writes the slices of a Service from what it has noticed."""
-        service = self.services.get(name)
+        service = self.noticed_services.get(name)
         if service is None:
             return False
         spec = service.manifest["spec"]
@@ -555,6 +570,7 @@ class Fleet:
         for uid in {**self.pods, **self.noticed}:
             yield self.notice(uid)
         for name in sorted(self.services):
+            yield self.notice_service(name)
             yield self.publish(name)
 
     def in_rotation(self) -> list[SimPod]:

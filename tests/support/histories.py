@@ -366,6 +366,11 @@ def _publishes(history: History, choice: Random) -> None:
         history.fleet.publish(name)
 
 
+def _notices_services(history: History, choice: Random) -> None:
+    for name in _some(sorted(history.fleet.services), choice):
+        history.fleet.notice_service(name)
+
+
 def _reaps(history: History, choice: Random) -> None:
     for pod in _some(list(history.fleet.pods.values()), choice):
         history.fleet.reap(pod)
@@ -382,7 +387,7 @@ def _some(things: list[T], choice: Random) -> list[T]:
 
 _COMPONENTS: Final = (
     _operates, _operates, _operates, _is_killed, _polls, _schedules, _time_passes, _replicates,
-    _replicates, _notices, _notices, _publishes, _publishes, _reaps, _advances, _advances,
+    _replicates, _notices, _notices, _notices_services, _publishes, _publishes, _reaps, _advances, _advances,
 )  # fmt: skip
 """As often as they stand here."""
 

@@ -48,6 +48,22 @@ def test_the_old_version_outlives_the_moment_in_which_name_has_just_been_flipped
     world.recover()
 
 
+def test_the_rotation_label_stays_until_name_no_longer_follows_it() -> None:
+    """The EndpointSlice controller may learn of a pod's labels before it learns of the Service's."""
+    world = serving(transition={"policy": "AvailabilityPreserving", "maxSurge": 1})
+    world.fleet.upload(2)
+    until_name_is_flipped(world)
+    assert selects(world) == "rotation"
+    until_name_is_flipped(world)
+    assert selects(world) == "v2"
+    world.operate()
+    for uid in list(world.fleet.pods):
+        world.fleet.notice(uid)
+    world.fleet.publish("digits")
+    world.check_instant()
+    world.recover()
+
+
 def test_what_name_was_just_flipped_to_is_not_taken_away_for_a_newer_version() -> None:
     """The slices show the version before, but they are about to be computed anew."""
     world = serving(transition=AT_ONCE)

@@ -242,3 +242,20 @@ def test_endpoints_are_those_that_are_shown_ready(
         "digits": name,
         "digits-next": following,
     }
+
+
+@pytest.mark.parametrize(
+    ("slices", "names"),
+    [
+        ([slice_of("digits", "v2-k", a=True)], {"digits"}),
+        ([slice_of("digits", "v1-k", a=True)], set()),
+        ([slice_of("digits", "v2-k"), slice_of("digits", "v1-k")], set()),
+        ([slice_of("digits", "v1-k"), slice_of("digits-next", "v2-k")], {"digits-next"}),
+        ([slice_of("other", "v2-k")], set()),
+        ([], set()),
+    ],
+)
+def test_a_service_has_caught_up_when_all_its_slices_have(
+    slices: list[dict[str, Any]], names: set[str]
+) -> None:
+    assert reading.caught_up(slices, SERVICES) == names

@@ -71,7 +71,9 @@ def test_name_goes_to_the_new_version_alone_when_all_its_replicas_are_shown() ->
 
 
 def test_the_marks_go_when_name_does_not_select_by_them_any_more() -> None:
-    done = state(*LABELLED[2:], selects=V2.servable)
+    flipped = state(*LABELLED[2:], selects=V2.servable)
+    assert step(flipped) == Traffic(V2.servable)
+    done = state(*LABELLED[2:], selects=V2.servable, caught_up=frozenset({"digits"}))
     assert step(done) == Traffic(V2.servable, unrotate=LABELLED[2:])
 
 

@@ -68,6 +68,7 @@ async def observe(client: Client, model: ModelResource, source: SourceObservatio
         services=ours,
         budgets=_children(budgets, model),
         endpoints=reading.ready_endpoints(slices, ours, names.next_service(model.name)),
+        caught_up=reading.caught_up(slices, ours),
         foreign=frozenset(foreign),
     )
 

@@ -107,6 +107,26 @@ def pod(manifest: Mapping[str, Any]) -> Pod | None:
     )
 
 
+def caught_up(slices: Iterable[Mapping[str, Any]], services: Mapping[str, Child]) -> frozenset[str]:
+    """Services that have EndpointSlices, all of them computed for the present selector."""
+    seen: dict[str, bool] = {}
+    for item in slices:
+        service = _service_of(item, services)
+        if service:
+            current = _selects(item["metadata"]) == _selects(service.manifest["metadata"])
+            seen[service.name] = seen.get(service.name, True) and current
+    return frozenset(name for name, current in seen.items() if current)
+
+
+def _service_of(item: Mapping[str, Any], services: Mapping[str, Child]) -> Child | None:
+    labels = item["metadata"].get("labels") or {}
+    return services.get(labels.get("kubernetes.io/service-name", ""))
+
+
+def _selects(metadata: Mapping[str, Any]) -> str:
+    return str((metadata.get("labels") or {}).get(SELECTS_LABEL, ""))
+
+
 def ready_endpoints(
     slices: Iterable[Mapping[str, Any]], services: Mapping[str, Child], tried: str
 ) -> dict[str, frozenset[str]]:
@@ -120,12 +140,11 @@ def ready_endpoints(
     """
     found: dict[str, set[str]] = {name: set() for name in services}
     for item in slices:
-        labels = item["metadata"].get("labels") or {}
-        service = services.get(labels.get("kubernetes.io/service-name", ""))
+        service = _service_of(item, services)
         if service is None:
             continue
-        selects = (service.manifest["metadata"].get("labels") or {}).get(SELECTS_LABEL)
-        if service.name == tried and labels.get(SELECTS_LABEL) != selects:
+        current = _selects(item["metadata"]) == _selects(service.manifest["metadata"])
+        if service.name == tried and not current:
             continue
         for endpoint in item.get("endpoints") or ():
             target = endpoint.get("targetRef") or {}

@@ -108,6 +108,7 @@ class Observed:
     Attributes:
         endpoints: For each Service of ours, the uids of the pods that its EndpointSlices show ready;
             of NAME-next, counting only slices that were computed for its present selector.
+        caught_up: Services whose EndpointSlices were computed for their present selector.
         foreign: `Kind/name` of objects that bear a name of ours and belong to someone else.
     """
 
@@ -118,4 +119,5 @@ class Observed:
     services: Mapping[str, Child] = field(default_factory=dict)
     budgets: Mapping[str, Child] = field(default_factory=dict)
     endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    caught_up: frozenset[str] = frozenset()
     foreign: frozenset[str] = frozenset()

@@ -152,7 +152,8 @@ def _with_rotation(
         members = incumbents(observed) | {primary}
         rotate = tuple(p for p in live if p.servable in members and not p.in_rotation)
         return Traffic(selects, preflight, rotate=rotate)
-    if now == ROTATION:
-        # NAME stops selecting by the label in this very step; the marks go in the next one.
+    if now == ROTATION or observed.model.name not in observed.caught_up:
+        # The EndpointSlice controller may learn of the pods' labels before it learns of the
+        # Service's selector: the marks go when its slices show that it no longer looks at them.
         return Traffic(selects, preflight)
     return Traffic(selects, preflight, unrotate=tuple(p for p in live if p.in_rotation))
