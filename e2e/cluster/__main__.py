@@ -52,9 +52,12 @@ def up(
 
 
 @app.command("down")
-def take_down() -> None:
+def take_down(
+    *,
+    force: Annotated[bool, typer.Option(help="Also while another process uses it.")] = False,
+) -> None:
     """End the cluster; no process, mount, network namespace, interface or cgroup stays."""
-    down()
+    down(force=force)
 
 
 @app.command()

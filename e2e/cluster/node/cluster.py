@@ -17,7 +17,7 @@ from cluster.controlplane import ControlPlane
 from cluster.daemons import Daemon
 from cluster.errors import ClusterError
 from cluster.kubectl import Kubectl
-from cluster.node import clearing, configs, machine, programs
+from cluster.node import clearing, configs, machine, programs, usage
 from cluster.node.images import Containerd
 from cluster.node.layout import (
     DNS_READY_PORT,
@@ -91,7 +91,8 @@ class Cluster:
         """Brings the node up and waits until pods can run on it. One that is up already is kept.
 
         A node of which parts died gets them back; one of which nothing runs, or that was started
-        from other programs or settings, is cleared away and started anew.
+        from other programs or settings, is cleared away and started anew, unless another process
+        uses it. While this process runs, no other one takes the node down.
 
         Args:
             state: the folder that takes everything; its parent takes the kubeconfig.
@@ -112,10 +113,12 @@ class Cluster:
             layout = Layout(state, machine.own_address(), machine.binaries(), audit)
             cluster = None if saved is None else cls._kept(saved, layout, gpus)
             if cluster is None:
-                if clearing.find(state) or state.exists():
-                    with step("clear what an earlier run left"):
-                        clearing.clear(state)
-                cluster = cls._fresh(layout, DEFAULT_GPUS if gpus is None else gpus)
+                with usage.alone(state):
+                    if clearing.find(state) or state.exists():
+                        with step("clear what an earlier run left"):
+                            clearing.clear(state)
+                    cluster = cls._fresh(layout, DEFAULT_GPUS if gpus is None else gpus)
+            usage.hold(state)
             return cluster
 
     @classmethod
@@ -129,6 +132,7 @@ class Cluster:
         saved = _saved(state)
         if saved is None or saved.boot != proc.boot_id():
             raise ClusterError("the local cluster is not up; `make cluster-up` brings it up")
+        usage.hold(state)
         return cls(saved.layout)
 
     @property
@@ -318,14 +322,18 @@ class Cluster:
             part.daemon.stop(grace=GRACE_SECONDS)
 
 
-def down(state: Path = paths.STATE) -> None:
+def down(state: Path = paths.STATE, *, force: bool = False) -> None:
     """Ends the node, whole or broken, and removes everything that it brought to this machine.
 
+    Args:
+        state: the node's state folder.
+        force: also while another process uses the node.
+
     Raises:
-        ClusterError: something could not be removed; says what.
+        ClusterError: another process uses the node, or something could not be removed; says what.
     """
     state = state.resolve()
-    with _locked(state):
+    with _locked(state), usage.alone(state, force=force):
         saved = _saved(state)
         if saved is not None and saved.boot == proc.boot_id():
             cluster = Cluster(saved.layout)
