@@ -176,7 +176,9 @@ class Daemon:
 def end_process(pid: int, started: int, *escalation: tuple[signal.Signals, float]) -> bool:
     """Sends each signal in turn, waiting its seconds for the process to end.
 
-    Works through a pid file descriptor: another process that gets the same pid is never hit.
+    Works through a pid file descriptor: another process that gets the same pid is never hit, and
+    the end is that of its last thread. /proc calls it a zombie already when the first one is gone,
+    while the others still hold its ports.
 
     Returns:
         Whether the process is gone.
@@ -187,7 +189,7 @@ def end_process(pid: int, started: int, *escalation: tuple[signal.Signals, float
         return True
     try:
         found = proc.stat(pid)
-        if found is None or found.started != started or not found.running:
+        if found is None or found.started != started:
             return True
         gone = select.poll()
         gone.register(descriptor, select.POLLIN)

@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from cluster import proc
 from cluster.daemons import OWNER, Daemon, Program, end_process
 from cluster.errors import ComponentError
+from cluster.probes import until
 
 SLEEP = Program("sleeper", ("/bin/sleep", "60"), {"COLOUR": "green"})
 # Says when it can no longer be ended by asking; what is ignored stays ignored over exec.
@@ -103,3 +105,27 @@ def test_ending_a_process_that_is_not_there_succeeds() -> None:
 def _is_sleep(pid: int | None) -> bool:
     found = None if pid is None else proc.stat(pid)
     return found is not None and found.command == "sleep"
+
+
+def test_a_process_has_ended_only_with_its_last_thread() -> None:
+    # The first thread ends and leaves a zombie by name; another one lives on and holds what it holds.
+    program = (
+        "import threading, time, ctypes;"
+        "threading.Thread(target=time.sleep, args=(60,)).start();"
+        "print('ready', flush=True);"
+        "ctypes.CDLL(None).pthread_exit(None)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        until(lambda: _state(child.pid) == "Z", within=5)
+        found = proc.stat(child.pid)
+        assert found is not None
+        assert not end_process(child.pid, found.started, (signal.SIGURG, 0.1))
+        assert end_process(child.pid, found.started, (signal.SIGKILL, 5.0))
+        assert child.wait() == -signal.SIGKILL
+
+
+def _state(pid: int) -> str:
+    found = proc.stat(pid)
+    return "" if found is None else found.state
