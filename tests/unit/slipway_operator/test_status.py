@@ -404,3 +404,20 @@ def test_what_was_available_and_has_run_since_is_not_judged_again(
 ) -> None:
     assert is_proven(row(3, state, available_key="k"), key_) is proven
     assert not is_proven(None, key_)
+
+
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        (None, True),
+        (VersionState.DISCOVERED, True),
+        (VersionState.RETIRED, True),
+        (VersionState.LOADING, False),  # the next pod of the same version
+        (VersionState.UNSCHEDULABLE, False),
+        (VersionState.SYNCING, False),
+    ],
+)
+def test_that_a_version_starts_is_told_once(before: VersionState | None, *, told: bool) -> None:
+    was = ModelStatus(versions=[row(2, before)] if before else [])
+    now = ModelStatus(versions=[row(2, VersionState.SYNCING)])
+    assert ("VersionStarting" in [note.reason for note in notes(was, now)]) is told

@@ -325,6 +325,7 @@ def summarise(facts: Facts, now: datetime) -> ModelStatus:
     )
 
 
+_UNDER_WAY: Final = frozenset({VersionState.LOADING, VersionState.UNSCHEDULABLE})
 _TELLING: Final = {
     VersionState.AVAILABLE: ("VersionAvailable", False),
     VersionState.RETIRED: ("VersionRetired", False),
@@ -344,6 +345,9 @@ def notes(before: ModelStatus, after: ModelStatus) -> tuple[Note, ...]:
     for row in after.versions:
         was = old_rows.get(row.version)
         telling = _TELLING.get(row.state)
+        if was and row.state is VersionState.SYNCING and was.state in _UNDER_WAY:
+            # The next pod of the same version syncs; that it starts has been told.
+            continue
         if telling and (was is None or was.state != row.state):
             reason, warning = telling
             message = f"version {row.version}" + (f": {row.message}" if row.message else "")
