@@ -24,7 +24,7 @@ def test_no_request_fails_through_five_changes(stage: Stage, policy: str, replic
     stage.upload(1)
     stage.create(transition={"policy": policy}, serving={"replicas": replicas})
     stage.wait_serving(1)
-    grpc, rest = stage.addresses()
+    grpc, rest = stage.reachable()
     with (
         PodHistory(stage.kube, stage.namespace) as pods,
         EndpointHistory(stage.kube, stage.namespace, MODEL) as endpoints,
@@ -52,7 +52,7 @@ def test_time_from_upload_to_first_traffic(stage: Stage) -> None:
     stage.upload(1)
     stage.create(settle="1s", poll="2s")
     stage.wait_serving(1)
-    grpc, rest = stage.addresses()
+    grpc, rest = stage.reachable()
     with Load(grpc, rest, MODEL, channels=2, keep_alive=0, connecting=0) as load:
         stage.upload(2)
         begun = time.monotonic()

@@ -40,8 +40,13 @@ class Served:
 
 @dataclass
 class Tally:
-    """What became of the requests; safe to share between threads."""
+    """What became of the requests; safe to share between threads.
 
+    Attributes:
+        begun: Of the monotonic clock, in seconds.
+    """
+
+    begun: float = field(default_factory=time.monotonic)
     sent: int = 0
     failed: int = 0
     errors: list[str] = field(default_factory=list)
@@ -64,7 +69,7 @@ class Tally:
             self.sent += 1
             self.failed += 1
             if len(self.errors) < _KEPT_ERRORS:
-                self.errors.append(error)
+                self.errors.append(f"after {time.monotonic() - self.begun:.2f} s: {error}")
 
 
 class Load:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 from kubernetes.client.exceptions import ApiException
 
 from cluster.node.cluster import Cluster
@@ -93,6 +94,19 @@ class Stage:
         """For gRPC and REST: a Service's own address works on the node itself."""
         address = self.kube.core.read_namespaced_service(MODEL, self.namespace).spec.cluster_ip
         return f"{address}:8500", f"http://{address}:8501"
+
+    def reachable(self) -> tuple[str, str]:
+        """The addresses, once this machine's kube-proxy has learnt of the first endpoints."""
+        grpc, rest = self.addresses()
+
+        def answers() -> bool:
+            try:
+                return httpx.get(f"{rest}/v1/models/{MODEL}").is_success
+            except httpx.TransportError:
+                return False
+
+        self.wait("the Service answers", answers, 15)
+        return grpc, rest
 
     def pods(self) -> list[Any]:
         return list(self.kube.core.list_namespaced_pod(self.namespace).items)
