@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster import controlplane, s3
+from cluster import controlplane, paths, s3
 from cluster.errors import ClusterError
 
 NODE = "node-1"
@@ -22,9 +22,6 @@ PAUSE_IMAGE = "localhost/pause:1"
 
 # Machine-wide, short enough for the shims' socket names (64 characters, of 107 that a socket's may have).
 SOCKETS = Path("/run/slipway")
-
-LONGEST_STATE = 60
-"""The kubelet makes sockets some 45 characters deep in its folder; a socket's path ends at 107."""
 
 APISERVER_PORT = 6443
 ETCD_PORT = 2379
@@ -155,10 +152,10 @@ def check_state(state: Path) -> None:
         ClusterError: says what is wrong with the path.
     """
     text = str(state)
-    if len(text) > LONGEST_STATE:
+    if len(text) > paths.LONGEST_STATE:
         raise ClusterError(
             f"the path {text} has {len(text)} characters, and sockets below it may have 107 in all; "
-            f"move the repository to where its .local/cluster has at most {LONGEST_STATE}"
+            f"move the repository to where its .local/cluster has at most {paths.LONGEST_STATE}"
         )
     if not text.isascii() or any(character in text for character in " \"'\\"):
         raise ClusterError(
