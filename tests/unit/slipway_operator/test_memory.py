@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from slipway_operator.api.spec import VersionPolicy
-from slipway_operator.discovery.memory import Memory, enough, worth_looking_at
+from slipway_operator.discovery.memory import Memory, worth_looking_at
 from slipway_sync.exports import Proof, Verdict, VersionDirectory
 
 T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -61,4 +61,4 @@ def test_the_policy_says_what_is_worth_listing(
     there = tuple(VersionDirectory(n, f"{n:08d}" if n < 10 else str(n)) for n in (3, 9, 10))
     parsed = VersionPolicy.model_validate(policy)
     assert [v.number for v in worth_looking_at(parsed, there)] == looked_at
-    assert enough(parsed) == limit
+    assert parsed.latest == limit

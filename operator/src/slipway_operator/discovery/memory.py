@@ -65,8 +65,3 @@ def worth_looking_at(
     if policy.specific is None:
         return ordered
     return tuple(v for v in ordered if v.number in policy.specific)
-
-
-def enough(policy: VersionPolicy) -> int | None:
-    """How many complete versions satisfy the policy; None for as many as there are."""
-    return policy.latest if policy.latest is not None else None

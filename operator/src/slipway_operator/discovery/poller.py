@@ -8,7 +8,7 @@ from slipway_operator.api.quantities import parse_duration
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.spec import ModelSpec
 from slipway_operator.api.status import VersionState
-from slipway_operator.discovery.memory import Memory, enough, worth_looking_at
+from slipway_operator.discovery.memory import Memory, worth_looking_at
 from slipway_operator.model.source import Readiness, SourceObservation, SourceVersion
 from slipway_sync.exports import (
     Proof,
@@ -82,7 +82,7 @@ async def poll(
     trusted = {row.version: row.revision for row in model.status.versions if row.available_key}
     bad = {row.version for row in model.status.versions if row.state in _BAD}
     found: dict[int, SourceVersion] = {}
-    limit = enough(spec.versions)
+    limit = spec.versions.latest
     complete = 0
     for version in worth_looking_at(spec.versions, versions):
         if limit is not None and complete >= limit:
