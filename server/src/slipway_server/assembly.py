@@ -18,8 +18,8 @@ from slipway_server.frontends.rest.api import ApiSettings, RestApi
 from slipway_server.frontends.rpc.service import Method, Services
 from slipway_server.frontends.telemetry import CONTENT_TYPE, Telemetry
 from slipway_server.inference.predictor import Predictor
+from slipway_server.loading import make_loader
 from slipway_server.readiness import Report, report
-from slipway_server.savedmodel.loader import SavedModelLoader, SessionSettings
 from slipway_server.savedmodel.session_model import SessionModel
 from slipway_server.settings import Settings
 from slipway_server.storage.source import FileSystemSource, VersionDirectory
@@ -67,14 +67,8 @@ class Assembly:
             _VERSION_HINT if "KUBERNETES_SERVICE_HOST" in os.environ else ""
         )
         serving.set_labels({config.name: config.labels for config in configs})
-        loader = SavedModelLoader(
-            settings.tags,
-            SessionSettings(
-                settings.intra_op_threads, settings.inter_op_threads, settings.gpu_memory_fraction
-            ),
-        )
         self._manager: Manager[SessionModel] = Manager(
-            loader,
+            make_loader(settings),
             serving,
             self._monitor,
             POLICIES[settings.policy],
