@@ -139,6 +139,25 @@ def test_the_server_serves_what_the_agent_brings_under_the_clients_name() -> Non
     assert "--file_system_poll_wait_seconds=0" in server["args"]
 
 
+def test_batching_becomes_the_servers_flags_and_its_absence_none() -> None:
+    def args(**serving: Any) -> list[str]:
+        _, server = containers(pod_of({**BARE, "serving": serving}))
+        return list(server["args"])
+
+    assert not any("batching" in flag for flag in args())
+    sizes = {"maxBatchSize": 8, "allowedBatchSizes": [4, 8]}
+    assert args(batching={**sizes, "timeout": "5ms", "threads": 2})[-2:] == [
+        "--enable_batching=true",
+        (
+            "--batching_parameters=max_batch_size { value: 8 } batch_timeout_micros { value: 5000 } "
+            "max_enqueued_batches { value: 10 } num_batch_threads { value: 2 } "
+            "allowed_batch_sizes: 4 allowed_batch_sizes: 8"
+        ),
+    ]
+    padded = args(batching={"padVariableLengthInputs": True})[-1]
+    assert padded.endswith("pad_variable_length_inputs: true")
+
+
 @pytest.mark.parametrize("drain", [0, 12, 3600])
 def test_the_kubelet_waits_longer_than_the_drain(drain: int) -> None:
     pod = pod_of({**BARE, "serving": {"drainSeconds": drain}})

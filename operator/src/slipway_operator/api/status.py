@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints
 
 from slipway_operator.api.conditions import ConditionType
+from slipway_operator.api.fields import VersionNumber
 from slipway_operator.api.rules import ApiType
-from slipway_operator.api.spec import VersionNumber
 
 Text = Annotated[str, StringConstraints(max_length=4096)]
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from slipway_operator.api import names
 from slipway_operator.api.resource import ModelResource
+from slipway_operator.rendering.batching import batching_arguments
 from slipway_operator.rendering.inputs import Servable
 from slipway_operator.rendering.metadata import child_metadata, model_labels
 from slipway_operator.rendering.settings import RenderSettings
@@ -158,6 +159,7 @@ def _server(model: ModelResource, settings: RenderSettings) -> dict[str, Any]:
             f"--drain_seconds={serving.drain_seconds}",
             "--exit_on_failed_load=true",
             f"--termination_log={TERMINATION_LOG}",
+            *batching_arguments(serving.batching),
         ],
         "ports": [
             {"name": "grpc", "containerPort": names.GRPC_PORT},

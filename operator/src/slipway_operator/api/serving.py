@@ -1,0 +1,159 @@
+"""`spec.serving` of a Model: the pods of each version."""
+
+import re
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from slipway_operator.api.fields import (
+    KEY_PATTERN,
+    NAME_PATTERN,
+    NO_NAME,
+    ObjectName,
+    ShortText,
+    SpecType,
+    label_map,
+    object_names,
+)
+from slipway_operator.api.quantities import Duration, Quantity, quantities, within
+from slipway_operator.api.rules import Rule, matches_cel
+
+StringMap = Annotated[
+    dict[str, Annotated[str, StringConstraints(max_length=4096)]], Field(max_length=32)
+]
+
+
+class Resources(SpecType):
+    """Compute resources of the server container, as in a pod."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (quantities("limits"), quantities("requests"))
+
+    limits: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(default_factory=dict)
+    """At most; GPUs stand here: nvidia.com/gpu: 1."""
+    requests: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(default_factory=dict)
+    """At least."""
+
+
+class EnvVar(SpecType):
+    """An environment variable of the server container."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", max_length=253)]
+    """Its name."""
+    value: Annotated[str, StringConstraints(max_length=4096)] = ""
+    """Its value, taken literally."""
+
+
+class Toleration(SpecType):
+    """A taint that the pods tolerate, as in a pod."""
+
+    key: ShortText = ""
+    """Of the taint; empty with Exists means every taint."""
+    operator: Literal["Exists", "Equal"] = "Equal"
+    """How value is compared."""
+    value: ShortText = ""
+    """Of the taint."""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+    """Empty means every effect."""
+    toleration_seconds: (
+        Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None
+    ) = None
+    """How long NoExecute is tolerated; for ever when absent."""
+
+
+class Batching(SpecType):
+    """How the server gathers requests of one version and signature into batches."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        within("timeout", "0s", "1m"),
+        Rule(
+            cel="!has(self.allowedBatchSizes) || self.allowedBatchSizes.size() == 0 || ("
+            "self.allowedBatchSizes[self.allowedBatchSizes.size() - 1] == self.maxBatchSize && "
+            "self.allowedBatchSizes.all(n, self.allowedBatchSizes.exists_one(m, m == n)) && "
+            "self.allowedBatchSizes.isSorted())",
+            holds=lambda b: (
+                not b.allowed_batch_sizes
+                or (
+                    b.allowed_batch_sizes[-1] == b.max_batch_size
+                    and b.allowed_batch_sizes == sorted(set(b.allowed_batch_sizes))
+                )
+            ),
+            message="allowedBatchSizes must rise and end with maxBatchSize, for example [1, 8, 32] "
+            "with maxBatchSize 32",
+        ),
+    )
+
+    max_batch_size: Annotated[
+        int, Field(ge=1, le=100_000, json_schema_extra={"format": "int32"})
+    ] = 32
+    """Rows that run together, and the most that one request may bring."""
+    timeout: Duration = "0s"
+    """How long a batch that is not full waits for more; 0s runs at once whatever is there."""
+    allowed_batch_sizes: Annotated[
+        list[Annotated[int, Field(ge=1, le=100_000)]], Field(max_length=32)
+    ] = Field(default_factory=list)
+    """Batches are padded to the next of these; empty pads nothing."""
+    max_enqueued_batches: Annotated[
+        int, Field(ge=1, le=100_000, json_schema_extra={"format": "int32"})
+    ] = 10
+    """Batches that may wait; more are refused with UNAVAILABLE."""
+    threads: Annotated[int, Field(ge=0, le=1024, json_schema_extra={"format": "int32"})] = 0
+    """Batches that run at a time; 0 means one for each CPU."""
+    pad_variable_length_inputs: bool = False
+    """Whether inputs of different inner shapes are padded to the largest of the batch."""
+
+
+class Serving(SpecType):
+    """The pods of each version."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.podLabels.all(k, !k.startsWith('slipway.dev/'))",
+            holds=lambda s: not any(k.startswith("slipway.dev/") for k in s.pod_labels),
+            message="podLabels may not set labels under slipway.dev/; the operator owns them",
+        ),
+        label_map("podLabels"),
+        label_map("nodeSelector"),
+        Rule(
+            cel=f"!has(self.podAnnotations) || self.podAnnotations.all(k, {matches_cel('k', KEY_PATTERN)})",
+            holds=lambda s: all(re.fullmatch(KEY_PATTERN, k) for k in s.pod_annotations),
+            message="podAnnotations: a key is 63 or fewer of letters, digits, -, _ and ., and may "
+            "have a prefix, as in example.com/team",
+        ),
+        Rule(
+            cel=f"!has(self.imagePullSecrets) || self.imagePullSecrets.all(n, {matches_cel('n', NAME_PATTERN)})",
+            holds=lambda s: all(re.fullmatch(NAME_PATTERN, n) for n in s.image_pull_secrets),
+            message=f"imagePullSecrets: one of them {NO_NAME}",
+        ),
+        *object_names("priorityClassName", "runtimeClassName", "serviceAccount"),
+    )
+
+    replicas: Annotated[int, Field(ge=0, le=1000, json_schema_extra={"format": "int32"})] = 1
+    """Pods for each serving version; an autoscaler may own it through the scale subresource."""
+    resources: Resources = Field(default_factory=Resources, json_schema_extra={"default": {}})
+    """Of the server container."""
+    batching: Batching | None = None
+    """Gathers concurrent requests into batches; absent runs each request by itself."""
+    image: Annotated[str, StringConstraints(max_length=512)] = ""
+    """Server image; empty means the one the operator was installed with when a version starts."""
+    image_pull_secrets: Annotated[list[ObjectName], Field(max_length=8)] = Field(
+        default_factory=list
+    )
+    """Names of Secrets of this namespace."""
+    env: Annotated[list[EnvVar], Field(max_length=64)] = Field(default_factory=list)
+    """Of the server container."""
+    pod_labels: StringMap = Field(default_factory=dict, json_schema_extra={"default": {}})
+    """More labels for the pods."""
+    pod_annotations: StringMap = Field(default_factory=dict)
+    """More annotations for the pods."""
+    node_selector: StringMap = Field(default_factory=dict)
+    """Nodes that may run the pods."""
+    tolerations: Annotated[list[Toleration], Field(max_length=16)] = Field(default_factory=list)
+    """Taints that the pods tolerate."""
+    priority_class_name: ShortText = ""
+    """PriorityClass of the pods."""
+    runtime_class_name: ShortText = ""
+    """RuntimeClass of the pods."""
+    service_account: ShortText = ""
+    """ServiceAccount of the pods; its token is never mounted."""
+    drain_seconds: Annotated[int, Field(ge=0, le=3600, json_schema_extra={"format": "int32"})] = 12
+    """How long a pod goes on answering after it was told to stop."""
