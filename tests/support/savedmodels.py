@@ -222,3 +222,42 @@ def save_constant(directory: Path) -> None:
         x = tf.placeholder(tf.float32, [None], name="x")
         y = x + 1.0
         tf.saved_model.simple_save(session, str(directory), {"x": x}, {"y": y})
+
+
+def save_slow(directory: Path) -> None:
+    """Save a model that waits: `seconds` of the first row, one run at a time, without using a processor.
+
+    `size` is the number of rows that ran together; signature `count` tells the runs so far.
+    """
+    import tensorflow as tf
+    from tensorflow.python.data.experimental.ops import testing
+
+    class Slow(tf.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.runs = tf.Variable(0, dtype=tf.int32)
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="seconds")])  # type: ignore[untyped-decorator]
+        def wait(self, seconds: Any) -> Any:
+            counted = self.runs.assign_add(1)
+            # The data set sleeps before its element and before its end.
+            pause = tf.cast(seconds[0] * 5e5, tf.int64)
+            slept = (
+                tf.data.Dataset.range(1)
+                .apply(testing.sleep(pause))
+                .reduce(tf.constant(0, tf.int64), lambda a, b: a + b)
+            )
+            with tf.control_dependencies([slept, counted]):
+                return {
+                    "waited": tf.identity(seconds),
+                    "size": tf.fill(tf.shape(seconds), tf.shape(seconds)[0]),
+                }
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="rows")])  # type: ignore[untyped-decorator]
+        def count(self, rows: Any) -> Any:
+            return {"runs": tf.fill(tf.shape(rows), self.runs)}
+
+    module = Slow()
+    tf.saved_model.save(
+        module, str(directory), signatures={"serving_default": module.wait, "count": module.count}
+    )

@@ -77,6 +77,11 @@ def invalid_argument(message: str) -> ServingError:
     return ServingError(Code.INVALID_ARGUMENT, message)
 
 
+def deadline_exceeded() -> ServingError:
+    """Return the error for a request that is not run because its time is over."""
+    return ServingError(Code.DEADLINE_EXCEEDED, "The deadline passed before the model could be run")
+
+
 def not_found(message: str) -> ServingError:
     """Return the error for a model, version or signature that is not here."""
     return ServingError(Code.NOT_FOUND, message)

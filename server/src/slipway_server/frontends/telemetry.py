@@ -52,7 +52,11 @@ _LOAD_SECONDS: Final = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 
 @dataclass(slots=True)
 class Call:
-    """One request on its way; the front end fills in what it learns."""
+    """One request on its way; the front end fills in what it learns.
+
+    Attributes:
+        deadline: seconds on `time.monotonic`; None when the client waits for ever.
+    """
 
     method: str
     protocol: str
@@ -60,6 +64,7 @@ class Call:
     model: str = ""
     version: int = 0
     signature: str = ""
+    deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,9 +23,16 @@ class RunnableModel(Protocol):
         ...
 
     def run(
-        self, signature: Signature, inputs: Mapping[str, Array], outputs: Sequence[str]
+        self,
+        signature: Signature,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        deadline: float | None = None,
     ) -> list[Array]:
-        """Run a signature; one array for each of `outputs`."""
+        """Run a signature; one array for each of `outputs`.
+
+        After `deadline` (on `time.monotonic`, seconds) nothing is begun: DEADLINE_EXCEEDED instead.
+        """
         ...
 
 
@@ -68,6 +75,7 @@ class Predictor:
         signature_name: str,
         inputs: Mapping[str, Array],
         output_filter: Sequence[str] = (),
+        deadline: float | None = None,
     ) -> Prediction:
         """Run one request.
 
@@ -76,10 +84,11 @@ class Predictor:
             signature_name: empty means `serving_default`.
             inputs: alias → value, of the signature's element types.
             output_filter: aliases of the wanted outputs; empty means all.
+            deadline: seconds on `time.monotonic`; None means never.
 
         Raises:
             ServingError: FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT when the request does not fit
-                it, or TensorFlow's own code and message.
+                it, DEADLINE_EXCEEDED when it is too late to run it, or TensorFlow's own code and message.
         """
         name = signature_name or DEFAULT_SIGNATURE
         signature = handle.content.signatures.get(name)
@@ -87,5 +96,5 @@ class Predictor:
             raise signature_not_found(name)
         check_inputs(signature, inputs.keys())
         outputs = choose_outputs(signature, output_filter)
-        values = handle.content.run(signature, inputs, outputs)
+        values = handle.content.run(signature, inputs, outputs, deadline)
         return Prediction(handle.version, name, dict(zip(outputs, values, strict=True)))

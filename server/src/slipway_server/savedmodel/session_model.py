@@ -7,13 +7,14 @@ still use the intra-op pool.
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
-from slipway_server.errors import Code, ServingError
+from slipway_server.errors import Code, ServingError, deadline_exceeded
 from slipway_server.savedmodel.failures import as_serving_error, translated
 from slipway_server.savedmodel.signature import Array, Signature
 
@@ -47,7 +48,11 @@ class SessionModel:
         self._callable(signature, tuple(signature.outputs))
 
     def run(
-        self, signature: Signature, inputs: Mapping[str, Array], outputs: Sequence[str]
+        self,
+        signature: Signature,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        deadline: float | None = None,
     ) -> list[Array]:
         """Run a signature.
 
@@ -55,12 +60,14 @@ class SessionModel:
             signature: one of `signatures`.
             inputs: alias → value; exactly the signature's aliases, those with a default may be missing.
             outputs: aliases of the signature's outputs.
+            deadline: seconds on `time.monotonic`, after which nothing is begun. A run that has begun is finished: the
+                options of a compiled callable, its timeout among them, are the same for every call.
 
         Returns:
             One array for each of `outputs`; strings are arrays of `bytes` objects.
 
         Raises:
-            ServingError: with TensorFlow's code and message.
+            ServingError: DEADLINE_EXCEEDED, or TensorFlow's code and message.
         """
         run = self._callable(signature, tuple(outputs))
         if len(inputs) == len(signature.inputs):
@@ -68,6 +75,8 @@ class SessionModel:
         else:
             values = {**signature.defaults, **inputs}
             feeds = [values[alias] for alias in signature.inputs]
+        if deadline is not None and time.monotonic() >= deadline:
+            raise deadline_exceeded()
         try:
             return list(run(*feeds))
         except Exception as error:

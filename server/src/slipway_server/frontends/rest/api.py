@@ -76,6 +76,7 @@ class RestApi:
         if request.method == "OPTIONS":
             return self._preflight(request)
         call = self._telemetry.begin("", "REST")
+        call.deadline = request.deadline
         try:
             response = self._answer(request, path, call)
             code = Code.OK
@@ -118,7 +119,9 @@ class RestApi:
                 lambda name: _signature(handle, name),
                 booleans=b"true" in body or b"false" in body,
             )
-            prediction = self._predictor.predict(handle, decoded.signature, decoded.inputs)
+            prediction = self._predictor.predict(
+                handle, decoded.signature, decoded.inputs, deadline=call.deadline
+            )
             call.signature = prediction.signature
         return self._json(write_predictions(decoded.format, prediction.outputs))
 

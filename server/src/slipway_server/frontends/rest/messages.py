@@ -40,6 +40,7 @@ class Request:
         target: path and query as sent.
         headers: lower-case names; of a repeated header the last one.
         keep_alive: whether the client wants to go on using the connection.
+        deadline: when the client is told that it took too long, in seconds on `time.monotonic`; None means never.
     """
 
     method: str = ""
@@ -47,6 +48,7 @@ class Request:
     headers: dict[bytes, bytes] = field(default_factory=dict)
     body: bytes = b""
     keep_alive: bool = True
+    deadline: float | None = None
 
     @property
     def path(self) -> str:

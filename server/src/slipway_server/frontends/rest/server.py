@@ -158,6 +158,7 @@ class _Exchange:
 
     def begin(self, workers: Workers, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
         if timeout > 0:
+            self._request.deadline = monotonic() + timeout
             self._timer = loop.call_later(timeout, self._time_out)
         workers.submit(self._work)
 

@@ -4,6 +4,7 @@ The handlers take and return bytes: gRPC then parses nothing on its own threads,
 protobuf objects.
 """
 
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
@@ -19,7 +20,7 @@ from tensorflow_serving.apis import (
 
 from slipway_server.core.serving_map import Selector
 from slipway_server.core.states import StateMonitor, VersionState
-from slipway_server.errors import Code, ServingError, invalid_argument
+from slipway_server.errors import Code, ServingError, deadline_exceeded, invalid_argument
 from slipway_server.frontends.metadata import signature_def_map
 from slipway_server.frontends.rpc.tensors import (
     TensorError,
@@ -36,6 +37,8 @@ Method = Callable[[bytes, grpc.ServicerContext], bytes]
 
 _MAX_MESSAGE: Final = 1024
 _TRUNCATED: Final = "...TRUNCATED"
+# gRPC says "no deadline" with a time in the far future; ten years are as good, and safe to wait for.
+_NEVER_SECONDS: Final = 3.2e8
 
 
 class Services:
@@ -84,7 +87,7 @@ class Services:
         def method(request: bytes, context: grpc.ServicerContext) -> bytes:
             call = telemetry.begin(name, "GRPC")
             try:
-                _refuse_expired(context)
+                call.deadline = _deadline(context)
                 reply = answer(request, call)
             except ServingError as error:
                 telemetry.end(call, error.code)
@@ -110,7 +113,7 @@ class Services:
                 except (TensorError, OverflowError) as error:
                     raise invalid_argument(f"tensor parsing error: {alias}: {error}") from error
             prediction = self._predictor.predict(
-                handle, spec.signature_name, inputs, request.output_filter
+                handle, spec.signature_name, inputs, request.output_filter, call.deadline
             )
         call.signature = prediction.signature
         return predict_reply(spec.name, prediction, tensor_content=self._tensor_content)
@@ -208,12 +211,17 @@ def _unimplemented(name: str) -> Callable[[bytes, Call], bytes]:
     return answer
 
 
-def _refuse_expired(context: grpc.ServicerContext) -> None:
+def _deadline(context: grpc.ServicerContext) -> float | None:
+    """Return until when the client waits, on the monotonic clock; refuse the call when that has passed.
+
+    The client hears of a deadline that passes later from gRPC itself, at that moment.
+    """
     remaining = context.time_remaining()
-    if remaining is not None and remaining <= 0:  # type: ignore[redundant-expr] # the stubs forget None
-        raise ServingError(
-            Code.DEADLINE_EXCEEDED, "The deadline passed before the request was started"
-        )
+    if remaining is None or remaining > _NEVER_SECONDS:  # type: ignore[redundant-expr] # the stubs forget None
+        return None
+    if remaining <= 0:
+        raise deadline_exceeded()
+    return time.monotonic() + remaining
 
 
 _STATUS: Final = {status.value[0]: status for status in grpc.StatusCode}
