@@ -5,7 +5,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-from slipway_server import flags
+from slipway_server import command_line
 from slipway_server.errors import ServingError
 from slipway_server.process import EXIT_FAILED, EXIT_OK, Process
 from slipway_server.settings import settings
@@ -24,13 +24,13 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run the server and return its exit code."""
     program = Path(arguments[0]).name if arguments else "slipway-server"
-    parsed = flags.parse(arguments[1:])
+    parsed = command_line.parse(arguments[1:])
     if parsed.help:
-        sys.stdout.write(flags.usage(program))
+        sys.stdout.write(command_line.usage(program))
         return EXIT_OK
     if parsed.malformed:
         sys.stdout.write(
-            "".join(sentence + "\n" for sentence in parsed.malformed) + flags.usage(program)
+            "".join(sentence + "\n" for sentence in parsed.malformed) + command_line.usage(program)
         )
         return EXIT_FAILED
     if parsed.values["version"]:
@@ -38,7 +38,7 @@ def run(arguments: list[str]) -> int:
         return EXIT_OK
     if parsed.unknown:
         sys.stdout.write("".join(f"unknown argument: {argument}\n" for argument in parsed.unknown))
-        sys.stdout.write(flags.usage(program))
+        sys.stdout.write(command_line.usage(program))
         sys.stdout.flush()
     try:
         chosen = settings(parsed.values, cpus=os.cpu_count() or 1)
@@ -47,7 +47,7 @@ def run(arguments: list[str]) -> int:
         return EXIT_FAILED
     # TensorFlow's own warnings repeat, for every bad request, what its caller is told anyway.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    return Process(chosen, flags.without_effect(parsed.given)).run()
+    return Process(chosen, command_line.without_effect(parsed.given)).run()
 
 
 def version_text() -> str:

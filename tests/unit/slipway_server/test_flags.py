@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway_server import flags
+from slipway_server import command_line, flags
 from slipway_server.errors import ServingError
 from slipway_server.settings import Settings, connection_age, settings
 
@@ -62,7 +62,7 @@ CLASSIC = [
 
 
 def _settings(*arguments: str) -> Settings:
-    return settings(flags.parse(["--model_base_path=/m", *arguments]).values, cpus=2)
+    return settings(command_line.parse(["--model_base_path=/m", *arguments]).values, cpus=2)
 
 
 def test_every_flag_of_tensorflow_serving_is_known() -> None:
@@ -87,7 +87,7 @@ def test_every_flag_of_tensorflow_serving_is_known() -> None:
     ],
 )
 def test_values(argument: str, name: str, value: flags.Value) -> None:
-    parsed = flags.parse([argument])
+    parsed = command_line.parse([argument])
     assert (parsed.values[name], parsed.unknown, parsed.malformed) == (value, (), ())
     assert parsed.given == {name}
 
@@ -105,7 +105,7 @@ def test_values(argument: str, name: str, value: flags.Value) -> None:
     ],
 )
 def test_a_value_that_does_not_fit_is_malformed(argument: str) -> None:
-    parsed = flags.parse([argument])
+    parsed = command_line.parse([argument])
     name, _, text = argument.removeprefix("--").partition("=")
     assert parsed.malformed == (f"Couldn't interpret value {text} for flag {name}.",)
 
@@ -114,24 +114,24 @@ def test_a_value_that_does_not_fit_is_malformed(argument: str) -> None:
     "arguments", [["--nope=1"], ["--port", "8"], ["port=8"], ["-port=8"], ["x"], ["--", "--port=8"]]
 )
 def test_what_is_no_flag_is_unknown_and_changes_nothing(arguments: list[str]) -> None:
-    parsed = flags.parse(arguments)
+    parsed = command_line.parse(arguments)
     assert parsed.unknown == tuple(one for one in arguments if one != "--")
     assert parsed.values["port"] == 8500
     assert parsed.malformed == ()
 
 
 def test_the_last_of_a_repeated_flag_counts() -> None:
-    assert flags.parse(["--port=1", "--port=2"]).values["port"] == 2
+    assert command_line.parse(["--port=1", "--port=2"]).values["port"] == 2
 
 
 def test_usage_names_every_flag() -> None:
-    text = flags.usage("tensorflow_model_server")
+    text = command_line.usage("tensorflow_model_server")
     assert all(f"--{flag.name}=" in text for flag in flags.FLAGS)
 
 
 def test_flags_without_effect_are_said_only_when_given() -> None:
-    assert flags.without_effect(frozenset({"port"})) == ()
-    [(name, sentence)] = flags.without_effect(frozenset({"port", "use_alts_credentials"}))
+    assert command_line.without_effect(frozenset({"port"})) == ()
+    [(name, sentence)] = command_line.without_effect(frozenset({"port", "use_alts_credentials"}))
     assert name == "use_alts_credentials"
     assert re.match("--use_alts_credentials is accepted .*no meaning", sentence)
 
