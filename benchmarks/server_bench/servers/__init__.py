@@ -1,0 +1,1 @@
+"""The programs that slipway-server is compared with; each runs as a process of its own."""
