@@ -312,7 +312,7 @@ REST: list[tuple[str, Http, int, Any]] = [
             b'{"signature_name": "float", "inputs": ' + b"[" * 300 + b"1" + b"]" * 300 + b"}", KINDS
         ),
         400,
-        "JSON Value is nested deeper than 254 levels",
+        "JSON Value is nested deeper than 64 levels",
     ),
     (
         "a gzip body",

@@ -5,7 +5,6 @@ GET  /v1/models/NAME[/versions/N|/labels/L][/metadata]
 """
 
 import re
-import zlib
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote
@@ -16,6 +15,7 @@ from slipway_server.core.serving_map import Handle, Selector
 from slipway_server.core.states import StateMonitor, VersionState
 from slipway_server.errors import Code, ServingError, invalid_argument
 from slipway_server.frontends.metadata import metadata_json
+from slipway_server.frontends.rest.inflate import gunzip
 from slipway_server.frontends.rest.json_answer import write_predictions
 from slipway_server.frontends.rest.json_tensor import read_predict
 from slipway_server.frontends.rest.json_text import parse
@@ -117,7 +117,8 @@ class RestApi:
             decoded = read_predict(
                 parse(body),
                 lambda name: _signature(handle, name),
-                booleans=b"true" in body or b"false" in body,
+                literals=b"true" in body or b"false" in body,
+                strings=body.count(b'"') // 2,
             )
             prediction = self._predictor.predict(
                 handle, decoded.signature, decoded.inputs, deadline=call.deadline
@@ -192,29 +193,3 @@ def _state(state: VersionState) -> dict[str, Any]:
 
 def _pretty(answer: dict[str, Any]) -> bytes:
     return orjson.dumps(answer, option=orjson.OPT_INDENT_2)
-
-
-def gunzip(data: bytes, limit: int) -> bytes:
-    """Decompress a gzip body of one or more members, never beyond `limit` bytes.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT when it is no gzip, is cut short or grows beyond the limit.
-    """
-    parts: list[bytes] = []
-    room = limit
-    try:
-        while data:
-            inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-            part = inflater.decompress(data, room + 1)
-            room -= len(part)
-            if room < 0:
-                raise invalid_argument(
-                    f"The request body grows beyond {limit} bytes when decompressed"
-                )
-            if not inflater.eof:
-                raise invalid_argument("The gzip request body is cut short")
-            parts.append(part)
-            data = inflater.unused_data
-    except zlib.error as error:
-        raise invalid_argument(f"Error decompressing the gzip request body: {error}") from error
-    return b"".join(parts)

@@ -24,7 +24,8 @@ from slipway_server.frontends.rest.json_text import excerpt, type_name
 from slipway_server.savedmodel.dtypes import DType
 from slipway_server.savedmodel.signature import Array, Signature, TensorSpec
 
-_MAX_RANK: Final = 254
+_MAX_RANK: Final = 64
+"""NumPy's own; TensorFlow's is 254."""
 _INT32: Final = (-(2**31), 2**31 - 1)
 _INTEGER_RANGES: Final[dict[DType, tuple[int, int]]] = {
     DType.INT8: _INT32,
@@ -60,14 +61,20 @@ class PredictBody:
 
 
 def read_predict(
-    body: Any, find_signature: Callable[[str], Signature], *, booleans: bool = True
+    body: Any,
+    find_signature: Callable[[str], Signature],
+    *,
+    literals: bool = True,
+    strings: int | None = None,
 ) -> PredictBody:
     """Turn a parsed request body into tensors.
 
     Args:
         body: the parsed JSON.
         find_signature: returns the signature of a name (empty for the default one) or raises.
-        booleans: whether `true` or `false` may be among the values; False spares looking for them.
+        literals: whether `true` or `false` may be among the values.
+        strings: how many strings the text has at most, names of members included; None when nobody counted. When no
+            value can be anything but a number, nobody looks at each of them.
 
     Raises:
         ServingError: INVALID_ARGUMENT, or UNIMPLEMENTED for an element type that JSON cannot hold.
@@ -85,18 +92,25 @@ def read_predict(
         raise invalid_argument(
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
         )
+    if not rows and not columns:
+        raise invalid_argument("Missing 'inputs' or 'instances' key")
+    values = body["instances"] if rows else body["inputs"]
+    known = len(body) + ("signature_name" in body) + _member_names(values, signature)
+    mixed = literals or strings is None or strings > known
     if rows:
-        return PredictBody(
-            Format.ROW, name, read_rows(body["instances"], signature, booleans=booleans)
-        )
-    if columns:
-        return PredictBody(
-            Format.COLUMN, name, read_columns(body["inputs"], signature, booleans=booleans)
-        )
-    raise invalid_argument("Missing 'inputs' or 'instances' key")
+        return PredictBody(Format.ROW, name, read_rows(values, signature, mixed=mixed))
+    return PredictBody(Format.COLUMN, name, read_columns(values, signature, mixed=mixed))
 
 
-def read_rows(instances: Any, signature: Signature, *, booleans: bool = True) -> dict[str, Array]:
+def _member_names(values: Any, signature: Signature) -> int:
+    """Count the names of members that a well-formed value has around its tensors."""
+    if isinstance(values, dict):
+        return len(values)
+    rows_of_objects = isinstance(values, list) and values and isinstance(values[0], dict)
+    return len(values) * len(signature.inputs) if rows_of_objects else 0
+
+
+def read_rows(instances: Any, signature: Signature, *, mixed: bool = True) -> dict[str, Array]:
     """Read the row format."""
     if not isinstance(instances, list):
         raise invalid_argument("Expecting 'instances' to be an list/array")
@@ -110,7 +124,7 @@ def read_rows(instances: Any, signature: Signature, *, booleans: bool = True) ->
                 [instance[alias] for instance in instances],
                 spec,
                 f" key: {alias}",
-                booleans=booleans,
+                mixed=mixed,
             )
             for alias, spec in specs.items()
         }
@@ -125,10 +139,10 @@ def read_rows(instances: Any, signature: Signature, *, booleans: bool = True) ->
             "tensorinfo_map"
         )
     ((alias, spec),) = specs.items()
-    return {alias: _rows(instances, spec, "", booleans=booleans)}
+    return {alias: _rows(instances, spec, "", mixed=mixed)}
 
 
-def read_columns(inputs: Any, signature: Signature, *, booleans: bool = True) -> dict[str, Array]:
+def read_columns(inputs: Any, signature: Signature, *, mixed: bool = True) -> dict[str, Array]:
     """Read the column format."""
     specs = signature.inputs
     if isinstance(inputs, dict) and not _is_b64(inputs):
@@ -136,7 +150,7 @@ def read_columns(inputs: Any, signature: Signature, *, booleans: bool = True) ->
             if alias not in inputs:
                 raise invalid_argument(f"Missing named input: {alias} in 'inputs' object.")
         return {
-            alias: read_value(inputs[alias], spec.dtype, booleans=booleans)
+            alias: read_value(inputs[alias], spec.dtype, mixed=mixed)
             for alias, spec in specs.items()
         }
     if len(specs) != 1:
@@ -145,12 +159,12 @@ def read_columns(inputs: Any, signature: Signature, *, booleans: bool = True) ->
             "tensorinfo_map"
         )
     ((alias, spec),) = specs.items()
-    return {alias: read_value(inputs, spec.dtype, booleans=booleans)}
+    return {alias: read_value(inputs, spec.dtype, mixed=mixed)}
 
 
-def read_value(value: Any, dtype: DType, *, booleans: bool = True) -> Array:
+def read_value(value: Any, dtype: DType, *, mixed: bool = True) -> Array:
     """Read one nested list (or scalar) as a tensor."""
-    array = _quick(value, dtype, booleans=booleans)
+    array = _quick(value, dtype, mixed=mixed)
     if array is not None:
         return array
     shape = _shape(value)
@@ -159,17 +173,17 @@ def read_value(value: Any, dtype: DType, *, booleans: bool = True) -> Array:
     return _array(leaves, dtype).reshape(shape)
 
 
-def _rows(rows: list[Any], spec: TensorSpec, where: str, *, booleans: bool) -> Array:
-    array = _quick(rows, spec.dtype, booleans=booleans)
+def _rows(rows: list[Any], spec: TensorSpec, where: str, *, mixed: bool) -> Array:
+    array = _quick(rows, spec.dtype, mixed=mixed)
     if array is not None:
         return array
-    shape = _shape(rows[0])
+    shape = _shape(rows[0], _MAX_RANK - 1)
     size = int(np.prod(shape, dtype=object))
     leaves: list[Any] = []
     for number, row in enumerate(rows):
         before = len(leaves)
         try:
-            if number and (found := _shape(row)) != shape:
+            if number and (found := _shape(row, _MAX_RANK - 1)) != shape:
                 _refuse_other_shape(found, shape, size)
             _collect(row, 0, shape, spec.dtype, leaves)
             if len(leaves) - before != size:
@@ -209,10 +223,14 @@ def _check_objects(instances: list[Any], specs: Mapping[str, TensorSpec]) -> Non
 # ---- the usual body --------------------------------------------------------------------------------------------------
 
 
-def _quick(value: Any, dtype: DType, *, booleans: bool = True) -> Array | None:
+def _quick(value: Any, dtype: DType, *, mixed: bool = True) -> Array | None:
     """Let NumPy convert a value when that gives exactly what the careful path would give; None when in doubt."""
     kind = dtype.numpy
     if kind is None or dtype not in _QUICK_KINDS or not isinstance(value, list):
+        return None
+    # NumPy takes true for 1 among numbers, which TensorFlow Serving does not, and makes room for the longest string
+    # in the place of each number.
+    if mixed and not _has_only(value, _QUICK_TYPES[dtype]):
         return None
     try:
         array = np.asarray(value)
@@ -220,14 +238,12 @@ def _quick(value: Any, dtype: DType, *, booleans: bool = True) -> Array | None:
         return None
     if array.dtype.kind not in _QUICK_KINDS[dtype] or not array.size:
         return None
-    # NumPy takes true for 1 among numbers; TensorFlow Serving does not.
-    if booleans and dtype is not DType.BOOL and _has_boolean(value):
-        return None
     if (limits := _INTEGER_RANGES.get(dtype)) and not (
         limits[0] <= array.min() and array.max() <= limits[1]
     ):
         return None
-    return array.astype(kind, copy=False)
+    with np.errstate(over="ignore"):  # a double too large for a float is infinite, as in C
+        return array.astype(kind, copy=False)
 
 
 _QUICK_KINDS: Final[dict[DType, str]] = {
@@ -238,23 +254,36 @@ _QUICK_KINDS: Final[dict[DType, str]] = {
 }
 
 
-def _has_boolean(value: list[Any]) -> bool:
-    first = value[0]
-    if isinstance(first, list):
-        return any(_has_boolean(item) for item in value)
-    return bool in set(map(type, value))
+_QUICK_TYPES: Final[dict[DType, frozenset[type]]] = {
+    DType.FLOAT: frozenset({int, float}),
+    DType.DOUBLE: frozenset({int, float}),
+    DType.BOOL: frozenset({bool}),
+    **dict.fromkeys(_INTEGER_RANGES, frozenset({int})),
+}
+
+
+def _has_only(value: list[Any], kinds: frozenset[type], depth: int = 1) -> bool:
+    """Whether nested lists hold nothing but values of some types."""
+    found = set(map(type, value))
+    if found <= kinds:
+        return True
+    return (
+        found == {list}
+        and depth < _MAX_RANK
+        and all(_has_only(item, kinds, depth + 1) for item in value)
+    )
 
 
 # ---- the careful path ------------------------------------------------------------------------------------------------
 
 
-def _shape(value: Any) -> tuple[int, ...]:
+def _shape(value: Any, max_rank: int = _MAX_RANK) -> tuple[int, ...]:
     """Read the shape off the first element at each depth."""
     shape: list[int] = []
     while isinstance(value, list):
         shape.append(len(value))
-        if len(shape) > _MAX_RANK:
-            raise invalid_argument(f"JSON Value is nested deeper than {_MAX_RANK} levels")
+        if len(shape) > max_rank:
+            raise invalid_argument(f"JSON Value is nested deeper than {max_rank} levels")
         if not value:
             break
         value = value[0]
@@ -352,4 +381,5 @@ def _array(leaves: list[Any], dtype: DType) -> Array:
         )
     if dtype in _INTEGER_RANGES and dtype not in {DType.INT64, DType.UINT64}:
         return np.array(leaves, np.int64).astype(kind)
-    return np.array(leaves, kind)
+    with np.errstate(over="ignore"):
+        return np.array(leaves, kind)

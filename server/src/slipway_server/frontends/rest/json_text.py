@@ -5,6 +5,7 @@ value) is read again by the standard library's parser. Both refuse deep nesting 
 """
 
 import json
+import math
 import re
 from typing import Any, Final
 
@@ -13,7 +14,8 @@ import orjson
 from slipway_server.errors import ServingError, invalid_argument
 
 _MAX_EXCERPT: Final = 256
-_DECODER: Final = json.JSONDecoder()
+_INT64_MIN: Final = -(2**63)
+_UINT64_MAX: Final = 2**64 - 1
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 
 
@@ -41,12 +43,42 @@ def _parse_leniently(body: bytes) -> Any:
     try:
         value, _end = _DECODER.raw_decode(text, begin)
     except json.JSONDecodeError as error:
-        raise _parse_error("Invalid value.", len(text[: error.pos].encode())) from error
+        raise _parse_error("Invalid value.", _bytes_before(text, error.pos)) from error
     except RecursionError as error:
         raise invalid_argument("JSON Parse error: The document is nested too deeply") from error
-    except ValueError as error:  # an integer of thousands of digits
-        raise _parse_error("Number too big to be stored in double.", begin) from error
+    except _TooBigError as error:
+        place = _bytes_before(text, text.index(error.literal, begin))
+        raise _parse_error("Number too big to be stored in double.", place) from error
     return value
+
+
+class _TooBigError(Exception):
+    def __init__(self, literal: str) -> None:
+        super().__init__(literal)
+        self.literal = literal
+
+
+def _integer(literal: str) -> int | float:
+    """Read an integer as orjson does: what 64 bits cannot hold becomes a float."""
+    if len(literal) <= len(str(_INT64_MIN)):
+        number = int(literal)
+        if _INT64_MIN <= number <= _UINT64_MAX:
+            return number
+    return _real(literal)
+
+
+def _real(literal: str) -> float:
+    number = float(literal)
+    if math.isinf(number):
+        raise _TooBigError(literal)
+    return number
+
+
+_DECODER: Final = json.JSONDecoder(parse_int=_integer, parse_float=_real)
+
+
+def _bytes_before(text: str, position: int) -> int:
+    return len(text[:position].encode())
 
 
 def _parse_error(what: str, offset: int) -> ServingError:
@@ -59,11 +91,21 @@ def excerpt(value: Any) -> str:
     >>> excerpt([1.0, None])
     '[1.0,null]'
     """
+    # Written piece by piece and left off when long enough: the value may be all of a large request.
+    text = ""
     try:
-        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        for piece in _ENCODER.iterencode(
+            value[: _MAX_EXCERPT + 1] if isinstance(value, str) else value
+        ):
+            text += piece[: _MAX_EXCERPT + 1]
+            if len(text) > _MAX_EXCERPT:
+                return text[:_MAX_EXCERPT] + "..."
     except RecursionError:
-        text = "…"
-    return text if len(text) <= _MAX_EXCERPT else text[:_MAX_EXCERPT] + "..."
+        text += "…"
+    return text
+
+
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 
 
 def type_name(value: Any) -> str:

@@ -23,7 +23,13 @@ from slipway_server.savedmodel.signature import Array
 _MAX_REPEATED_BYTES: Final = 64 << 20
 """What a few values may grow to by repetition. Real requests repeat a scalar into a small constant."""
 
-_MAX_RANK: Final = 254
+_STRING_BYTES: Final = 32
+"""What an empty string costs: a reference here, a TString in TensorFlow."""
+
+_MAX_RANK: Final = 64
+"""NumPy's own; TensorFlow's is 254."""
+_WIDEST: Final = 16
+_INT64_MAX: Final = 2**63 - 1
 
 _LITTLE_ENDIAN: Final = sys.byteorder == "little"
 
@@ -59,11 +65,16 @@ def read_tensor(proto: tensor_pb2.TensorProto) -> Array:
 def _shape(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
     if proto.tensor_shape.unknown_rank:
         raise TensorError("the shape has an unknown rank")
-    shape = tuple([dim.size for dim in proto.tensor_shape.dim])
-    if len(shape) > _MAX_RANK:
-        raise TensorError(f"the shape has {len(shape)} dimensions, more than {_MAX_RANK}")
-    if shape and min(shape) < 0:
-        raise TensorError(f"the shape {list(shape)} has a negative dimension")
+    dims = proto.tensor_shape.dim
+    if len(dims) > _MAX_RANK:
+        raise TensorError(f"the shape has {len(dims)} dimensions, more than {_MAX_RANK}")
+    shape = tuple([dim.size for dim in dims])
+    if shape and min(shape) <= 0:
+        if min(shape) < 0:
+            raise TensorError(f"the shape {list(shape)} has a negative dimension")
+        # Also where there is nothing to hold, NumPy and TensorFlow multiply the sizes of the other dimensions.
+        if math.prod(filter(None, shape)) > _INT64_MAX // _WIDEST:
+            raise TensorError(f"the shape {list(shape)} is too large")
     return shape
 
 
@@ -110,7 +121,7 @@ def _strings_from_content(content: bytes, count: int) -> list[bytes]:
 
 
 def _repeated(values: Array, count: int, kind: np.dtype[Any]) -> Array:
-    if count * kind.itemsize > _MAX_REPEATED_BYTES:
+    if count * (_STRING_BYTES if kind.hasobject else kind.itemsize) > _MAX_REPEATED_BYTES:
         raise TensorError(
             f"the shape has {count} elements, but only {len(values)} values were sent"
         )
