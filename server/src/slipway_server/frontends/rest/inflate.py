@@ -70,7 +70,7 @@ def _pieces(data: memoryview) -> Iterator[bytes]:
                 raise invalid_argument(
                     f"Error decompressing the gzip request body: {error}"
                 ) from error
-            rest = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+            rest = inflater.unused_data or inflater.unconsumed_tail
             at += len(piece) - len(rest)
             step = _INPUT
 
