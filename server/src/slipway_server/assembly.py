@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from slipway_server.core.manager import AspiredVersion, Manager, RetryRule
+from slipway_server.core.manager import AspiredVersion, Bounds, Manager, RetryRule
 from slipway_server.core.policies import POLICIES
 from slipway_server.core.serving_map import ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
@@ -73,7 +73,7 @@ class Assembly:
             self._monitor,
             POLICIES[settings.policy],
             retry=RetryRule(settings.max_load_retries, settings.load_retry_interval),
-            parallel_loads=settings.load_threads,
+            bounds=Bounds(settings.load_threads),
         )
         self._source = FileSystemSource(
             configs,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from slipway_server.core.manager import AspiredVersion, Manager, RetryRule
+from slipway_server.core.manager import AspiredVersion, Bounds, Manager, RetryRule
 from slipway_server.core.policies import availability_preserving, resource_preserving
 from slipway_server.core.serving_map import Selector, ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
@@ -68,7 +68,7 @@ class World:
             self.monitor,
             availability_preserving if policy == "availability" else resource_preserving,
             retry=RetryRule(retries, interval),
-            parallel_loads=2,
+            bounds=Bounds(loads=2),
         )
         self.manager.start()
 
