@@ -110,8 +110,17 @@ FLAGS: Final[tuple[Flag, ...]] = (
         "Threads for operations side by side; 0: auto.",
         wide=True,
     ),
-    Flag("use_alts_credentials", False, "Google's ALTS.", _MEANINGLESS),
-    Flag("ssl_config_file", "", "Text file of SSLConfig.", _LATER),
+    Flag(
+        "use_alts_credentials",
+        False,
+        "Google's ALTS, which works on Google's machines only.",
+        _MEANINGLESS,
+    ),
+    Flag(
+        "ssl_config_file",
+        "",
+        "Text file of SSLConfig: TLS for gRPC and REST; read again when it changes.",
+    ),
     Flag("platform_config_file", "", "Text file of PlatformConfigMap.", _LATER),
     Flag(
         "per_process_gpu_memory_fraction",
@@ -190,5 +199,30 @@ FLAGS: Final[tuple[Flag, ...]] = (
         100 << 20,
         "Bytes of a gzip body when decompressed.",
         wide=True,
+    ),
+    Flag("rest_api_max_header_bytes", 64 << 10, "Bytes of a REST request's line and headers."),
+    Flag(
+        "rest_api_receive_timeout_seconds",
+        300.0,
+        "Seconds from a REST request's first byte to its last; its headers have 20 of them.",
+    ),
+    Flag("rest_api_max_connections", 10_000, "Open HTTP connections."),
+    Flag(
+        "health_port",
+        0,
+        "TCP port for health pages and metrics alone, never with TLS. 0 means none.",
+    ),
+    Flag(
+        "max_inflight_requests",
+        1024,
+        "Requests that each port holds, worked on or waiting, before it refuses further ones as UNAVAILABLE.",
+    ),
+    Flag("grpc_max_message_bytes", 0, "Bytes of a gRPC request; 0 means up to 2 GiB."),
+    Flag("grpc_max_concurrent_streams", 1000, "Calls at a time on one gRPC connection."),
+    Flag("grpc_max_connections", 0, "Open gRPC connections; 0 means any number."),
+    Flag(
+        "max_connection_age_grace_seconds",
+        600.0,
+        "Seconds for the calls of a gRPC connection that has reached its age.",
     ),
 )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from slipway_server.errors import Code, ServingError
 from slipway_server.frontends.rest.connection import Limits
 from slipway_server.frontends.rest.messages import TEXT, Response
-from slipway_server.frontends.rest.server import RestServer
+from slipway_server.frontends.rest.server import RestLimits, RestServer
 from slipway_server.readiness import Report
 from slipway_server.settings import Settings
 
@@ -92,28 +92,36 @@ class Process:
         """Open REST first: it needs the fewest imports, and probes ask there."""
         settings = self._settings
         same = settings.rest_port == settings.port
-        if settings.rest_port and not same:
+        rest_port = settings.rest_port if settings.rest_port and not same else None
+        if rest_port or settings.health_port:
             self._rest = RestServer(
-                settings.rest_port,
+                rest_port,
                 {
                     "/livez": _livez,
                     "/readyz": self._readyz,
                     "/monitoring/prometheus/metrics": self._metrics,
                 },
-                threads=settings.rest_threads,
-                timeout=settings.rest_timeout,
-                limits=Limits(body=settings.rest_max_body),
+                _rest_limits(settings),
+                health_port=settings.health_port or None,
             )
             self._rest.start()
-        from slipway_server.frontends.rpc.server import RpcServer  # noqa: PLC0415 - 100 ms that /livez need not wait
+        from slipway_server.frontends.rpc.limits import RpcLimits  # noqa: PLC0415 - 100 ms that /livez need not wait
+        from slipway_server.frontends.rpc.server import Address, RpcServer  # noqa: PLC0415 - likewise
 
-        addresses = [f"[::]:{settings.port}"] if settings.port else []
+        addresses = [Address(f"[::]:{settings.port}")] if settings.port else []
         if settings.socket_path:
-            addresses.append(f"unix:{settings.socket_path}")
+            addresses.append(Address(f"unix:{settings.socket_path}"))
         self._rpc = RpcServer(
             addresses,
-            max_threads=settings.rpc_threads,
-            max_connection_age=settings.max_connection_age,
+            RpcLimits(
+                threads=settings.rpc_threads,
+                inflight=settings.max_inflight,
+                message=settings.rpc_max_message,
+                streams=settings.rpc_max_streams,
+                connections=settings.rpc_max_connections,
+                age=settings.max_connection_age,
+                age_grace=settings.max_connection_age_grace,
+            ),
             channel_arguments=settings.channel_arguments,
         )
         self._rpc.start()
@@ -123,7 +131,12 @@ class Process:
 
         logs.configure()
         self._log = structlog.get_logger("slipway_server")
-        self._log.info("ports open", grpc=addresses, rest=self._rest.port if self._rest else None)
+        self._log.info(
+            "ports open",
+            grpc=[address.text for address in addresses],
+            rest=rest_port,
+            health=settings.health_port or None,
+        )
         if settings.rest_port and same:
             self._log.error("REST is off: its port is the gRPC port", port=settings.port)
         for name, sentence in self._flags_without_effect:
@@ -133,6 +146,7 @@ class Process:
         try:
             started = time.monotonic()
             from slipway_server.assembly import Assembly  # noqa: PLC0415 - imports TensorFlow: seconds
+            from slipway_server.frontends.rpc.service import QUESTIONS  # noqa: PLC0415 - likewise
 
             assembly = Assembly(
                 self._settings, failed_for_good=self._failed_for_good, changed=self._show_health
@@ -141,7 +155,7 @@ class Process:
             if self._rest:
                 self._rest.serve(assembly.rest_api)
             if self._rpc:
-                self._rpc.serve(assembly.rpc_methods)
+                self._rpc.serve(assembly.rpc_methods, QUESTIONS)
             self._show_health()
             assembly.start()
             self._log.info(
@@ -257,6 +271,20 @@ class Process:
             thread.start()
         for thread in threads:
             thread.join()
+
+
+def _rest_limits(settings: Settings) -> RestLimits:
+    return RestLimits(
+        threads=settings.rest_threads,
+        inflight=settings.max_inflight,
+        connections=settings.rest_max_connections,
+        timeout=settings.rest_timeout,
+        connection=Limits(
+            body=settings.rest_max_body,
+            head=settings.rest_max_head,
+            request_seconds=settings.rest_receive_timeout,
+        ),
+    )
 
 
 def _livez() -> Response:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from slipway_server.core.policies import POLICIES
 from slipway_server.errors import invalid_argument
@@ -22,10 +22,20 @@ class Settings:
     rest_timeout: float
     rest_max_body: int
     rest_max_decompressed: int
+    rest_max_head: int
+    rest_receive_timeout: float
+    rest_max_connections: int
+    health_port: int
     cors: bool
+    max_inflight: int
     rpc_threads: int
+    rpc_max_message: int
+    rpc_max_streams: int
+    rpc_max_connections: int
+    ssl_config_file: str
     channel_arguments: dict[str, int | str]
     max_connection_age: float
+    max_connection_age_grace: float
     model_name: str
     model_base_path: str
     model_config_file: str
@@ -69,9 +79,12 @@ def settings(values: Mapping[str, Any], *, cpus: int) -> Settings:
         raise invalid_argument(
             f"--aspired_version_policy={policy} must be one of {', '.join(sorted(POLICIES))}"
         )
-    for name in ("drain_seconds", "max_connection_age_seconds"):
-        if not 0 <= values[name] <= 86400:  # noqa: PLR2004 - a day; also refuses NaN
-            raise invalid_argument(f"--{name} must be between 0 and 86400 seconds")
+    if values["use_alts_credentials"] and values["ssl_config_file"]:
+        raise invalid_argument(
+            "Only one of ALTS and SSL can be used: either server_options.use_alts_credentials must be false or "
+            "server_options.ssl_config_file must be empty."
+        )
+    _check_bounds(values)
     return Settings(
         port=values["port"],
         socket_path=values["grpc_socket_path"],
@@ -80,12 +93,22 @@ def settings(values: Mapping[str, Any], *, cpus: int) -> Settings:
         rest_timeout=values["rest_api_timeout_in_ms"] / 1000,
         rest_max_body=values["rest_api_max_body_bytes"],
         rest_max_decompressed=values["rest_api_max_decompressed_bytes"],
+        rest_max_head=values["rest_api_max_header_bytes"],
+        rest_receive_timeout=values["rest_api_receive_timeout_seconds"],
+        rest_max_connections=values["rest_api_max_connections"],
+        health_port=values["health_port"],
         cors=values["rest_api_enable_cors_support"],
+        max_inflight=values["max_inflight_requests"],
         rpc_threads=max(values["grpc_max_threads"], 1),
+        rpc_max_message=values["grpc_max_message_bytes"],
+        rpc_max_streams=values["grpc_max_concurrent_streams"],
+        rpc_max_connections=values["grpc_max_connections"],
+        ssl_config_file=values["ssl_config_file"],
         channel_arguments=_channel_arguments(values["grpc_channel_arguments"]),
         max_connection_age=connection_age(
             values["max_connection_age_seconds"], values["drain_seconds"]
         ),
+        max_connection_age_grace=values["max_connection_age_grace_seconds"],
         model_name=values["model_name"],
         model_base_path=values["model_base_path"],
         model_config_file=values["model_config_file"],
@@ -104,6 +127,33 @@ def settings(values: Mapping[str, Any], *, cpus: int) -> Settings:
         exit_on_failed_load=values["exit_on_failed_load"],
         termination_log=values["termination_log"],
     )
+
+
+_DAY: Final = 86400.0
+_INT32_MAX: Final = 2**31 - 1
+_INT64_MAX: Final = 2**63 - 1
+_BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
+    "drain_seconds": (0, _DAY),
+    "max_connection_age_seconds": (0, _DAY),
+    "max_connection_age_grace_seconds": (0, _DAY),
+    "rest_api_receive_timeout_seconds": (1, _DAY),
+    "rest_api_max_header_bytes": (1024, _INT32_MAX),
+    "rest_api_max_connections": (1, _INT32_MAX),
+    "rest_api_max_body_bytes": (1, _INT64_MAX),
+    "rest_api_max_decompressed_bytes": (1, _INT64_MAX),
+    "health_port": (0, 65535),
+    "max_inflight_requests": (1, _INT32_MAX),
+    "grpc_max_message_bytes": (0, _INT32_MAX),
+    "grpc_max_concurrent_streams": (1, _INT32_MAX),
+    "grpc_max_connections": (0, _INT32_MAX),
+}
+
+
+def _check_bounds(values: Mapping[str, Any]) -> None:
+    for name, (low, high) in _BOUNDS.items():
+        if not low <= values[name] <= high:  # also refuses NaN
+            unit = " seconds" if name.endswith("_seconds") else ""
+            raise invalid_argument(f"--{name} must be between {low:.0f} and {high:.0f}{unit}")
 
 
 def connection_age(asked: float, drain: float) -> float:

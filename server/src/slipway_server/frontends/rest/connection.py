@@ -9,7 +9,7 @@ arrive, before they are kept.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from http import HTTPStatus
 from time import monotonic
@@ -19,6 +19,14 @@ import httptools
 
 from slipway_server.frontends.rest.messages import Request, Response, failure
 from slipway_server.markers import override
+
+_MAX_PIECES: Final = 1024
+"""Pieces of a body that are kept apart. Sent in chunks of two bytes, it would else cost twenty times its size."""
+
+_HEADER_EXTRA: Final = 4
+"""A colon, a space and the line's end."""
+
+_MAX_REQUEST_ID: Final = 128
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _REASONS: Final = {
@@ -37,19 +45,22 @@ class Limits:
     Attributes:
         body: bytes of one request's body, as sent.
         head: bytes of the request line and headers.
+        head_seconds: from a request's first byte to the end of its headers.
         request_seconds: from a request's first byte to its last; ends slow senders.
         idle_seconds: between two requests.
     """
 
     body: int = 512 << 20
     head: int = 64 << 10
+    head_seconds: float = 20.0
     request_seconds: float = 300.0
     idle_seconds: float = 600.0
 
 
 class _Phase(Enum):
     IDLE = "between requests"
-    RECEIVING = "a request is arriving"
+    HEAD = "a request's headers are arriving"
+    BODY = "a request's body is arriving"
     CLOSING = "nothing more is read"
 
 
@@ -83,11 +94,14 @@ class HttpConnection(asyncio.Protocol):
         self._request = Request()
         self._head_size = 0
         self._body: list[bytes] = []
+        self._gathered = bytearray()
         self._body_size = 0
         self._refusal: Response | None = None
         self._waiting: deque[Request] = deque()
         self._current: Request | None = None
         self._writable = True
+        self._half_closes = True
+        self._peer = ""
 
     # ---- asyncio.Protocol --------------------------------------------------------------------------------------
 
@@ -96,6 +110,9 @@ class HttpConnection(asyncio.Protocol):
         """Begin."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server promises
         self._transport = transport
+        # TLS knows no half-closed connection.
+        self._half_closes = transport.get_extra_info("sslcontext") is None
+        self._peer = _address(transport.get_extra_info("peername"))
         self._register(self, True)
 
     @override
@@ -128,7 +145,7 @@ class HttpConnection(asyncio.Protocol):
     @override
     def eof_received(self) -> bool:
         """Keep the write side while an answer is due: half-closing clients still get it."""
-        if self._current is None and not self._waiting:
+        if not self._half_closes or (self._current is None and not self._waiting):
             return False
         self._phase = _Phase.CLOSING
         return True
@@ -148,11 +165,12 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Start a request."""
-        self._request = Request()
+        self._request = Request(peer=self._peer)
         self._head_size = 0
         self._body = []
+        self._gathered = bytearray()
         self._body_size = 0
-        self._phase = _Phase.RECEIVING
+        self._phase = _Phase.HEAD
         self._since = monotonic()
 
     def on_url(self, url: bytes) -> None:
@@ -163,10 +181,11 @@ class HttpConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header."""
         self._request.headers[name.lower()] = value
-        self._count_head(len(name) + len(value))
+        self._count_head(len(name) + len(value) + _HEADER_EXTRA)
 
     def on_headers_complete(self) -> None:
         """Check what the headers announce before a byte of the body is taken."""
+        self._phase = _Phase.BODY
         request = self._request
         request.method = self._parser.get_method().decode("latin-1")
         request.keep_alive = self._parser.should_keep_alive() and not self._parser.should_upgrade()
@@ -185,11 +204,18 @@ class HttpConnection(asyncio.Protocol):
         if self._body_size > self._limits.body:
             self._too_large(self._body_size)
         self._body.append(body)
+        if len(self._body) >= _MAX_PIECES:
+            self._gathered += b"".join(self._body)
+            self._body = []
 
     def on_message_complete(self) -> None:
         """Queue the request."""
-        self._request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        pieces = self._body
+        if self._gathered:
+            pieces = [bytes(self._gathered), *pieces]
+        self._request.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._body = []
+        self._gathered = bytearray()
         self._waiting.append(self._request)
         self._phase = _Phase.IDLE
         self._since = monotonic()
@@ -202,6 +228,9 @@ class HttpConnection(asyncio.Protocol):
         if request is None or self._transport is None:
             return
         close = response.close or not request.keep_alive or self._draining()
+        request_id = request.headers.get(b"x-request-id")
+        if request_id is not None:
+            response = _with_request_id(response, request_id)
         self._write(response, close=close, head_only=request.method == "HEAD")
         if close:
             self._waiting.clear()
@@ -221,7 +250,7 @@ class HttpConnection(asyncio.Protocol):
         return (
             self._current is not None
             or bool(self._waiting)
-            or self._phase is _Phase.RECEIVING
+            or self._phase in {_Phase.HEAD, _Phase.BODY}
             or unsent
         )
 
@@ -230,8 +259,12 @@ class HttpConnection(asyncio.Protocol):
         if self._current is not None or self._transport is None:
             return
         age = now - self._since
-        if self._phase is _Phase.RECEIVING and age > self._limits.request_seconds:
+        slow_head = self._phase is _Phase.HEAD and age > self._limits.head_seconds
+        receiving = self._phase in {_Phase.HEAD, _Phase.BODY}
+        if slow_head or (receiving and age > self._limits.request_seconds):
             self._refuse(failure(408, "The request took too long to arrive", close=True))
+        elif self._transport.get_write_buffer_size() and age > self._limits.request_seconds:
+            self._transport.abort()  # closing would wait for a client that does not read
         elif self._phase is _Phase.IDLE and age > self._limits.idle_seconds:
             self._transport.close()
 
@@ -295,3 +328,23 @@ class HttpConnection(asyncio.Protocol):
         if not head_only:
             head.append(response.body)
         self._transport.write(b"".join(head))
+
+
+def _with_request_id(response: Response, request_id: bytes) -> Response:
+    text = request_id.decode("latin-1")
+    if not (text.isascii() and text.isprintable() and len(text) <= _MAX_REQUEST_ID):
+        return response
+    return replace(response, headers=(*response.headers, ("X-Request-Id", text)))
+
+
+def _address(peer: object) -> str:
+    """Return a client's address for logs.
+
+    >>> _address(("::1", 8501, 0, 0)), _address(("127.0.0.1", 8501)), _address("")
+    ('[::1]:8501', '127.0.0.1:8501', '')
+    """
+    match peer:
+        case (str(host), int(port), *_):
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        case _:
+            return ""

@@ -11,6 +11,8 @@ from slipway_server.errors import Code, ServingError
 JSON: Final = "application/json"
 TEXT: Final = "text/plain; charset=utf-8"
 
+Headers = tuple[tuple[str, str], ...]
+
 HTTP_STATUS: Final[dict[Code, int]] = {
     Code.OK: 200,
     Code.CANCELLED: 499,
@@ -41,6 +43,7 @@ class Request:
         headers: lower-case names; of a repeated header the last one.
         keep_alive: whether the client wants to go on using the connection.
         deadline: when the client is told that it took too long, in seconds on `time.monotonic`; None means never.
+        peer: the client's address and port.
     """
 
     method: str = ""
@@ -49,6 +52,7 @@ class Request:
     body: bytes = b""
     keep_alive: bool = True
     deadline: float | None = None
+    peer: str = ""
 
     @property
     def path(self) -> str:
@@ -67,19 +71,19 @@ class Response:
     status: int
     body: bytes = b""
     content_type: str = JSON
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: Headers = ()
     close: bool = False
 
 
 Answer = Callable[[Request], Response]
 
 
-def error_response(error: ServingError, *, close: bool = False) -> Response:
+def error_response(error: ServingError, *, close: bool = False, headers: Headers = ()) -> Response:
     """Return the answer that tells a client about an error."""
-    return failure(HTTP_STATUS[error.code], error.message, close=close)
+    return failure(HTTP_STATUS[error.code], error.message, close=close, headers=headers)
 
 
-def failure(status: int, message: str, *, close: bool = False) -> Response:
+def failure(status: int, message: str, *, close: bool = False, headers: Headers = ()) -> Response:
     """Return an error with TensorFlow Serving's one body form."""
     safe = message.encode("utf-8", "replace").decode()
-    return Response(status, orjson.dumps({"error": safe}), close=close)
+    return Response(status, orjson.dumps({"error": safe}), headers=headers, close=close)

@@ -6,68 +6,122 @@ busy and while TensorFlow is still being imported.
 
 import asyncio
 import contextlib
-import socket
+import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Final
 
 from slipway_server.errors import Code, ServingError
 from slipway_server.frontends.rest.connection import HttpConnection, Limits
+from slipway_server.frontends.rest.lanes import Lane
+from slipway_server.frontends.rest.listener import Listener, listening_socket
 from slipway_server.frontends.rest.messages import (
+    TEXT,
     Answer,
     Request,
     Response,
     error_response,
-    failure,
 )
-from slipway_server.frontends.rest.workers import Mailbox, Workers
+from slipway_server.frontends.rest.workers import Mailbox
 
-_BACKLOG: Final = 1024
-_SWEEP_SECONDS: Final = 2.0
+_SWEEP_SECONDS: Final = 1.0
 _DRAIN_POLL_SECONDS: Final = 0.05
+_STATUS_THREADS: Final = 2
+
+Page = Callable[[], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class RestLimits:
+    """What the port takes on.
+
+    Attributes:
+        threads: inference requests worked on at a time.
+        inflight: requests worked on or waiting; further ones are refused at once.
+        connections: open at a time.
+        timeout: seconds after which a request is answered 504; 0 or less means never.
+        connection: what one connection may send.
+    """
+
+    threads: int
+    inflight: int = 1024
+    connections: int = 10_000
+    timeout: float = 30.0
+    connection: Limits = field(default_factory=Limits)
 
 
 class RestServer:
     """Serves HTTP.
 
     Args:
-        port: TCP port, on all addresses of both families where the machine has both.
+        port: TCP port, on all addresses of both families where the machine has both; None for none.
+        health_port: a further port for the pages alone, without TLS; None for none.
         pages: path → page answered at once on the loop; must not block.
-        threads: requests worked on at a time.
-        timeout: seconds after which a request is answered 504; 0 or less means never.
+        context: the TLS context for new connections, or None for plain HTTP.
 
     Raises:
-        OSError: the port cannot be listened on.
+        OSError: a port cannot be listened on.
     """
 
     def __init__(
         self,
-        port: int,
-        pages: dict[str, Callable[[], Response]],
+        port: int | None,
+        pages: Mapping[str, Page],
+        limits: RestLimits,
         *,
-        threads: int,
-        timeout: float,
-        limits: Limits,
+        health_port: int | None = None,
+        context: Callable[[], ssl.SSLContext | None] = lambda: None,
     ) -> None:
-        self._socket = _listening_socket(port)
         self._pages = pages
-        self._timeout = timeout
         self._limits = limits
-        self._workers = Workers(threads)
         self._api: Answer | None = None
         self._connections: set[HttpConnection] = set()
         self._draining = False
         self._loop = asyncio.new_event_loop()
-        self._mailbox = Mailbox(self._loop)
-        self._server: asyncio.Server | None = None
+        mailbox = Mailbox(self._loop)
+        self._inference = Lane(
+            "rest", limits.threads, limits.inflight, limits.timeout, self._loop, mailbox
+        )
+        self._questions = Lane(
+            "status", _STATUS_THREADS, limits.inflight, limits.timeout, self._loop, mailbox
+        )
+        self._listeners: list[Listener] = []
+        if port is not None:
+            self._listen(port, self._dispatch, context)
+        if health_port is not None:
+            self._listen(health_port, self._dispatch_page, lambda: None)
         self._thread = threading.Thread(target=self._run, name="rest-loop", daemon=True)
 
+    def _listen(
+        self,
+        port: int,
+        dispatch: Callable[[HttpConnection, Request], None],
+        context: Callable[[], ssl.SSLContext | None],
+    ) -> None:
+        def connection() -> HttpConnection:
+            return HttpConnection(
+                dispatch, self._limits.connection, lambda: self._draining, self._register
+            )
+
+        self._listeners.append(Listener(listening_socket(port), connection, self._room, context))
+
     @property
-    def port(self) -> int:
-        """The port that is listened on."""
-        return int(self._socket.getsockname()[1])
+    def ports(self) -> tuple[int, ...]:
+        """The ports that are listened on."""
+        return tuple(listener.port for listener in self._listeners)
+
+    @property
+    def inflight(self) -> int:
+        """Inference requests that are worked on or wait."""
+        return self._inference.inflight
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+        return len(self._connections)
 
     def start(self) -> None:
         """Begin to answer: pages at once, everything else 503 until `serve`."""
@@ -91,14 +145,14 @@ class RestServer:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        self._server = self._loop.run_until_complete(
-            self._loop.create_server(self._connection, sock=self._socket, backlog=_BACKLOG)
-        )
+        for listener in self._listeners:
+            listener.start(self._loop)
         self._loop.call_later(_SWEEP_SECONDS, self._sweep)
         self._loop.run_forever()
 
-    def _connection(self) -> HttpConnection:
-        return HttpConnection(self._dispatch, self._limits, lambda: self._draining, self._register)
+    def _room(self) -> bool:
+        greeting = sum(listener.greeting for listener in self._listeners)
+        return len(self._connections) + greeting < self._limits.connections
 
     def _register(self, connection: HttpConnection, begins: bool) -> None:  # noqa: FBT001 - one callback for both
         if begins:
@@ -107,20 +161,25 @@ class RestServer:
             self._connections.discard(connection)
 
     def _dispatch(self, connection: HttpConnection, request: Request) -> None:
-        page = self._pages.get(request.path)
         # Answers go out from the loop, not from here: a client may have sent a thousand requests at once, and each
         # answer starts the next one.
-        if page is not None and request.method in {"GET", "HEAD"}:
-            self._loop.call_soon(lambda: connection.answer(page()))
+        if request.path in self._pages and request.method in {"GET", "HEAD"}:
+            self._dispatch_page(connection, request)
         elif self._api is None:
             starting = ServingError(
                 Code.UNAVAILABLE, "The server is starting; its models are not loaded yet"
             )
             self._loop.call_soon(connection.answer, error_response(starting))
         else:
-            _Exchange(connection, request, self._api, self._mailbox).begin(
-                self._workers, self._loop, self._timeout
-            )
+            lane = self._inference if request.method == "POST" else self._questions
+            lane.take(self._api, request, connection.answer)
+
+    def _dispatch_page(self, connection: HttpConnection, request: Request) -> None:
+        page = self._pages.get(request.path)
+        if page is None or request.method not in {"GET", "HEAD"}:
+            self._loop.call_soon(connection.answer, Response(404, b"Not Found\n", TEXT))
+        else:
+            self._loop.call_soon(lambda: connection.answer(page()))
 
     def _sweep(self) -> None:
         now = monotonic()
@@ -129,8 +188,8 @@ class RestServer:
         self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     async def _stop(self, grace: float) -> None:
-        if self._server is not None:
-            self._server.close()
+        for listener in self._listeners:
+            listener.close()
         deadline = monotonic() + grace
         while monotonic() < deadline and any(  # noqa: ASYNC110 - many connections, each with many states
             connection.busy for connection in self._connections
@@ -139,67 +198,3 @@ class RestServer:
         for connection in tuple(self._connections):
             connection.close()
         await asyncio.sleep(0)
-
-
-class _Exchange:
-    """One request on a worker and its answer; whichever comes first, answer or timeout, is sent."""
-
-    __slots__ = ("_answered", "_api", "_connection", "_mailbox", "_request", "_timer")
-
-    def __init__(
-        self, connection: HttpConnection, request: Request, api: Answer, mailbox: Mailbox
-    ) -> None:
-        self._connection = connection
-        self._request = request
-        self._api = api
-        self._mailbox = mailbox
-        self._answered = False
-        self._timer: asyncio.TimerHandle | None = None
-
-    def begin(self, workers: Workers, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
-        if timeout > 0:
-            self._request.deadline = monotonic() + timeout
-            self._timer = loop.call_later(timeout, self._time_out)
-        workers.submit(self._work)
-
-    def _work(self) -> None:
-        if self._answered:
-            return
-        try:
-            response = self._api(self._request)
-        except Exception as error:  # noqa: BLE001 - the client must hear something, and the worker must live
-            response = failure(500, f"Internal error: {type(error).__name__}: {error}")
-        self._mailbox.post(lambda: self._send(response))
-
-    def _time_out(self) -> None:
-        self._send(
-            error_response(
-                ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for the model to answer"),
-                close=True,
-            )
-        )
-
-    def _send(self, response: Response) -> None:
-        if self._answered:
-            return
-        self._answered = True
-        if self._timer is not None:
-            self._timer.cancel()
-        self._connection.answer(response)
-
-
-def _listening_socket(port: int) -> socket.socket:
-    try:
-        return socket.create_server(
-            ("", port),
-            family=socket.AF_INET6,
-            backlog=_BACKLOG,
-            dualstack_ipv6=socket.has_dualstack_ipv6(),
-        )
-    except OSError as first:
-        try:
-            return socket.create_server(("", port), backlog=_BACKLOG)
-        except OSError:
-            raise OSError(
-                f"Cannot listen on port {port} for HTTP: {first.strerror or first}"
-            ) from first

@@ -10,8 +10,9 @@ from collections.abc import Callable
 class Workers:
     """A pool of at most `size` threads, started as they are needed."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, name: str) -> None:
         self._size = size
+        self._name = name
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
@@ -25,7 +26,7 @@ class Workers:
                 return
             self._threads += 1
             number = self._threads
-        threading.Thread(target=self._work, name=f"rest-{number}", daemon=True).start()
+        threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True).start()
 
     def _work(self) -> None:
         while True:

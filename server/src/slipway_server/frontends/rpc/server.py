@@ -3,35 +3,47 @@
 Nothing here imports TensorFlow, so that the port and the health service answer while it is still being imported.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final, NoReturn, TypeAlias
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from slipway_server.errors import Code, ServingError
+from slipway_server.frontends.overload import overloaded
+from slipway_server.frontends.rpc.health import SERVICE_NAMES, Health
+from slipway_server.frontends.rpc.limits import RpcLimits, channel_options
+from slipway_server.frontends.rpc.pools import Pool, on_pool
 from slipway_server.markers import override
 
 Method = Callable[[bytes, grpc.ServicerContext], bytes]
+Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 
-SERVICE_NAMES: Final = (
-    "tensorflow.serving.PredictionService",
-    "tensorflow.serving.ModelService",
-    # TensorFlow Serving's own health service uses the bare names.
-    "PredictionService",
-    "ModelService",
+__all__ = ["SERVICE_NAMES", "Address", "Method", "RpcServer"]
+
+_PREFIXES: Final = (
+    "/tensorflow.serving.PredictionService/",
+    "/tensorflow.serving.ModelService/",
+    "/inference.GRPCInferenceService/",
 )
-_PREFIXES: Final = ("/tensorflow.serving.PredictionService/", "/tensorflow.serving.ModelService/")
-_HEALTH_WATCH_THREADS: Final = 2
+_STATUS_THREADS: Final = 4
+_REFUSAL_THREADS: Final = 1
+STATUS: Final = {Code(status.value[0]): status for status in grpc.StatusCode}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """What to listen on, e.g. `[::]:8500` or `unix:/run/serving.sock`, with TLS or in the clear."""
+
+    text: str
+    tls: bool = False
 
 
 class RpcServer:
     """TensorFlow Serving's services and `grpc.health.v1` on one gRPC server.
 
     Args:
-        addresses: what to listen on, e.g. `[::]:8500` or `unix:/run/serving.sock`.
-        max_threads: requests worked on at a time.
-        max_connection_age: seconds after which a connection is asked to reconnect; what it carries finishes.
+        credentials: for the addresses with TLS.
         channel_arguments: further gRPC channel arguments.
 
     Raises:
@@ -40,58 +52,49 @@ class RpcServer:
 
     def __init__(
         self,
-        addresses: Iterable[str],
+        addresses: Iterable[Address],
+        limits: RpcLimits,
         *,
-        max_threads: int,
-        max_connection_age: float,
+        credentials: grpc.ServerCredentials | None = None,
         channel_arguments: Mapping[str, int | str] | None = None,
     ) -> None:
-        options: list[tuple[str, int | str]] = [
-            ("grpc.max_receive_message_length", -1),
-            ("grpc.max_send_message_length", -1),
-            # Two servers on one port would share its connections without anybody noticing.
-            ("grpc.so_reuseport", 0),
-            ("grpc.max_connection_age_ms", round(max_connection_age * 1000)),
-        ]
-        options.extend((channel_arguments or {}).items())
-        self._pool = ThreadPoolExecutor(max_threads, thread_name_prefix="rpc")
-        self._server = grpc.server(self._pool, options=options)
-        self._methods = _LateMethods()
-        self._server.add_generic_rpc_handlers((self._methods,))
-        self._health = health.HealthServicer(
-            experimental_thread_pool=ThreadPoolExecutor(
-                _HEALTH_WATCH_THREADS, thread_name_prefix="health"
-            )
+        self._pool = Pool(limits.threads, thread_name_prefix="rpc")
+        status_pool = Pool(_STATUS_THREADS, thread_name_prefix="rpc-status")
+        self._server = grpc.server(
+            self._pool, options=channel_options(limits, channel_arguments or {})
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self.set_health(("", *SERVICE_NAMES), serving=False)
+        self._methods = _LateMethods(self._pool, status_pool, limits)
+        self._server.add_generic_rpc_handlers((self._methods,))
+        self._health = Health(self._server, status_pool)
         for address in addresses:
             try:
-                self._server.add_insecure_port(address)
+                if address.tls and credentials is not None:
+                    self._server.add_secure_port(address.text, credentials)
+                else:
+                    self._server.add_insecure_port(address.text)
             except RuntimeError as error:
-                raise OSError(f"Cannot listen on {address} for gRPC: {error}") from error
+                raise OSError(f"Cannot listen on {address.text} for gRPC: {error}") from error
+
+    @property
+    def waiting(self) -> int:
+        """Requests that no thread has taken yet."""
+        return self._pool.waiting
 
     def start(self) -> None:
         """Begin to answer: health at once, everything else UNAVAILABLE until `serve`."""
         self._server.start()
 
-    def serve(self, methods: Mapping[str, Method]) -> None:
-        """Put the methods in place, by path."""
-        self._methods.bind(methods)
+    def serve(self, methods: Mapping[str, Method], questions: Collection[str] = ()) -> None:
+        """Put the methods in place, by path; those in `questions` answer also under overload."""
+        self._methods.bind(methods, questions)
 
     def set_health(self, services: Iterable[str], *, serving: bool) -> None:
         """Say of services whether they serve."""
-        status = (
-            health_pb2.HealthCheckResponse.SERVING
-            if serving
-            else health_pb2.HealthCheckResponse.NOT_SERVING
-        )
-        for service in services:
-            self._health.set(service, status)
+        self._health.set(services, serving=serving)
 
     def enter_shutdown(self) -> None:
         """Set every service to NOT_SERVING for good."""
-        self._health.enter_graceful_shutdown()
+        self._health.enter_shutdown()
 
     def stop(self, grace: float) -> None:
         """Refuse new calls, wait up to `grace` seconds for those in flight, then cancel them."""
@@ -99,31 +102,48 @@ class RpcServer:
 
 
 class _LateMethods(grpc.GenericRpcHandler):
-    def __init__(self) -> None:
-        self._handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {}
-        self._bound = False
-        self._starting: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(
-            _starting
+    def __init__(self, pool: Pool, status_pool: Pool, limits: RpcLimits) -> None:
+        self._pool = pool
+        self._status_pool = status_pool
+        # Some may wait even where little is allowed: between its arrival and its thread every request waits.
+        self._max_waiting = max(limits.inflight - limits.threads, limits.threads)
+        refusals = Pool(_REFUSAL_THREADS, thread_name_prefix="rpc-refusal")
+        self._overloaded = _refusing(refusals, overloaded(self._max_waiting + limits.threads))
+        self._starting = _refusing(
+            refusals,
+            ServingError(Code.UNAVAILABLE, "The server is starting; its models are not loaded yet"),
         )
+        self._handlers: dict[str, Handler] = {}
+        self._questions: frozenset[str] = frozenset()
+        self._bound = False
 
-    def bind(self, methods: Mapping[str, Method]) -> None:
+    def bind(self, methods: Mapping[str, Method], questions: Collection[str]) -> None:
         # No (de)serializers: the handlers take and return bytes.
+        self._questions = frozenset(questions)
         self._handlers = {
-            path: grpc.unary_unary_rpc_method_handler(method) for path, method in methods.items()
+            path: grpc.unary_unary_rpc_method_handler(
+                on_pool(self._status_pool, method) if path in questions else method
+            )
+            for path, method in methods.items()
         }
         self._bound = True
 
     @override
-    def service(
-        self, handler_call_details: grpc.HandlerCallDetails
-    ) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
         path = handler_call_details.method
-        if not self._bound and path.startswith(_PREFIXES):
-            return self._starting
-        return self._handlers.get(path)
+        handler = self._handlers.get(path)
+        if handler is None:
+            return self._starting if not self._bound and path.startswith(_PREFIXES) else None
+        if self._pool.waiting >= self._max_waiting and path not in self._questions:
+            return self._overloaded
+        return handler
 
 
-def _starting(_request: bytes, context: grpc.ServicerContext) -> bytes:
-    context.abort(
-        grpc.StatusCode.UNAVAILABLE, "The server is starting; its models are not loaded yet"
-    )
+def _refusing(pool: Pool, error: ServingError) -> Handler:
+    """Return a handler that ends every call at once; as it takes a stream, it need not wait for the request."""
+    status = STATUS[error.code]
+
+    def refuse(_requests: Iterator[bytes], context: grpc.ServicerContext) -> NoReturn:
+        context.abort(status, error.message)
+
+    return grpc.stream_unary_rpc_method_handler(on_pool(pool, refuse))

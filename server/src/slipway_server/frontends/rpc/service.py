@@ -35,6 +35,9 @@ from slipway_server.inference.predictor import Prediction, Predictor
 
 Method = Callable[[bytes, grpc.ServicerContext], bytes]
 
+QUESTIONS: Final = frozenset({"/tensorflow.serving.ModelService/GetModelStatus"})
+"""Methods that are answered also when every thread works."""
+
 _MAX_MESSAGE: Final = 1024
 _TRUNCATED: Final = "...TRUNCATED"
 # gRPC says "no deadline" with a time in the far future; ten years are as good, and safe to wait for.
