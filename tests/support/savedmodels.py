@@ -209,7 +209,12 @@ def save_old(directory: Path, words: Path) -> None:
                     legacy_init_op=tf.tables_initializer(),
                 )
             else:
-                builder.add_meta_graph(tags, signatures, legacy_init_op=tf.tables_initializer())
+                builder.add_meta_graph(
+                    tags,
+                    signatures,
+                    assets_collection=tf.get_collection(tf.GraphKeys.ASSET_FILEPATHS),
+                    legacy_init_op=tf.tables_initializer(),
+                )
     builder.save()
     words.unlink()
 

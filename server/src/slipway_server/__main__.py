@@ -47,6 +47,10 @@ def run(arguments: list[str]) -> int:
         return EXIT_FAILED
     # TensorFlow's own warnings repeat, for every bad request, what its caller is told anyway.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if chosen.xla_cpu:
+        # Read once, when TensorFlow is imported; a session alone can ask for XLA on GPUs only.
+        xla_flags = os.environ.get("TF_XLA_FLAGS", "")
+        os.environ["TF_XLA_FLAGS"] = f"{xla_flags} --tf_xla_cpu_global_jit".strip()
     return Process(chosen, command_line.without_effect(parsed.given)).run()
 
 

@@ -102,7 +102,11 @@ FLAGS: Final[tuple[Flag, ...]] = (
         "Threads for both intra- and inter-op parallelism; 0: auto.",
         wide=True,
     ),
-    Flag("tensorflow_session_config_file", "", "Text file of ConfigProto.", _LATER),
+    Flag(
+        "tensorflow_session_config_file",
+        "",
+        "Text file of ConfigProto; flags that are set win over it.",
+    ),
     Flag("tensorflow_intra_op_parallelism", 0, "Threads inside one operation; 0: auto.", wide=True),
     Flag(
         "tensorflow_inter_op_parallelism",
@@ -156,11 +160,11 @@ FLAGS: Final[tuple[Flag, ...]] = (
         "Check method names in Classify and Regress.",
         _LATER,
     ),
-    Flag("xla_cpu_compilation_enabled", False, "Compile with XLA on the CPU.", _LATER),
-    Flag("xla_gpu_compilation_enabled", False, "Compile with XLA on GPUs.", _LATER),
+    Flag("xla_cpu_compilation_enabled", False, "Compile with XLA on the CPU."),
+    Flag("xla_gpu_compilation_enabled", False, "Compile with XLA on GPUs."),
     Flag("enable_profiler", True, "Serve TensorFlow's profiler.", _LATER),
     Flag("thread_pool_factory_config_file", "", "Custom thread pools.", _MEANINGLESS),
-    Flag("mixed_precision", "", "Only bfloat16 means anything.", _LATER),
+    Flag("mixed_precision", "", "Only bfloat16 means anything."),
     Flag("skip_initialize_tpu", False, "There is no TPU support.", _MEANINGLESS),
     Flag(
         "enable_grpc_healthcheck_service", False, "The health service is always on.", _MEANINGLESS

@@ -1,5 +1,6 @@
 """Flags as one typed, checked value. Pure."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -49,6 +50,10 @@ class Settings:
     intra_op_threads: int
     inter_op_threads: int
     gpu_memory_fraction: float
+    session_config_file: str
+    xla_cpu: bool
+    xla_gpu: bool
+    mixed_precision: str
     tensor_content: bool
     drain: float
     exit_on_failed_load: bool
@@ -121,7 +126,11 @@ def settings(values: Mapping[str, Any], *, cpus: int) -> Settings:
         tags=frozenset(tag for tag in str(values["saved_model_tags"]).split(",") if tag),
         intra_op_threads=intra,
         inter_op_threads=inter,
-        gpu_memory_fraction=values["per_process_gpu_memory_fraction"],
+        gpu_memory_fraction=_share(values, "per_process_gpu_memory_fraction"),
+        session_config_file=values["tensorflow_session_config_file"],
+        xla_cpu=values["xla_cpu_compilation_enabled"],
+        xla_gpu=values["xla_gpu_compilation_enabled"],
+        mixed_precision=values["mixed_precision"],
         tensor_content=values["enable_serialization_as_tensor_content"],
         drain=values["drain_seconds"],
         exit_on_failed_load=values["exit_on_failed_load"],
@@ -163,6 +172,13 @@ def connection_age(asked: float, drain: float) -> float:
     (10, 5.0)
     """
     return min(asked, drain / _AGE_SHARE_OF_DRAIN) if drain > 0 else asked
+
+
+def _share(values: Mapping[str, Any], name: str) -> float:
+    share = float(values[name])
+    if not 0 <= share < math.inf:  # above 1 the device's memory is oversubscribed; also refuses NaN
+        raise invalid_argument(f"--{name} must be 0 or more")
+    return share
 
 
 def _parallelism(values: Mapping[str, Any]) -> tuple[int, int]:

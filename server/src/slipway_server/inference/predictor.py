@@ -22,6 +22,11 @@ class RunnableModel(Protocol):
         """The signatures by key."""
         ...
 
+    @property
+    def example_signatures(self) -> Mapping[str, Signature]:
+        """Signatures that Classify and Regress use in place of `signatures` of the same key; usually none."""
+        ...
+
     def run(
         self,
         signature: Signature,

@@ -9,8 +9,11 @@ import tensorflow as tf
 
 from slipway_server.errors import Code, ServingError
 
-# What Session.run adds around TensorFlow's own words: a heading, and the source lines of whoever exported the model.
-_HEADING: Final = "Graph execution error:\n\n"
+# What Session.run adds around TensorFlow's own words: a heading, sometimes with the node, and the source lines of
+# whoever exported the model.
+_HEADING: Final = re.compile(
+    r"^Graph execution error:\n\n(Detected at node .*?\nNode: [^\n]*\n)?", re.DOTALL
+)
 _PYTHON_TRACE: Final = re.compile(
     r"(^|\n+)(Original stack trace for|Defined at \(most recent call last\)|Detected at node).*",
     re.DOTALL,
@@ -44,7 +47,7 @@ def translated() -> Iterator[None]:
 
 
 def _own_words(message: str) -> str:
-    return _PYTHON_TRACE.sub("", message.removeprefix(_HEADING)) or message
+    return _PYTHON_TRACE.sub("", _HEADING.sub("", message)) or message
 
 
 def _code(number: int) -> Code:

@@ -1,7 +1,7 @@
 """A loaded model: a TensorFlow session and its signatures, called on the caller's own thread.
 
 The default `Session.run` hands the work to TensorFlow's inter-op pool and waits for it. For models of serving size the
-hand-over costs more than the work, so each signature is compiled once into a callable with
+hand-over costs more than the work, so each signature is compiled once into a callable, unless asked otherwise with
 `inter_op_thread_pool = -1`: the operations run one after the other on the thread that asked, while each of them may
 still use the intra-op pool.
 """
@@ -19,6 +19,7 @@ from slipway_server.savedmodel.failures import as_serving_error, translated
 from slipway_server.savedmodel.signature import Array, Signature
 
 _RUN_ON_CALLER: Final = -1
+_SESSION_POOL: Final = 0
 # A client may ask for any subset of the outputs; only so many subsets get a callable of their own.
 _MAX_CALLABLES_PER_SIGNATURE: Final = 16
 
@@ -29,6 +30,11 @@ class SessionModel:
     Attributes:
         signatures: by key.
         signature_defs: the same as TensorFlow's messages, for the metadata API.
+        example_signatures: signatures that Classify and Regress use in place of `signatures` of the same key.
+
+    Args:
+        on_caller: run operations on the thread that asks; otherwise on TensorFlow's inter-op pool, which takes longer
+            to begin and works on a graph's branches side by side.
     """
 
     def __init__(
@@ -36,12 +42,19 @@ class SessionModel:
         session: tf.compat.v1.Session,
         signatures: Mapping[str, Signature],
         signature_defs: Mapping[str, meta_graph_pb2.SignatureDef],
+        example_signatures: Mapping[str, Signature] | None = None,
+        *,
+        on_caller: bool = True,
     ) -> None:
         self.signatures = signatures
         self.signature_defs = signature_defs
+        self.example_signatures = example_signatures or {}
         self._session = session
+        self._inter_op_pool = _RUN_ON_CALLER if on_caller else _SESSION_POOL
         self._lock = threading.Lock()
-        self._callables: dict[tuple[str, tuple[str, ...]], Callable[..., Sequence[Array]]] = {}
+        self._callables: dict[
+            tuple[Signature, tuple[str, ...]], Callable[..., Sequence[Array]]
+        ] = {}
 
     def prepare(self, signature: Signature) -> None:
         """Compile a signature with all its outputs, so that the first request does not wait for that."""
@@ -92,7 +105,7 @@ class SessionModel:
     def _callable(
         self, signature: Signature, outputs: tuple[str, ...]
     ) -> Callable[..., Sequence[Array]]:
-        key = (signature.key, outputs)
+        key = (signature, outputs)
         found = self._callables.get(key)
         if found is not None:
             return found
@@ -106,7 +119,7 @@ class SessionModel:
         self, signature: Signature, outputs: tuple[str, ...]
     ) -> Callable[..., Sequence[Array]]:
         options = config_pb2.CallableOptions()
-        options.run_options.inter_op_thread_pool = _RUN_ON_CALLER
+        options.run_options.inter_op_thread_pool = self._inter_op_pool
         for specs, aliases, names in (
             (signature.inputs, tuple(signature.inputs), options.feed),
             (signature.outputs, outputs, options.fetch),
@@ -115,8 +128,7 @@ class SessionModel:
                 if not specs[alias].tensor:
                     raise ServingError(
                         Code.UNIMPLEMENTED,
-                        f'Tensor "{alias}" of signature "{signature.key}" is sparse or composite; '
-                        "only dense tensors can be served",
+                        f'Tensor "{alias}" of signature "{signature.key}" has no name in the graph',
                     )
                 names.append(specs[alias].tensor)
         with translated():

@@ -1,0 +1,57 @@
+"""What a directory says about its model, whichever of TensorFlow's layouts it has."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from tensorflow.core.framework import graph_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+
+ASSETS_DIRECTORY: Final = "assets"
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """How variables get their values.
+
+    Attributes:
+        operation: its name in the graph.
+        file_tensor: the tensor that is fed with `files`.
+        files: a prefix, a file or a pattern, as the operation wants it; empty when the export has no such files.
+        expected: the file whose absence makes `files` empty, relative to the export.
+    """
+
+    operation: str
+    file_tensor: str
+    files: str
+    expected: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Export:
+    """A graph and what must be done with it before it can answer.
+
+    Attributes:
+        graph: the operations.
+        signatures: by key, as the metadata API shows them.
+        example_signatures: signatures that Classify and Regress use in place of `signatures` of the same key.
+        assets: tensor → path of the file that it names.
+        restore: None when there are no variables.
+        init_operation: runs after the variables are restored; empty when there is none.
+    """
+
+    graph: graph_pb2.GraphDef
+    signatures: Mapping[str, meta_graph_pb2.SignatureDef]
+    assets: Mapping[str, str]
+    restore: Restore | None
+    init_operation: str
+    example_signatures: Mapping[str, meta_graph_pb2.SignatureDef] = field(default_factory=dict)
+
+
+def tensor_name(name: str) -> str:
+    """Return the name of a tensor; that of an operation means its first output.
+
+    >>> tensor_name("x"), tensor_name("x:1")
+    ('x:0', 'x:1')
+    """
+    return name if ":" in name else f"{name}:0"
