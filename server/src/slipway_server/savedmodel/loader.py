@@ -24,7 +24,7 @@ class SavedModelLoader:
         tags: the exact tag set of the graph to load.
 
     Raises:
-        ServingError: INVALID_ARGUMENT when the settings name a file that cannot be used.
+        ServingError: the settings name a file that cannot be used.
     """
 
     def __init__(self, tags: frozenset[str], settings: SessionSettings) -> None:

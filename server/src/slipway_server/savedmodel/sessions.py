@@ -1,13 +1,11 @@
 """How sessions use the machine, as TensorFlow's ConfigProto."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from google.protobuf import text_format
 from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
 
-from slipway_server.errors import invalid_argument
+from slipway_server.text_files import read_message
 
 BFLOAT16: Final = "bfloat16"
 
@@ -35,11 +33,11 @@ class SessionSettings:
         """Return TensorFlow's form: the file, then every flag that was set, which wins.
 
         Raises:
-            ServingError: INVALID_ARGUMENT when the file is no ConfigProto.
+            ServingError: NOT_FOUND when the file cannot be read, INVALID_ARGUMENT when it is no ConfigProto.
         """
         config = config_pb2.ConfigProto(allow_soft_placement=True)
         if self.config_file:
-            config.MergeFrom(_read(self.config_file))
+            config.MergeFrom(read_message(self.config_file, config_pb2.ConfigProto()))
         if self.intra_op_threads:
             config.intra_op_parallelism_threads = self.intra_op_threads
         if self.inter_op_threads:
@@ -57,12 +55,3 @@ class SessionSettings:
             rewrites = config.graph_options.rewrite_options
             rewrites.auto_mixed_precision_onednn_bfloat16 = rewriter_config_pb2.RewriterConfig.ON
         return config
-
-
-def _read(path: str) -> config_pb2.ConfigProto:
-    try:
-        return text_format.Parse(Path(path).read_text(encoding="utf-8"), config_pb2.ConfigProto())
-    except (text_format.ParseError, UnicodeDecodeError) as error:
-        raise invalid_argument(f"Invalid protobuf file: '{path}': {error}") from error
-    except OSError as error:
-        raise invalid_argument(f"Cannot read {path}: {error.strerror}") from error
