@@ -18,7 +18,7 @@ from slipway_server.frontends.rest.api import ApiSettings, RestApi
 from slipway_server.frontends.rpc.service import Method, Services
 from slipway_server.frontends.telemetry import CONTENT_TYPE, Telemetry
 from slipway_server.inference.predictor import Predictor
-from slipway_server.loading import make_loader
+from slipway_server.loading import guarded, make_loader
 from slipway_server.readiness import Report, report
 from slipway_server.savedmodel.session_model import SessionModel
 from slipway_server.settings import Settings
@@ -68,7 +68,7 @@ class Assembly:
         )
         serving.set_labels({config.name: config.labels for config in configs})
         self._manager: Manager[SessionModel] = Manager(
-            make_loader(settings),
+            guarded(make_loader(settings), settings),
             serving,
             self._monitor,
             POLICIES[settings.policy],

@@ -57,10 +57,12 @@ def parse(arguments: Sequence[str]) -> Parsed:
             continue
         name, equals, text = argument.removeprefix("--").partition("=")
         flag = _BY_NAME.get(name) if argument.startswith("--") else None
-        if flag is None or not (equals or isinstance(flag.default, bool)):
+        if flag is not None and not equals:
+            text = "true" if isinstance(flag.default, bool) else flag.bare
+        if flag is None or not (equals or text):
             unknown.append(argument)
             continue
-        value = _value(flag, text if equals else "true")
+        value = _value(flag, text)
         if value is None:
             malformed.append(f"Couldn't interpret value {text} for flag {flag.name}.")
             continue

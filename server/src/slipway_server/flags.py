@@ -23,6 +23,7 @@ class Flag:
     Attributes:
         default: also gives the flag its type.
         wide: an integer of 64 instead of 32 bits.
+        bare: the value that `--name` alone stands for; none by default, `true` for booleans.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Flag:
     usage: str
     support: Support = Support.WORKS
     wide: bool = False
+    bare: str = ""
 
 
 _CPUS: Final = os.cpu_count() or 1
@@ -194,6 +196,25 @@ FLAGS: Final[tuple[Flag, ...]] = (
         False,
         "Exit with 65 when a model has no version left that could be loaded.",
     ),
+    Flag(
+        "load_timeout_seconds",
+        1800.0,
+        "Seconds after which a load is given up; 0 means never.",
+    ),
+    Flag(
+        "isolated_first_load",
+        "auto",
+        "Load and warm up each version in a child process first: true, false, or auto, which means with "
+        "model_config_file.",
+        bare="true",
+    ),
+    Flag(
+        "isolated_load_memory_bytes",
+        0,
+        "Bytes that such a child may use; 0 means a share of what is free.",
+        wide=True,
+    ),
+    Flag("isolated_load_gpu", False, "Let such a child use GPUs."),
     Flag("termination_log", "", "File that says in JSON why the server exited on its own."),
     Flag(
         "rest_api_max_body_bytes", 512 << 20, "Bytes of a REST request's body as sent.", wide=True

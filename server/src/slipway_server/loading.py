@@ -1,10 +1,22 @@
 """The loader that the settings ask for: one for the server and for the child that tries a version first."""
 
+import os
+import pickle
+import sys
+from collections.abc import Mapping
+from typing import Final
+
 from slipway_server.core.manager import Loader
+from slipway_server.core.timed_load import TimedLoader
+from slipway_server.savedmodel.isolation import IsolatedLoader, TrialSettings
 from slipway_server.savedmodel.loader import SavedModelLoader
+from slipway_server.savedmodel.memory import free_memory
 from slipway_server.savedmodel.session_model import SessionModel
 from slipway_server.savedmodel.sessions import SessionSettings
 from slipway_server.settings import Settings
+
+_MIN_PARALLEL_TRIALS: Final = 2
+"""One that hangs must not keep all other models waiting."""
 
 
 def make_loader(settings: Settings) -> Loader[SessionModel]:
@@ -20,3 +32,32 @@ def make_loader(settings: Settings) -> Loader[SessionModel]:
             mixed_precision=settings.mixed_precision,
         ),
     )
+
+
+def guarded(loader: Loader[SessionModel], settings: Settings) -> Loader[SessionModel]:
+    """Add what keeps a bad version from harming the server: a limit of time, a trial in a child process."""
+    if settings.load_timeout > 0:
+        loader = TimedLoader(loader, settings.load_timeout)
+    if settings.isolated_load:
+        loader = IsolatedLoader(loader, _trials(settings), free_memory)
+    return loader
+
+
+def _trials(settings: Settings) -> TrialSettings:
+    return TrialSettings(
+        command=(sys.executable, "-P", "-m", "slipway_server.trial"),
+        payload=pickle.dumps(settings),
+        environment=_environment(os.environ, sys.path, gpu=settings.isolated_load_gpu),
+        timeout=settings.load_timeout,
+        memory_bytes=settings.isolated_load_memory,
+        parallel=max(_MIN_PARALLEL_TRIALS, os.cpu_count() or 1),
+    )
+
+
+def _environment(own: Mapping[str, str], path: list[str], *, gpu: bool) -> dict[str, str]:
+    """Return the child's environment: modules are found where this process found them, GPUs only when asked for."""
+    environment = {**own, "PYTHONPATH": os.pathsep.join(filter(None, path))}
+    if not gpu:
+        # The server's own session holds most of a GPU's memory; two processes would fight for it.
+        environment["CUDA_VISIBLE_DEVICES"] = "-1"
+    return environment

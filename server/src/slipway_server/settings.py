@@ -55,6 +55,10 @@ class Settings:
     xla_gpu: bool
     mixed_precision: str
     tensor_content: bool
+    load_timeout: float
+    isolated_load: bool
+    isolated_load_memory: int
+    isolated_load_gpu: bool
     drain: float
     exit_on_failed_load: bool
     termination_log: str
@@ -132,6 +136,10 @@ def settings(values: Mapping[str, Any], *, cpus: int) -> Settings:
         xla_gpu=values["xla_gpu_compilation_enabled"],
         mixed_precision=values["mixed_precision"],
         tensor_content=values["enable_serialization_as_tensor_content"],
+        load_timeout=values["load_timeout_seconds"],
+        isolated_load=_isolated(values),
+        isolated_load_memory=values["isolated_load_memory_bytes"],
+        isolated_load_gpu=values["isolated_load_gpu"],
         drain=values["drain_seconds"],
         exit_on_failed_load=values["exit_on_failed_load"],
         termination_log=values["termination_log"],
@@ -150,6 +158,8 @@ _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "rest_api_max_connections": (1, _INT32_MAX),
     "rest_api_max_body_bytes": (1, _INT64_MAX),
     "rest_api_max_decompressed_bytes": (1, _INT64_MAX),
+    "load_timeout_seconds": (0, _DAY),
+    "isolated_load_memory_bytes": (0, _INT64_MAX),
     "health_port": (0, 65535),
     "max_inflight_requests": (1, _INT32_MAX),
     "grpc_max_message_bytes": (0, _INT32_MAX),
@@ -163,6 +173,14 @@ def _check_bounds(values: Mapping[str, Any]) -> None:
         if not low <= values[name] <= high:  # also refuses NaN
             unit = " seconds" if name.endswith("_seconds") else ""
             raise invalid_argument(f"--{name} must be between {low:.0f} and {high:.0f}{unit}")
+
+
+def _isolated(values: Mapping[str, Any]) -> bool:
+    """Return whether versions are tried in a child process: by default where several may share the server."""
+    asked = str(values["isolated_first_load"])
+    if asked not in {"true", "false", "auto"}:
+        raise invalid_argument(f"--isolated_first_load={asked} must be one of auto, false, true")
+    return asked == "true" or (asked == "auto" and bool(values["model_config_file"]))
 
 
 def connection_age(asked: float, drain: float) -> float:

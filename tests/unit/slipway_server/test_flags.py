@@ -196,3 +196,37 @@ def test_the_server_package_has_no_module_beyond_the_soft_limit() -> None:
 
     modules = Path(slipway_server.__file__).parent.rglob("*.py")
     assert [path.name for path in modules if len(path.read_text().splitlines()) > 420] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "isolated"),
+    [
+        (["--model_base_path=/m"], False),
+        (["--model_config_file=/c"], True),
+        (["--model_config_file=/c", "--isolated_first_load=false"], False),
+        (["--model_base_path=/m", "--isolated_first_load=true"], True),
+        (["--model_base_path=/m", "--isolated_first_load"], True),
+        (["--model_base_path=/m", "--isolated_first_load=auto"], False),
+    ],
+)
+def test_versions_are_tried_in_a_child_where_several_share_a_server(
+    arguments: list[str], *, isolated: bool
+) -> None:
+    parsed = command_line.parse(arguments)
+    assert parsed.unknown == ()
+    assert settings(parsed.values, cpus=2).isolated_load is isolated
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "--isolated_first_load=maybe",
+        "--isolated_load_memory_bytes=-1",
+        "--load_timeout_seconds=-1",
+        "--load_timeout_seconds=nan",
+    ],
+)
+def test_limits_of_loads_that_make_no_sense(argument: str) -> None:
+    values = command_line.parse(["--model_base_path=/m", argument]).values
+    with pytest.raises(ServingError, match=argument.partition("=")[0]):
+        settings(values, cpus=2)

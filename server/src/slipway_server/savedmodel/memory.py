@@ -1,0 +1,72 @@
+"""How much memory this process may still take: of its container's limit (cgroup v2) and of the machine."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+_CGROUPS: Final = Path("/sys/fs/cgroup")
+_PROC: Final = Path("/proc")
+
+
+def free_memory(cgroups: Path = _CGROUPS, proc: Path = _PROC) -> int:
+    """Return the bytes that are free: the least that the machine and any control group above this process say."""
+    group = _own_group(_text(proc / "self" / "cgroup"))
+    found = [available(_text(proc / "meminfo"))]
+    # In a container's own namespace the group is called `/` and its files lie at the root.
+    for above in (group, *group.parents):
+        folder = cgroups / above.relative_to("/")
+        free = left_in_group(
+            _text(folder / "memory.max"),
+            _text(folder / "memory.current"),
+            _text(folder / "memory.stat"),
+        )
+        if free is not None:
+            found.append(free)
+    return min(found)
+
+
+def available(meminfo: str) -> int:
+    r"""Read the machine's available bytes from /proc/meminfo.
+
+    >>> available("MemTotal: 8 kB\nMemAvailable:  4 kB\n")
+    4096
+    """
+    return _fields(meminfo).get("MemAvailable:", 0) * 1024
+
+
+def left_in_group(limit: str, current: str, stat: str) -> int | None:
+    r"""Return the bytes left in a control group; None when it has no limit. What its file cache holds counts as left.
+
+    >>> left_in_group("1000\n", "700\n", "anon 500\ninactive_file 150\n")
+    450
+    >>> left_in_group("max\n", "700\n", "")
+    """
+    if not limit.strip().isdecimal() or not current.strip().isdecimal():
+        return None
+    cache = _fields(stat).get("inactive_file", 0)
+    return max(int(limit) - int(current) + cache, 0)
+
+
+def _own_group(text: str) -> PurePosixPath:
+    for line in text.splitlines():
+        if line.startswith("0::/"):
+            return PurePosixPath(line.removeprefix("0::"))
+    return PurePosixPath("/")
+
+
+def _fields(text: str) -> Mapping[str, int]:
+    return dict(_pairs(text))
+
+
+def _pairs(text: str) -> Iterator[tuple[str, int]]:
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) > 1 and words[1].isdecimal():
+            yield words[0], int(words[1])
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii")
+    except OSError:
+        return ""
