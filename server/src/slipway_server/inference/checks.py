@@ -1,14 +1,33 @@
 """Does a request fit a signature? Pure; the sentences are TensorFlow Serving's."""
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Final
 
 from slipway_server.errors import Code, ServingError, invalid_argument
+from slipway_server.inference.classification import PREDICT_METHOD, Method
 from slipway_server.savedmodel.signature import Signature
 
 
 def signature_not_found(name: str) -> ServingError:
     """Return the error for a signature that the model does not have."""
     return ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+
+
+_PREDICT_METHODS: Final = (PREDICT_METHOD, Method.CLASSIFY.value, Method.REGRESS.value)
+
+
+def check_predict_method(signature: Signature) -> None:
+    """Refuse a signature whose export gives it a method that is none of TensorFlow Serving's.
+
+    Raises:
+        ServingError: INTERNAL.
+    """
+    if signature.method not in _PREDICT_METHODS:
+        raise ServingError(
+            Code.INTERNAL,
+            f"Expected prediction signature method_name to be one of {{{', '.join(_PREDICT_METHODS)}}}. "
+            f"Was: {signature.method}",
+        )
 
 
 def check_inputs(signature: Signature, sent: Collection[str]) -> None:

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from slipway_server.core.serving_map import Handle, Selector
-from slipway_server.inference.checks import check_inputs, choose_outputs, signature_not_found
+from slipway_server.errors import invalid_argument
+from slipway_server.inference import classification
+from slipway_server.inference.checks import (
+    check_inputs,
+    check_predict_method,
+    choose_outputs,
+    signature_not_found,
+)
+from slipway_server.inference.classification import INPUTS, Method, Result
+from slipway_server.inference.multi import Task, plan
 from slipway_server.savedmodel.signature import Array, Signature
 
 DEFAULT_SIGNATURE: Final = "serving_default"
@@ -56,6 +65,20 @@ class Prediction:
     outputs: dict[str, Array]
 
 
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """An answer of Classify or Regress.
+
+    Attributes:
+        version: the version that answered.
+        signature: the signature that was used.
+    """
+
+    version: int
+    signature: str
+    result: Result
+
+
 class Versions(Protocol):
     """Where the version that answers a request is found (`core.serving_map.ServingMap`)."""
 
@@ -65,10 +88,15 @@ class Versions(Protocol):
 
 
 class Predictor:
-    """Answers prediction requests from the versions in a serving map."""
+    """Answers requests from the versions in a serving map.
 
-    def __init__(self, serving: Versions) -> None:
+    Args:
+        check_methods: refuse to use a signature otherwise than the `method_name` in its export says.
+    """
+
+    def __init__(self, serving: Versions, *, check_methods: bool = False) -> None:
         self._serving = serving
+        self._check_methods = check_methods
 
     def open(self, selector: Selector) -> Handle[RunnableModel]:
         """Take hold of the version that a request asks for (`ServingMap.open`)."""
@@ -99,7 +127,71 @@ class Predictor:
         signature = handle.content.signatures.get(name)
         if signature is None:
             raise signature_not_found(name)
+        if self._check_methods:
+            check_predict_method(signature)
         check_inputs(signature, inputs.keys())
         outputs = choose_outputs(signature, output_filter)
         values = handle.content.run(signature, inputs, outputs, deadline)
         return Prediction(handle.version, name, dict(zip(outputs, values, strict=True)))
+
+    def classify(
+        self, handle: Handle[RunnableModel], signature_name: str, examples: Array
+    ) -> Inference:
+        """Classify serialized tf.Examples.
+
+        Args:
+            handle: the version, from `open`.
+            signature_name: empty means `serving_default`.
+            examples: a vector of `bytes` objects.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT when the signature or what it returns is no classification or there is no
+                example, or TensorFlow's own code and message.
+        """
+        return self._infer(Method.CLASSIFY, handle, signature_name, examples)
+
+    def regress(
+        self, handle: Handle[RunnableModel], signature_name: str, examples: Array
+    ) -> Inference:
+        """Run a regression over serialized tf.Examples; as `classify`."""
+        return self._infer(Method.REGRESS, handle, signature_name, examples)
+
+    def multi_inference(
+        self, handle: Handle[RunnableModel], tasks: Sequence[Task], examples: Array
+    ) -> list[Inference]:
+        """Run several classifications and regressions over the same examples at once; one answer for each task.
+
+        Raises:
+            ServingError: as `classify`, and UNIMPLEMENTED for a task that is neither.
+        """
+        model = handle.content
+        planned = plan(tasks, model.signatures, check_methods=self._check_methods)
+        values = _run_examples(model, planned.signature, planned.outputs, examples)
+        results = planned.results(len(examples), values)
+        return [
+            Inference(handle.version, task.signature, result)
+            for task, result in zip(tasks, results, strict=True)
+        ]
+
+    def _infer(
+        self, method: Method, handle: Handle[RunnableModel], signature_name: str, examples: Array
+    ) -> Inference:
+        name = signature_name or DEFAULT_SIGNATURE
+        signature = handle.content.signatures.get(name)
+        if signature is None:
+            raise classification.signature_not_found(name)
+        if self._check_methods:
+            classification.check_method(signature, method)
+        outputs = classification.wanted_outputs(signature, method)
+        values = _run_examples(handle.content, signature, outputs, examples)
+        return Inference(
+            handle.version, name, classification.result(method, len(examples), values)
+        )
+
+
+def _run_examples(
+    model: RunnableModel, signature: Signature, outputs: Sequence[str], examples: Array
+) -> dict[str, Array]:
+    if not len(examples):
+        raise invalid_argument("Input is empty.")
+    return dict(zip(outputs, model.run(signature, {INPUTS: examples}, outputs), strict=True))

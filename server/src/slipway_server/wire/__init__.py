@@ -1,1 +1,1 @@
-"""TensorFlow Serving's messages that its published wheel lacks. Written by protos/generate; needs no TensorFlow."""
+"""Messages that TensorFlow Serving's published wheel lacks, or has in a slower form. Written by protos/generate."""

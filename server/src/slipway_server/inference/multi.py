@@ -1,0 +1,119 @@
+"""MultiInference: several classifications and regressions of the same Examples, in one run of the model. Pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from slipway_server.errors import Code, ServingError, invalid_argument
+from slipway_server.inference.classification import (
+    INPUTS,
+    Method,
+    Result,
+    check_method,
+    result,
+    wanted_outputs,
+)
+from slipway_server.savedmodel.signature import Array, Signature, TensorSpec
+
+_METHODS: Final = {method.value: method for method in Method}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One of the things to compute.
+
+    Attributes:
+        signature: never empty.
+        method: the `method_name` as the client gave it.
+    """
+
+    model: str
+    signature: str
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    method: Method
+    outputs: Mapping[str, str]
+    """Alias of the task's own signature → alias in the combined one."""
+
+
+@dataclass(frozen=True, slots=True)
+class MultiPlan:
+    """How a request is answered: run `signature` for `outputs`, then hand them to `results`."""
+
+    signature: Signature
+    outputs: tuple[str, ...]
+    parts: tuple[_Part, ...]
+
+    def results(self, examples: int, values: Mapping[str, Array]) -> list[Result]:
+        """Return one result for each task, in their order.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT when an output is not what its method needs.
+        """
+        return [
+            result(
+                part.method,
+                examples,
+                {alias: values[combined] for alias, combined in part.outputs.items()},
+            )
+            for part in self.parts
+        ]
+
+
+def plan(
+    tasks: Sequence[Task], signatures: Mapping[str, Signature], *, check_methods: bool
+) -> MultiPlan:
+    """Combine tasks into one signature: the common input, and every output that a task reads.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, or UNIMPLEMENTED for a method that cannot be combined.
+    """
+    chosen: dict[str, Signature] = {}
+    combined: dict[str, TensorSpec] = {}
+    parts: list[_Part] = []
+    for task in tasks:
+        _check_model(task, tasks[0].model)
+        if task.signature in chosen:
+            raise invalid_argument(f"Duplicate evaluation of signature: {task.signature}")
+        signature = signatures.get(task.signature)
+        if signature is None:
+            raise invalid_argument(f"Requested signature not found in model graph: {task.signature}")
+        method = _METHODS.get(task.method)
+        if method is None:
+            raise ServingError(
+                Code.UNIMPLEMENTED, f"Unsupported signature method_name: {task.method}"
+            )
+        if check_methods:
+            check_method(signature, method)
+        outputs = {alias: f"{task.signature}/{alias}" for alias in wanted_outputs(signature, method)}
+        chosen[task.signature] = signature
+        if _input(signature) != _input(chosen[tasks[0].signature]):
+            raise invalid_argument("Input tensor must be the same for all Signatures.")
+        combined |= {to: signature.outputs[alias] for alias, to in outputs.items()}
+        parts.append(_Part(method, outputs))
+    if len(chosen) == 1:
+        return _single(next(iter(chosen.values())), parts[0])
+    first = chosen[tasks[0].signature]
+    together = Signature("+".join(chosen), "", first.inputs, combined)
+    return MultiPlan(together, tuple(combined), tuple(parts))
+
+
+def _single(signature: Signature, part: _Part) -> MultiPlan:
+    aliases = {alias: alias for alias in part.outputs}
+    return MultiPlan(signature, tuple(aliases), (_Part(part.method, aliases),))
+
+
+def _input(signature: Signature) -> str:
+    return signature.inputs[INPUTS].tensor
+
+
+def _check_model(task: Task, first: str) -> None:
+    if not task.model:
+        raise invalid_argument("Found ModelSpec with an empty model name.")
+    if task.model != first:
+        raise invalid_argument(
+            "All ModelSpecs in a MultiInferenceRequest must access the same model name."
+        )
