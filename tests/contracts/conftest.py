@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import savedmodels
+from example_models import save_examples
 from exchanges import Stubs
 from modelserver import ModelServer, eventually, running
 
@@ -20,13 +21,15 @@ model_config_list {{
   config {{ name: "words" base_path: "{root}/words" model_platform: "tensorflow" }}
   config {{ name: "old" base_path: "{root}/old" model_type: TENSORFLOW }}
   config {{ name: "constant" base_path: "{root}/constant" model_platform: "tensorflow" }}
+  config {{ name: "examples" base_path: "{root}/examples" model_platform: "tensorflow"
+           version_labels {{ key: "stable" value: 1 }} }}
   config {{ name: "half uploaded" base_path: "{root}/half" model_platform: "tensorflow" }}
   config {{ name: "nothing" base_path: "{root}/nothing" model_platform: "tensorflow" }}
 }}
 """
 
 
-SERVING = {"double", "kinds", "columns", "words", "old", "constant"}
+SERVING = {"double", "kinds", "columns", "words", "old", "constant", "examples"}
 FLAGS = (
     "--file_system_poll_wait_seconds=0",
     "--rest_api_max_body_bytes=400000",
@@ -45,6 +48,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
     savedmodels.save_words(root / "words" / "1", root / "words.txt")
     savedmodels.save_old(root / "old" / "1", root / "old.txt")
     savedmodels.save_constant(root / "constant" / "1")
+    save_examples(root / "examples" / "1")
     savedmodels.save_double(root / "half" / "1", 1)
     (root / "half" / "1" / "variables" / "variables.index").unlink()
     (root / "nothing").mkdir()

@@ -11,10 +11,8 @@ from typing import Any
 
 import pytest
 
-from exchanges import Ask, Hear, Stubs
+from exchanges import HTTP, Ask, Hear, Stubs, rest_path
 from modelserver import ModelServer
-
-HTTP = {"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "NOT_FOUND": 404, "UNIMPLEMENTED": 501}
 
 
 def f(*values: Any) -> dict[str, tuple[str, Any]]:
@@ -144,22 +142,11 @@ BOTH: list[tuple[str, Ask, Hear]] = [
 ]
 
 
-def _path(ask: Ask, verb: str = ":predict") -> str:
-    choice = (
-        f"/versions/{ask.version}"
-        if ask.version is not None
-        else f"/labels/{ask.label}"
-        if ask.label
-        else ""
-    )
-    return f"/v1/models/{ask.model.replace(' ', '%20')}{choice}{verb}"
-
-
 @pytest.mark.parametrize(("ask", "hear"), [pytest.param(*row[1:], id=row[0]) for row in BOTH])
 def test_over_rest(server: ModelServer, ask: Ask, hear: Hear) -> None:
     values = {alias: value for alias, (_, value) in ask.inputs.items()}
     body = {"inputs": values, **({"signature_name": ask.signature} if ask.signature else {})}
-    answer = server.http.post(_path(ask), json=body)
+    answer = server.http.post(rest_path(ask, ":predict"), json=body)
     assert answer.headers["content-type"] == "application/json"
     if hear.code != "OK":
         assert answer.status_code == HTTP[hear.code] if not hear.rest else 400

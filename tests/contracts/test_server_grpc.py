@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from exchanges import Ask, Stubs
 
 
@@ -151,15 +149,6 @@ def test_status_over_grpc(stubs: Stubs) -> None:
     ask.model_spec.name = "half uploaded"
     [entry] = stubs.model.GetModelStatus(ask).model_version_status
     assert (entry.state, entry.status.error_code) == (50, 5)
-
-
-@pytest.mark.parametrize("method", ["Classify", "Regress", "MultiInference"])
-def test_what_is_not_there_yet_says_so(stubs: Stubs, method: str) -> None:
-    call = stubs.channel.unary_unary(f"/tensorflow.serving.PredictionService/{method}")
-    assert stubs.refused(call, b"") == (
-        "UNIMPLEMENTED",
-        f"{method} is not implemented by this server yet",
-    )
 
 
 def test_health_over_grpc(stubs: Stubs) -> None:

@@ -7,6 +7,18 @@ from typing import Any
 
 import pytest
 
+HTTP = {"INVALID_ARGUMENT": 400, "FAILED_PRECONDITION": 400, "NOT_FOUND": 404, "UNIMPLEMENTED": 501}
+
+
+def rest_path(ask: Any, verb: str) -> str:
+    """The path of a request that has a model and perhaps a version or label."""
+    choice = ""
+    if ask.version is not None:
+        choice = f"/versions/{ask.version}"
+    elif ask.label:
+        choice = f"/labels/{ask.label}"
+    return f"/v1/models/{ask.model.replace(' ', '%20')}{choice}{verb}"
+
 
 @dataclass(frozen=True)
 class Ask:
@@ -46,12 +58,7 @@ class Stubs:
         from tensorflow_serving.apis import predict_pb2
 
         request = predict_pb2.PredictRequest()
-        request.model_spec.name = ask.model
-        request.model_spec.signature_name = ask.signature
-        if ask.version is not None:
-            request.model_spec.version.value = ask.version
-        if ask.label is not None:
-            request.model_spec.version_label = ask.label
+        self.fill_spec(request.model_spec, ask)
         for alias, (name, value) in ask.inputs.items():
             kind = getattr(
                 self.tf,
@@ -64,6 +71,40 @@ class Stubs:
                 proto = typed(self.tf, array, proto)
             request.inputs[alias].CopyFrom(proto)
         return request
+
+    def fill_spec(self, spec: Any, ask: Any) -> None:
+        spec.name = ask.model
+        spec.signature_name = ask.signature
+        if ask.version is not None:
+            spec.version.value = ask.version
+        if ask.label is not None:
+            spec.version_label = ask.label
+
+    def example(self, features: dict[str, Any]) -> Any:
+        """A tf.Example of features that are an `int`, `float`, `str` or `bytes`, or a list of one of them."""
+        example = self.tf.train.Example()
+        for name, content in features.items():
+            values = content if isinstance(content, list) else [content]
+            feature = example.features.feature[name]
+            if isinstance(values[0], float):
+                feature.float_list.value.extend(values)
+            elif isinstance(values[0], int):
+                feature.int64_list.value.extend(values)
+            else:
+                feature.bytes_list.value.extend(
+                    value.encode() if isinstance(value, str) else value for value in values
+                )
+        return example
+
+    def fill_input(
+        self, message: Any, examples: list[dict[str, Any]], context: dict[str, Any] | None
+    ) -> None:
+        if context is not None:
+            message = message.example_list_with_context
+            message.context.CopyFrom(self.example(context))
+        else:
+            message = message.example_list
+        message.examples.extend(self.example(example) for example in examples)
 
     def refused(self, method: Any, request: Any) -> tuple[str, str]:
         with pytest.raises(self.grpc.RpcError) as error:

@@ -82,7 +82,7 @@ class Assembly:
             keep_last=settings.keep_last,
             failed=self._nothing_found,
         )
-        predictor = Predictor(serving)
+        predictor = Predictor(serving, check_methods=settings.check_method_names)
         self.rest_api = RestApi(
             predictor,
             self._monitor,

@@ -159,8 +159,7 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag(
         "enable_signature_method_name_check",
         False,
-        "Check method names in Classify and Regress.",
-        _LATER,
+        "Refuse requests whose method the signature's export does not name.",
     ),
     Flag("xla_cpu_compilation_enabled", False, "Compile with XLA on the CPU."),
     Flag("xla_gpu_compilation_enabled", False, "Compile with XLA on GPUs."),

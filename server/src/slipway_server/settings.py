@@ -59,6 +59,7 @@ class Settings:
     isolated_load: bool
     isolated_load_memory: int
     isolated_load_gpu: bool
+    check_method_names: bool
     drain: float
     exit_on_failed_load: bool
     termination_log: str
@@ -140,6 +141,7 @@ def settings(values: Mapping[str, Any], *, cpus: int) -> Settings:
         isolated_load=_isolated(values),
         isolated_load_memory=values["isolated_load_memory_bytes"],
         isolated_load_gpu=values["isolated_load_gpu"],
+        check_method_names=values["enable_signature_method_name_check"],
         drain=values["drain_seconds"],
         exit_on_failed_load=values["exit_on_failed_load"],
         termination_log=values["termination_log"],

@@ -190,7 +190,8 @@ def test_lenient_parsing() -> None:
     ("value", "name"),
     [
         (None, "Null"),
-        (True, "Boolean"),
+        (True, "True"),
+        (False, "False"),
         (1, "Number"),
         (1.5, "Number"),
         ("a", "String"),
@@ -225,10 +226,10 @@ def test_strings_and_bytes() -> None:
     [
         (
             np.float32([0.1, np.nan, np.inf, -np.inf, 3]),
-            '{"outputs": [0.1, NaN, Infinity, -Infinity, 3.0]}',
+            '{"outputs":[0.1,NaN,Infinity,-Infinity,3.0]}',
         ),
-        (np.float64([[0.1], [np.nan]]), '{"outputs": [[0.1], [NaN]]}'),
-        (np.float32(np.nan).reshape(()), '{"outputs": NaN}'),
+        (np.float64([[0.1], [np.nan]]), '{"outputs":[[0.1],[NaN]]}'),
+        (np.float32(np.nan).reshape(()), '{"outputs":NaN}'),
         (np.float32([0.1, 16777216, 1e-30]), '{"outputs":[0.1,16777216.0,1e-30]}'),
         (np.zeros([0, 3], np.float32), '{"outputs":[]}'),
         (np.float32([[1, 2], [3, 4]]).T, '{"outputs":[[1.0,3.0],[2.0,4.0]]}'),

@@ -85,6 +85,7 @@ def result(method: Method, examples: int, outputs: Mapping[str, Array]) -> Resul
     """Check what the model returned and give it its form.
 
     Args:
+        method: what was asked for.
         examples: how many there were in the request.
         outputs: value by alias, of those from `wanted_outputs`.
 

@@ -80,7 +80,9 @@ def plan(
             raise invalid_argument(f"Duplicate evaluation of signature: {task.signature}")
         signature = signatures.get(task.signature)
         if signature is None:
-            raise invalid_argument(f"Requested signature not found in model graph: {task.signature}")
+            raise invalid_argument(
+                f"Requested signature not found in model graph: {task.signature}"
+            )
         method = _METHODS.get(task.method)
         if method is None:
             raise ServingError(
@@ -88,7 +90,9 @@ def plan(
             )
         if check_methods:
             check_method(signature, method)
-        outputs = {alias: f"{task.signature}/{alias}" for alias in wanted_outputs(signature, method)}
+        outputs = {
+            alias: f"{task.signature}/{alias}" for alias in wanted_outputs(signature, method)
+        }
         chosen[task.signature] = signature
         if _input(signature) != _input(chosen[tasks[0].signature]):
             raise invalid_argument("Input tensor must be the same for all Signatures.")

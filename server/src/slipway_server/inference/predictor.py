@@ -135,7 +135,11 @@ class Predictor:
         return Prediction(handle.version, name, dict(zip(outputs, values, strict=True)))
 
     def classify(
-        self, handle: Handle[RunnableModel], signature_name: str, examples: Array
+        self,
+        handle: Handle[RunnableModel],
+        signature_name: str,
+        examples: Array,
+        deadline: float | None = None,
     ) -> Inference:
         """Classify serialized tf.Examples.
 
@@ -143,21 +147,30 @@ class Predictor:
             handle: the version, from `open`.
             signature_name: empty means `serving_default`.
             examples: a vector of `bytes` objects.
+            deadline: as for `predict`.
 
         Raises:
             ServingError: INVALID_ARGUMENT when the signature or what it returns is no classification or there is no
                 example, or TensorFlow's own code and message.
         """
-        return self._infer(Method.CLASSIFY, handle, signature_name, examples)
+        return self._infer(Method.CLASSIFY, handle, signature_name, examples, deadline)
 
     def regress(
-        self, handle: Handle[RunnableModel], signature_name: str, examples: Array
+        self,
+        handle: Handle[RunnableModel],
+        signature_name: str,
+        examples: Array,
+        deadline: float | None = None,
     ) -> Inference:
         """Run a regression over serialized tf.Examples; as `classify`."""
-        return self._infer(Method.REGRESS, handle, signature_name, examples)
+        return self._infer(Method.REGRESS, handle, signature_name, examples, deadline)
 
     def multi_inference(
-        self, handle: Handle[RunnableModel], tasks: Sequence[Task], examples: Array
+        self,
+        handle: Handle[RunnableModel],
+        tasks: Sequence[Task],
+        examples: Array,
+        deadline: float | None = None,
     ) -> list[Inference]:
         """Run several classifications and regressions over the same examples at once; one answer for each task.
 
@@ -165,8 +178,11 @@ class Predictor:
             ServingError: as `classify`, and UNIMPLEMENTED for a task that is neither.
         """
         model = handle.content
-        planned = plan(tasks, model.signatures, check_methods=self._check_methods)
-        values = _run_examples(model, planned.signature, planned.outputs, examples)
+        signatures = model.signatures
+        if model.example_signatures:
+            signatures = {**signatures, **model.example_signatures}
+        planned = plan(tasks, signatures, check_methods=self._check_methods)
+        values = _run_examples(model, planned.signature, planned.outputs, examples, deadline)
         results = planned.results(len(examples), values)
         return [
             Inference(handle.version, task.signature, result)
@@ -174,24 +190,34 @@ class Predictor:
         ]
 
     def _infer(
-        self, method: Method, handle: Handle[RunnableModel], signature_name: str, examples: Array
+        self,
+        method: Method,
+        handle: Handle[RunnableModel],
+        signature_name: str,
+        examples: Array,
+        deadline: float | None,
     ) -> Inference:
         name = signature_name or DEFAULT_SIGNATURE
-        signature = handle.content.signatures.get(name)
+        model = handle.content
+        signature = model.example_signatures.get(name) or model.signatures.get(name)
         if signature is None:
             raise classification.signature_not_found(name)
         if self._check_methods:
             classification.check_method(signature, method)
         outputs = classification.wanted_outputs(signature, method)
-        values = _run_examples(handle.content, signature, outputs, examples)
-        return Inference(
-            handle.version, name, classification.result(method, len(examples), values)
-        )
+        values = _run_examples(model, signature, outputs, examples, deadline)
+        return Inference(handle.version, name, classification.result(method, len(examples), values))
 
 
 def _run_examples(
-    model: RunnableModel, signature: Signature, outputs: Sequence[str], examples: Array
+    model: RunnableModel,
+    signature: Signature,
+    outputs: Sequence[str],
+    examples: Array,
+    deadline: float | None,
 ) -> dict[str, Array]:
     if not len(examples):
         raise invalid_argument("Input is empty.")
-    return dict(zip(outputs, model.run(signature, {INPUTS: examples}, outputs), strict=True))
+    return dict(
+        zip(outputs, model.run(signature, {INPUTS: examples}, outputs, deadline), strict=True)
+    )

@@ -25,7 +25,12 @@ def as_serving_error(error: Exception) -> ServingError | None:
     match error:
         case tf.errors.OpError():
             return ServingError(_code(error.error_code), _own_words(error.message or ""))
-        case TypeError() | ValueError():  # UnicodeError is a ValueError
+        case UnicodeDecodeError():
+            # TensorFlow quoted the request's own bytes, and its Python side failed to read the quotation.
+            return ServingError(
+                Code.INVALID_ARGUMENT, _own_words(bytes(error.object).decode("utf-8", "replace"))
+            )
+        case TypeError() | ValueError():
             return ServingError(Code.INVALID_ARGUMENT, str(error))
         case MemoryError():
             return ServingError(Code.RESOURCE_EXHAUSTED, "Out of memory")

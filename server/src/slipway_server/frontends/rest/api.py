@@ -1,13 +1,14 @@
 """TensorFlow Serving's REST API: paths, methods and bodies.
 
-POST /v1/models/NAME[/versions/N|/labels/L]:predict
+POST /v1/models/NAME[/versions/N|/labels/L]:(predict|classify|regress)
 GET  /v1/models/NAME[/versions/N|/labels/L][/metadata]
 """
 
+import gzip
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 import orjson
 
@@ -17,9 +18,10 @@ from slipway_server.errors import Code, ServingError, invalid_argument
 from slipway_server.frontends.metadata import metadata_json
 from slipway_server.frontends.rest.inflate import gunzip
 from slipway_server.frontends.rest.json_answer import write_predictions
-from slipway_server.frontends.rest.json_tensor import read_predict
+from slipway_server.frontends.rest.json_examples import read_examples, write_results
+from slipway_server.frontends.rest.json_tensor import read_predict, signature_name
 from slipway_server.frontends.rest.json_text import parse
-from slipway_server.frontends.rest.messages import TEXT, Request, Response, error_response
+from slipway_server.frontends.rest.messages import HTML, Request, Response, error_response
 from slipway_server.frontends.status import model_states
 from slipway_server.frontends.telemetry import Call, Telemetry
 from slipway_server.inference.predictor import DEFAULT_SIGNATURE, Predictor, RunnableModel
@@ -30,7 +32,7 @@ _INFERENCE: Final = re.compile(
     rf"/v1/models/(?P<name>[^/:]+){_CHOICE}:(?P<method>classify|regress|predict)", re.IGNORECASE
 )
 _READING: Final = re.compile(
-    rf"/v1/models(?:/(?P<name>[^/:]+))?{_CHOICE}(?P<metadata>/metadata)?/?", re.IGNORECASE
+    rf"/v1/models(?:/(?P<name>[^/:]+))?{_CHOICE}(?P<metadata>/metadata)?", re.IGNORECASE
 )
 _INT64_MAX: Final = 2**63 - 1
 _METHODS: Final = {"predict": "Predict", "classify": "Classify", "regress": "Regress"}
@@ -67,14 +69,10 @@ class RestApi:
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
         path = request.path
-        if not path.startswith("/v1/"):
-            if path == "/v1":
-                return error_response(
-                    invalid_argument(f"Malformed request: {request.method} {path}")
-                )
-            return Response(404, b"Not Found\n", TEXT)
+        if path[:4].lower() != "/v1/":
+            return _NOT_FOUND
         if request.method == "OPTIONS":
-            return self._preflight(request)
+            return self._finished(request, self._preflight(request))
         call = self._telemetry.begin("", "REST")
         call.deadline = request.deadline
         try:
@@ -86,19 +84,17 @@ class RestApi:
             failure = ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")
             response, code = error_response(failure), failure.code
         self._telemetry.end(call, code)
-        return response
+        return self._finished(request, response)
 
     def _answer(self, request: Request, path: str, call: Call) -> Response:
         if request.method == "POST" and (found := _INFERENCE.fullmatch(path)):
             call.method = _METHODS[found["method"].lower()]
             selector = _selector(found)
             call.model = selector.model
-            if call.method != "Predict":
-                raise ServingError(
-                    Code.UNIMPLEMENTED, f"{call.method} is not implemented by this server yet"
-                )
-            return self._predict(request, selector, call)
-        if request.method in {"GET", "HEAD"} and (found := _READING.fullmatch(path)):
+            if call.method == "Predict":
+                return self._predict(request, selector, call)
+            return self._infer(request, selector, call)
+        if request.method == "GET" and (found := _READING.fullmatch(path)):
             if found["name"] is None:
                 raise invalid_argument("Missing model name in request.")
             selector = _selector(found)
@@ -111,48 +107,76 @@ class RestApi:
         raise invalid_argument(f"Malformed request: {request.method} {path}")
 
     def _predict(self, request: Request, selector: Selector, call: Call) -> Response:
-        body = self._body(request)
+        text = self._body(request)
+        body = parse(text)
+        name = signature_name(body)
         with self._predictor.open(selector) as handle:
             call.version = handle.version
             decoded = read_predict(
-                parse(body),
-                lambda name: _signature(handle, name),
-                literals=b"true" in body or b"false" in body,
-                strings=body.count(b'"') // 2,
+                body,
+                _signature(handle, name),
+                literals=b"true" in text or b"false" in text,
+                strings=text.count(b'"') // 2,
             )
             prediction = self._predictor.predict(
-                handle, decoded.signature, decoded.inputs, deadline=call.deadline
+                handle, name, decoded.inputs, deadline=call.deadline
             )
             call.signature = prediction.signature
-        return self._json(write_predictions(decoded.format, prediction.outputs))
+        return Response(200, write_predictions(decoded.format, prediction.outputs))
+
+    def _infer(self, request: Request, selector: Selector, call: Call) -> Response:
+        decoded = read_examples(parse(self._body(request)))
+        infer = self._predictor.classify if call.method == "Classify" else self._predictor.regress
+        with self._predictor.open(selector) as handle:
+            call.version = handle.version
+            found = infer(handle, decoded.signature, decoded.examples, call.deadline)
+            call.signature = found.signature
+        return Response(200, write_results(found.result))
 
     def _metadata(self, selector: Selector, call: Call) -> Response:
         with self._predictor.open(selector) as handle:
             call.version = handle.version
             answer = metadata_json(handle.model, handle.version, handle.content)
-        return self._json(_pretty(answer))
+        return Response(200, _pretty(answer))
 
     def _status(self, selector: Selector) -> Response:
         # A label alone is ignored, as TensorFlow Serving does: all versions are listed.
         states = model_states(self._monitor, selector.model, selector.version)
-        return self._json(_pretty({"model_version_status": [_state(state) for state in states]}))
+        return Response(200, _pretty({"model_version_status": [_state(state) for state in states]}))
 
     def _body(self, request: Request) -> bytes:
         if b"gzip" in request.headers.get(b"content-encoding", b"").lower():
             return gunzip(request.body, self._settings.max_decompressed)
         return request.body
 
-    def _json(self, body: bytes) -> Response:
-        return Response(200, body, headers=_CORS if self._settings.cors else ())
+    def _finished(self, request: Request, response: Response) -> Response:
+        """Add what depends on the request's headers and the settings rather than on the answer."""
+        headers = _CORS if self._settings.cors else ()
+        body = response.body
+        if len(body) >= _LEAST_COMPRESSED and accepts_gzip(
+            request.headers.get(b"accept-encoding", b"")
+        ):
+            body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
+            headers = (*headers, *_COMPRESSED)
+        if not headers:
+            return response
+        return replace(response, body=body, headers=(*response.headers, *headers))
 
     def _preflight(self, request: Request) -> Response:
         if re.match(rb"https?://", request.headers.get(b"origin", b""), re.IGNORECASE):
-            return self._json(b"")
+            return Response(200)
         return error_response(
             invalid_argument(f"Malformed request: {request.method} {request.path}")
         )
 
 
+_NOT_FOUND: Final = Response(
+    404, b"<html><head><title>404 Not Found</title></head><body>Not Found</body></html>\n", HTML
+)
+_COMPRESSED: Final = (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
+_LEAST_COMPRESSED: Final = 1024
+"""Bytes; what fits into one packet anyway is not worth the time."""
+_GZIP_LEVEL: Final = 1
 _CORS: Final = (
     ("Access-Control-Allow-Origin", "*"),
     ("Access-Control-Allow-Methods", "POST, GET"),
@@ -167,8 +191,12 @@ def _selector(found: re.Match[str]) -> Selector:
         if len(digits) > len(str(_INT64_MAX)) + 20 or int(digits) > _INT64_MAX:
             raise invalid_argument(f"Failed to convert version: {digits} to numeric.")
         version = int(digits)
-    label = unquote(found["label"]) if found["label"] is not None else None
-    return Selector(unquote(found["name"]), version, label)
+    label = _decoded(found["label"]) if found["label"] is not None else None
+    return Selector(_decoded(found["name"]), version, label)
+
+
+def _decoded(part: str) -> str:
+    return unquote_to_bytes(part.encode("latin-1")).decode("utf-8", "replace")
 
 
 def _signature(handle: Handle[RunnableModel], name: str) -> Signature:
@@ -193,3 +221,16 @@ def _state(state: VersionState) -> dict[str, Any]:
 
 def _pretty(answer: dict[str, Any]) -> bytes:
     return orjson.dumps(answer, option=orjson.OPT_INDENT_2)
+
+
+def accepts_gzip(header: bytes) -> bool:
+    """Whether an Accept-Encoding header asks for gzip.
+
+    >>> [accepts_gzip(text) for text in (b"gzip, deflate", b"br;q=1.0, GZIP;q=0.5", b"gzip;q=0", b"identity", b"")]
+    [True, True, False, False, False]
+    """
+    for part in header.lower().split(b","):
+        coding, _, weight = part.partition(b";")
+        if coding.strip() in {b"gzip", b"x-gzip"}:
+            return not re.fullmatch(rb"\s*q\s*=\s*0(\.0*)?\s*", weight)
+    return False

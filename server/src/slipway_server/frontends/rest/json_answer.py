@@ -3,19 +3,15 @@
     row      {"predictions": [value, …]} or, with several outputs, {"predictions": [{"a": …, "b": …}, …]}
     column   {"outputs": value}          or, with several outputs, {"outputs": {"a": value, "b": value}}
 
-orjson writes NumPy arrays directly, floats in the shortest form that reads back as the same float. Only what is no
-standard JSON (NaN, Infinity) takes the slow way.
+orjson writes NumPy arrays directly; `json_number` has the words for floats.
 """
 
 import base64
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-import numpy as np
-import orjson
-
-from slipway_server.errors import Code, ServingError, invalid_argument
+from slipway_server.errors import invalid_argument
+from slipway_server.frontends.rest.json_number import decimals, dumps
 from slipway_server.frontends.rest.json_tensor import Format
 from slipway_server.savedmodel.dtypes import DType
 from slipway_server.savedmodel.signature import Array
@@ -30,7 +26,6 @@ _WRITABLE: Final = frozenset(
         DType.INT32,
         DType.INT64,
         DType.UINT8,
-        DType.UINT16,
         DType.UINT32,
         DType.UINT64,
         DType.BOOL,
@@ -50,18 +45,16 @@ def write_predictions(form: Format, outputs: Mapping[str, Array]) -> bytes:
     for value in outputs.values():
         dtype = DType.of_array(value)
         if dtype not in _WRITABLE:
-            raise ServingError(
-                Code.UNIMPLEMENTED, f"Failed to write JSON value for tensor type: {dtype.label}"
-            )
+            raise invalid_argument(f"Failed to write JSON value for tensor type: {dtype.label}")
     if form is Format.COLUMN:
-        return _dump(
+        return dumps(
             {
                 "outputs": _one_or_all(
                     {alias: _column(alias, value) for alias, value in outputs.items()}
                 )
             }
         )
-    return _dump({"predictions": _rows(outputs)})
+    return dumps({"predictions": _rows(outputs)})
 
 
 def _one_or_all(values: dict[str, Any]) -> Any:
@@ -87,6 +80,8 @@ def _rows(outputs: Mapping[str, Array]) -> Any:
 
 
 def _column(alias: str, value: Array) -> Any:
+    if value.dtype.kind == "f":
+        return decimals(value)
     if value.dtype.kind not in "OSU":
         return value if value.ndim else value[()]
     as_base64 = alias.endswith(_BYTES_SUFFIX)
@@ -101,39 +96,3 @@ def _strings(value: Any, *, as_base64: bool) -> Any:
         return {"b64": base64.b64encode(data).decode("ascii")}
     # Bytes that are no UTF-8 have no place in JSON; the alias must end in _bytes to carry them whole.
     return data.decode("utf-8", "replace")
-
-
-def _dump(answer: dict[str, Any]) -> bytes:
-    if _finite(answer):
-        return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY, default=_plain)
-    return json.dumps(_with_tokens(answer), ensure_ascii=False).encode()
-
-
-def _plain(value: Any) -> Any:
-    """Give orjson what it does not write itself: arrays that are no C-contiguous memory."""
-    if isinstance(value, np.ndarray):
-        return np.ascontiguousarray(value) if not value.flags.c_contiguous else value.tolist()
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
-def _finite(value: Any) -> bool:
-    if isinstance(value, np.ndarray | np.floating):
-        return value.dtype.kind != "f" or bool(np.isfinite(value).all())
-    if isinstance(value, dict):
-        return all(_finite(item) for item in value.values())
-    if isinstance(value, list):
-        return all(_finite(item) for item in value)
-    return True
-
-
-def _with_tokens(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return _with_tokens(list(value)) if value.ndim else _with_tokens(value[()])
-    if isinstance(value, dict):
-        return {key: _with_tokens(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_with_tokens(item) for item in value]
-    if isinstance(value, np.float32):
-        # The shortest text of the float32, not of the double it widens to.
-        return float(str(value))
-    return value.item() if isinstance(value, np.generic) else value

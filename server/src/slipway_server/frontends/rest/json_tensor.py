@@ -12,7 +12,7 @@ exactly the wanted type goes through the careful path below, which exists to say
 
 import base64
 import binascii
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
@@ -49,35 +49,17 @@ class Format(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PredictBody:
-    """A decoded request body.
-
-    Attributes:
-        signature: empty when the body names none.
-    """
+    """A decoded request body."""
 
     format: Format
-    signature: str
     inputs: dict[str, Array]
 
 
-def read_predict(
-    body: Any,
-    find_signature: Callable[[str], Signature],
-    *,
-    literals: bool = True,
-    strings: int | None = None,
-) -> PredictBody:
-    """Turn a parsed request body into tensors.
-
-    Args:
-        body: the parsed JSON.
-        find_signature: returns the signature of a name (empty for the default one) or raises.
-        literals: whether `true` or `false` may be among the values.
-        strings: how many strings the text has at most, names of members included; None when nobody counted. When no
-            value can be anything but a number, nobody looks at each of them.
+def signature_name(body: Any) -> str:
+    """Return the signature that a parsed request body names; empty when it names none.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, or UNIMPLEMENTED for an element type that JSON cannot hold.
+        ServingError: INVALID_ARGUMENT when the body is no object or the name no string.
     """
     if not isinstance(body, dict):
         raise invalid_argument(f"JSON Value: {excerpt(body)} Is not object")
@@ -86,7 +68,31 @@ def read_predict(
         raise invalid_argument(
             f"JSON Value: {excerpt(body)} not formatted correctly. 'signature_name' key must be a string value."
         )
-    signature = find_signature(name)
+    return name
+
+
+def read_predict(
+    body: dict[str, Any],
+    signature: Signature,
+    *,
+    literals: bool = True,
+    strings: int | None = None,
+) -> PredictBody:
+    """Turn a parsed request body into tensors.
+
+    Args:
+        body: the parsed JSON.
+        signature: the one that the body names.
+        literals: whether `true` or `false` may be among the values.
+        strings: how many strings the text has at most, names of members included; None when nobody counted. When no
+            value can be anything but a number, nobody looks at each of them.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, or UNIMPLEMENTED for an element type that JSON cannot hold.
+    """
+    if not signature.inputs:
+        name = body.get("signature_name", "") or "DEFAULT"
+        raise invalid_argument(f"Failed to get input map for signature: {name}")
     rows, columns = "instances" in body, "inputs" in body
     if rows and columns:
         raise invalid_argument(
@@ -98,8 +104,8 @@ def read_predict(
     known = len(body) + ("signature_name" in body) + _member_names(values, signature)
     mixed = literals or strings is None or strings > known
     if rows:
-        return PredictBody(Format.ROW, name, read_rows(values, signature, mixed=mixed))
-    return PredictBody(Format.COLUMN, name, read_columns(values, signature, mixed=mixed))
+        return PredictBody(Format.ROW, read_rows(values, signature, mixed=mixed))
+    return PredictBody(Format.COLUMN, read_columns(values, signature, mixed=mixed))
 
 
 def _member_names(values: Any, signature: Signature) -> int:
@@ -131,7 +137,7 @@ def read_rows(instances: Any, signature: Signature, *, mixed: bool = True) -> di
     for number, instance in enumerate(instances):
         if _is_row_object(instance):
             raise invalid_argument(
-                f"Expecting value/list but got object at input position: {number}"
+                f"Expecting value/list but got object at item {number} of input list"
             )
     if len(specs) != 1:
         raise invalid_argument(
@@ -145,7 +151,7 @@ def read_rows(instances: Any, signature: Signature, *, mixed: bool = True) -> di
 def read_columns(inputs: Any, signature: Signature, *, mixed: bool = True) -> dict[str, Array]:
     """Read the column format."""
     specs = signature.inputs
-    if isinstance(inputs, dict) and not _is_b64(inputs):
+    if isinstance(inputs, dict) and not is_b64(inputs):
         for alias in specs:
             if alias not in inputs:
                 raise invalid_argument(f"Missing named input: {alias} in 'inputs' object.")
@@ -212,7 +218,7 @@ def _check_objects(instances: list[Any], specs: Mapping[str, TensorSpec]) -> Non
     names = specs.keys()
     for number, instance in enumerate(instances):
         if not _is_row_object(instance):
-            raise invalid_argument(f"Expecting object but got list at input position: {number}")
+            raise invalid_argument(f"Expecting object but got list at item {number} of input list")
         if instance.keys() != names:
             raise invalid_argument(
                 f"Failed to process element: {number} of 'instances' list. JSON object: {excerpt(instance)} "
@@ -315,7 +321,7 @@ def _collect(
 
 def _leaf(value: Any, dtype: DType) -> Any:
     if dtype is DType.STRING:
-        return _string(value)
+        return read_string(value)
     if isinstance(value, dict):
         raise _wrong_type(value, dtype)
     if dtype in _FLOATS:
@@ -345,28 +351,39 @@ def _wrong_type(value: Any, dtype: DType) -> ServingError:
     )
 
 
-def _string(value: Any) -> bytes:
+def read_string(value: Any) -> bytes:
+    """Return the bytes of a string or of a `{"b64": …}` object.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT for anything else.
+    """
     if isinstance(value, str):
-        return value.encode("utf-8", "surrogatepass")
+        try:
+            return value.encode()
+        except UnicodeEncodeError as error:
+            raise invalid_argument(
+                "JSON Parse error: The surrogate pair in string is invalid."
+            ) from error
     if not isinstance(value, dict):
         raise _wrong_type(value, DType.STRING)
-    if not _is_b64(value):
+    if not is_b64(value):
         raise invalid_argument(
             f"JSON Value: {excerpt(value)} not formatted correctly for base64 data"
         )
-    text = value["b64"]
+    text = "".join(value["b64"].split())
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise invalid_argument("Unable to base64 decode") from error
 
 
-def _is_b64(value: Any) -> bool:
+def is_b64(value: Any) -> bool:
+    """Whether a value is `{"b64": "…"}`, which stands for a string of bytes."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 
 def _is_row_object(value: Any) -> bool:
-    return isinstance(value, dict) and not _is_b64(value)
+    return isinstance(value, dict) and not is_b64(value)
 
 
 def _array(leaves: list[Any], dtype: DType) -> Array:

@@ -18,6 +18,19 @@ _INT64_MIN: Final = -(2**63)
 _UINT64_MAX: Final = 2**64 - 1
 _SPACE: Final = re.compile(r"[ \t\r\n]*")
 
+# What Python's parser says, in the words of the parser that TensorFlow Serving uses.
+_WORDS: Final = {
+    "Expecting property name enclosed in double quotes": "Missing a name for object member.",
+    "Illegal trailing comma before end of object": "Missing a name for object member.",
+    "Expecting ':' delimiter": "Missing a colon after a name of object member.",
+    "Unterminated string starting at": "Missing a closing quotation mark in string.",
+    "Invalid control character at": "Invalid encoding in string.",
+    "Invalid \\escape": "Invalid escape character in string.",
+    "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
+}
+_MISSING_COMMA: Final = "Expecting ',' delimiter"
+_STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+
 
 def parse(body: bytes) -> Any:
     """Return the first JSON value of a body.
@@ -43,7 +56,7 @@ def _parse_leniently(body: bytes) -> Any:
     try:
         value, _end = _DECODER.raw_decode(text, begin)
     except json.JSONDecodeError as error:
-        raise _parse_error("Invalid value.", _bytes_before(text, error.pos)) from error
+        raise _parse_error(_words(error), _bytes_before(text, error.pos)) from error
     except RecursionError as error:
         raise invalid_argument("JSON Parse error: The document is nested too deeply") from error
     except _TooBigError as error:
@@ -85,24 +98,47 @@ def _parse_error(what: str, offset: int) -> ServingError:
     return invalid_argument(f"JSON Parse error: {what} at offset: {offset}")
 
 
+def _words(error: json.JSONDecodeError) -> str:
+    if error.msg.startswith(_MISSING_COMMA):
+        if _inside_object(error.doc, error.pos):
+            return "Missing a comma or } after an object member."
+        return "Missing a comma or ] after an array element."
+    for beginning, words in _WORDS.items():
+        if error.msg.startswith(beginning):
+            return words
+    return "Invalid value."
+
+
+def _inside_object(text: str, end: int) -> bool:
+    """Whether the innermost bracket that is open at a place of a well-formed text is a curly one."""
+    open_brackets: list[str] = []
+    for found in _STRING_OR_BRACKET.finditer(text, 0, end):
+        piece = found.group()
+        if piece in "[{":
+            open_brackets.append(piece)
+        elif piece in "]}" and open_brackets:
+            open_brackets.pop()
+    return bool(open_brackets) and open_brackets[-1] == "{"
+
+
 def excerpt(value: Any) -> str:
-    """Return a value as JSON for an error message, cut to about 256 characters.
+    """Return a value as JSON for an error message, cut to about 256 bytes.
 
     >>> excerpt([1.0, None])
     '[1.0,null]'
     """
     # Written piece by piece and left off when long enough: the value may be all of a large request.
-    text = ""
+    text = b""
     try:
         for piece in _ENCODER.iterencode(
             value[: _MAX_EXCERPT + 1] if isinstance(value, str) else value
         ):
-            text += piece[: _MAX_EXCERPT + 1]
+            text += piece[: _MAX_EXCERPT + 1].encode("utf-8", "replace")
             if len(text) > _MAX_EXCERPT:
-                return text[:_MAX_EXCERPT] + "..."
+                return text[:_MAX_EXCERPT].decode("utf-8", "ignore") + "..."
     except RecursionError:
-        text += "…"
-    return text
+        text += b"..."
+    return text.decode()
 
 
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
@@ -114,7 +150,7 @@ def type_name(value: Any) -> str:
         case None:
             return "Null"
         case bool():
-            return "Boolean"
+            return "True" if value else "False"
         case int() | float():
             return "Number"
         case str():

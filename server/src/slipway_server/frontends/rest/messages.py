@@ -9,6 +9,7 @@ import orjson
 from slipway_server.errors import Code, ServingError
 
 JSON: Final = "application/json"
+HTML: Final = "text/html; charset=utf-8"
 TEXT: Final = "text/plain; charset=utf-8"
 
 Headers = tuple[tuple[str, str], ...]

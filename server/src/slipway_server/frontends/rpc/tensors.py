@@ -10,13 +10,14 @@ copy instead of one Python object for each number. Field numbers: `tensorflow/co
 
 import math
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 from tensorflow.core.framework import tensor_pb2
 
+from slipway_server.frontends.protobuf_wire import delimited, signed_varint, varint
 from slipway_server.savedmodel.dtypes import DType
 from slipway_server.savedmodel.signature import Array
 
@@ -196,7 +197,6 @@ _READERS: Final[dict[DType, Callable[[tensor_pb2.TensorProto, int], Array]]] = {
 
 # ---- writing ---------------------------------------------------------------------------------------------------------
 
-_LENGTH_DELIMITED: Final = 2
 _DTYPE_FIELD, _SHAPE_FIELD, _CONTENT_FIELD = 1, 2, 4
 _PACKED_AS_MEMORY: Final = {
     DType.FLOAT: 5,
@@ -218,26 +218,6 @@ _PACKED_VARINTS: Final = {
 }
 _HALF_FIELD, _STRING_FIELD = 13, 8
 _ONE_BYTE_VARINT: Final = 0x80
-
-
-_SHORT: Final = tuple(bytes((number,)) for number in range(_ONE_BYTE_VARINT))
-
-
-def varint(number: int) -> bytes:
-    """Return the wire form of a non-negative integer below 2**64."""
-    if number < _ONE_BYTE_VARINT:
-        return _SHORT[number]
-    out = bytearray()
-    while number >= _ONE_BYTE_VARINT:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
-
-
-def delimited(field: int, payload: bytes) -> bytes:
-    """Return a length-delimited field: bytes, string, message or packed numbers."""
-    return varint(field << 3 | _LENGTH_DELIMITED) + varint(len(payload)) + payload
 
 
 def write_tensor(array: Array, *, as_content: bool) -> bytes:
@@ -284,12 +264,7 @@ def _memory(array: Array) -> bytes:
 def _varints(array: Array) -> bytes:
     if array.dtype.kind == "b" or (array.min() >= 0 and array.max() < _ONE_BYTE_VARINT):
         return array.astype(np.uint8).tobytes()
-    return b"".join(_signed_varints(array.ravel().tolist()))
-
-
-def _signed_varints(values: Iterable[int]) -> Iterable[bytes]:
-    # A negative number travels as its 64-bit two's complement: ten bytes, also in the int32 fields.
-    return (varint(value if value >= 0 else value + (1 << 64)) for value in values)
+    return b"".join(map(signed_varint, array.ravel().tolist()))
 
 
 def _as_bytes(value: object) -> bytes:

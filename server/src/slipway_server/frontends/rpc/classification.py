@@ -1,0 +1,130 @@
+"""Classify, Regress and MultiInference: serialized tf.Examples in, results out. No Example is ever parsed here."""
+
+import struct
+from typing import Any, Final
+
+import numpy as np
+
+from slipway_server.frontends.protobuf_wire import delimited
+from slipway_server.frontends.rpc.requests import parsed, selector, spec_field, spec_selector
+from slipway_server.frontends.telemetry import Call
+from slipway_server.inference.classification import Classifications, Regressions, Result
+from slipway_server.inference.multi import Task
+from slipway_server.inference.predictor import DEFAULT_SIGNATURE, Inference, Predictor
+from slipway_server.savedmodel.signature import Array
+from slipway_server.wire import example_requests_pb2
+
+# Field numbers: tensorflow_serving/apis/{classification,regression,inference}.proto.
+_RESPONSE_RESULT, _RESPONSE_SPEC = 1, 2
+_TASK_SPEC, _TASK_CLASSIFICATION, _TASK_REGRESSION = 1, 2, 3
+_SCORE: Final = struct.Struct("<Bf")
+_SCORE_TAG: Final = 2 << 3 | 5
+_VALUE_TAG: Final = 1 << 3 | 5
+
+
+class ExampleMethods:
+    """The handlers of the three methods that take tf.Examples."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+
+    def classify(self, data: bytes, call: Call) -> bytes:
+        """Answer a ClassificationRequest."""
+        return self._single(data, call, self._predictor.classify)
+
+    def regress(self, data: bytes, call: Call) -> bytes:
+        """Answer a RegressionRequest."""
+        return self._single(data, call, self._predictor.regress)
+
+    def multi_inference(self, data: bytes, call: Call) -> bytes:
+        """Answer a MultiInferenceRequest; the first task says which version is asked."""
+        request = parsed(example_requests_pb2.MultiInferenceRequest, data)
+        asked = request.tasks[0].model_spec if request.tasks else example_requests_pb2.ModelSpec()
+        call.model = asked.name
+        with self._predictor.open(spec_selector(asked)) as handle:
+            call.version = handle.version
+            tasks = [
+                Task(
+                    task.model_spec.name,
+                    task.model_spec.signature_name or DEFAULT_SIGNATURE,
+                    task.method_name,
+                )
+                for task in request.tasks
+            ]
+            found = self._predictor.multi_inference(
+                handle, tasks, read_examples(request.input), call.deadline
+            )
+        call.signature = "+".join(one.signature for one in found)
+        return b"".join(delimited(1, _task_reply(call.model, one)) for one in found)
+
+    def _single(self, data: bytes, call: Call, infer: Any) -> bytes:
+        request = parsed(example_requests_pb2.ExamplesRequest, data)
+        spec = request.model_spec
+        call.model = spec.name
+        with self._predictor.open(selector(request)) as handle:
+            call.version = handle.version
+            found: Inference = infer(
+                handle, spec.signature_name, read_examples(request.input), call.deadline
+            )
+        call.signature = found.signature
+        return delimited(_RESPONSE_RESULT, _result(found.result)) + spec_field(
+            _RESPONSE_SPEC, spec.name, found.version, found.signature
+        )
+
+
+def read_examples(message: example_requests_pb2.Input) -> Array:
+    """Return the serialized tf.Examples of an Input, as a vector of `bytes` objects; empty when it has none.
+
+    A context stands before each Example: two serialized messages in a row are the serialized form of both merged, in
+    which a feature of the Example takes the place of the context's.
+    """
+    if message.WhichOneof("kind") == "example_list_with_context":
+        having = message.example_list_with_context
+        examples = [having.context + example for example in having.examples]
+    else:
+        examples = list(message.example_list.examples)
+    vector = np.empty(len(examples), object)
+    vector[:] = examples
+    return vector
+
+
+def _task_reply(model: str, found: Inference) -> bytes:
+    field = _TASK_CLASSIFICATION if isinstance(found.result, Classifications) else _TASK_REGRESSION
+    spec = spec_field(_TASK_SPEC, model, found.version, found.signature)
+    return spec + delimited(field, _result(found.result))
+
+
+def _result(result: Result) -> bytes:
+    match result:
+        case Classifications():
+            return b"".join(delimited(1, classes) for classes in _classes(result))
+        case Regressions():
+            return b"".join(
+                delimited(1, _SCORE.pack(_VALUE_TAG, value)) for value in result.values.tolist()
+            )
+
+
+def _classes(result: Classifications) -> list[bytes]:
+    """Return the wire bytes of `Classifications`, one for each example."""
+    labels = None if result.labels is None else result.labels.tolist()
+    if result.scores is None:
+        return [b"".join(delimited(1, _label(label)) for label in row) for row in labels or ()]
+    scores = result.scores.tolist()
+    if labels is None:
+        return [b"".join(delimited(1, _score(score)) for score in row) for row in scores]
+    return [
+        b"".join(
+            delimited(1, _label(label) + _score(score))
+            for label, score in zip(names, row, strict=True)
+        )
+        for names, row in zip(labels, scores, strict=True)
+    ]
+
+
+def _label(label: bytes) -> bytes:
+    # The field is a string: clients refuse a message in which it is no UTF-8.
+    return delimited(1, label.decode("utf-8", "replace").encode()) if label else b""
+
+
+def _score(score: float) -> bytes:
+    return _SCORE.pack(_SCORE_TAG, score)
