@@ -241,6 +241,11 @@ FLAGS: Final[tuple[Flag, ...]] = (
         1024,
         "Requests that each port holds, worked on or waiting, before it refuses further ones as UNAVAILABLE.",
     ),
+    Flag(
+        "grpc_socket_mode",
+        "",
+        "Permissions of the UNIX socket in octal, e.g. 0660; empty leaves them to the umask.",
+    ),
     Flag("grpc_max_message_bytes", 0, "Bytes of a gRPC request; 0 means up to 2 GiB."),
     Flag("grpc_max_concurrent_streams", 1000, "Calls at a time on one gRPC connection."),
     Flag("grpc_max_connections", 0, "Open gRPC connections; 0 means any number."),

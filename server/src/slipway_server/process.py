@@ -20,12 +20,14 @@ from slipway_server.errors import Code, ServingError
 from slipway_server.frontends.rest.connection import Limits
 from slipway_server.frontends.rest.messages import TEXT, Response
 from slipway_server.frontends.rest.server import RestLimits, RestServer
+from slipway_server.frontends.rpc import unix_socket
 from slipway_server.readiness import Report
 from slipway_server.settings import Settings
 
 if TYPE_CHECKING:
     from slipway_server.assembly import Assembly
     from slipway_server.frontends.rpc.server import RpcServer
+    from slipway_server.frontends.tls import CertificateFile
 
 STOP_GRACE_SECONDS: Final = 10.0
 """After the drain only stragglers are left; they get this long before they are cancelled."""
@@ -68,6 +70,7 @@ class Process:
         self._rest: RestServer | None = None
         self._rpc: RpcServer | None = None
         self._assembly: Assembly | None = None
+        self._certificate: CertificateFile | None = None
         self._draining = False
         self._log: Any = None
 
@@ -79,6 +82,8 @@ class Process:
             self._open_ports()
         except OSError as error:
             return self._failed_start(ServingError(Code.UNKNOWN, str(error)))
+        except ServingError as error:
+            return self._failed_start(error)
         threading.Thread(target=self._assemble, name="start-up", daemon=True).start()
         match self._events.get():
             case _Exit() as end:
@@ -92,6 +97,11 @@ class Process:
         """Open REST first: it needs the fewest imports, and probes ask there."""
         settings = self._settings
         same = settings.rest_port == settings.port
+        if settings.ssl_config_file:
+            from slipway_server.frontends.tls import CertificateFile  # noqa: PLC0415 - 100 ms that are needed for TLS only
+
+            self._certificate = CertificateFile(settings.ssl_config_file, self._say_certificate)
+        certificate = self._certificate
         rest_port = settings.rest_port if settings.rest_port and not same else None
         if rest_port or settings.health_port:
             self._rest = RestServer(
@@ -103,14 +113,17 @@ class Process:
                 },
                 _rest_limits(settings),
                 health_port=settings.health_port or None,
+                context=certificate.context if certificate else lambda: None,
             )
             self._rest.start()
         from slipway_server.frontends.rpc.limits import RpcLimits  # noqa: PLC0415 - 100 ms that /livez need not wait
         from slipway_server.frontends.rpc.server import Address, RpcServer  # noqa: PLC0415 - likewise
 
-        addresses = [Address(f"[::]:{settings.port}")] if settings.port else []
+        tls = certificate is not None
+        addresses = [Address(f"[::]:{settings.port}", tls)] if settings.port else []
         if settings.socket_path:
-            addresses.append(Address(f"unix:{settings.socket_path}"))
+            unix_socket.make_way(settings.socket_path)
+            addresses.append(Address(f"unix:{settings.socket_path}", tls))
         self._rpc = RpcServer(
             addresses,
             RpcLimits(
@@ -122,9 +135,12 @@ class Process:
                 age=settings.max_connection_age,
                 age_grace=settings.max_connection_age_grace,
             ),
+            credentials=certificate.credentials() if certificate else None,
             channel_arguments=settings.channel_arguments,
         )
         self._rpc.start()
+        if settings.socket_path:
+            unix_socket.set_mode(settings.socket_path, settings.socket_mode)
         import structlog  # noqa: PLC0415 - likewise
 
         from slipway_server import logs  # noqa: PLC0415 - likewise
@@ -136,11 +152,17 @@ class Process:
             grpc=[address.text for address in addresses],
             rest=rest_port,
             health=settings.health_port or None,
+            tls=tls,
         )
+        if certificate:
+            certificate.watch()
         if settings.rest_port and same:
             self._log.error("REST is off: its port is the gRPC port", port=settings.port)
         for name, sentence in self._flags_without_effect:
             self._log.warning("flag without effect", flag=name, message=sentence)
+
+    def _say_certificate(self, sentence: str, used: bool) -> None:  # noqa: FBT001 - a callback
+        (self._log.info if used else self._log.error)(sentence, file=self._settings.ssl_config_file)
 
     def _assemble(self) -> None:
         try:
@@ -243,7 +265,11 @@ class Process:
         self._log.info("stopping", grace_seconds=STOP_GRACE_SECONDS)
         if self._assembly:
             self._assembly.stop()
+        if self._certificate:
+            self._certificate.stop()
         self._stop_ports()
+        if self._settings.socket_path:
+            unix_socket.remove(self._settings.socket_path)
         self._log.info("stopped")
         return EXIT_OK
 

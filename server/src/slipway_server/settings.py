@@ -1,6 +1,7 @@
 """Flags as one typed, checked value. Pure."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +19,7 @@ class Settings:
 
     port: int
     socket_path: str
+    socket_mode: int | None
     rest_port: int
     rest_threads: int
     rest_timeout: float
@@ -98,6 +100,7 @@ def settings(values: Mapping[str, Any], *, cpus: int) -> Settings:
     return Settings(
         port=values["port"],
         socket_path=values["grpc_socket_path"],
+        socket_mode=_socket_mode(values["grpc_socket_mode"]),
         rest_port=values["rest_api_port"],
         rest_threads=max(values["rest_api_num_threads"], 1),
         rest_timeout=values["rest_api_timeout_in_ms"] / 1000,
@@ -216,10 +219,25 @@ def _parallelism(values: Mapping[str, Any]) -> tuple[int, int]:
     return (both, both) if both else (intra, inter)
 
 
+def _socket_mode(text: str) -> int | None:
+    """Return permissions.
+
+    >>> _socket_mode("0660") == 0o660
+    True
+    """
+    if not text:
+        return None
+    if not re.fullmatch("[0-7]{1,4}", text):
+        raise invalid_argument(f"--grpc_socket_mode={text} must be an octal number such as 0660")
+    return int(text, 8)
+
+
 def _channel_arguments(text: str) -> dict[str, int | str]:
     arguments: dict[str, int | str] = {}
     for pair in filter(None, text.split(",")):
         name, _, value = pair.partition("=")
-        number = value.removeprefix("-")
-        arguments[name] = int(value) if number.isascii() and number.isdigit() else value
+        whole = re.fullmatch("-?[0-9]{1,10}", value, re.ASCII)
+        # gRPC's integers have 32 bits; TensorFlow Serving passes what does not fit as a string.
+        fits = whole is not None and -_INT32_MAX - 1 <= int(value) <= _INT32_MAX
+        arguments[name] = int(value) if fits else value
     return arguments

@@ -23,6 +23,8 @@ from slipway_server.markers import override
 _MAX_PIECES: Final = 1024
 """Pieces of a body that are kept apart. Sent in chunks of two bytes, it would else cost twenty times its size."""
 
+_HEAD_PIECE: Final = 16 << 10
+
 _HEADER_EXTRA: Final = 4
 """A colon, a space and the line's end."""
 
@@ -93,6 +95,8 @@ class HttpConnection(asyncio.Protocol):
         self._since = monotonic()
         self._request = Request()
         self._head_size = 0
+        self._head_fed = 0
+        self._begun = False
         self._body: list[bytes] = []
         self._gathered = bytearray()
         self._body_size = 0
@@ -128,7 +132,7 @@ class HttpConnection(asyncio.Protocol):
         if self._phase is _Phase.CLOSING:
             return
         try:
-            self._parser.feed_data(data)
+            self._feed(data)
         except httptools.HttpParserUpgrade:
             # An offer to speak another protocol (h2c) is declined by answering in this one.
             pass
@@ -141,6 +145,26 @@ class HttpConnection(asyncio.Protocol):
         self._start_next()
         if self._current is not None and self._transport is not None and self._waiting:
             self._transport.pause_reading()
+
+    def _feed(self, data: bytes) -> None:
+        """Give the parser what arrived: in small pieces where headers may be in it.
+
+        The parser keeps a header until its line ends and tells of it only then, so what it holds is counted here.
+        """
+        at = 0
+        while at < len(data):
+            size = len(data) if self._phase is _Phase.BODY else _HEAD_PIECE
+            piece = data[at : at + size]
+            at += size
+            self._begun = False
+            self._parser.feed_data(piece)
+            if self._phase is not _Phase.HEAD or self._begun:
+                self._head_fed = 0
+                continue
+            self._head_fed += len(piece)
+            if self._head_fed > self._limits.head:
+                self._refusal = self._head_too_large()
+                raise httptools.HttpParserError("head too large")
 
     @override
     def eof_received(self) -> bool:
@@ -171,6 +195,7 @@ class HttpConnection(asyncio.Protocol):
         self._gathered = bytearray()
         self._body_size = 0
         self._phase = _Phase.HEAD
+        self._begun = True
         self._since = monotonic()
 
     def on_url(self, url: bytes) -> None:
@@ -286,10 +311,11 @@ class HttpConnection(asyncio.Protocol):
     def _count_head(self, size: int) -> None:
         self._head_size += size
         if self._head_size > self._limits.head:
-            self._refusal = failure(
-                431, f"The request's headers exceed {self._limits.head} bytes", close=True
-            )
+            self._refusal = self._head_too_large()
             raise ValueError("head too large")
+
+    def _head_too_large(self) -> Response:
+        return failure(431, f"The request's headers exceed {self._limits.head} bytes", close=True)
 
     def _too_large(self, size: int) -> None:
         self._refusal = failure(

@@ -1,0 +1,199 @@
+"""The certificate of both ports: read from TensorFlow Serving's SSLConfig file, and again whenever that changes.
+
+Connections that are open keep what they were opened with; each new one gets the certificate of its moment. A changed
+file that cannot be used is said once and changes nothing.
+"""
+
+import os
+import ssl
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import grpc
+from google.protobuf import text_format
+
+from slipway_server.errors import ServingError, invalid_argument
+from slipway_server.wire.ssl_config_pb2 import SSLConfig
+
+_POLL_SECONDS: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the server is, and whom it believes. All PEM text.
+
+    Attributes:
+        ca: certificates that client certificates must be signed by; empty means the machine's own list.
+        client_verify: refuse clients without such a certificate.
+    """
+
+    key: bytes
+    chain: bytes
+    ca: bytes = b""
+    client_verify: bool = False
+
+
+def read_identity(path: str) -> Identity:
+    """Read an SSLConfig file.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT when it cannot be read or says too little.
+    """
+    message = SSLConfig()
+    try:
+        text_format.Parse(Path(path).read_text("utf-8"), message)
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        # The parser's own words may quote the key.
+        raise invalid_argument(f"Invalid protobuf file: '{path}'") from error
+    except OSError as error:
+        raise invalid_argument(f"Cannot read '{path}': {error.strerror}") from error
+    if not message.server_key or not message.server_cert:
+        raise invalid_argument(f"'{path}' must set server_key and server_cert, as PEM text")
+    return Identity(
+        message.server_key.encode(),
+        message.server_cert.encode(),
+        message.custom_ca.encode(),
+        message.client_verify,
+    )
+
+
+def server_context(identity: Identity) -> ssl.SSLContext:
+    """Return the TLS context of the HTTP port.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT when key and certificate are no PEM or no pair, or the CA is none.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        # OpenSSL reads the pair from a file only; this one never reaches a disk.
+        with _in_memory(identity.key + b"\n" + identity.chain) as path:
+            context.load_cert_chain(path, password=lambda: "")
+    except ssl.SSLError as error:
+        raise invalid_argument(
+            f"server_key and server_cert cannot be used: {error.reason or error}"
+        ) from error
+    if identity.client_verify:
+        context.verify_mode = ssl.CERT_REQUIRED
+        try:
+            if identity.ca:
+                context.load_verify_locations(cadata=identity.ca.decode())
+            else:
+                context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
+        except (ssl.SSLError, ValueError) as error:
+            raise invalid_argument(f"custom_ca cannot be used: {error}") from error
+    return context
+
+
+@contextmanager
+def _in_memory(data: bytes) -> Iterator[str]:
+    if hasattr(os, "memfd_create"):
+        descriptor = os.memfd_create("pem", os.MFD_CLOEXEC)
+        with open(descriptor, "wb") as file:  # noqa: PTH123 - it has no path
+            file.write(data)
+            file.flush()
+            yield f"/proc/self/fd/{descriptor}"
+    else:
+        with tempfile.NamedTemporaryFile() as named:
+            named.write(data)
+            named.flush()
+            yield named.name
+
+
+@dataclass(frozen=True, slots=True)
+class _Current:
+    identity: Identity
+    context: ssl.SSLContext
+    generation: int
+
+
+class CertificateFile:
+    """The SSLConfig file and what it said when it was last right.
+
+    Args:
+        say: told a sentence when the file changed; the flag says whether it could be used.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT when the file cannot be used now.
+    """
+
+    def __init__(self, path: str, say: Callable[[str, bool], None]) -> None:
+        self._path = path
+        self._say = say
+        identity = read_identity(path)
+        self._current = _Current(identity, server_context(identity), 0)
+        self._fetched = 0
+        self._complaint = ""
+        self._stopped = threading.Event()
+
+    def context(self) -> ssl.SSLContext:
+        """Return the TLS context for the next HTTP connection."""
+        return self._current.context
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Return credentials for gRPC that always use the newest certificate."""
+        identity = self._current.identity
+        return grpc.dynamic_ssl_server_credentials(
+            _configuration(identity),
+            self._fetch,  # type: ignore[arg-type] # the stubs forget that None means no change
+            identity.client_verify,
+        )
+
+    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
+        """Return what changed since the last handshake; None means nothing. gRPC asks at each handshake."""
+        current = self._current
+        if current.generation == self._fetched:
+            return None
+        self._fetched = current.generation
+        return _configuration(current.identity)
+
+    def poll(self) -> None:
+        """Look at the file once and use what it says, if it can be used."""
+        before = self._current
+        try:
+            identity = read_identity(self._path)
+            if identity == before.identity:
+                self._complaint = ""
+                return
+            if identity.client_verify != before.identity.client_verify:
+                raise invalid_argument("client_verify cannot change while the server runs")
+            self._current = _Current(identity, server_context(identity), before.generation + 1)
+        except ServingError as error:
+            if error.message != self._complaint:
+                self._complaint = error.message
+                self._say(f"the certificate in use is kept: {error.message}", False)
+            return
+        self._complaint = ""
+        self._say("a new certificate is used for new connections", True)
+
+    def watch(self) -> None:
+        """Look at the file every second, on a thread of its own, until `stop`."""
+        threading.Thread(target=self._watch, name="certificates", daemon=True).start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._stopped.set()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(_POLL_SECONDS):
+            self.poll()
+
+
+def _configuration(identity: Identity) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(identity.key, identity.chain)], _roots(identity)
+    )
+
+
+def _roots(identity: Identity) -> bytes | None:
+    if not identity.client_verify:
+        return None
+    if identity.ca:
+        return identity.ca
+    path = ssl.get_default_verify_paths().cafile
+    return Path(path).read_bytes() if path else None

@@ -1,0 +1,430 @@
+"""Both ports as callers meet them, without TensorFlow: overload, limits, TLS (§1, §11)."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from certificates import Authority, Pair, ssl_config
+from modelserver import eventually, free_port
+from slipway_server.frontends.rest.connection import Limits
+from slipway_server.frontends.rest.messages import Request, Response
+from slipway_server.frontends.rest.server import RestLimits, RestServer
+from slipway_server.frontends.rpc.limits import RpcLimits
+from slipway_server.frontends.rpc.server import Address, RpcServer
+from slipway_server.frontends.tls import CertificateFile
+
+PREDICT, STATUS = "/tensorflow.serving.PredictionService/Predict", "/s.ModelService/GetModelStatus"
+WAIT = 20.0
+
+
+class Gate:
+    """Work that lasts until the test lets it end."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self._open = threading.Event()
+
+    def pass_through(self) -> None:
+        self.entered.release()
+        assert self._open.wait(WAIT)
+
+    def let_go(self) -> None:
+        self._open.set()
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    gate = Gate()
+    yield gate
+    gate.let_go()
+
+
+@pytest.fixture
+def rest(gate: Gate) -> Iterator[Callable[..., RestServer]]:
+    started: list[RestServer] = []
+
+    def api(request: Request) -> Response:
+        if request.path == "/busy":
+            gate.pass_through()
+        return Response(200, b"{}")
+
+    def start(limits: RestLimits | None = None, **more: Any) -> RestServer:
+        pages = {"/livez": lambda: Response(200, b"ok")}
+        server = RestServer(0, pages, limits or RestLimits(threads=2), **more)
+        server.start()
+        server.serve(api)
+        started.append(server)
+        return server
+
+    yield start
+    gate.let_go()
+    for server in started:
+        server.stop(1.0)
+
+
+@pytest.fixture
+def rpc(gate: Gate) -> Iterator[Callable[..., int]]:
+    started: list[RpcServer] = []
+
+    def predict(request: bytes, _context: grpc.ServicerContext) -> bytes:
+        if request == b"busy":
+            gate.pass_through()
+        return b"predicted"
+
+    def start(limits: RpcLimits | None = None, *, tls: bool = False, **more: Any) -> int:
+        port = free_port()
+        server = RpcServer([Address(f"[::]:{port}", tls)], limits or RpcLimits(threads=2), **more)
+        server.start()
+        server.serve({PREDICT: predict, STATUS: lambda _request, _context: b"status"}, {STATUS})
+        started.append(server)
+        return port
+
+    yield start
+    gate.let_go()
+    for server in started:
+        server.stop(1.0)
+
+
+def _raw(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=WAIT)
+
+
+def _all_of(client: socket.socket) -> bytes:
+    data = b""
+    while piece := client.recv(65536):
+        data += piece
+    return data
+
+
+# ---- overload --------------------------------------------------------------------------------------------------------
+
+
+def test_rest_refuses_at_once_what_is_too_much(rest: Callable[..., RestServer], gate: Gate) -> None:
+    port = rest(RestLimits(threads=1, inflight=2)).ports[0]
+    busy = [_raw(port) for _ in range(2)]
+    for client in busy:
+        client.sendall(b"POST /busy HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+    assert gate.entered.acquire(timeout=WAIT)
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+        refused = eventually(
+            "a refusal", lambda: (a := http.post("/more")).status_code == 503 and a, WAIT
+        )
+        assert refused.headers["Retry-After"] == "1"
+        assert refused.json() == {
+            "error": "The server is overloaded: 2 requests are in flight, and --max_inflight_requests allows no more"
+        }
+        # Questions about state have their own threads, pages need none.
+        assert http.get("/v1/models/m").status_code == 200
+        assert http.get("/livez").text == "ok"
+        gate.let_go()
+        for client in busy:
+            assert client.recv(15) == b"HTTP/1.1 200 OK"
+            client.close()
+        eventually("there is room again", lambda: http.post("/more").status_code == 200, WAIT)
+
+
+def test_a_request_that_timed_out_holds_its_place_until_its_worker_is_free(
+    rest: Callable[..., RestServer], gate: Gate
+) -> None:
+    server = rest(RestLimits(threads=1, inflight=1, timeout=0.05))
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.ports[0]}", trust_env=False) as http:
+        assert http.post("/busy").status_code == 504
+        assert http.post("/more").status_code == 503
+        gate.let_go()
+        eventually("the worker is free", lambda: http.post("/more").status_code == 200, WAIT)
+
+
+def test_grpc_refuses_at_once_what_is_too_much(rpc: Callable[..., int], gate: Gate) -> None:
+    port = rpc(RpcLimits(threads=2, inflight=4))
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        predict, status = channel.unary_unary(PREDICT), channel.unary_unary(STATUS)
+        assert predict(b"", timeout=WAIT) == b"predicted"
+        busy = [predict.future(b"busy", timeout=WAIT) for _ in range(4)]
+        for _ in range(2):
+            assert gate.entered.acquire(timeout=WAIT)
+
+        def refusal() -> Any:
+            try:
+                predict(b"", timeout=1.0)
+            except grpc.RpcError as error:
+                return error.code().name == "UNAVAILABLE" and error
+            return None
+
+        refused = eventually("a refusal", refusal, WAIT)
+        assert (
+            refused.details()
+            == "The server is overloaded: 4 requests are in flight, and --max_inflight_requests allows no more"
+        )
+        # State and health are told all the same.
+        assert status(b"", timeout=WAIT) == b"status"
+        health = health_pb2_grpc.HealthStub(channel)
+        assert health.Check(health_pb2.HealthCheckRequest(), timeout=WAIT).status
+        gate.let_go()
+        assert [one.result() for one in busy] == [b"predicted"] * 4
+        assert predict(b"", timeout=WAIT) == b"predicted"
+
+
+def test_before_its_methods_are_there_grpc_refuses_without_reading() -> None:
+    port = free_port()
+    server = RpcServer([Address(f"[::]:{port}")], RpcLimits(threads=1))
+    server.start()
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            for path in (PREDICT, "/inference.GRPCInferenceService/ServerLive"):
+                with pytest.raises(grpc.RpcError) as error:
+                    channel.unary_unary(path)(b"x" * 3_000_000, timeout=WAIT)
+                assert error.value.code().name == "UNAVAILABLE"
+                assert "The server is starting" in error.value.details()
+            with pytest.raises(grpc.RpcError) as error:
+                channel.unary_unary("/another/Method")(b"", timeout=WAIT)
+            assert error.value.code().name == "UNIMPLEMENTED"
+    finally:
+        server.stop(1.0)
+
+
+def test_a_grpc_message_over_the_limit_is_refused(rpc: Callable[..., int]) -> None:
+    port = rpc(RpcLimits(threads=2, message=1000))
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        predict = channel.unary_unary(PREDICT)
+        assert predict(b"x" * 1000, timeout=WAIT) == b"predicted"
+        with pytest.raises(grpc.RpcError) as error:
+            predict(b"x" * 1001, timeout=WAIT)
+        assert error.value.code().name == "RESOURCE_EXHAUSTED"
+
+
+def test_a_call_that_is_never_finished_ends_with_its_connection(rpc: Callable[..., int]) -> None:
+    port = rpc(RpcLimits(threads=1, age=0.2, age_grace=0.2))
+    release = threading.Event()
+
+    def never() -> Iterator[bytes]:
+        release.wait(WAIT)
+        yield from ()
+
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stuck = channel.stream_unary(PREDICT).future(never(), timeout=WAIT)
+        assert stuck.exception(timeout=WAIT).code().name == "UNAVAILABLE"
+        release.set()
+        # The one thread is free again.
+        assert channel.unary_unary(PREDICT)(b"", timeout=WAIT, wait_for_ready=True) == b"predicted"
+
+
+# ---- limits of HTTP --------------------------------------------------------------------------------------------------
+
+
+def test_connections_beyond_the_limit_are_sent_away(rest: Callable[..., RestServer]) -> None:
+    server = rest(RestLimits(threads=1, connections=2))
+    port = server.ports[0]
+    first, second = _raw(port), _raw(port)
+    eventually("both are there", lambda: server.connections == 2, WAIT)
+    with _raw(port) as third:
+        assert third.recv(65536).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    first.close()
+    second.close()
+    eventually("both are gone", lambda: server.connections == 0, WAIT)
+    assert httpx.get(f"http://127.0.0.1:{port}/livez", trust_env=False).text == "ok"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST / HT",
+        b"POST / HTTP/1.1\r\nA: b\r\n",
+        b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n1",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
+    ],
+    ids=["line", "headers", "body", "chunks"],
+)
+def test_a_slow_sender_is_ended(rest: Callable[..., RestServer], sent: bytes) -> None:
+    limits = Limits(head_seconds=0.1, request_seconds=0.1)
+    port = rest(RestLimits(threads=1, connection=limits)).ports[0]
+    with _raw(port) as client:
+        client.sendall(sent)
+        assert _all_of(client).startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"POST / HTTP/1.1\r\nContent-Length: 2147483648\r\n\r\n", b"413"),
+        (b"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 20_000, b"431"),
+        (b"GET / HTTP/1.1\r\nA: " + b"b" * 200_000, b"431"),
+        (b"GET /" + b"a" * 200_000, b"431"),
+    ],
+    ids=["2 GiB announced", "absurd length", "many headers", "long header", "long target"],
+)
+def test_what_is_too_large_is_refused_at_once(
+    rest: Callable[..., RestServer], sent: bytes, status: bytes
+) -> None:
+    port = rest().ports[0]
+    with _raw(port) as client:
+        began = time.monotonic()
+        client.sendall(sent)
+        assert client.recv(12) == b"HTTP/1.1 " + status
+        assert time.monotonic() - began < 2.0  # it is milliseconds, but the machine is shared
+
+
+def test_a_body_in_tiny_chunks_arrives_whole(rest: Callable[..., RestServer]) -> None:
+    port = rest().ports[0]
+    with _raw(port) as client:
+        client.sendall(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        client.sendall(b"2\r\nab\r\n" * 5000 + b"0\r\n\r\n")
+        assert client.recv(15) == b"HTTP/1.1 200 OK"
+
+
+def test_it_listens_on_both_families(rest: Callable[..., RestServer]) -> None:
+    port = rest().ports[0]
+    for host in ("127.0.0.1", "[::1]") if socket.has_ipv6 else ("127.0.0.1",):
+        assert httpx.get(f"http://{host}:{port}/livez", trust_env=False).text == "ok"
+
+
+def test_the_health_port_has_pages_and_nothing_else(rest: Callable[..., RestServer]) -> None:
+    ports = rest(health_port=0).ports
+    assert len(ports) == 2
+    with httpx.Client(base_url=f"http://127.0.0.1:{ports[1]}", trust_env=False) as http:
+        assert http.get("/livez").text == "ok"
+        assert http.get("/v1/models/m").status_code == 404
+        assert http.post("/livez").status_code == 404
+
+
+def test_a_request_id_comes_back(rest: Callable[..., RestServer]) -> None:
+    url = f"http://127.0.0.1:{rest().ports[0]}/x"
+    with httpx.Client(trust_env=False) as http:
+        assert http.get(url, headers={"X-Request-Id": "a-1"}).headers["x-request-id"] == "a-1"
+        assert "x-request-id" not in http.get(url).headers
+        assert "x-request-id" not in http.get(url, headers={"X-Request-Id": "a" * 129}).headers
+
+
+# ---- TLS -------------------------------------------------------------------------------------------------------------
+
+
+class Certificate:
+    def __init__(self, directory: Path, *, verify: bool = False) -> None:
+        self.authority = Authority()
+        self._directory = directory
+        self._verify = verify
+        self._path = directory / "ssl.pbtxt"
+        self.serial = self.renew(poll=False)
+        self.file = CertificateFile(str(self._path), lambda _sentence, _used: None)
+
+    def renew(self, *, poll: bool = True) -> int:
+        pair = self.authority.issue()
+        self._path.write_text(ssl_config(pair, self.authority.pem, verify=self._verify))
+        if poll:
+            self.file.poll()
+        return pair.serial
+
+    def client(self, pair: Pair | None = None) -> ssl.SSLContext:
+        context = ssl.create_default_context(cadata=self.authority.pem.decode())
+        if pair is not None:
+            path = self._directory / "client.pem"
+            path.write_bytes(pair.key + pair.certificate)
+            context.load_cert_chain(path)
+        return context
+
+    def shown(self, port: int) -> int:
+        with (
+            _raw(port) as plain,
+            self.client().wrap_socket(plain, server_hostname="localhost") as wrapped,
+        ):
+            return int(wrapped.getpeercert()["serialNumber"], 16)  # type: ignore[index, arg-type]
+
+
+def test_rest_over_tls_uses_a_new_certificate_for_new_connections(
+    rest: Callable[..., RestServer], tmp_path: Path
+) -> None:
+    certificate = Certificate(tmp_path)
+    server = rest(context=certificate.file.context, health_port=0)
+    port, health_port = server.ports
+    with httpx.Client(
+        base_url=f"https://localhost:{port}", verify=certificate.client(), trust_env=False
+    ) as http:
+        assert http.post("/x").status_code == 200
+        assert certificate.shown(port) == certificate.serial
+        renewed = certificate.renew()
+        assert certificate.shown(port) == renewed != certificate.serial
+        assert http.post("/x").status_code == 200  # the open connection goes on
+    assert httpx.get(f"http://127.0.0.1:{health_port}/livez", trust_env=False).text == "ok"
+
+
+def test_a_plain_request_to_the_tls_port_harms_nobody(
+    rest: Callable[..., RestServer], tmp_path: Path
+) -> None:
+    certificate = Certificate(tmp_path)
+    port = rest(context=certificate.file.context).ports[0]
+    with _raw(port) as client:
+        client.sendall(b"GET /livez HTTP/1.1\r\n\r\n")
+        assert b"HTTP" not in _all_of(client)
+    assert certificate.shown(port) == certificate.serial
+
+
+def test_rest_with_client_certificates(rest: Callable[..., RestServer], tmp_path: Path) -> None:
+    certificate = Certificate(tmp_path, verify=True)
+    url = f"https://localhost:{rest(context=certificate.file.context).ports[0]}/livez"
+    known = certificate.client(certificate.authority.issue("client"))
+    assert httpx.get(url, verify=known, trust_env=False).text == "ok"
+    stranger = certificate.client(Authority("another").issue("client"))
+    for context in (certificate.client(), stranger):
+        with pytest.raises(httpx.TransportError):
+            httpx.get(url, verify=context, trust_env=False)
+
+
+def test_grpc_over_tls_uses_a_new_certificate_for_new_connections(
+    rpc: Callable[..., int], tmp_path: Path
+) -> None:
+    certificate = Certificate(tmp_path)
+    port = rpc(tls=True, credentials=certificate.file.credentials())
+    roots = grpc.ssl_channel_credentials(certificate.authority.pem)
+    with grpc.secure_channel(f"localhost:{port}", roots) as channel:
+        predict = channel.unary_unary(PREDICT)
+        assert predict(b"", timeout=WAIT) == b"predicted"
+        renewed = certificate.renew()
+        assert _presented(port) == renewed
+        assert predict(b"", timeout=WAIT) == b"predicted"
+    with grpc.secure_channel(f"localhost:{port}", roots) as channel:
+        assert channel.unary_unary(PREDICT)(b"", timeout=WAIT) == b"predicted"
+
+
+def test_grpc_with_client_certificates(rpc: Callable[..., int], tmp_path: Path) -> None:
+    certificate = Certificate(tmp_path, verify=True)
+    port = rpc(tls=True, credentials=certificate.file.credentials())
+    pem = certificate.authority.pem
+
+    def asks(pair: Pair | None) -> str:
+        credentials = (
+            grpc.ssl_channel_credentials(pem, pair.key, pair.certificate)
+            if pair
+            else grpc.ssl_channel_credentials(pem)
+        )
+        with grpc.secure_channel(f"localhost:{port}", credentials) as channel:
+            try:
+                return str(channel.unary_unary(PREDICT)(b"", timeout=WAIT).decode())
+            except grpc.RpcError as error:
+                return str(error.code().name)
+
+    assert asks(certificate.authority.issue("client")) == "predicted"
+    assert asks(None) == "UNAVAILABLE"
+    assert asks(Authority("another").issue("client")) == "UNAVAILABLE"
+
+
+def _presented(port: int) -> int:
+    """The serial number that a gRPC port shows; it wants to hear of HTTP/2 first."""
+    from cryptography import x509
+
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    with _raw(port) as plain, context.wrap_socket(plain, server_hostname="localhost") as wrapped:
+        return int(x509.load_der_x509_certificate(wrapped.getpeercert(True) or b"").serial_number)

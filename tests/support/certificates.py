@@ -1,0 +1,83 @@
+"""Real certificates, made on the spot: an authority and whom it vouches for."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+_HOURS = dt.timedelta(hours=2)
+
+
+@dataclass(frozen=True)
+class Pair:
+    key: bytes
+    certificate: bytes
+    serial: int
+
+
+class Authority:
+    def __init__(self, name: str = "authority") -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _named(name)
+        self._certificate = (
+            _builder(self._name, self._name, self._key)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+        self.pem = self._certificate.public_bytes(serialization.Encoding.PEM)
+
+    def issue(self, name: str = "localhost") -> Pair:
+        """A key and a certificate for a server on this machine, or for a client."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        names = x509.SubjectAlternativeName(
+            [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        )
+        certificate = (
+            _builder(_named(name), self._name, key)
+            .add_extension(names, critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        return Pair(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            ),
+            certificate.public_bytes(serialization.Encoding.PEM),
+            certificate.serial_number,
+        )
+
+
+def ssl_config(pair: Pair, ca: bytes = b"", *, verify: bool = False) -> str:
+    """The text of an SSLConfig file, written the way people write it: one string, its lines escaped."""
+    fields = {"server_key": pair.key, "server_cert": pair.certificate, "custom_ca": ca}
+    lines = [f'{name}: "{_escaped(value)}"' for name, value in fields.items() if value]
+    return "\n".join([*lines, f"client_verify: {str(verify).lower()}"]) + "\n"
+
+
+def _escaped(pem: bytes) -> str:
+    return pem.decode().replace("\n", "\\n")
+
+
+def _named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+) -> x509.CertificateBuilder:
+    now = dt.datetime.now(dt.UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _HOURS)
+        .not_valid_after(now + _HOURS)
+    )

@@ -1,0 +1,165 @@
+"""§11: the SSLConfig file, and what a change of it does."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import pytest
+
+from certificates import Authority, Pair, ssl_config
+from slipway_server.errors import ServingError
+from slipway_server.frontends.tls import CertificateFile, read_identity, server_context
+
+AUTHORITY = Authority()
+FIRST, SECOND = AUTHORITY.issue(), AUTHORITY.issue()
+
+
+def shown(context: ssl.SSLContext, client: Pair | None = None, tmp: Path | None = None) -> int:
+    """The serial number of the certificate that a client sees, over memory instead of a socket."""
+    asking = ssl.create_default_context(cadata=AUTHORITY.pem.decode())
+    if client is not None and tmp is not None:
+        file = tmp / "client.pem"
+        file.write_bytes(client.key + client.certificate)
+        asking.load_cert_chain(file)
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ends = [
+        asking.wrap_bio(to_client, to_server, server_hostname="localhost"),
+        context.wrap_bio(to_server, to_client, server_side=True),
+    ]
+    open_ends = list(ends)
+    while open_ends:
+        for end in list(open_ends):
+            try:
+                end.do_handshake()
+                open_ends.remove(end)
+            except ssl.SSLWantReadError:
+                pass
+    return int(ends[0].getpeercert()["serialNumber"], 16)  # type: ignore[index, arg-type]
+
+
+class File:
+    def __init__(self, tmp: Path) -> None:
+        self.path = tmp / "ssl.pbtxt"
+        self.said: list[tuple[str, bool]] = []
+
+    def write(self, text: str) -> None:
+        self.path.write_text(text)
+
+    def open(self) -> CertificateFile:
+        return CertificateFile(
+            str(self.path), lambda sentence, used: self.said.append((sentence, used))
+        )
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> File:
+    file = File(tmp_path)
+    file.write(ssl_config(FIRST))
+    return file
+
+
+def test_a_client_sees_the_certificate(file: File) -> None:
+    assert shown(file.open().context()) == FIRST.serial
+
+
+def test_new_connections_get_what_a_changed_file_says(file: File) -> None:
+    certificate = file.open()
+    before = certificate.context()
+    file.write(ssl_config(SECOND))
+    certificate.poll()
+    assert shown(certificate.context()) == SECOND.serial
+    assert shown(before) == FIRST.serial
+    assert file.said == [("a new certificate is used for new connections", True)]
+
+
+def test_grpc_is_given_a_certificate_once_for_each_change(file: File) -> None:
+    certificate = file.open()
+    certificate.credentials()
+    assert certificate._fetch() is None
+    file.write(ssl_config(SECOND))
+    certificate.poll()
+    assert certificate._fetch() is not None
+    assert certificate._fetch() is None
+
+
+@pytest.mark.parametrize(
+    ("broken", "sentence"),
+    [
+        ("server_key: 1", "Invalid protobuf file: "),
+        ("", "must set server_key and server_cert, as PEM text"),
+        (
+            ssl_config(Pair(FIRST.key, SECOND.certificate, 0)),
+            "server_key and server_cert cannot be used: KEY_VALUES_MISMATCH",
+        ),
+        (
+            ssl_config(Pair(b"no key", FIRST.certificate, 0)),
+            "server_key and server_cert cannot be used",
+        ),
+        (ssl_config(SECOND, b"no ca", verify=True), "custom_ca cannot be used"),
+    ],
+    ids=["no text proto", "empty", "another's key", "no PEM", "no CA"],
+)
+def test_a_broken_change_keeps_the_old_and_is_said_once(
+    tmp_path: Path, broken: str, sentence: str
+) -> None:
+    file = File(tmp_path)
+    verify = "verify: true" in broken
+    file.write(ssl_config(FIRST, AUTHORITY.pem, verify=verify))
+    certificate = file.open()
+    context = certificate.context()
+    file.write(broken)
+    for _ in range(3):
+        certificate.poll()
+    assert certificate.context() is context
+    assert len(file.said) == 1
+    said, used = file.said[0]
+    assert not used
+    assert said.startswith("the certificate in use is kept: ")
+    assert sentence in said
+    file.write(ssl_config(SECOND, AUTHORITY.pem, verify=verify))
+    certificate.poll()
+    assert file.said[1:] == [("a new certificate is used for new connections", True)]
+
+
+def test_a_vanished_file_keeps_the_old(file: File) -> None:
+    certificate = file.open()
+    file.path.unlink()
+    certificate.poll()
+    certificate.poll()
+    assert shown(certificate.context()) == FIRST.serial
+    assert [sentence.endswith("No such file or directory") for sentence, _ in file.said] == [True]
+
+
+def test_at_start_a_broken_file_is_an_error_that_tells_no_key(file: File) -> None:
+    file.write('server_key: "secret" server_cert "x"')
+    with pytest.raises(ServingError) as refused:
+        file.open()
+    assert str(refused.value) == f"INVALID_ARGUMENT: Invalid protobuf file: '{file.path}'"
+
+
+def test_whether_clients_are_verified_is_settled_at_start(file: File) -> None:
+    certificate = file.open()
+    file.write(ssl_config(SECOND, AUTHORITY.pem, verify=True))
+    certificate.poll()
+    assert shown(certificate.context()) == FIRST.serial
+    assert "client_verify cannot change while the server runs" in file.said[0][0]
+
+
+def test_with_client_verify_only_the_authoritys_clients_come_in(file: File, tmp_path: Path) -> None:
+    file.write(ssl_config(FIRST, AUTHORITY.pem, verify=True))
+    context = server_context(read_identity(str(file.path)))
+    assert shown(context, AUTHORITY.issue("client"), tmp_path) == FIRST.serial
+    with pytest.raises(ssl.SSLError, match="PEER_DID_NOT_RETURN_A_CERTIFICATE"):
+        shown(context)
+    with pytest.raises(ssl.SSLError, match="CERTIFICATE_VERIFY_FAILED"):
+        shown(context, Authority("another").issue("client"), tmp_path)
+
+
+def test_without_client_verify_a_custom_ca_asks_nobody(file: File) -> None:
+    file.write(ssl_config(FIRST, AUTHORITY.pem))
+    assert shown(file.open().context()) == FIRST.serial
+
+
+def test_old_tls_is_refused(file: File) -> None:
+    assert file.open().context().minimum_version >= ssl.TLSVersion.TLSv1_2
