@@ -384,7 +384,7 @@ def test_grpc_over_tls_uses_a_new_certificate_for_new_connections(
     rpc: Callable[..., int], tmp_path: Path
 ) -> None:
     certificate = Certificate(tmp_path)
-    port = rpc(tls=True, credentials=certificate.file.credentials())
+    port = rpc(tls=True, credentials=certificate.file.credentials)
     roots = grpc.ssl_channel_credentials(certificate.authority.pem)
     with grpc.secure_channel(f"localhost:{port}", roots) as channel:
         predict = channel.unary_unary(PREDICT)
@@ -398,7 +398,7 @@ def test_grpc_over_tls_uses_a_new_certificate_for_new_connections(
 
 def test_grpc_with_client_certificates(rpc: Callable[..., int], tmp_path: Path) -> None:
     certificate = Certificate(tmp_path, verify=True)
-    port = rpc(tls=True, credentials=certificate.file.credentials())
+    port = rpc(tls=True, credentials=certificate.file.credentials)
     pem = certificate.authority.pem
 
     def asks(pair: Pair | None) -> str:

@@ -135,7 +135,7 @@ class Process:
                 age=settings.max_connection_age,
                 age_grace=settings.max_connection_age_grace,
             ),
-            credentials=certificate.credentials() if certificate else None,
+            credentials=certificate.credentials if certificate else None,
             channel_arguments=settings.channel_arguments,
         )
         self._rpc.start()

@@ -75,12 +75,12 @@ def test_new_connections_get_what_a_changed_file_says(file: File) -> None:
 
 def test_grpc_is_given_a_certificate_once_for_each_change(file: File) -> None:
     certificate = file.open()
-    certificate.credentials()
-    assert certificate._fetch() is None
+    ports = certificate.changes(), certificate.changes()
+    assert [changed() for changed in ports] == [None, None]
     file.write(ssl_config(SECOND))
     certificate.poll()
-    assert certificate._fetch() is not None
-    assert certificate._fetch() is None
+    assert [changed() is not None for changed in ports] == [True, True]
+    assert [changed() for changed in ports] == [None, None]
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,6 @@ def _in_memory(data: bytes) -> Iterator[str]:
 class _Current:
     identity: Identity
     context: ssl.SSLContext
-    generation: int
 
 
 class CertificateFile:
@@ -126,8 +125,7 @@ class CertificateFile:
         self._path = path
         self._say = say
         identity = read_identity(path)
-        self._current = _Current(identity, server_context(identity), 0)
-        self._fetched = 0
+        self._current = _Current(identity, server_context(identity))
         self._complaint = ""
         self._stopped = threading.Event()
 
@@ -136,21 +134,26 @@ class CertificateFile:
         return self._current.context
 
     def credentials(self) -> grpc.ServerCredentials:
-        """Return credentials for gRPC that always use the newest certificate."""
-        identity = self._current.identity
+        """Return credentials for one gRPC port that always use the newest certificate."""
+        current = self._current
         return grpc.dynamic_ssl_server_credentials(
-            _configuration(identity),
-            self._fetch,  # type: ignore[arg-type] # the stubs forget that None means no change
-            identity.client_verify,
+            _configuration(current.identity),
+            self.changes(),  # type: ignore[arg-type] # the stubs forget that None means no change
+            current.identity.client_verify,
         )
 
-    def _fetch(self) -> grpc.ServerCertificateConfiguration | None:
-        """Return what changed since the last handshake; None means nothing. gRPC asks at each handshake."""
-        current = self._current
-        if current.generation == self._fetched:
-            return None
-        self._fetched = current.generation
-        return _configuration(current.identity)
+    def changes(self) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
+        """Return what a port asks at each handshake: the certificate when it changed since it last asked, or None."""
+        last = self._current
+
+        def fetch() -> grpc.ServerCertificateConfiguration | None:
+            nonlocal last
+            if self._current is last:
+                return None
+            last = self._current
+            return _configuration(last.identity)
+
+        return fetch
 
     def poll(self) -> None:
         """Look at the file once and use what it says, if it can be used."""
@@ -162,7 +165,7 @@ class CertificateFile:
                 return
             if identity.client_verify != before.identity.client_verify:
                 raise invalid_argument("client_verify cannot change while the server runs")
-            self._current = _Current(identity, server_context(identity), before.generation + 1)
+            self._current = _Current(identity, server_context(identity))
         except ServingError as error:
             if error.message != self._complaint:
                 self._complaint = error.message

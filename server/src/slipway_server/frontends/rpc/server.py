@@ -43,7 +43,7 @@ class RpcServer:
     """TensorFlow Serving's services and `grpc.health.v1` on one gRPC server.
 
     Args:
-        credentials: for the addresses with TLS.
+        credentials: makes those of an address with TLS.
         channel_arguments: further gRPC channel arguments.
 
     Raises:
@@ -55,7 +55,7 @@ class RpcServer:
         addresses: Iterable[Address],
         limits: RpcLimits,
         *,
-        credentials: grpc.ServerCredentials | None = None,
+        credentials: Callable[[], grpc.ServerCredentials] | None = None,
         channel_arguments: Mapping[str, int | str] | None = None,
     ) -> None:
         self._pool = Pool(limits.threads, thread_name_prefix="rpc")
@@ -69,7 +69,7 @@ class RpcServer:
         for address in addresses:
             try:
                 if address.tls and credentials is not None:
-                    self._server.add_secure_port(address.text, credentials)
+                    self._server.add_secure_port(address.text, credentials())
                 else:
                     self._server.add_insecure_port(address.text)
             except RuntimeError as error:
