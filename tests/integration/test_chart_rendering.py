@@ -53,6 +53,7 @@ def test_the_crd_is_upgraded_with_the_chart_and_kept_when_that_goes(helm: Helm) 
         ("namespaces=team-a", "at '/namespaces': got string, want array"),
         ("namespaces={Team A}", "at '/namespaces/0'"),
         ("namespaces={a,a}", "at '/namespaces'"),
+        ("sources.allowedNetworks={169.254.20.1}", "at '/sources/allowedNetworks/0'"),
         ("crds=false", "at '/crds': got boolean, want object"),
         ("crds.install=1", "at '/crds/install': got number, want boolean"),
         ("logLevel=loud", "at '/logLevel'"),
@@ -111,7 +112,8 @@ def test_the_operator_knows_every_flag_and_variable_it_is_given(helm: Helm) -> N
     parameters = command.commands["run"].params
     flags = {option for parameter in parameters for option in parameter.opts}
     variables = {p.envvar for p in parameters if p.envvar}
-    rendered = one(helm.render("namespaces={a,b}"), "Deployment")
+    networks = "sources.allowedNetworks={169.254.20.0/24,fe80::/64}"
+    rendered = one(helm.render("namespaces={a,b}", networks), "Deployment")
     [container] = rendered["spec"]["template"]["spec"]["containers"]
     verb, *arguments = container["args"]
     assert verb == "run"

@@ -31,6 +31,7 @@ from slipway_operator.reconcile.loop import Loop
 from slipway_operator.reconcile.reconciler import Reconciler
 from slipway_operator.reconcile.sources import Installation, Sources
 from slipway_operator.rendering.settings import RenderSettings
+from slipway_sync.stores import AddressPolicy
 
 _log = structlog.get_logger()
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -110,7 +111,8 @@ async def run(options: Options) -> None:
                 f"the API server does not know {MODELS.plural}.{GROUP}: install the "
                 "CustomResourceDefinition (helm does, unless crds.install is false)"
             )
-        sources = Sources(client, options.installation, _utc_now, random.random)
+        addresses = AddressPolicy.allowing(options.render.allowed_networks)
+        sources = Sources(client, options.installation, addresses, _utc_now, random.random)
         reconciler = Reconciler(client, sources, options.render, identity, _utc_now)
         work = Loop(client, reconciler, sources, options.namespaces)
         leadership = Leadership(client, options.installation.namespace, options.lease, identity)
@@ -181,16 +183,29 @@ def run_command(
     credentials_role: Annotated[
         str, typer.Option(envvar="SLIPWAY_CREDENTIALS_ROLE")
     ] = "slipway-credentials",
+    allow_network: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Let sources lie in this network although it is link-local or the like; "
+            "may be repeated."
+        ),
+    ] = None,
     lease: Annotated[str, typer.Option(help="Name of the Lease.")] = "slipway-operator",
     port: Annotated[int, typer.Option(help="Of /livez, /readyz and /metrics.")] = 8080,
     log_level: Annotated[str, typer.Option(envvar="SLIPWAY_LOG_LEVEL")] = "info",
 ) -> None:
     """Run the operator."""
     configure_logging(log_level)
+    try:
+        AddressPolicy.allowing(allow_network or ())
+    except ValueError as wrong:
+        raise typer.BadParameter(f"--allow-network: {wrong}") from wrong
     options = Options(
         namespaces=tuple(namespace or ()),
         installation=Installation(operator_namespace, service_account, credentials_role),
-        render=RenderSettings(server_image, sync_image, image_pull_policy),
+        render=RenderSettings(
+            server_image, sync_image, image_pull_policy, tuple(allow_network or ())
+        ),
         lease=lease,
         port=port,
     )

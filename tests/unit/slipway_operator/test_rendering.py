@@ -49,13 +49,13 @@ def model(spec: dict[str, Any]) -> ModelResource:
     return parse({"metadata": {"name": "digits", "namespace": "ml", "uid": "u1"}, "spec": spec})
 
 
-def rendered(spec: dict[str, Any]) -> dict[str, Any]:
+def rendered(spec: dict[str, Any], settings: RenderSettings = SETTINGS) -> dict[str, Any]:
     parsed = model(spec)
-    return deployment(parsed, servable(parsed, 3, "00000003", "a" * 64), 2, SETTINGS)
+    return deployment(parsed, servable(parsed, 3, "00000003", "a" * 64), 2, settings)
 
 
-def pod_of(spec: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = rendered(spec)["spec"]["template"]["spec"]
+def pod_of(spec: dict[str, Any], settings: RenderSettings = SETTINGS) -> dict[str, Any]:
+    found: dict[str, Any] = rendered(spec, settings)["spec"]["template"]["spec"]
     return found
 
 
@@ -156,6 +156,14 @@ def test_batching_becomes_the_servers_flags_and_its_absence_none() -> None:
     ]
     padded = args(batching={"padVariableLengthInputs": True})[-1]
     assert padded.endswith("pad_variable_length_inputs: true")
+
+
+def test_the_agent_may_go_where_the_administrator_allows() -> None:
+    networks = ("169.254.20.0/24", "fe80::/64")
+    sync, _ = containers(pod_of(FULL, RenderSettings("server:1", "sync:1", "Never", networks)))
+    given = [argument for argument in sync["args"] if "network" in argument]
+    assert given == [f"--allow-network={network}" for network in networks]
+    assert "network" not in str(containers(pod_of(FULL)))
 
 
 @pytest.mark.parametrize("drain", [0, 12, 3600])

@@ -18,7 +18,7 @@ from slipway_operator.discovery.memory import Memory
 from slipway_operator.discovery.poller import Poll, failed_poll, interval, poll
 from slipway_operator.model.source import SourceObservation
 from slipway_operator.reconcile.scheduler import Key
-from slipway_sync.stores import SourceError, StoreOptions, open_store
+from slipway_sync.stores import AddressPolicy, SourceError, StoreOptions, open_store
 
 _REQUIRED_KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 
@@ -61,11 +61,13 @@ class Sources:
         self,
         client: Client,
         installation: Installation,
+        addresses: AddressPolicy,
         clock: Callable[[], datetime],
         randomness: Callable[[], float],
     ) -> None:
         self._client = client
         self._installation = installation
+        self._addresses = addresses
         self._clock = clock
         self._randomness = randomness
         self._states: dict[Key, _State] = {}
@@ -106,6 +108,7 @@ class Sources:
                 region=state.source.region,
                 addressing=state.source.addressing,
                 credentials=await self._credentials(model),
+                addresses=self._addresses,
             )
             store = open_store(state.source.uri, options)
             return await poll(store, model, state.memory, self._clock(), self._randomness())

@@ -124,6 +124,7 @@ def _sync(model: ModelResource, servable: Servable, settings: RenderSettings) ->
     ):
         if value:
             args.append(f"--{flag}={value}")
+    args += [f"--allow-network={network}" for network in settings.allowed_networks]
     if source.credentials_secret:
         args.append(f"--credentials={CREDENTIALS_DIR}")
         mounts.append({"name": "credentials", "mountPath": CREDENTIALS_DIR, "readOnly": True})

@@ -5,8 +5,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RenderSettings:
-    """Images of new pods; pods that exist keep theirs."""
+    """Images of new pods and where their sync may go; pods that exist keep theirs.
+
+    Attributes:
+        allowed_networks: Networks that sources may lie in although they are link-local or the like.
+    """
 
     server_image: str
     sync_image: str
     image_pull_policy: str = "IfNotPresent"
+    allowed_networks: tuple[str, ...] = ()

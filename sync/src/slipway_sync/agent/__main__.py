@@ -8,6 +8,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -21,7 +22,7 @@ from slipway_sync.agent.errors import SyncError, of_source
 from slipway_sync.agent.fetch import Request, Surroundings, fetch
 from slipway_sync.agent.pauses import Pauses
 from slipway_sync.exports import ExitCode, SyncOutcome, version_directories
-from slipway_sync.stores import SourceError, StoreOptions, open_store
+from slipway_sync.stores import AddressPolicy, SourceError, StoreOptions, open_store
 
 _CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",
@@ -59,6 +60,9 @@ def fetch_command(
         Path | None, typer.Option(help="Directory with files named like AWS_ACCESS_KEY_ID.")
     ] = None,
     ca_bundle: Annotated[Path | None, typer.Option(help="PEM file to trust.")] = None,
+    allow_network: Annotated[
+        list[str] | None, typer.Option(help="A network that is allowed although link-local.")
+    ] = None,
     completion_marker: Annotated[str, typer.Option(help="An object that must be there.")] = "",
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Requests at once.")] = 8,
     termination_log: Annotated[
@@ -90,6 +94,7 @@ def fetch_command(
             addressing=addressing,
             credentials=_credentials(credentials),
             ca_bundle=_ca_bundle(ca_bundle),
+            addresses=_addresses(allow_network or ()),
         )
         around = Surroundings(report, time.monotonic, Pauses(asyncio.sleep, random.random))
         outcome = asyncio.run(_run(request, source, options, around))
@@ -180,6 +185,13 @@ def _ca_bundle(path: Path | None) -> bytes | None:
         return path.read_bytes()
     except OSError as error:
         raise SyncError(ExitCode.USAGE, f"--ca-bundle {path} cannot be read") from error
+
+
+def _addresses(networks: Sequence[str]) -> AddressPolicy:
+    try:
+        return AddressPolicy.allowing(networks)
+    except ValueError as error:
+        raise SyncError(ExitCode.USAGE, f"--allow-network: {error}") from error
 
 
 def _write_termination_log(path: Path | None, outcome: SyncOutcome) -> None:

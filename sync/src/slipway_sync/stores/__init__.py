@@ -6,12 +6,14 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from slipway_sync.exports import printable
+from slipway_sync.stores.addresses import AddressPolicy
 from slipway_sync.stores.base import ObjectReplacedError, SourceError, Store, StoreOptions
 from slipway_sync.stores.local import LocalStore
 from slipway_sync.stores.proving import prove
 from slipway_sync.stores.s3 import S3Store, open_s3
 
 __all__ = [
+    "AddressPolicy",
     "LocalStore",
     "ObjectReplacedError",
     "S3Store",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from slipway_sync.exports import Listing, ObjectInfo, hostile_key, printable
+from slipway_sync.stores.addresses import AddressPolicy
 
 Reason = Literal["AccessDenied", "NotFound", "Unavailable", "InvalidSource"]
 
@@ -22,6 +23,7 @@ class StoreOptions:
         credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where needed, AWS_SESSION_TOKEN;
             empty means anonymous requests.
         ca_bundle: PEM certificates to trust beside the system's.
+        addresses: Which addresses may be reached, at first and after every redirect.
     """
 
     endpoint: str = ""
@@ -29,6 +31,7 @@ class StoreOptions:
     addressing: str = "path"
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     ca_bundle: bytes | None = field(default=None, repr=False)
+    addresses: AddressPolicy = field(default_factory=AddressPolicy)
 
 
 class SourceError(Exception):

@@ -15,8 +15,10 @@ from obstore.exceptions import (
 )
 
 from slipway_sync.stores.base import Reason, SourceError
+from slipway_sync.stores.gate import Pass
 
 _STATUS = re.compile(r"status code: ([0-9]{3})")
+_PASS_IS_MISSING = "status code: 407"  # noqa: S105 - a status
 _CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
 _DENIED_CODES = frozenset(
     {
@@ -84,6 +86,20 @@ def translated(error: Exception, where: str) -> SourceError:
     else:
         reason, why = "Unavailable", _transport(text)
     return SourceError(reason, f"{where}: {why}")
+
+
+def of_way(error: Exception, where: str, way: Pass) -> SourceError:
+    """Return the SourceError for an exception of a client that goes through the gate."""
+    if way.refusal is not None:
+        return SourceError("InvalidSource", f"{where}: {way.refusal}")
+    if _PASS_IS_MISSING in str(error):
+        # A client shows its pass to no other host than the first, so this can only be a redirect.
+        why = "the store redirects to another host, which is not followed: check the endpoint"
+        return SourceError("InvalidSource", f"{where}: {why}")
+    found = translated(error, where)
+    if way.trouble is not None and found.reason == "Unavailable":
+        return SourceError("Unavailable", f"{where}: {way.trouble}")
+    return found
 
 
 def invalid_key(error: Exception) -> str | None:

@@ -23,7 +23,8 @@ from slipway_sync.stores.base import (
     StoreOptions,
     checked_directory,
 )
-from slipway_sync.stores.errors import invalid_key, translated
+from slipway_sync.stores.errors import invalid_key, of_way
+from slipway_sync.stores.gate import Pass, shared
 
 if TYPE_CHECKING:
     from obstore import GetOptions
@@ -62,10 +63,11 @@ _environment_lock = threading.Lock()
 class S3Store:
     """Version directories below a prefix of a bucket."""
 
-    def __init__(self, bucket: str, prefix: str, client: obstore.store.S3Store) -> None:
-        """Use a client of the bucket; `prefix` is "" or ends with `/`."""
+    def __init__(self, bucket: str, prefix: str, client: obstore.store.S3Store, way: Pass) -> None:
+        """Use a client of the bucket; `prefix` is "" or ends with `/`, `way` is the client's own."""
         self._prefix = prefix
         self._client = client
+        self._way = way
         self._uri = f"s3://{bucket}/{prefix}".rstrip("/")
 
     async def children(self) -> tuple[str, ...]:
@@ -79,7 +81,7 @@ class S3Store:
                     "InvalidSource",
                     f"{self._uri} holds the key {printable(key)}, which is no path: remove it",
                 ) from error
-            raise translated(error, self._uri) from error
+            raise self._error(error, self._uri) from error
         return tuple(sorted(path[len(self._prefix) :] for path in found["common_prefixes"]))
 
     async def listing(self, directory: str) -> Listing:
@@ -97,7 +99,7 @@ class S3Store:
         except _FOREIGN as error:
             key = invalid_key(error)
             if key is None:
-                raise translated(error, f"{self._uri}/{directory}") from error
+                raise self._error(error, f"{self._uri}/{directory}") from error
             # The library lists nothing where one key is hostile. That key alone is then the
             # listing: the proof rejects it by name, and its revision changes when it is gone.
             relative = key.removeprefix(prefix)
@@ -125,7 +127,7 @@ class S3Store:
             result = await obstore.get_async(self._client, key, options=options)
             return bytes(await result.bytes_async())
         except _FOREIGN as error:
-            raise translated(error, f"{self._uri}/{directory}/{printable(path)}") from error
+            raise self._error(error, f"{self._uri}/{directory}/{printable(path)}") from error
 
     async def stream(
         self, directory: str, item: ObjectInfo, *, start: int, length: int
@@ -149,11 +151,14 @@ class S3Store:
         except (PreconditionError, FileNotFoundError) as error:
             raise ObjectReplacedError(item.path) from error
         except _FOREIGN as error:
-            raise translated(error, where) from error
+            raise self._error(error, where) from error
         if received != length:
             raise SourceError(
                 "Unavailable", f"{where}: the store sent {received} of {length} bytes"
             )
+
+    def _error(self, error: Exception, where: str) -> SourceError:
+        return of_way(error, where, self._way)
 
     def _key(self, directory: str, path: str) -> str:
         found = hostile_key([path])
@@ -177,7 +182,7 @@ class S3Store:
                 except FileNotFoundError:
                     return True
                 except _FOREIGN as error:
-                    raise translated(error, f"{self._uri}: {printable(path)}") from error
+                    raise self._error(error, f"{self._uri}: {printable(path)}") from error
             return False
 
         empty = [item.path for item in objects if item.size == 0]
@@ -198,7 +203,8 @@ def open_s3(uri: str, options: StoreOptions) -> S3Store:
     if prefix and hostile_key([prefix]) is not None:
         raise _invalid(f"{printable(uri)}: the path {(hostile_key([prefix]) or ('', ''))[1]}")
     config = _config(bucket, options)
-    client_options: ClientConfig = {**_CLIENT}
+    way = shared().issue(options.addresses)
+    client_options: ClientConfig = {**_CLIENT, "proxy_url": way.url}
     if options.ca_bundle is not None:
         client_options["root_certificate"] = options.ca_bundle
     try:
@@ -209,7 +215,7 @@ def open_s3(uri: str, options: StoreOptions) -> S3Store:
     except _FOREIGN as error:
         what = "the CA bundle holds no certificate" if options.ca_bundle is not None else "refused"
         raise _invalid(f"{uri}: {what}") from error
-    return S3Store(bucket, f"{prefix}/" if prefix else "", client)
+    return S3Store(bucket, f"{prefix}/" if prefix else "", client, way)
 
 
 def _config(bucket: str, options: StoreOptions) -> S3Config:

@@ -1,0 +1,155 @@
+"""No request of a store's client reaches an address that it may not: with real clients and real servers."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
+from typing import Any
+
+import pytest
+
+from cluster.s3 import S3Server
+from slipway_sync.stores import SourceError, Store, StoreOptions, gate, open_store
+from slipway_sync.stores.addresses import Address, AddressPolicy
+from slipway_sync.stores.gate import Gate
+from world import BUCKET, Bucket
+
+LINK_LOCAL = "169.254.169.254"
+
+
+class Server(ThreadingHTTPServer):
+    """Answers everything with a redirect, and writes down what it was asked."""
+
+    def __init__(self, location: str) -> None:
+        self.asked: list[tuple[str, dict[str, str]]] = []
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                server.asked.append((self.path, dict(self.headers.items())))
+                self.send_response(307)
+                self.send_header("Location", location)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+@contextmanager
+def serving(location: str) -> Iterator[Server]:
+    with Server(location) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def store_at(endpoint: str, *allowed: str) -> Store:
+    addresses = AddressPolicy.allowing(allowed)
+    return open_store("s3://models/m", StoreOptions(endpoint=endpoint, addresses=addresses))
+
+
+def refusal(store: Store) -> str:
+    with pytest.raises(SourceError) as caught:
+        asyncio.run(store.children())
+    assert caught.value.reason == "InvalidSource", str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        LINK_LOCAL,
+        "[::ffff:169.254.169.254]",
+        "[::ffff:a9fe:a9fe]",
+        "[64:ff9b::a9fe:a9fe]",
+        "2852039166",
+        "0xa9fea9fe",
+        "0xa9.0xfe.0xa9.0xfe",
+        "0251.0376.0251.0376",
+        "169.254.43518",
+        "0.0.0.0",  # noqa: S104 (refused)
+    ],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_endpoint_at_a_forbidden_address_is_refused_in_every_spelling(
+    scheme: str, host: str
+) -> None:
+    said = refusal(store_at(f"{scheme}://{host}"))
+    assert "which is no source" in said
+    assert "sources.allowedNetworks" in said
+
+
+@pytest.mark.parametrize("target", [LINK_LOCAL, "never.invalid", "127.0.0.2"])
+def test_a_redirect_to_another_host_is_not_followed(target: str) -> None:
+    with serving(f"http://{target}/latest/meta-data/") as server:
+        assert "redirects to another host" in refusal(store_at(server.url))
+        assert len(server.asked) == 1
+
+
+def test_the_servers_never_see_the_pass() -> None:
+    with serving("/again") as server:
+        with pytest.raises(SourceError):
+            asyncio.run(store_at(server.url).children())
+        assert len(server.asked) > 1, "a second request on the same connection"
+        for _, headers in server.asked:
+            assert "proxy-authorization" not in {name.lower() for name in headers}
+
+
+def test_a_name_that_changes_its_mind_is_judged_at_every_connection(
+    s3: S3Server, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bucket.upload("rebinding/m/1", {"x": b"data"})
+    answers = iter([[ip_address("127.0.0.1")]])
+
+    def resolve(host: str, _port: int) -> Sequence[Address]:
+        assert host == "rebinding.example"
+        return next(answers, [ip_address(LINK_LOCAL)])
+
+    ours = Gate(resolve)
+    monkeypatch.setattr("slipway_sync.stores.s3.shared", lambda: ours)
+    port = s3.endpoint.rpartition(":")[2]
+
+    def opened() -> Store:
+        credentials = {
+            "AWS_ACCESS_KEY_ID": s3.access_key,
+            "AWS_SECRET_ACCESS_KEY": s3.secret_key,
+        }
+        options = StoreOptions(endpoint=f"http://rebinding.example:{port}", credentials=credentials)
+        return open_store(f"s3://{BUCKET}/rebinding/m", options)
+
+    assert asyncio.run(opened().children()) == ("1",)
+    assert f"rebinding.example ({LINK_LOCAL}) is a link-local address" in refusal(opened())
+    ours.close()
+
+
+def test_an_allowed_network_is_reached() -> None:
+    with pytest.raises(SourceError) as caught:
+        asyncio.run(store_at("http://0.0.0.0:1", "0.0.0.0/32").children())
+    assert caught.value.reason == "Unavailable"
+    assert "refuses connections" in str(caught.value)
+
+
+def test_without_the_pass_nobody_gets_through() -> None:
+    with serving("/") as server:
+        way = gate.shared().issue(AddressPolicy())
+        port = int(way.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as stranger:
+            stranger.sendall(f"GET {server.url}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert stranger.recv(100).startswith(b"HTTP/1.1 407")
+        assert server.asked == []
