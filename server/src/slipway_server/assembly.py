@@ -20,7 +20,7 @@ from slipway_server.frontends.telemetry import CONTENT_TYPE, Telemetry
 from slipway_server.inference.predictor import Predictor
 from slipway_server.loading import guarded, make_loader
 from slipway_server.readiness import Report, report
-from slipway_server.savedmodel.session_model import SessionModel
+from slipway_server.savedmodel.served_model import ServedModel
 from slipway_server.settings import Settings
 from slipway_server.storage.source import FileSystemSource, VersionDirectory
 
@@ -63,11 +63,11 @@ class Assembly:
         self.models = tuple(config.name for config in configs)
         self._monitor = StateMonitor()
         self._telemetry = Telemetry(frozenset(self.models).__contains__)
-        serving: ServingMap[SessionModel] = ServingMap(
+        serving: ServingMap[ServedModel] = ServingMap(
             _VERSION_HINT if "KUBERNETES_SERVICE_HOST" in os.environ else ""
         )
         serving.set_labels({config.name: config.labels for config in configs})
-        self._manager: Manager[SessionModel] = Manager(
+        self._manager: Manager[ServedModel] = Manager(
             guarded(make_loader(settings), settings),
             serving,
             self._monitor,

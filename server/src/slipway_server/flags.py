@@ -153,9 +153,9 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag(
         "remove_unused_fields_from_bundle_metagraph", True, "Nothing unused is kept.", _MEANINGLESS
     ),
-    Flag("prefer_tflite_model", False, "Load model.tflite where there is one.", _LATER),
-    Flag("num_tflite_pools", _CPUS, "TensorFlow Lite interpreter pools.", _LATER),
-    Flag("num_tflite_interpreters_per_pool", 1, "Interpreters in each pool.", _LATER),
+    Flag("prefer_tflite_model", False, "Load model.tflite where there is one."),
+    Flag("num_tflite_pools", _CPUS, "TensorFlow Lite interpreter pools of each version."),
+    Flag("num_tflite_interpreters_per_pool", 1, "Interpreters in each pool."),
     Flag(
         "enable_signature_method_name_check",
         False,

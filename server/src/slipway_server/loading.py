@@ -11,7 +11,7 @@ from slipway_server.core.timed_load import TimedLoader
 from slipway_server.savedmodel.isolation import IsolatedLoader, TrialSettings
 from slipway_server.savedmodel.loader import SavedModelLoader
 from slipway_server.savedmodel.memory import free_memory
-from slipway_server.savedmodel.session_model import SessionModel
+from slipway_server.savedmodel.served_model import ServedModel
 from slipway_server.savedmodel.sessions import SessionSettings
 from slipway_server.settings import Settings
 
@@ -19,7 +19,7 @@ _MIN_PARALLEL_TRIALS: Final = 2
 """One that hangs must not keep all other models waiting."""
 
 
-def make_loader(settings: Settings) -> Loader[SessionModel]:
+def make_loader(settings: Settings) -> Loader[ServedModel]:
     """Return what loads, warms up and unloads versions in this process."""
     return SavedModelLoader(
         settings.tags,
@@ -31,10 +31,11 @@ def make_loader(settings: Settings) -> Loader[SessionModel]:
             xla=settings.xla_cpu or settings.xla_gpu,
             mixed_precision=settings.mixed_precision,
         ),
+        settings.tflite_interpreters if settings.prefer_tflite else 0,
     )
 
 
-def guarded(loader: Loader[SessionModel], settings: Settings) -> Loader[SessionModel]:
+def guarded(loader: Loader[ServedModel], settings: Settings) -> Loader[ServedModel]:
     """Add what keeps a bad version from harming the server: a limit of time, a trial in a child process."""
     if settings.load_timeout > 0:
         loader = TimedLoader(loader, settings.load_timeout)

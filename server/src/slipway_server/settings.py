@@ -56,6 +56,8 @@ class Settings:
     xla_cpu: bool
     xla_gpu: bool
     mixed_precision: str
+    prefer_tflite: bool
+    tflite_interpreters: int
     tensor_content: bool
     load_timeout: float
     isolated_load: bool
@@ -139,6 +141,9 @@ def settings(values: Mapping[str, Any], *, cpus: int) -> Settings:
         xla_cpu=values["xla_cpu_compilation_enabled"],
         xla_gpu=values["xla_gpu_compilation_enabled"],
         mixed_precision=values["mixed_precision"],
+        prefer_tflite=values["prefer_tflite_model"],
+        tflite_interpreters=max(values["num_tflite_pools"], 1)
+        * max(values["num_tflite_interpreters_per_pool"], 1),
         tensor_content=values["enable_serialization_as_tensor_content"],
         load_timeout=values["load_timeout_seconds"],
         isolated_load=_isolated(values),

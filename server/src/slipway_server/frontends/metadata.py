@@ -7,7 +7,7 @@ from tensorflow_serving.apis import get_model_metadata_pb2
 
 
 def signature_def_map(model: Any) -> get_model_metadata_pb2.SignatureDefMap:
-    """Return the message of a loaded model (`savedmodel.session_model.SessionModel`)."""
+    """Return the message of a loaded model (`savedmodel.served_model.ServedModel`)."""
     message = get_model_metadata_pb2.SignatureDefMap()
     for key, definition in model.signature_defs.items():
         message.signature_def[key].CopyFrom(definition)

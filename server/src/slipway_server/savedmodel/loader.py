@@ -1,4 +1,4 @@
-"""Loads a version's directory, whatever it holds: a SavedModel or a legacy SessionBundle."""
+"""Loads a version's directory, whatever it holds: a SavedModel, a legacy SessionBundle or a TensorFlow Lite file."""
 
 import gc
 from pathlib import Path
@@ -9,35 +9,53 @@ from slipway_server.errors import ServingError, not_found
 from slipway_server.savedmodel.export import Export
 from slipway_server.savedmodel.opening import open_session
 from slipway_server.savedmodel.saved_model import is_saved_model, read_saved_model
+from slipway_server.savedmodel.served_model import ServedModel
 from slipway_server.savedmodel.session_bundle import is_session_bundle, read_session_bundle
 from slipway_server.savedmodel.session_model import SessionModel
 from slipway_server.savedmodel.sessions import SessionSettings
 from slipway_server.savedmodel.signatures import completed, find_in, read_signature
+from slipway_server.savedmodel.tflite_model import FILE_NAME, load_tflite
 
 _log = structlog.get_logger("slipway_server.loader")
 
 
 class SavedModelLoader:
-    """Loads versions into sessions (`core.manager.Loader`).
+    """Loads versions (`core.manager.Loader`).
 
     Args:
         tags: the exact tag set of the graph to load.
+        lite_interpreters: requests that a TensorFlow Lite file answers at a time; 0 leaves such files alone.
 
     Raises:
         ServingError: the settings name a file that cannot be used.
     """
 
-    def __init__(self, tags: frozenset[str], settings: SessionSettings) -> None:
+    def __init__(
+        self, tags: frozenset[str], settings: SessionSettings, lite_interpreters: int = 0
+    ) -> None:
         self._tags = tags
         self._config = settings.config()
+        self._lite_interpreters = lite_interpreters
 
-    def load(self, model: str, version: int, path: str) -> SessionModel:
+    def load(self, model: str, version: int, path: str) -> ServedModel:
         """Load a version and compile its signatures.
 
         Raises:
             ServingError: the directory holds no model, lacks the tags or its variables, or TensorFlow refuses it.
         """
         directory = Path(path)
+        if self._lite_interpreters and (directory / FILE_NAME).exists():
+            return load_tflite(directory, self._lite_interpreters)
+        return self._load_session(model, version, directory)
+
+    def unload(self, content: ServedModel) -> None:
+        """Release a version's session and memory."""
+        content.close()
+        del content
+        # Graphs hold reference cycles. What is not this model's was frozen at start-up, so this is quick.
+        gc.collect()
+
+    def _load_session(self, model: str, version: int, directory: Path) -> SessionModel:
         export = read_export(directory, self._tags)
         session = open_session(directory, export, self._config)
         find = find_in(session.graph)
@@ -68,13 +86,6 @@ class SavedModelLoader:
                     error=str(error),
                 )
         return loaded
-
-    def unload(self, content: SessionModel) -> None:
-        """Release a version's session and memory."""
-        content.close()
-        del content
-        # Graphs hold reference cycles. What is not this model's was frozen at start-up, so this is quick.
-        gc.collect()
 
 
 def read_export(directory: Path, tags: frozenset[str]) -> Export:

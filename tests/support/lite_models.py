@@ -1,0 +1,80 @@
+"""TensorFlow Lite files made by the real converter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def _half_plus_two() -> Any:
+    import tensorflow as tf
+
+    class Half(tf.Module):  # type: ignore[misc]
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])  # type: ignore[untyped-decorator]
+        def call(self, x: Any) -> Any:
+            return {"y": 0.5 * x + 2.0}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="word")])  # type: ignore[untyped-decorator]
+        def column(self, word: Any) -> Any:
+            return {"column": tf.reshape(word, [-1, 1]), "size": tf.shape(word)}
+
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([1, 3], tf.float32, name="a"),
+                tf.TensorSpec([1, 3], tf.float32, name="b"),
+            ]
+        )  # type: ignore[untyped-decorator]
+        def fixed(self, a: Any, b: Any) -> Any:
+            return {"sum": tf.matmul(a + b, tf.ones([3, 2]))}
+
+    return Half()
+
+
+def save_signatures(directory: Path) -> None:
+    """Save a file with three signatures of its own, two of them for batches of any size."""
+    import tensorflow as tf
+
+    module = _half_plus_two()
+    unconverted = directory / "unconverted"
+    signatures = {"serving_default": module.call, "column": module.column, "fixed": module.fixed}
+    tf.saved_model.save(module, str(unconverted), signatures=signatures)
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(unconverted), signature_keys=list(signatures)
+    )
+    (directory / "model.tflite").write_bytes(converter.convert())
+
+
+def plain() -> bytes:
+    """Return a file without signatures: `Identity = x / 2 + 2`."""
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])  # type: ignore[untyped-decorator]
+    def half(x: Any) -> Any:
+        return 0.5 * x + 2.0
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([half.get_concrete_function()])
+    return bytes(converter.convert())
+
+
+def with_signature_defs(content: bytes, definitions: dict[str, bytes]) -> bytes:
+    """Return a file with TensorFlow's SignatureDefs in its metadata, in the place where TensorFlow Serving looks."""
+    import flatbuffers
+    from flatbuffers import flexbuffers
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    box = flexbuffers.Builder()
+    with box.Map():
+        for key, value in definitions.items():
+            box.Key(key)
+            box.String(value.decode("ascii"))
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    buffer = schema.BufferT()
+    buffer.data = list(box.Finish())
+    model.buffers.append(buffer)
+    metadata = schema.MetadataT()
+    metadata.name = "signature_defs_metadata"
+    metadata.buffer = len(model.buffers) - 1
+    model.metadata.append(metadata)
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
