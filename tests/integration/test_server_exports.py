@@ -171,6 +171,18 @@ def test_one_broken_signature_does_not_spoil_the_others(plain: Any) -> None:
     assert "bias" not in plain.signatures["thin"].defaults
 
 
+def test_a_signature_made_for_one_call_is_compiled_once(plain: Any) -> None:
+    from slipway_server.savedmodel.signature import Signature
+
+    own = plain.signatures["no_inputs"]
+    sizes = set()
+    for _ in range(3):
+        together = Signature("a+b", "", {}, {"a/scale": own.outputs["scale"]})
+        assert run(together, plain) == {"a/scale": 3.0}
+        sizes.add((len(plain._by_tensors), len(plain._callables)))
+    assert len(sizes) == 1
+
+
 def test_tags_are_matched_as_a_set(tmp_path: Path) -> None:
     savedmodels.save_old(tmp_path / "1", tmp_path / "words")
     for tags, factor in (("serve", 3.0), ("gpu,serve", 4.0)):

@@ -16,12 +16,15 @@ from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from slipway_server.errors import Code, ServingError, deadline_exceeded
 from slipway_server.savedmodel.failures import as_serving_error, translated
-from slipway_server.savedmodel.signature import Array, Signature
+from slipway_server.savedmodel.signature import Array, Signature, TensorSpec
 
 _RUN_ON_CALLER: Final = -1
 _SESSION_POOL: Final = 0
 # A client may ask for any subset of the outputs; only so many subsets get a callable of their own.
 _MAX_CALLABLES_PER_SIGNATURE: Final = 16
+
+_Callable = Callable[..., Sequence[Array]]
+_Tensors = tuple[str, ...]
 
 
 class SessionModel:
@@ -52,9 +55,9 @@ class SessionModel:
         self._session = session
         self._inter_op_pool = _RUN_ON_CALLER if on_caller else _SESSION_POOL
         self._lock = threading.Lock()
-        self._callables: dict[
-            tuple[Signature, tuple[str, ...]], Callable[..., Sequence[Array]]
-        ] = {}
+        self._lasting = frozenset({*signatures.values(), *self.example_signatures.values()})
+        self._callables: dict[tuple[Signature, tuple[str, ...]], _Callable] = {}
+        self._by_tensors: dict[tuple[_Tensors, _Tensors], _Callable] = {}
 
     def prepare(self, signature: Signature) -> None:
         """Compile a signature with all its outputs, so that the first request does not wait for that."""
@@ -70,7 +73,7 @@ class SessionModel:
         """Run a signature.
 
         Args:
-            signature: one of `signatures`.
+            signature: one of `signatures`, or one made of the graph's tensors for this call.
             inputs: alias → value; exactly the signature's aliases, those with a default may be missing.
             outputs: aliases of the signature's outputs.
             deadline: seconds on `time.monotonic`, after which nothing is begun. A run that has begun is finished: the
@@ -100,37 +103,41 @@ class SessionModel:
     def close(self) -> None:
         """Release the session and everything it holds."""
         self._callables.clear()
+        self._by_tensors.clear()
         self._session.close()
 
-    def _callable(
-        self, signature: Signature, outputs: tuple[str, ...]
-    ) -> Callable[..., Sequence[Array]]:
+    def _callable(self, signature: Signature, outputs: tuple[str, ...]) -> _Callable:
         key = (signature, outputs)
         found = self._callables.get(key)
         if found is not None:
             return found
+        feeds = _tensors(signature, signature.inputs, tuple(signature.inputs))
+        fetches = _tensors(signature, signature.outputs, outputs)
         with self._lock:
-            found = self._callables.get(key) or self._compile(signature, outputs)
-            if len(self._callables) < _MAX_CALLABLES_PER_SIGNATURE * len(self.signatures):
+            found = self._by_tensors.get((feeds, fetches)) or self._compile(feeds, fetches)
+            room = _MAX_CALLABLES_PER_SIGNATURE * len(self._lasting)
+            if len(self._by_tensors) < room:
+                self._by_tensors[feeds, fetches] = found
+            # A signature that was made for one call is never seen again.
+            if signature in self._lasting and len(self._callables) < room:
                 self._callables[key] = found
         return found
 
-    def _compile(
-        self, signature: Signature, outputs: tuple[str, ...]
-    ) -> Callable[..., Sequence[Array]]:
-        options = config_pb2.CallableOptions()
+    def _compile(self, feeds: _Tensors, fetches: _Tensors) -> _Callable:
+        options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
         options.run_options.inter_op_thread_pool = self._inter_op_pool
-        for specs, aliases, names in (
-            (signature.inputs, tuple(signature.inputs), options.feed),
-            (signature.outputs, outputs, options.fetch),
-        ):
-            for alias in aliases:
-                if not specs[alias].tensor:
-                    raise ServingError(
-                        Code.UNIMPLEMENTED,
-                        f'Tensor "{alias}" of signature "{signature.key}" has no name in the graph',
-                    )
-                names.append(specs[alias].tensor)
         with translated():
             compiled: Any = self._session._make_callable_from_options(options)  # noqa: SLF001 - 8 µs where run() takes 44
         return compiled  # type: ignore[no-any-return]
+
+
+def _tensors(
+    signature: Signature, specs: Mapping[str, TensorSpec], aliases: tuple[str, ...]
+) -> _Tensors:
+    for alias in aliases:
+        if not specs[alias].tensor:
+            raise ServingError(
+                Code.UNIMPLEMENTED,
+                f'Tensor "{alias}" of signature "{signature.key}" has no name in the graph',
+            )
+    return tuple(specs[alias].tensor for alias in aliases)

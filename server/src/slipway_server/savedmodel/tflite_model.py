@@ -70,8 +70,12 @@ class TfLiteModel:
 
         Raises:
             ServingError: DEADLINE_EXCEEDED, INVALID_ARGUMENT for a value of the wrong element type, INTERNAL when the
-                interpreter cannot run such shapes.
+                interpreter cannot run such shapes, UNIMPLEMENTED for a signature that was made of others.
         """
+        if self.signatures.get(signature.key) is not signature:
+            raise ServingError(
+                Code.UNIMPLEMENTED, "A TfLite model cannot run several signatures at once"
+            )
         runs = self._take(deadline)
         try:
             values = runs[signature.key](inputs)
