@@ -5,7 +5,7 @@ Nothing here imports TensorFlow, so that the port and the health service answer 
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, NoReturn, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import grpc
 
@@ -14,6 +14,7 @@ from slipway_server.frontends.overload import overloaded
 from slipway_server.frontends.rpc.health import SERVICE_NAMES, Health
 from slipway_server.frontends.rpc.limits import RpcLimits, channel_options
 from slipway_server.frontends.rpc.pools import Pool, on_pool
+from slipway_server.frontends.rpc.workers import RpcWorkers
 from slipway_server.markers import override
 
 Method = Callable[[bytes, grpc.ServicerContext], bytes]
@@ -58,10 +59,10 @@ class RpcServer:
         credentials: Callable[[], grpc.ServerCredentials] | None = None,
         channel_arguments: Mapping[str, int | str] | None = None,
     ) -> None:
-        self._pool = Pool(limits.threads, thread_name_prefix="rpc")
+        self._pool = RpcWorkers(limits.threads)
         status_pool = Pool(_STATUS_THREADS, thread_name_prefix="rpc-status")
         self._server = grpc.server(
-            self._pool, options=channel_options(limits, channel_arguments or {})
+            cast("Any", self._pool), options=channel_options(limits, channel_arguments or {})
         )
         self._methods = _LateMethods(self._pool, status_pool, limits)
         self._server.add_generic_rpc_handlers((self._methods,))
@@ -102,7 +103,7 @@ class RpcServer:
 
 
 class _LateMethods(grpc.GenericRpcHandler):
-    def __init__(self, pool: Pool, status_pool: Pool, limits: RpcLimits) -> None:
+    def __init__(self, pool: RpcWorkers, status_pool: Pool, limits: RpcLimits) -> None:
         self._pool = pool
         self._status_pool = status_pool
         # Some may wait even where little is allowed: between its arrival and its thread every request waits.
