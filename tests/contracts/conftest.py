@@ -35,6 +35,7 @@ FLAGS = (
     "--rest_api_max_body_bytes=400000",
     "--rest_api_max_decompressed_bytes=500000",
     "--drain_seconds=0",
+    "--isolated_first_load=false",
 )
 
 

@@ -4,17 +4,21 @@ import gc
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import structlog
 
-from slipway_server.core.manager import AspiredVersion, Bounds, Manager, RetryRule
+from slipway_server.core.manager import AspiredVersion, Manager
 from slipway_server.core.policies import POLICIES
 from slipway_server.core.serving_map import ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
-from slipway_server.errors import Code
-from slipway_server.frontends.model_config import read_model_config, single_model
+from slipway_server.errors import Code, ServingError
+from slipway_server.frontends.config_file import ConfigFile
+from slipway_server.frontends.model_config import model_configs, read_model_config, single_model
+from slipway_server.frontends.reload import Models, ReloadRule
 from slipway_server.frontends.rest.api import ApiSettings, RestApi
+from slipway_server.frontends.rpc.reload import ReloadMethod
 from slipway_server.frontends.rpc.service import Method, Services
 from slipway_server.frontends.telemetry import CONTENT_TYPE, Telemetry
 from slipway_server.inference.predictor import Predictor
@@ -22,7 +26,8 @@ from slipway_server.loading import guarded, make_loader
 from slipway_server.readiness import Report, report
 from slipway_server.savedmodel.served_model import ServedModel
 from slipway_server.settings import Settings
-from slipway_server.storage.source import FileSystemSource, VersionDirectory
+from slipway_server.storage.directories import file_bytes
+from slipway_server.storage.source import FileSystemSource, ModelConfig, VersionDirectory
 
 _log = structlog.get_logger("slipway_server")
 
@@ -52,36 +57,48 @@ class Assembly:
         failed_for_good: Callable[[str], None],
         changed: Callable[[], None],
     ) -> None:
-        configs = (
-            read_model_config(settings.model_config_file)
-            if settings.model_config_file
-            else single_model(settings.model_name, settings.model_base_path)
-        )
         self._settings = settings
         self._failed_for_good = failed_for_good
         self._changed = changed
-        self.models = tuple(config.name for config in configs)
+        rules = settings.lifecycle
+        known: set[str] = set()
         self._monitor = StateMonitor()
-        self._telemetry = Telemetry(frozenset(self.models).__contains__)
+        self._telemetry = Telemetry(known.__contains__)
         serving: ServingMap[ServedModel] = ServingMap(
             _VERSION_HINT if "KUBERNETES_SERVICE_HOST" in os.environ else ""
         )
-        serving.set_labels({config.name: config.labels for config in configs})
         self._manager: Manager[ServedModel] = Manager(
             guarded(make_loader(settings), settings),
             serving,
             self._monitor,
-            POLICIES[settings.policy],
-            retry=RetryRule(settings.max_load_retries, settings.load_retry_interval),
-            bounds=Bounds(settings.load_threads),
+            POLICIES[rules.policy],
+            retry=rules.retry,
+            bounds=rules.bounds,
+            measure=file_bytes,
         )
         self._source = FileSystemSource(
-            configs,
+            (),
             self._aspire,
-            interval=settings.poll_wait,
-            keep_last=settings.keep_last,
+            interval=rules.poll_wait,
+            keep_last=rules.keep_last,
             failed=self._nothing_found,
         )
+        self._models = Models(
+            self._source,
+            serving,
+            self._monitor,
+            ReloadRule(rules.labels, rules.reload_timeout, rules.fail_without_versions),
+            changed=known.update,
+        )
+        self._labels = serving.labels
+        self._config_file = ConfigFile(
+            self._read_config,
+            lambda: self._models.configs,
+            self._models.apply,
+            rules.config_poll if rules.config_file else 0,
+        )
+        if (configs := self._read_config()) is not None:
+            self._models.apply(configs)
         predictor = Predictor(serving, check_methods=settings.check_method_names)
         self.rest_api = RestApi(
             predictor,
@@ -90,7 +107,11 @@ class Assembly:
             ApiSettings(settings.rest_max_decompressed, settings.cors),
         )
         self.rpc_methods: dict[str, Method] = Services(
-            predictor, self._monitor, self._telemetry, tensor_content=settings.tensor_content
+            predictor,
+            self._monitor,
+            self._telemetry,
+            reload=ReloadMethod(self._models, self._telemetry.registry),
+            tensor_content=settings.tensor_content,
         ).methods()
         self._loading_since: dict[tuple[str, int], float] = {}
         self._monitor.listen(self._on_state)
@@ -99,13 +120,20 @@ class Assembly:
         gc.collect()
         gc.freeze()
 
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of the configured models."""
+        return self._models.names
+
     def start(self) -> None:
         """Begin to look for versions and to load them."""
         self._manager.start()
         self._source.start()
+        self._config_file.start()
 
     def stop(self) -> None:
         """Look for nothing new and decide nothing more; what is loaded answers until the process ends."""
+        self._config_file.stop()
         self._source.stop()
         self._manager.stop()
 
@@ -113,7 +141,8 @@ class Assembly:
         """Judge readiness."""
         states = {model: self._monitor.of(model) for model in self.models}
         troubles = {model: self._source.trouble(model) for model in self.models}
-        return report(states, troubles, started=True, draining=draining)
+        found = report(states, troubles, started=True, draining=draining)
+        return replace(found, labels={model: of for model, of in self._labels().items() if of})
 
     def metrics(self) -> tuple[str, bytes]:
         """Return content type and text of the metrics page."""
@@ -124,17 +153,27 @@ class Assembly:
             model, [AspiredVersion(one.version, one.path, one.fingerprint) for one in versions]
         )
 
-    def _nothing_found(self, model: str, sentence: str) -> None:
+    def _read_config(self) -> tuple[ModelConfig, ...] | None:
+        rules = self._settings.lifecycle
+        if not rules.config_file:
+            return single_model(rules.model_name, rules.model_base_path)
+        return model_configs(read_model_config(rules.config_file), listed=self._models.configured)
+
+    def _nothing_found(self, model: str, trouble: ServingError) -> None:
+        self._models.nothing_found(model, trouble)
         # With one look only (poll wait 0) nothing can change any more.
-        if self._settings.poll_wait == 0:
-            self._failed_for_good(sentence)
-        _ = model
+        if self._settings.lifecycle.poll_wait == 0:
+            self._failed_for_good(trouble.message)
 
     def _on_state(self, state: VersionState) -> None:
         self._telemetry.state(state.model, state.version, int(state.availability))
         self._time_load(state)
         self._changed()
-        if state.availability is Availability.END and state.error is not None:
+        if (
+            state.availability is Availability.END
+            and state.error is not None
+            and state.model in self.models
+        ):
             others = self._monitor.of(state.model)
             if not any(other.availability in _UNDECIDED for other in others):
                 self._failed_for_good(

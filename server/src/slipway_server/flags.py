@@ -59,8 +59,7 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag(
         "allow_version_labels_for_unavailable_models",
         False,
-        "Labels may always name a version that is not loaded yet.",
-        _MEANINGLESS,
+        "With strict_version_labels: a label that is new or does not move may name a version that is not available.",
     ),
     Flag("batching_parameters_file", "", "Text file of BatchingParameters.", _LATER),
     Flag(
@@ -77,13 +76,12 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag(
         "model_config_file_poll_wait_seconds",
         0,
-        "Seconds between looks at model_config_file.",
-        _LATER,
+        "Seconds between looks at model_config_file; 0 reads it once.",
     ),
     Flag("model_name", "default", "Name of the model to serve."),
     Flag("model_base_path", "", "Directory whose numeric children are the model's versions."),
-    Flag("num_load_threads", 0, "Loads at a time; 0 lets the server decide."),
-    Flag("num_unload_threads", 0, "Each unload has a thread of its own.", _MEANINGLESS),
+    Flag("num_load_threads", 0, "Loads at a time after the first ones; 0 lets the server decide."),
+    Flag("num_unload_threads", 0, "Unloads at a time; 0 sets no bound."),
     Flag(
         "max_num_load_retries",
         5,
@@ -95,7 +93,7 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag(
         "file_system_poll_wait_seconds",
         1,
-        "Seconds between looks for new versions; 0 looks once, less never.",
+        "Seconds between looks for new versions; 0 looks once and after each reload, less never.",
     ),
     Flag("flush_filesystem_caches", True, "Drop file caches after the first load.", _MEANINGLESS),
     Flag(
@@ -127,7 +125,12 @@ FLAGS: Final[tuple[Flag, ...]] = (
         "",
         "Text file of SSLConfig: TLS for gRPC and REST; read again when it changes.",
     ),
-    Flag("platform_config_file", "", "Text file of PlatformConfigMap.", _LATER),
+    Flag(
+        "platform_config_file",
+        "",
+        "Text file of PlatformConfigMap. The one platform here is tensorflow, and flags set it up.",
+        _MEANINGLESS,
+    ),
     Flag(
         "per_process_gpu_memory_fraction",
         0.0,
@@ -147,8 +150,7 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag(
         "monitoring_config_file",
         "",
-        "Text file of MonitoringConfig; metrics are always on here.",
-        _LATER,
+        "Text file of MonitoringConfig: whether and where metrics are served. Without one they are.",
     ),
     Flag(
         "remove_unused_fields_from_bundle_metagraph", True, "Nothing unused is kept.", _MEANINGLESS
@@ -182,6 +184,54 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag(
         "servable_versions_always_present", True, "An empty base path leaves what is loaded alone."
     ),
+    Flag(
+        "fail_if_no_model_versions_found",
+        False,
+        "A model without any version ends the start, and is the error of the reload that adds it.",
+    ),
+    Flag(
+        "enable_reload_servables_with_error",
+        False,
+        "Try a version whose load has failed again and again, load_retry_interval_micros apart, not only when its "
+        "directory changes.",
+    ),
+    Flag("should_retry_model_load", True, "Retry loads at all."),
+    Flag(
+        "retry_permanent_load_errors",
+        False,
+        "Retry also loads that failed because the export itself is wrong.",
+    ),
+    Flag(
+        "total_model_memory_limit_bytes",
+        0,
+        "Bytes that loaded versions may need together, each taken to need 1.2 times its files; 0: any.",
+        wide=True,
+    ),
+    Flag("num_initial_load_threads", 0, "Loads at a time at first; 0 lets the server decide."),
+    Flag(
+        "servable_state_waiter_timeout_seconds",
+        300.0,
+        "Seconds that a reload waits until its new models answer or have failed; 0 does not wait.",
+    ),
+    Flag("allow_version_labels", True, "Configs may have version labels."),
+    Flag(
+        "strict_version_labels",
+        False,
+        "A label may be set to available versions only, as in TensorFlow Serving; by default it may come first.",
+    ),
+    Flag(
+        "force_allow_any_version_labels_for_unavailable_models",
+        False,
+        "Undoes strict_version_labels.",
+    ),
+    Flag(
+        "model_config_list_root_dir",
+        "",
+        "Base paths must be absolute; nothing is put before them.",
+        _MEANINGLESS,
+    ),
+    Flag("storage_path_prefix", "", "Likewise.", _MEANINGLESS),
+    Flag("enforce_session_run_timeout", True, "Deadlines are always enforced.", _MEANINGLESS),
     Flag(
         "drain_seconds",
         12.0,

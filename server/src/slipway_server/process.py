@@ -12,6 +12,7 @@ import queue
 import signal
 import threading
 import time
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -72,6 +73,7 @@ class Process:
         self._assembly: Assembly | None = None
         self._certificate: CertificateFile | None = None
         self._draining = False
+        self._shown: AbstractSet[str] = frozenset()
         self._log: Any = None
 
     def run(self) -> int:
@@ -231,14 +233,19 @@ class Process:
         self._rpc.set_health(("", *SERVICE_NAMES), serving=report.ready)
         for model, available in report.models.items():
             self._rpc.set_health((model,), serving=available and not self._draining)
+        gone = self._shown - report.models.keys()
+        self._rpc.set_health(tuple(gone), serving=False)
+        self._shown = self._shown | report.models.keys()
 
     def _readyz(self) -> Response:
         report = self._report()
-        body = {
+        body: dict[str, Any] = {
             "ready": report.ready,
             "models": dict(report.models),
             "reasons": list(report.reasons),
         }
+        if report.labels:
+            body["labels"] = {model: dict(of) for model, of in report.labels.items()}
         return Response(200 if report.ready else 503, json.dumps(body).encode())
 
     def _metrics(self) -> Response:

@@ -1,7 +1,7 @@
 """Is the server ready, and if not, why? Pure."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from slipway_server.core.states import Availability, VersionState
 
@@ -13,10 +13,12 @@ class Report:
     Attributes:
         models: whether each configured model has a version that answers.
         reasons: one sentence for each thing that is missing; empty when ready.
+        labels: model → label → version, of the models that have labels.
     """
 
     models: Mapping[str, bool]
     reasons: tuple[str, ...]
+    labels: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from slipway_server.core.policies import POLICIES
 from slipway_server.errors import invalid_argument
+from slipway_server.lifecycle import Lifecycle, lifecycle
 
 _AGE_SHARE_OF_DRAIN = 1.2
 """gRPC recycles a connection at its age give or take a tenth; the drain must outlast that with room to spare."""
@@ -39,15 +39,7 @@ class Settings:
     channel_arguments: dict[str, int | str]
     max_connection_age: float
     max_connection_age_grace: float
-    model_name: str
-    model_base_path: str
-    model_config_file: str
-    policy: str
-    keep_last: bool
-    poll_wait: float
-    load_threads: int
-    max_load_retries: int
-    load_retry_interval: float
+    lifecycle: Lifecycle
     tags: frozenset[str]
     intra_op_threads: int
     inter_op_threads: int
@@ -79,20 +71,12 @@ def settings(values: Mapping[str, Any], *, cpus: int) -> Settings:
         raise invalid_argument(
             "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set."
         )
-    if not values["model_base_path"] and not values["model_config_file"]:
-        raise invalid_argument(
-            "Both server_options.model_base_path and server_options.model_config_file are empty!"
-        )
+    models = lifecycle(values, cpus=cpus)
     if values["batching_parameters_file"] and not values["enable_batching"]:
         raise invalid_argument(
             "server_options.batching_parameters_file is set without setting server_options.enable_batching to true."
         )
     intra, inter = _parallelism(values)
-    policy = str(values["aspired_version_policy"])
-    if policy not in POLICIES:
-        raise invalid_argument(
-            f"--aspired_version_policy={policy} must be one of {', '.join(sorted(POLICIES))}"
-        )
     if values["use_alts_credentials"] and values["ssl_config_file"]:
         raise invalid_argument(
             "Only one of ALTS and SSL can be used: either server_options.use_alts_credentials must be false or "
@@ -124,15 +108,7 @@ def settings(values: Mapping[str, Any], *, cpus: int) -> Settings:
             values["max_connection_age_seconds"], values["drain_seconds"]
         ),
         max_connection_age_grace=values["max_connection_age_grace_seconds"],
-        model_name=values["model_name"],
-        model_base_path=values["model_base_path"],
-        model_config_file=values["model_config_file"],
-        policy=policy,
-        keep_last=values["servable_versions_always_present"],
-        poll_wait=values["file_system_poll_wait_seconds"],
-        load_threads=values["num_load_threads"] if values["num_load_threads"] > 0 else 4 * cpus,
-        max_load_retries=max(values["max_num_load_retries"], 0),
-        load_retry_interval=max(values["load_retry_interval_micros"], 0) / 1e6,
+        lifecycle=models,
         tags=frozenset(tag for tag in str(values["saved_model_tags"]).split(",") if tag),
         intra_op_threads=intra,
         inter_op_threads=inter,

@@ -179,10 +179,10 @@ def test_settings() -> None:
     )
     assert chosen.tags == {"serve", "gpu"}
     assert chosen.channel_arguments == {"grpc.max_concurrent_streams": 5, "grpc.x": "on"}
-    assert (chosen.load_retry_interval, chosen.max_load_retries) == (0.0, 5)
+    assert (chosen.lifecycle.retry.interval, chosen.lifecycle.retry.max_retries) == (0.0, 5)
     assert (chosen.intra_op_threads, chosen.inter_op_threads) == (3, 3)
     assert chosen.rest_timeout == 1.5
-    assert chosen.load_threads == 8
+    assert chosen.lifecycle.bounds.loads == 8
 
 
 def test_connections_are_recycled_within_the_drain() -> None:

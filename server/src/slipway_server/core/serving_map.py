@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType, TracebackType
 from typing import Generic, Self, TypeVar
 
-from slipway_server.errors import invalid_argument, not_found
+from slipway_server.errors import Code, ServingError, invalid_argument, not_found
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -97,11 +97,15 @@ class ServingMap(Generic[T]):
     def __init__(self, absent_version_hint: str = "") -> None:
         self._absent_version_hint = absent_version_hint
         self._models: Mapping[str, _Versions[T]] = MappingProxyType({})
-        self._labels: Mapping[str, Mapping[str, int]] = MappingProxyType({})
+        self._labels: Mapping[str, Mapping[str, int]] | None = None
 
     def set_labels(self, labels: Mapping[str, Mapping[str, int]]) -> None:
         """Replace the version labels of all models: model → label → version."""
         self._labels = MappingProxyType({model: dict(of) for model, of in labels.items()})
+
+    def labels(self) -> Mapping[str, Mapping[str, int]]:
+        """Return model → label → version."""
+        return self._labels or {}
 
     def add(self, servable: Servable[T]) -> None:
         """Let a version answer requests."""
@@ -128,7 +132,7 @@ class ServingMap(Generic[T]):
 
         Raises:
             ServingError: INVALID_ARGUMENT for an empty name or an unknown label, NOT_FOUND for a model or version
-                that does not answer.
+                that does not answer, UNAVAILABLE for a label before labels were ever set.
         """
         if not selector.model:
             raise invalid_argument("ModelSpec has no name specified.")
@@ -141,6 +145,8 @@ class ServingMap(Generic[T]):
                 return Handle(servable)
 
     def _resolve(self, selector: Selector) -> Selector:
+        if self._labels is None:
+            raise ServingError(Code.UNAVAILABLE, f"Model labels does not init yet.{selector.label}")
         version = self._labels.get(selector.model, {}).get(selector.label or "")
         if version is None:
             raise invalid_argument(f"Unrecognized servable version label: {selector.label}")

@@ -1,51 +1,48 @@
-"""The model config file: TensorFlow Serving's ModelServerConfig as text."""
+"""The models to serve, as TensorFlow Serving's ModelServerConfig says them."""
 
 import posixpath
 import re
-from pathlib import Path
 from typing import Final
 
-from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from slipway_server.errors import invalid_argument, not_found
+from slipway_server.errors import Code, ServingError, invalid_argument
 from slipway_server.storage.source import ModelConfig
 from slipway_server.storage.versions import All, Latest, Specific, VersionPolicy
+from slipway_server.text_files import read_message
 
 _PLATFORM: Final = "tensorflow"
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-def read_model_config(path: str) -> tuple[ModelConfig, ...]:
+def read_model_config(path: str) -> model_server_config_pb2.ModelServerConfig:
     """Read a config file.
 
     Raises:
         ServingError: NOT_FOUND or INVALID_ARGUMENT, with the sentence TensorFlow Serving uses.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise not_found(f"{path}; {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise invalid_argument(f"Invalid protobuf file: '{path}'") from error
-    message = model_server_config_pb2.ModelServerConfig()
-    try:
-        text_format.Parse(text, message)
-    except text_format.ParseError as error:
-        raise invalid_argument(f"Invalid protobuf file: '{path}': {error}") from error
-    return model_configs(message)
+    return read_message(path, model_server_config_pb2.ModelServerConfig())
 
 
-def model_configs(message: model_server_config_pb2.ModelServerConfig) -> tuple[ModelConfig, ...]:
-    """Check a config message and return its models.
+def model_configs(
+    message: model_server_config_pb2.ModelServerConfig, *, listed: bool = False
+) -> tuple[ModelConfig, ...] | None:
+    """Check a config message and return its models; None when it says nothing, which is no change.
+
+    A message that says nothing is another thing than an empty list, with which nothing is served.
+
+    Args:
+        message: the config.
+        listed: whether a list of models is in force.
 
     Raises:
-        ServingError: INVALID_ARGUMENT.
+        ServingError: INVALID_ARGUMENT, or FAILED_PRECONDITION when a list would be replaced by something else.
     """
-    if message.WhichOneof("config") == "custom_model_config":
-        raise invalid_argument(
-            "custom_model_config is not supported; list the models in model_config_list"
-        )
+    kind = message.WhichOneof("config")
+    if kind is None:
+        return None
+    if kind == "custom_model_config":
+        raise _custom(listed=listed)
     configs = message.model_config_list.config
     names: set[str] = set()
     for config in configs:
@@ -55,6 +52,18 @@ def model_configs(message: model_server_config_pb2.ModelServerConfig) -> tuple[M
             )
         names.add(config.name)
     return tuple(_model(config) for config in configs)
+
+
+def _custom(*, listed: bool) -> ServingError:
+    if listed:
+        return ServingError(
+            Code.FAILED_PRECONDITION,
+            "Cannot transition to requested config. It is only legal to transition from one ModelConfigList to "
+            "another.",
+        )
+    return invalid_argument(
+        "custom_model_config is not supported; list the models in model_config_list"
+    )
 
 
 def single_model(name: str, base_path: str) -> tuple[ModelConfig, ...]:
@@ -83,8 +92,14 @@ def local_path(name: str, base_path: str) -> str:
 
 
 def _model(config: model_server_config_pb2.ModelConfig) -> ModelConfig:
+    path = local_path(config.name, config.base_path)
+    return ModelConfig(
+        config.name, path, _policy(config), dict(config.version_labels), _platform(config)
+    )
+
+
+def _platform(config: model_server_config_pb2.ModelConfig) -> str:
     name = config.name
-    path = local_path(name, config.base_path)
     typed = config.model_type != model_server_config_pb2.MODEL_TYPE_UNSPECIFIED
     if not typed and not config.model_platform:
         raise invalid_argument(
@@ -96,12 +111,11 @@ def _model(config: model_server_config_pb2.ModelConfig) -> ModelConfig:
             "Illegal setting both ModelServerConfig::model_type (deprecated) and "
             f"ModelServerConfig::model_platform, model name is {name}"
         )
-    platform = (
-        config.model_platform or model_server_config_pb2.ModelType.Name(config.model_type).lower()
-    )
+    named = model_server_config_pb2.ModelType.DESCRIPTOR.values_by_number.get(config.model_type)
+    platform = config.model_platform or (named.name.lower() if named else str(config.model_type))
     if platform != _PLATFORM:
         raise invalid_argument(f"Model {name} requests unsupported platform {platform}")
-    return ModelConfig(name, path, _policy(config), dict(config.version_labels))
+    return platform
 
 
 def _policy(config: model_server_config_pb2.ModelConfig) -> VersionPolicy:

@@ -1,22 +1,32 @@
 """Watches base paths and says which versions should be loaded.
 
-One listing per model and poll. A listing that fails or is empty unloads nothing: what serves goes on, and the reason
-is kept for the readiness page. One model's trouble never touches another.
+One look per model and poll. A listing that fails or is empty unloads nothing: what serves goes on, and the reason
+is kept for the readiness page. One model's trouble never touches another. Which models there are may change at any
+time.
 """
 
-import hashlib
-import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
 
-from slipway_server.storage.versions import Latest, VersionPolicy, select
+from slipway_server.errors import ServingError, invalid_argument, not_found
+from slipway_server.storage.directories import directories, fingerprint
+from slipway_server.storage.versions import (
+    Latest,
+    Selection,
+    Specific,
+    VersionPolicy,
+    requested_directories,
+    select,
+)
 
 _log = structlog.get_logger("slipway_server.source")
+
+_ACCESS_ERROR: Final = "FileSystemStoragePathSource encountered a filesystem access error: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +36,14 @@ class ModelConfig:
     Attributes:
         base_path: absolute path whose numeric children are its versions.
         labels: version label → version.
+        platform: what kind of model it is; never changes while it is served.
     """
 
     name: str
     base_path: str
     policy: VersionPolicy = field(default_factory=Latest)
     labels: Mapping[str, int] = field(default_factory=dict)
+    platform: str = "tensorflow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +71,11 @@ class FileSystemSource:
 
     Args:
         models: what to watch.
-        found: is told the versions of a model at every poll.
-        interval: seconds between polls; 0 polls once, a negative one never (then `poll` is called by hand).
+        found: is told the versions of a model at every poll, and that there are none when the model is removed.
+        interval: seconds between polls; 0 polls once and after each change of the models, a negative one never (then
+            `poll` is called by hand).
         keep_last: whether an empty base path leaves loaded versions alone.
-        failed: called with (model, sentence) whenever a poll finds nothing to load for a model.
+        failed: called with (model, why) whenever a poll finds nothing to load for a model.
     """
 
     def __init__(
@@ -72,16 +85,20 @@ class FileSystemSource:
         *,
         interval: float,
         keep_last: bool = True,
-        failed: Callable[[str, str], None] = lambda _model, _sentence: None,
+        failed: Callable[[str, ServingError], None] = lambda _model, _trouble: None,
     ) -> None:
-        self._models = tuple(models)
+        self._models = {model.name: model for model in models}
         self._found = found
         self._interval = interval
         self._keep_last = keep_last
         self._failed = failed
         self._troubles: dict[str, str] = {}
         self._said: dict[str, tuple[str, ...]] = {}
-        self._stopped = threading.Event()
+        # What is said about a model is said under this lock, after a look whether it is still configured that way.
+        self._lock = threading.RLock()
+        self._wanted = threading.Condition(self._lock)
+        self._look_now = True
+        self._stopped = False
         self._thread = threading.Thread(target=self._run, name="source", daemon=True)
 
     def start(self) -> None:
@@ -90,7 +107,20 @@ class FileSystemSource:
 
     def stop(self) -> None:
         """Poll no more."""
-        self._stopped.set()
+        with self._wanted:
+            self._stopped = True
+            self._wanted.notify_all()
+
+    def update(self, models: Iterable[ModelConfig]) -> None:
+        """Watch other models from now on; those no longer named lose all their versions at once."""
+        with self._wanted:
+            before, self._models = self._models, {model.name: model for model in models}
+            for name in before.keys() - self._models.keys():
+                self._troubles.pop(name, None)
+                self._said.pop(name, None)
+                self._found(name, ())
+            self._look_now = True
+            self._wanted.notify_all()
 
     def trouble(self, model: str) -> str:
         """Return why the last poll found nothing to load for a model, or an empty string."""
@@ -98,73 +128,82 @@ class FileSystemSource:
 
     def poll(self) -> None:
         """Look at every base path once."""
-        for model in self._models:
+        with self._lock:
+            models = tuple(self._models.values())
+        for model in models:
             self._poll_model(model)
 
     def _run(self) -> None:
         if self._interval < 0:
             return
-        self.poll()
-        while self._interval > 0 and not self._stopped.wait(self._interval):
+        while self._wait():
             self.poll()
 
+    def _wait(self) -> bool:
+        """Wait until it is time for a poll; False when there will be none."""
+        with self._wanted:
+            self._wanted.wait_for(lambda: self._look_now or self._stopped, self._interval or None)
+            self._look_now = False
+            return not self._stopped
+
     def _poll_model(self, model: ModelConfig) -> None:
+        """Look without the lock, which may take long; speak under it."""
         try:
-            children = _directories(model.base_path)
+            selection = look(model)
         except OSError as error:
             sentence = (
                 f"Could not find base path {model.base_path} for servable {model.name} "
                 f"with error {error.strerror or error}"
             )
-            self._note(model.name, (sentence,))
-            self._set_trouble(model.name, sentence)
+            self._say(model, invalid_argument(sentence), (_ACCESS_ERROR + sentence,), None)
             return
-        selection = select(model.name, model.base_path, children, model.policy)
-        self._note(model.name, selection.warnings)
-        if not selection.directories:
-            self._set_trouble(model.name, selection.warnings[-1] if selection.warnings else "")
-            if self._keep_last:
-                return
-        else:
-            self._troubles.pop(model.name, None)
-        paths = {
-            number: str(Path(model.base_path, name))
+        versions = tuple(
+            VersionDirectory(number, path, fingerprint(path))
             for number, name in selection.directories.items()
-        }
-        self._found(
-            model.name,
-            tuple(
-                VersionDirectory(number, path, fingerprint(path)) for number, path in paths.items()
-            ),
+            for path in (str(Path(model.base_path, name)),)
         )
+        trouble = None if versions else not_found(selection.warnings[-1])
+        explicit = model.policy == Specific(frozenset())
+        keep = not versions and self._keep_last and not explicit
+        self._say(model, trouble, selection.warnings, None if keep else versions)
 
-    def _set_trouble(self, model: str, sentence: str) -> None:
-        self._troubles[model] = sentence
-        self._failed(model, sentence)
+    def _say(
+        self,
+        model: ModelConfig,
+        trouble: ServingError | None,
+        warnings: tuple[str, ...],
+        versions: tuple[VersionDirectory, ...] | None,
+    ) -> None:
+        with self._lock:
+            if self._models.get(model.name) is not model:
+                return
+            self._note(model.name, warnings)
+            if versions is not None:
+                self._found(model.name, versions)
+            if trouble:
+                self._troubles[model.name] = trouble.message
+                self._failed(model.name, trouble)
+            else:
+                self._troubles.pop(model.name, None)
 
     def _note(self, model: str, sentences: tuple[str, ...]) -> None:
         """Log what a poll found odd: once, not at every poll."""
-        if self._said.get(model) != sentences:
+        if self._said.get(model, ()) != sentences:
             self._said[model] = sentences
             for sentence in sentences:
                 _log.warning("version discovery", model=model, warning=sentence)
 
 
-def _directories(base_path: str) -> list[str]:
-    with os.scandir(base_path) as entries:
-        return [entry.name for entry in entries if entry.is_dir()]
+def look(model: ModelConfig) -> Selection:
+    """Look at a base path once.
 
-
-def fingerprint(directory: str) -> str:
-    """Return a digest of the names, sizes and times under a directory: it changes when an upload goes on."""
-    digest = hashlib.blake2b(digest_size=16)
-    for folder, folders, files in os.walk(directory):
-        folders.sort()
-        for path in (Path(folder, name) for name in sorted(files)):
-            try:
-                status = path.stat()
-            except OSError:
-                continue
-            line = f"{path}\0{status.st_size}\0{status.st_mtime_ns}\n"
-            digest.update(line.encode(errors="surrogateescape"))
-    return digest.hexdigest()
+    Raises:
+        OSError: there is no such directory, or it cannot be read.
+    """
+    base = Path(model.base_path)
+    base.stat()
+    names = requested_directories(model.policy)
+    if names and all((base / name).is_dir() for name in names.values()):
+        # All that is asked for is there: no listing, which is what costs on large or remote directories.
+        return Selection(names, ())
+    return select(model.name, model.base_path, directories(base), model.policy)

@@ -58,6 +58,19 @@ def version_number(name: str) -> int | None:
     return number if _INT64_MIN <= number <= _INT64_MAX else None
 
 
+def requested_directories(policy: VersionPolicy) -> dict[int, str]:
+    """Return the directory names of the versions that a `specific` policy asks for; nothing for any other policy.
+
+    >>> requested_directories(Specific(frozenset({10, 2})))
+    {2: '2', 10: '10'}
+    """
+    match policy:
+        case Specific(versions=versions):
+            return {number: str(number) for number in sorted(versions)}
+        case _:
+            return {}
+
+
 def select(model: str, base_path: str, children: Iterable[str], policy: VersionPolicy) -> Selection:
     """Choose among the children of a base path the versions that a policy asks for."""
     found: dict[int, str] = {}
@@ -74,6 +87,8 @@ def select(model: str, base_path: str, children: Iterable[str], policy: VersionP
             )
         else:
             found[number] = name
+    if policy == Specific(frozenset()):
+        return Selection({}, (f"No specific versions requested for servable {model}.",))
     if not found:
         warnings.append(
             f"No versions of servable {model} found under base path {base_path}. "

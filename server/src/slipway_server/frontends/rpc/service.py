@@ -33,6 +33,7 @@ class Services:
     """The methods of both services, by full name.
 
     Args:
+        reload: answers HandleReloadConfigRequest, given its bytes and its deadline.
         tensor_content: write Predict outputs as `tensor_content`.
     """
 
@@ -42,8 +43,10 @@ class Services:
         monitor: StateMonitor,
         telemetry: Telemetry,
         *,
+        reload: Callable[[bytes, float | None], bytes],
         tensor_content: bool,
     ) -> None:
+        self._reload = reload
         self._telemetry = telemetry
         self._predict = PredictMethod(predictor, tensor_content=tensor_content)
         self._examples = ExampleMethods(predictor)
@@ -65,7 +68,8 @@ class Services:
             prediction + "GetModelMetadata": self._method("GetModelMetadata", self._model.metadata),
             model + "GetModelStatus": self._method("GetModelStatus", self._model.status),
             model + "HandleReloadConfigRequest": self._method(
-                "HandleReloadConfigRequest", _unimplemented("HandleReloadConfigRequest")
+                "HandleReloadConfigRequest",
+                lambda data, call: self._reload(data, call.deadline),
             ),
         }
 
