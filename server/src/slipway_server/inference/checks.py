@@ -1,11 +1,15 @@
 """Does a request fit a signature? Pure; the sentences are TensorFlow Serving's."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
+from itertools import islice
 from typing import Final
 
 from slipway_server.errors import Code, ServingError, invalid_argument
 from slipway_server.inference.classification import PREDICT_METHOD, Method
 from slipway_server.savedmodel.signature import Signature
+
+_MAX_NAMED: Final = 100
+"""A request may name a million inputs; nobody reads a sentence with all of them."""
 
 
 def signature_not_found(name: str) -> ServingError:
@@ -74,5 +78,7 @@ def choose_outputs(signature: Signature, asked: Sequence[str]) -> tuple[str, ...
     return tuple(asked)
 
 
-def _set(names: Iterable[str]) -> str:
+def _set(names: Collection[str]) -> str:
+    if len(names) > _MAX_NAMED:
+        return "{" + ",".join([*sorted(islice(names, _MAX_NAMED)), "..."]) + "}"
     return "{" + ",".join(sorted(names)) + "}"

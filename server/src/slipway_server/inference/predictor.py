@@ -3,7 +3,7 @@
 Front ends are codecs around it. Whatever replaces it or them one day meets at this boundary.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -123,16 +123,20 @@ class Predictor:
             ServingError: FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT when the request does not fit
                 it, DEADLINE_EXCEEDED when it is too late to run it, or TensorFlow's own code and message.
         """
-        name = signature_name or DEFAULT_SIGNATURE
-        signature = handle.content.signatures.get(name)
-        if signature is None:
-            raise signature_not_found(name)
+        signature = _signature(handle, signature_name)
         if self._check_methods:
             check_predict_method(signature)
         check_inputs(signature, inputs.keys())
         outputs = choose_outputs(signature, output_filter)
         values = handle.content.run(signature, inputs, outputs, deadline)
+        name = signature_name or DEFAULT_SIGNATURE
         return Prediction(handle.version, name, dict(zip(outputs, values, strict=True)))
+
+    def check_names(
+        self, handle: Handle[RunnableModel], signature_name: str, inputs: Collection[str]
+    ) -> None:
+        """Refuse inputs that `predict` would refuse for their names, before their values are read."""
+        check_inputs(_signature(handle, signature_name), inputs)
 
     def classify(
         self,
@@ -207,6 +211,14 @@ class Predictor:
         outputs = classification.wanted_outputs(signature, method)
         values = _run_examples(model, signature, outputs, examples, deadline)
         return Inference(handle.version, name, classification.result(method, len(examples), values))
+
+
+def _signature(handle: Handle[RunnableModel], name: str) -> Signature:
+    key = name or DEFAULT_SIGNATURE
+    signature = handle.content.signatures.get(key)
+    if signature is None:
+        raise signature_not_found(key)
+    return signature
 
 
 def _run_examples(

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
@@ -23,7 +24,7 @@ _SESSION_POOL: Final = 0
 # A client may ask for any subset of the outputs; only so many subsets get a callable of their own.
 _MAX_CALLABLES_PER_SIGNATURE: Final = 16
 
-_Callable = Callable[..., Sequence[Array]]
+_Callable = Callable[..., Sequence[Any]]
 _Tensors = tuple[str, ...]
 
 
@@ -94,7 +95,9 @@ class SessionModel:
         if deadline is not None and time.monotonic() >= deadline:
             raise deadline_exceeded()
         try:
-            return list(run(*feeds))
+            return [
+                value if isinstance(value, np.ndarray) else _scalar(value) for value in run(*feeds)
+            ]
         except Exception as error:
             if found := as_serving_error(error):
                 raise found from error
@@ -141,3 +144,8 @@ def _tensors(
                 f'Tensor "{alias}" of signature "{signature.key}" has no name in the graph',
             )
     return tuple(specs[alias].tensor for alias in aliases)
+
+
+def _scalar(value: Any) -> Array:
+    """Return as an array what TensorFlow returns bare: a tensor of no dimensions."""
+    return np.array(value, object if isinstance(value, bytes) else None)

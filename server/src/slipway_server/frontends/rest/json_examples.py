@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from slipway_server.errors import ServingError, invalid_argument
+from slipway_server.frontends.examples import example_vector
 from slipway_server.frontends.protobuf_wire import delimited, signed_varint
 from slipway_server.frontends.rest.json_number import decimals, dumps
 from slipway_server.frontends.rest.json_tensor import is_b64, read_string, signature_name
@@ -68,9 +69,7 @@ def read_examples(body: Any) -> ExamplesBody:
         raise invalid_argument("Expecting 'examples' value to be an list/array")
     if not values:
         raise invalid_argument("'examples' value is an empty array")
-    examples = np.empty(len(values), object)
-    examples[:] = [context + _example(value) for value in values]
-    return ExamplesBody(name, examples)
+    return ExamplesBody(name, example_vector([_example(value) for value in values], context))
 
 
 def write_results(result: Result) -> bytes:

@@ -3,8 +3,7 @@
 import struct
 from typing import Any, Final
 
-import numpy as np
-
+from slipway_server.frontends.examples import example_vector
 from slipway_server.frontends.protobuf_wire import delimited
 from slipway_server.frontends.rpc.requests import parsed, selector, spec_field, spec_selector
 from slipway_server.frontends.telemetry import Call
@@ -75,17 +74,13 @@ class ExampleMethods:
 def read_examples(message: example_requests_pb2.Input) -> Array:
     """Return the serialized tf.Examples of an Input, as a vector of `bytes` objects; empty when it has none.
 
-    A context stands before each Example: two serialized messages in a row are the serialized form of both merged, in
-    which a feature of the Example takes the place of the context's.
+    Raises:
+        ServingError: as `example_vector` does.
     """
     if message.WhichOneof("kind") == "example_list_with_context":
         having = message.example_list_with_context
-        examples = [having.context + example for example in having.examples]
-    else:
-        examples = list(message.example_list.examples)
-    vector = np.empty(len(examples), object)
-    vector[:] = examples
-    return vector
+        return example_vector(having.examples, having.context)
+    return example_vector(message.example_list.examples)
 
 
 def _task_reply(model: str, found: Inference) -> bytes:

@@ -1,5 +1,7 @@
 """Predict: TensorProtos in and out."""
 
+from typing import Final
+
 from tensorflow_serving.apis import predict_pb2
 
 from slipway_server.errors import Code, ServingError, invalid_argument
@@ -8,6 +10,9 @@ from slipway_server.frontends.rpc.requests import parsed, selector, spec_field
 from slipway_server.frontends.rpc.tensors import TensorError, read_tensor, write_tensor
 from slipway_server.frontends.telemetry import Call
 from slipway_server.inference.predictor import Prediction, Predictor
+
+_MANY_INPUTS: Final = 100
+"""No fewer are worth a look before their tensors are read."""
 
 
 class PredictMethod:
@@ -28,6 +33,8 @@ class PredictMethod:
         call.model = spec.name
         with self._predictor.open(selector(request)) as handle:
             call.version = handle.version
+            if len(request.inputs) > _MANY_INPUTS:
+                self._predictor.check_names(handle, spec.signature_name, set(request.inputs))
             inputs = {}
             for alias, proto in request.inputs.items():
                 try:

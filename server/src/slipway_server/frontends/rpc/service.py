@@ -24,6 +24,7 @@ QUESTIONS: Final = frozenset({"/tensorflow.serving.ModelService/GetModelStatus"}
 """Methods that are answered also when every thread works."""
 
 _MAX_MESSAGE: Final = 1024
+"""Bytes."""
 _TRUNCATED: Final = "...TRUNCATED"
 # gRPC says "no deadline" with a time in the far future; ten years are as good, and safe to wait for.
 _NEVER_SECONDS: Final = 3.2e8
@@ -118,7 +119,8 @@ _STATUS: Final = {status.value[0]: status for status in grpc.StatusCode}
 
 def _abort(context: grpc.ServicerContext, error: ServingError) -> None:
     """End the call with a status; gRPC carries it in a header, so a long message is cut as TensorFlow Serving does."""
-    message = error.message
-    if len(message) > _MAX_MESSAGE:
-        message = message[: _MAX_MESSAGE - len(_TRUNCATED)] + _TRUNCATED
+    data = error.message.encode("utf-8", "replace")
+    message = data.decode()
+    if len(data) > _MAX_MESSAGE:
+        message = data[: _MAX_MESSAGE - len(_TRUNCATED)].decode("utf-8", "ignore") + _TRUNCATED
     context.abort(_STATUS[int(error.code)], message)
