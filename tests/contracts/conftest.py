@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -40,7 +41,8 @@ FLAGS = (
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with all the models."""
     root = tmp_path_factory.mktemp("models")
     for version in (1, 2):
         savedmodels.save_double(root / "double" / str(version), version)
@@ -53,9 +55,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
     savedmodels.save_double(root / "half" / "1", 1)
     (root / "half" / "1" / "variables" / "variables.index").unlink()
     (root / "nothing").mkdir()
-    config = root / "models.config"
-    config.write_text(CONFIG.format(root=root))
-    with running(root, f"--model_config_file={config}", *FLAGS) as started:
+    return root
+
+
+@pytest.fixture(scope="session")
+def server(exported: Path) -> Iterator[ModelServer]:
+    config = exported / "models.config"
+    config.write_text(CONFIG.format(root=exported))
+    with running(exported, f"--model_config_file={config}", *FLAGS) as started:
 
         def settled() -> bool:
             serving = {name for name, ok in started.get("/readyz").json()["models"].items() if ok}
