@@ -232,7 +232,8 @@ def save_constant(directory: Path) -> None:
 def save_slow(directory: Path) -> None:
     """Save a model that waits: `seconds` of the first row, one run at a time, without using a processor.
 
-    `size` is the number of rows that ran together; signature `count` tells the runs so far.
+    `size` is the number of rows that ran together; signature `count` tells the runs so far, `wide` takes rows of any
+    length and returns each one's sum, `total` is one number for all rows.
     """
     import tensorflow as tf
     from tensorflow.python.data.experimental.ops import testing
@@ -262,7 +263,28 @@ def save_slow(directory: Path) -> None:
         def count(self, rows: Any) -> Any:
             return {"runs": tf.fill(tf.shape(rows), self.runs)}
 
+        @tf.function(
+            input_signature=[
+                tf.TensorSpec([None, None], tf.float32, name="rows"),
+                tf.TensorSpec([None], tf.float32, name="seconds"),
+            ]
+        )  # type: ignore[untyped-decorator]
+        def wide(self, rows: Any, seconds: Any) -> Any:
+            waited = self.wait(seconds)
+            return {"sum": tf.reduce_sum(rows, 1) + 0.0 * waited["waited"], "size": waited["size"]}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="rows")])  # type: ignore[untyped-decorator]
+        def total(self, rows: Any) -> Any:
+            return {"total": tf.reduce_sum(rows) + 0.0 * tf.cast(self.runs, tf.float32)}
+
     module = Slow()
     tf.saved_model.save(
-        module, str(directory), signatures={"serving_default": module.wait, "count": module.count}
+        module,
+        str(directory),
+        signatures={
+            "serving_default": module.wait,
+            "count": module.count,
+            "wide": module.wide,
+            "total": module.total,
+        },
     )

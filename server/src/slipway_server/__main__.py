@@ -41,7 +41,7 @@ def run(arguments: list[str]) -> int:
         sys.stdout.write(command_line.usage(program))
         sys.stdout.flush()
     try:
-        chosen = settings(parsed.values, cpus=os.cpu_count() or 1)
+        chosen = settings(parsed.values, cpus=os.cpu_count() or 1, given=parsed.given)
     except ServingError as error:
         sys.stdout.write(f"Failed to start server. Error: {error}\n")
         return EXIT_FAILED

@@ -9,11 +9,13 @@ from typing import Final
 
 import structlog
 
+from slipway_server.batching.model import Observer
 from slipway_server.core.manager import AspiredVersion, Manager
 from slipway_server.core.policies import POLICIES
 from slipway_server.core.serving_map import ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
 from slipway_server.errors import Code, ServingError
+from slipway_server.frontends.batching_metrics import BatchingMetrics
 from slipway_server.frontends.config_file import ConfigFile
 from slipway_server.frontends.model_config import model_configs, read_model_config, single_model
 from slipway_server.frontends.reload import Models, ReloadRule
@@ -22,7 +24,7 @@ from slipway_server.frontends.rpc.reload import ReloadMethod
 from slipway_server.frontends.rpc.service import Method, Services
 from slipway_server.frontends.telemetry import CONTENT_TYPE, Telemetry
 from slipway_server.inference.predictor import Predictor
-from slipway_server.loading import guarded, make_loader
+from slipway_server.loading import batching_parameters, guarded, make_loader
 from slipway_server.readiness import Report, report
 from slipway_server.savedmodel.served_model import ServedModel
 from slipway_server.settings import Settings
@@ -68,7 +70,7 @@ class Assembly:
             _VERSION_HINT if "KUBERNETES_SERVICE_HOST" in os.environ else ""
         )
         self._manager: Manager[ServedModel] = Manager(
-            guarded(make_loader(settings), settings),
+            guarded(make_loader(settings, self._batches(settings)), settings),
             serving,
             self._monitor,
             POLICIES[rules.policy],
@@ -147,6 +149,12 @@ class Assembly:
     def metrics(self) -> tuple[str, bytes]:
         """Return content type and text of the metrics page."""
         return CONTENT_TYPE, self._telemetry.text()
+
+    def _batches(self, settings: Settings) -> Callable[[str, int], Observer] | None:
+        if not settings.batching:
+            return None
+        pool = batching_parameters(settings).thread_pool_name
+        return BatchingMetrics(self._telemetry.registry, pool).observer
 
     def _aspire(self, model: str, versions: tuple[VersionDirectory, ...]) -> None:
         self._manager.aspire(

@@ -55,18 +55,17 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag(
         "rest_api_enable_cors_support", False, "Let web pages of other origins call the REST API."
     ),
-    Flag("enable_batching", False, "Batch requests.", _LATER),
+    Flag("enable_batching", False, "Run requests that come together as one."),
     Flag(
         "allow_version_labels_for_unavailable_models",
         False,
         "With strict_version_labels: a label that is new or does not move may name a version that is not available.",
     ),
-    Flag("batching_parameters_file", "", "Text file of BatchingParameters.", _LATER),
+    Flag("batching_parameters_file", "", "Text file of BatchingParameters."),
     Flag(
         "enable_per_model_batching_parameters",
         False,
-        "Read batching_params.pbtxt of each version.",
-        _LATER,
+        "Batch only versions with a batching_params.pbtxt, as it says.",
     ),
     Flag(
         "model_config_file",
@@ -176,6 +175,7 @@ FLAGS: Final[tuple[Flag, ...]] = (
         "enable_serialization_as_tensor_content", False, "Write Predict outputs as tensor_content."
     ),
     # Slipway's own.
+    Flag("batching_parameters", "", "BatchingParameters as text, in place of a file."),
     Flag(
         "aspired_version_policy",
         "availability_preserving",

@@ -3,9 +3,17 @@
 import os
 import pickle
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
+from slipway_server.batching.loader import BatchingLoader, BatchingRule
+from slipway_server.batching.model import Observer
+from slipway_server.batching.parameters import (
+    BatchingParameters,
+    parameters_from_text,
+    parameters_without_file,
+    read_parameters,
+)
 from slipway_server.core.manager import Loader
 from slipway_server.core.timed_load import TimedLoader
 from slipway_server.savedmodel.isolation import IsolatedLoader, TrialSettings
@@ -19,9 +27,19 @@ _MIN_PARALLEL_TRIALS: Final = 2
 """One that hangs must not keep all other models waiting."""
 
 
-def make_loader(settings: Settings) -> Loader[ServedModel]:
-    """Return what loads, warms up and unloads versions in this process."""
-    return SavedModelLoader(
+def make_loader(
+    settings: Settings, batches: Callable[[str, int], Observer] | None = None
+) -> Loader[ServedModel]:
+    """Return what loads, warms up and unloads versions in this process.
+
+    Args:
+        settings: of the server.
+        batches: of a model and a version: who is told of its batches.
+
+    Raises:
+        ServingError: the batching parameters cannot be used.
+    """
+    loader = SavedModelLoader(
         settings.tags,
         SessionSettings(
             config_file=settings.session_config_file,
@@ -33,6 +51,12 @@ def make_loader(settings: Settings) -> Loader[ServedModel]:
         ),
         settings.tflite_interpreters if settings.prefer_tflite else 0,
     )
+    rule = (
+        BatchingRule(batching_parameters(settings), settings.batching_per_model)
+        if settings.batching
+        else None
+    )
+    return BatchingLoader(loader, rule, batches or (lambda _model, _version: _Nobody()))
 
 
 def guarded(loader: Loader[ServedModel], settings: Settings) -> Loader[ServedModel]:
@@ -62,3 +86,24 @@ def _environment(own: Mapping[str, str], path: list[str], *, gpu: bool) -> dict[
         # The server's own session holds most of a GPU's memory; two processes would fight for it.
         environment["CUDA_VISIBLE_DEVICES"] = "-1"
     return environment
+
+
+def batching_parameters(settings: Settings) -> BatchingParameters:
+    """Return the parameters that hold for all models.
+
+    Raises:
+        ServingError: they cannot be used.
+    """
+    if settings.batching_parameters_file:
+        return read_parameters(settings.batching_parameters_file)
+    if settings.batching_parameters:
+        return parameters_from_text(settings.batching_parameters)
+    return parameters_without_file()
+
+
+class _Nobody:
+    def ran(
+        self, signature: str, requests: Sequence[int], waits: Sequence[float], size: int
+    ) -> None: ...
+
+    def ran_alone(self, signature: str, rows: int, size: int) -> None: ...

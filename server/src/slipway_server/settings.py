@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +11,9 @@ from slipway_server.lifecycle import Lifecycle, lifecycle
 
 _AGE_SHARE_OF_DRAIN = 1.2
 """gRPC recycles a connection at its age give or take a tenth; the drain must outlast that with room to spare."""
+
+_THREADS_WHEN_BATCHING = 256
+"""A request that waits for its batch keeps a thread: with fewer threads than a batch has rows, none would ever fill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,10 @@ class Settings:
     rpc_max_streams: int
     rpc_max_connections: int
     ssl_config_file: str
+    batching: bool
+    batching_parameters: str
+    batching_parameters_file: str
+    batching_per_model: bool
     channel_arguments: dict[str, int | str]
     max_connection_age: float
     max_connection_age_grace: float
@@ -61,8 +68,15 @@ class Settings:
     termination_log: str
 
 
-def settings(values: Mapping[str, Any], *, cpus: int) -> Settings:
+def settings(
+    values: Mapping[str, Any], *, cpus: int, given: Collection[str] = frozenset()
+) -> Settings:
     """Check flag values and give them their form.
+
+    Args:
+        values: of all flags, by name.
+        cpus: processors of this machine.
+        given: names of the flags that were on the command line.
 
     Raises:
         ServingError: INVALID_ARGUMENT; the sentence says which flags contradict each other.
@@ -72,10 +86,8 @@ def settings(values: Mapping[str, Any], *, cpus: int) -> Settings:
             "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set."
         )
     models = lifecycle(values, cpus=cpus)
-    if values["batching_parameters_file"] and not values["enable_batching"]:
-        raise invalid_argument(
-            "server_options.batching_parameters_file is set without setting server_options.enable_batching to true."
-        )
+    _check_batching(values)
+    batching = values["enable_batching"]
     intra, inter = _parallelism(values)
     if values["use_alts_credentials"] and values["ssl_config_file"]:
         raise invalid_argument(
@@ -88,7 +100,7 @@ def settings(values: Mapping[str, Any], *, cpus: int) -> Settings:
         socket_path=values["grpc_socket_path"],
         socket_mode=_socket_mode(values["grpc_socket_mode"]),
         rest_port=values["rest_api_port"],
-        rest_threads=max(values["rest_api_num_threads"], 1),
+        rest_threads=_threads("rest_api_num_threads", values, given, batching=batching),
         rest_timeout=values["rest_api_timeout_in_ms"] / 1000,
         rest_max_body=values["rest_api_max_body_bytes"],
         rest_max_decompressed=values["rest_api_max_decompressed_bytes"],
@@ -98,11 +110,15 @@ def settings(values: Mapping[str, Any], *, cpus: int) -> Settings:
         health_port=values["health_port"],
         cors=values["rest_api_enable_cors_support"],
         max_inflight=values["max_inflight_requests"],
-        rpc_threads=max(values["grpc_max_threads"], 1),
         rpc_max_message=values["grpc_max_message_bytes"],
         rpc_max_streams=values["grpc_max_concurrent_streams"],
         rpc_max_connections=values["grpc_max_connections"],
         ssl_config_file=values["ssl_config_file"],
+        rpc_threads=_threads("grpc_max_threads", values, given, batching=batching),
+        batching=batching,
+        batching_parameters=values["batching_parameters"],
+        batching_parameters_file=values["batching_parameters_file"],
+        batching_per_model=values["enable_per_model_batching_parameters"],
         channel_arguments=_channel_arguments(values["grpc_channel_arguments"]),
         max_connection_age=connection_age(
             values["max_connection_age_seconds"], values["drain_seconds"]
@@ -183,6 +199,30 @@ def _share(values: Mapping[str, Any], name: str) -> float:
     if not 0 <= share < math.inf:  # above 1 the device's memory is oversubscribed; also refuses NaN
         raise invalid_argument(f"--{name} must be 0 or more")
     return share
+
+
+def _check_batching(values: Mapping[str, Any]) -> None:
+    for name in (
+        "batching_parameters_file",
+        "batching_parameters",
+        "enable_per_model_batching_parameters",
+    ):
+        if values[name] and not values["enable_batching"]:
+            raise invalid_argument(
+                f"server_options.{name} is set without setting server_options.enable_batching to true."
+            )
+    if values["batching_parameters"] and values["batching_parameters_file"]:
+        raise invalid_argument(
+            "--batching_parameters and --batching_parameters_file exclude each other"
+        )
+
+
+def _threads(
+    name: str, values: Mapping[str, Any], given: Collection[str], *, batching: bool
+) -> int:
+    if batching and name not in given:
+        return max(int(values[name]), _THREADS_WHEN_BATCHING)
+    return max(int(values[name]), 1)
 
 
 def _parallelism(values: Mapping[str, Any]) -> tuple[int, int]:

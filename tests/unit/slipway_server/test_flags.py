@@ -62,7 +62,8 @@ CLASSIC = [
 
 
 def _settings(*arguments: str) -> Settings:
-    return settings(command_line.parse(["--model_base_path=/m", *arguments]).values, cpus=2)
+    parsed = command_line.parse(["--model_base_path=/m", *arguments])
+    return settings(parsed.values, cpus=2, given=parsed.given)
 
 
 def test_every_flag_of_tensorflow_serving_is_known() -> None:
@@ -152,6 +153,18 @@ def test_flags_without_effect_are_said_only_when_given() -> None:
             "server_options.batching_parameters_file is set without setting server_options.enable_batching to true.",
         ),
         (
+            ["--batching_parameters=max_batch_size {}"],
+            "server_options.batching_parameters is set without setting server_options.enable_batching to true.",
+        ),
+        (
+            ["--enable_per_model_batching_parameters"],
+            "server_options.enable_per_model_batching_parameters is set without setting server_options.enable_batching",
+        ),
+        (
+            ["--enable_batching", "--batching_parameters=x", "--batching_parameters_file=/x"],
+            "--batching_parameters and --batching_parameters_file exclude each other",
+        ),
+        (
             ["--tensorflow_session_parallelism=2", "--tensorflow_intra_op_parallelism=1"],
             "You cannot configure all.",
         ),
@@ -183,6 +196,12 @@ def test_settings() -> None:
     assert (chosen.intra_op_threads, chosen.inter_op_threads) == (3, 3)
     assert chosen.rest_timeout == 1.5
     assert chosen.lifecycle.bounds.loads == 8
+
+
+def test_requests_that_wait_for_a_batch_have_threads_enough() -> None:
+    assert _settings("--grpc_max_threads=5").rpc_threads == 5
+    batching = _settings("--enable_batching", "--rest_api_num_threads=3")
+    assert (batching.rpc_threads >= 256, batching.rest_threads) == (True, 3)
 
 
 def test_connections_are_recycled_within_the_drain() -> None:
