@@ -8,6 +8,7 @@ from pathlib import Path
 from slipway_server import command_line
 from slipway_server.errors import ServingError
 from slipway_server.process import EXIT_FAILED, EXIT_OK, Process
+from slipway_server.release import version
 from slipway_server.settings import settings
 
 
@@ -56,8 +57,9 @@ def run(arguments: list[str]) -> int:
 
 def version_text() -> str:
     """Return the two lines of `--version`."""
-    own = metadata.version("slipway-server")
-    return f"TensorFlow ModelServer: slipway-server {own}\nTensorFlow Library: {_tensorflow()}\n"
+    return (
+        f"TensorFlow ModelServer: slipway-server {version()}\nTensorFlow Library: {_tensorflow()}\n"
+    )
 
 
 def _tensorflow() -> str:

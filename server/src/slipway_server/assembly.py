@@ -18,14 +18,20 @@ from slipway_server.errors import Code, ServingError
 from slipway_server.frontends.batching_metrics import BatchingMetrics
 from slipway_server.frontends.config_file import ConfigFile
 from slipway_server.frontends.model_config import model_configs, read_model_config, single_model
+from slipway_server.frontends.oip.grpc_service import QUESTIONS as OIP_QUESTIONS
+from slipway_server.frontends.oip.grpc_service import GrpcInferenceService
+from slipway_server.frontends.oip.models import OipModels
+from slipway_server.frontends.oip.rest import OipRest
 from slipway_server.frontends.reload import Models, ReloadRule
 from slipway_server.frontends.rest.api import ApiSettings, RestApi
+from slipway_server.frontends.rest.messages import Answer, Request, Response
 from slipway_server.frontends.rpc.reload import ReloadMethod
-from slipway_server.frontends.rpc.service import Method, Services
+from slipway_server.frontends.rpc.service import QUESTIONS, Method, Services
 from slipway_server.frontends.telemetry import CONTENT_TYPE, Telemetry
 from slipway_server.inference.predictor import Predictor
 from slipway_server.loading import batching_parameters, guarded, make_loader
 from slipway_server.readiness import Report, report
+from slipway_server.release import version
 from slipway_server.savedmodel.served_model import ServedModel
 from slipway_server.settings import Settings
 from slipway_server.storage.directories import file_bytes
@@ -102,19 +108,27 @@ class Assembly:
         if (configs := self._read_config()) is not None:
             self._models.apply(configs)
         predictor = Predictor(serving, check_methods=settings.check_method_names)
-        self.rest_api = RestApi(
-            predictor,
-            self._monitor,
-            self._telemetry,
-            ApiSettings(settings.rest_max_decompressed, settings.cors),
+        oip = OipModels(predictor, self._monitor, serving.versions)
+        self.rest_api: Answer = _by_path(
+            RestApi(
+                predictor,
+                self._monitor,
+                self._telemetry,
+                ApiSettings(settings.rest_max_decompressed, settings.cors),
+            ),
+            OipRest(oip, self._telemetry, settings.rest_max_decompressed),
         )
-        self.rpc_methods: dict[str, Method] = Services(
-            predictor,
-            self._monitor,
-            self._telemetry,
-            reload=ReloadMethod(self._models, self._telemetry.registry),
-            tensor_content=settings.tensor_content,
-        ).methods()
+        self.rpc_methods: dict[str, Method] = {
+            **Services(
+                predictor,
+                self._monitor,
+                self._telemetry,
+                reload=ReloadMethod(self._models, self._telemetry.registry),
+                tensor_content=settings.tensor_content,
+            ).methods(),
+            **GrpcInferenceService(oip, self._telemetry, version()).methods(),
+        }
+        self.rpc_questions = QUESTIONS | OIP_QUESTIONS
         self._loading_since: dict[tuple[str, int], float] = {}
         self._monitor.listen(self._on_state)
         # What the imports left behind lives as long as the process; the collector need not look at it again, which
@@ -195,3 +209,10 @@ class Assembly:
         elif (since := self._loading_since.pop(key, None)) is not None:
             code = state.error.code if state.error else Code.OK
             self._telemetry.loaded(state.model, time.monotonic() - since, code.name)
+
+
+def _by_path(api: Answer, oip: Answer) -> Answer:
+    def answer(request: Request) -> Response:
+        return oip(request) if request.target.startswith(b"/v2/") else api(request)
+
+    return answer

@@ -18,17 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from slipway_server.errors import Code, ServingError
-from slipway_server.frontends.rest.connection import Limits
 from slipway_server.frontends.rest.messages import TEXT, Response
-from slipway_server.frontends.rest.server import RestLimits, RestServer
-from slipway_server.frontends.rpc import unix_socket
+from slipway_server.ports import Pages, Ports
 from slipway_server.readiness import Report
 from slipway_server.settings import Settings
 
 if TYPE_CHECKING:
     from slipway_server.assembly import Assembly
-    from slipway_server.frontends.rpc.server import RpcServer
-    from slipway_server.frontends.tls import CertificateFile
 
 STOP_GRACE_SECONDS: Final = 10.0
 """After the drain only stragglers are left; they get this long before they are cancelled."""
@@ -68,10 +64,9 @@ class Process:
         self._settings = settings
         self._flags_without_effect = flags_without_effect
         self._events: queue.SimpleQueue[_Signal | _Exit] = queue.SimpleQueue()
-        self._rest: RestServer | None = None
-        self._rpc: RpcServer | None = None
+        pages = Pages(lambda: self._report().ready, _livez, self._readyz, self._metrics)
+        self._ports = Ports(settings, pages, self._say_certificate)
         self._assembly: Assembly | None = None
-        self._certificate: CertificateFile | None = None
         self._draining = False
         self._shown: AbstractSet[str] = frozenset()
         self._log: Any = None
@@ -96,70 +91,17 @@ class Process:
     # ---- start -------------------------------------------------------------------------------------------------
 
     def _open_ports(self) -> None:
-        """Open REST first: it needs the fewest imports, and probes ask there."""
-        settings = self._settings
-        same = settings.rest_port == settings.port
-        if settings.ssl_config_file:
-            from slipway_server.frontends.tls import CertificateFile  # noqa: PLC0415 - 100 ms that are needed for TLS only
-
-            self._certificate = CertificateFile(settings.ssl_config_file, self._say_certificate)
-        certificate = self._certificate
-        rest_port = settings.rest_port if settings.rest_port and not same else None
-        if rest_port or settings.health_port:
-            self._rest = RestServer(
-                rest_port,
-                {
-                    "/livez": _livez,
-                    "/readyz": self._readyz,
-                    "/monitoring/prometheus/metrics": self._metrics,
-                },
-                _rest_limits(settings),
-                health_port=settings.health_port or None,
-                context=certificate.context if certificate else lambda: None,
-            )
-            self._rest.start()
-        from slipway_server.frontends.rpc.limits import RpcLimits  # noqa: PLC0415 - 100 ms that /livez need not wait
-        from slipway_server.frontends.rpc.server import Address, RpcServer  # noqa: PLC0415 - likewise
-
-        tls = certificate is not None
-        addresses = [Address(f"[::]:{settings.port}", tls)] if settings.port else []
-        if settings.socket_path:
-            unix_socket.make_way(settings.socket_path)
-            addresses.append(Address(f"unix:{settings.socket_path}", tls))
-        self._rpc = RpcServer(
-            addresses,
-            RpcLimits(
-                threads=settings.rpc_threads,
-                inflight=settings.max_inflight,
-                message=settings.rpc_max_message,
-                streams=settings.rpc_max_streams,
-                connections=settings.rpc_max_connections,
-                age=settings.max_connection_age,
-                age_grace=settings.max_connection_age_grace,
-            ),
-            credentials=certificate.credentials if certificate else None,
-            channel_arguments=settings.channel_arguments,
-        )
-        self._rpc.start()
-        if settings.socket_path:
-            unix_socket.set_mode(settings.socket_path, settings.socket_mode)
-        import structlog  # noqa: PLC0415 - likewise
+        opened = self._ports.open()
+        import structlog  # noqa: PLC0415 - /livez need not wait for it
 
         from slipway_server import logs  # noqa: PLC0415 - likewise
 
         logs.configure()
         self._log = structlog.get_logger("slipway_server")
-        self._log.info(
-            "ports open",
-            grpc=[address.text for address in addresses],
-            rest=rest_port,
-            health=settings.health_port or None,
-            tls=tls,
-        )
-        if certificate:
-            certificate.watch()
-        if settings.rest_port and same:
-            self._log.error("REST is off: its port is the gRPC port", port=settings.port)
+        self._log.info("ports open", **opened)
+        self._ports.watch_certificate()
+        if self._settings.rest_port and self._settings.rest_port == self._settings.port:
+            self._log.error("REST is off: its port is the gRPC port", port=self._settings.port)
         for name, sentence in self._flags_without_effect:
             self._log.warning("flag without effect", flag=name, message=sentence)
 
@@ -170,16 +112,12 @@ class Process:
         try:
             started = time.monotonic()
             from slipway_server.assembly import Assembly  # noqa: PLC0415 - imports TensorFlow: seconds
-            from slipway_server.frontends.rpc.service import QUESTIONS  # noqa: PLC0415 - likewise
 
             assembly = Assembly(
                 self._settings, failed_for_good=self._failed_for_good, changed=self._show_health
             )
             self._assembly = assembly
-            if self._rest:
-                self._rest.serve(assembly.rest_api)
-            if self._rpc:
-                self._rpc.serve(assembly.rpc_methods, QUESTIONS)
+            self._ports.serve(assembly.rest_api, assembly.rpc_methods, assembly.rpc_questions)
             self._show_health()
             assembly.start()
             self._log.info(
@@ -225,17 +163,12 @@ class Process:
         return self._assembly.report(draining=self._draining)
 
     def _show_health(self) -> None:
-        if self._rpc is None:
-            return
         report = self._report()
-        from slipway_server.frontends.rpc.server import SERVICE_NAMES  # noqa: PLC0415 - imported long ago
-
-        self._rpc.set_health(("", *SERVICE_NAMES), serving=report.ready)
-        for model, available in report.models.items():
-            self._rpc.set_health((model,), serving=available and not self._draining)
         gone = self._shown - report.models.keys()
-        self._rpc.set_health(tuple(gone), serving=False)
         self._shown = self._shown | report.models.keys()
+        models = [(model, ok and not self._draining) for model, ok in report.models.items()]
+        models += [(model, False) for model in gone]
+        self._ports.show_health(models, ready=report.ready)
 
     def _readyz(self) -> Response:
         report = self._report()
@@ -260,10 +193,7 @@ class Process:
         """Leave without failing a request: first out of rotation, then wait until every client has gone."""
         served = any(self._report().models.values())
         self._draining = True
-        if self._rpc:
-            self._rpc.enter_shutdown()
-        if self._rest:
-            self._rest.drain()
+        self._ports.drain()
         seconds = self._settings.drain if served else 0.0
         self._log.info(
             "draining", signal=signal.Signals(number).name, seconds=seconds, served=served
@@ -272,11 +202,7 @@ class Process:
         self._log.info("stopping", grace_seconds=STOP_GRACE_SECONDS)
         if self._assembly:
             self._assembly.stop()
-        if self._certificate:
-            self._certificate.stop()
-        self._stop_ports()
-        if self._settings.socket_path:
-            unix_socket.remove(self._settings.socket_path)
+        self._ports.stop(STOP_GRACE_SECONDS)
         self._log.info("stopped")
         return EXIT_OK
 
@@ -296,28 +222,6 @@ class Process:
                 )
                 if cut:
                     return
-
-    def _stop_ports(self) -> None:
-        ports = [port for port in (self._rest, self._rpc) if port is not None]
-        threads = [threading.Thread(target=port.stop, args=(STOP_GRACE_SECONDS,)) for port in ports]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-
-def _rest_limits(settings: Settings) -> RestLimits:
-    return RestLimits(
-        threads=settings.rest_threads,
-        inflight=settings.max_inflight,
-        connections=settings.rest_max_connections,
-        timeout=settings.rest_timeout,
-        connection=Limits(
-            body=settings.rest_max_body,
-            head=settings.rest_max_head,
-            request_seconds=settings.rest_receive_timeout,
-        ),
-    )
 
 
 def _livez() -> Response:

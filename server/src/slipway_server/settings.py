@@ -43,6 +43,7 @@ class Settings:
     batching_parameters: str
     batching_parameters_file: str
     batching_per_model: bool
+    monitoring_config_file: str
     channel_arguments: dict[str, int | str]
     max_connection_age: float
     max_connection_age_grace: float
@@ -119,6 +120,7 @@ def settings(
         batching_parameters=values["batching_parameters"],
         batching_parameters_file=values["batching_parameters_file"],
         batching_per_model=values["enable_per_model_batching_parameters"],
+        monitoring_config_file=values["monitoring_config_file"],
         channel_arguments=_channel_arguments(values["grpc_channel_arguments"]),
         max_connection_age=connection_age(
             values["max_connection_age_seconds"], values["drain_seconds"]

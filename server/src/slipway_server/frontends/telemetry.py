@@ -30,6 +30,10 @@ _CLASSIC_COUNT: Final = ":tensorflow:serving:request_count"
 _CLASSIC_LATENCY: Final = ":tensorflow:serving:request_latency"
 _CLASSIC_MICROSECONDS: Final = tuple(10 * 1.8**power for power in range(33))
 _COUNTED_BY_CLASSIC_GRPC: Final = frozenset({"Predict", "Classify", "Regress"})
+_OPEN_INFERENCE: Final = frozenset(
+    {"Model", "ModelInfer", "ModelMetadata", "ModelReady", "ServerMetadata"}
+)
+"""Methods that TensorFlow Serving does not have."""
 _SECONDS: Final = (
     0.0005,
     0.001,
@@ -213,7 +217,7 @@ def _classic(series: Sequence[tuple[_Labels, Code, _Series]]) -> Iterator[Metric
     counts: dict[tuple[str, str], int] = {}
     latencies: dict[tuple[str, str, str], _Series] = {}
     for labels, code, one in series:
-        rest = labels.protocol == "REST"
+        rest = labels.protocol == "REST" and labels.method not in _OPEN_INFERENCE
         inference = labels.method in _COUNTED_BY_CLASSIC_GRPC
         if rest or inference:
             counts[labels.model, code.name] = counts.get((labels.model, code.name), 0) + one.count

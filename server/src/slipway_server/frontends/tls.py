@@ -17,7 +17,7 @@ from typing import Final
 import grpc
 from google.protobuf import text_format
 
-from slipway_server.errors import ServingError, invalid_argument
+from slipway_server.errors import ServingError, invalid_argument, not_found
 from slipway_server.wire.ssl_config_pb2 import SSLConfig
 
 _POLL_SECONDS: Final = 1.0
@@ -42,7 +42,7 @@ def read_identity(path: str) -> Identity:
     """Read an SSLConfig file.
 
     Raises:
-        ServingError: INVALID_ARGUMENT when it cannot be read or says too little.
+        ServingError: NOT_FOUND when it cannot be read, INVALID_ARGUMENT when it says too little.
     """
     message = SSLConfig()
     try:
@@ -51,7 +51,7 @@ def read_identity(path: str) -> Identity:
         # The parser's own words may quote the key.
         raise invalid_argument(f"Invalid protobuf file: '{path}'") from error
     except OSError as error:
-        raise invalid_argument(f"Cannot read '{path}': {error.strerror}") from error
+        raise not_found(f"{path}; {error.strerror}") from error
     if not message.server_key or not message.server_cert:
         raise invalid_argument(f"'{path}' must set server_key and server_cert, as PEM text")
     return Identity(

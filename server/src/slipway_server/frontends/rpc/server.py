@@ -44,6 +44,7 @@ class RpcServer:
     """TensorFlow Serving's services and `grpc.health.v1` on one gRPC server.
 
     Args:
+        early: methods that are in place from the beginning and answer also under overload.
         credentials: makes those of an address with TLS.
         channel_arguments: further gRPC channel arguments.
 
@@ -55,6 +56,7 @@ class RpcServer:
         self,
         addresses: Iterable[Address],
         limits: RpcLimits,
+        early: Mapping[str, Method] | None = None,
         *,
         credentials: Callable[[], grpc.ServerCredentials] | None = None,
         channel_arguments: Mapping[str, int | str] | None = None,
@@ -64,7 +66,7 @@ class RpcServer:
         self._server = grpc.server(
             cast("Any", self._pool), options=channel_options(limits, channel_arguments or {})
         )
-        self._methods = _LateMethods(self._pool, status_pool, limits)
+        self._methods = _LateMethods(self._pool, status_pool, limits, early or {})
         self._server.add_generic_rpc_handlers((self._methods,))
         self._health = Health(self._server, status_pool)
         for address in addresses:
@@ -103,7 +105,9 @@ class RpcServer:
 
 
 class _LateMethods(grpc.GenericRpcHandler):
-    def __init__(self, pool: RpcWorkers, status_pool: Pool, limits: RpcLimits) -> None:
+    def __init__(
+        self, pool: RpcWorkers, status_pool: Pool, limits: RpcLimits, early: Mapping[str, Method]
+    ) -> None:
         self._pool = pool
         self._status_pool = status_pool
         # Some may wait even where little is allowed: between its arrival and its thread every request waits.
@@ -114,20 +118,23 @@ class _LateMethods(grpc.GenericRpcHandler):
             refusals,
             ServingError(Code.UNAVAILABLE, "The server is starting; its models are not loaded yet"),
         )
-        self._handlers: dict[str, Handler] = {}
-        self._questions: frozenset[str] = frozenset()
+        self._questions = frozenset(early)
+        self._handlers = self._handlers_of(early)
         self._bound = False
 
     def bind(self, methods: Mapping[str, Method], questions: Collection[str]) -> None:
+        self._questions |= frozenset(questions)
+        self._handlers |= self._handlers_of(methods)
+        self._bound = True
+
+    def _handlers_of(self, methods: Mapping[str, Method]) -> dict[str, Handler]:
         # No (de)serializers: the handlers take and return bytes.
-        self._questions = frozenset(questions)
-        self._handlers = {
+        return {
             path: grpc.unary_unary_rpc_method_handler(
-                on_pool(self._status_pool, method) if path in questions else method
+                on_pool(self._status_pool, method) if path in self._questions else method
             )
             for path, method in methods.items()
         }
-        self._bound = True
 
     @override
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":

@@ -4,30 +4,22 @@ The handlers take and return bytes: gRPC then parses nothing on its own threads,
 protobuf objects.
 """
 
-import time
 from collections.abc import Callable
 from typing import Final
 
-import grpc
-
 from slipway_server.core.states import StateMonitor
-from slipway_server.errors import Code, ServingError, deadline_exceeded
+from slipway_server.errors import Code, ServingError
+from slipway_server.frontends.rpc.answering import Answer, Method, answering
 from slipway_server.frontends.rpc.classification import ExampleMethods
 from slipway_server.frontends.rpc.model import ModelMethods
 from slipway_server.frontends.rpc.prediction import PredictMethod
 from slipway_server.frontends.telemetry import Call, Telemetry
 from slipway_server.inference.predictor import Predictor
 
-Method = Callable[[bytes, grpc.ServicerContext], bytes]
+__all__ = ["QUESTIONS", "Method", "Services"]
 
 QUESTIONS: Final = frozenset({"/tensorflow.serving.ModelService/GetModelStatus"})
 """Methods that are answered also when every thread works."""
-
-_MAX_MESSAGE: Final = 1024
-"""Bytes."""
-_TRUNCATED: Final = "...TRUNCATED"
-# gRPC says "no deadline" with a time in the far future; ten years are as good, and safe to wait for.
-_NEVER_SECONDS: Final = 3.2e8
 
 
 class Services:
@@ -74,24 +66,8 @@ class Services:
             ),
         }
 
-    def _method(self, name: str, answer: Callable[[bytes, Call], bytes]) -> Method:
-        telemetry = self._telemetry
-
-        def method(request: bytes, context: grpc.ServicerContext) -> bytes:
-            call = telemetry.begin(name, "GRPC")
-            try:
-                call.deadline = _deadline(context)
-                reply = answer(request, call)
-            except ServingError as error:
-                telemetry.end(call, error.code)
-                _abort(context, error)
-            except Exception:
-                telemetry.end(call, Code.INTERNAL)
-                raise
-            telemetry.end(call, Code.OK)
-            return reply
-
-        return method
+    def _method(self, name: str, answer: Answer) -> Method:
+        return answering(self._telemetry, name, answer)
 
 
 def _unimplemented(name: str) -> Callable[[bytes, Call], bytes]:
@@ -99,28 +75,3 @@ def _unimplemented(name: str) -> Callable[[bytes, Call], bytes]:
         raise ServingError(Code.UNIMPLEMENTED, f"{name} is not implemented by this server yet")
 
     return answer
-
-
-def _deadline(context: grpc.ServicerContext) -> float | None:
-    """Return until when the client waits, on the monotonic clock; refuse the call when that has passed.
-
-    The client hears of a deadline that passes later from gRPC itself, at that moment.
-    """
-    remaining = context.time_remaining()
-    if remaining is None or remaining > _NEVER_SECONDS:  # type: ignore[redundant-expr] # the stubs forget None
-        return None
-    if remaining <= 0:
-        raise deadline_exceeded()
-    return time.monotonic() + remaining
-
-
-_STATUS: Final = {status.value[0]: status for status in grpc.StatusCode}
-
-
-def _abort(context: grpc.ServicerContext, error: ServingError) -> None:
-    """End the call with a status; gRPC carries it in a header, so a long message is cut as TensorFlow Serving does."""
-    data = error.message.encode("utf-8", "replace")
-    message = data.decode()
-    if len(data) > _MAX_MESSAGE:
-        message = data[: _MAX_MESSAGE - len(_TRUNCATED)].decode("utf-8", "ignore") + _TRUNCATED
-    context.abort(_STATUS[int(error.code)], message)

@@ -1,0 +1,93 @@
+"""`inference.GRPCInferenceService`: request bytes in, reply bytes out."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from google.protobuf.message import DecodeError
+
+from slipway_server.errors import invalid_argument
+from slipway_server.frontends.oip.about_server import (
+    EXTENSIONS,
+    GRPC_SERVICE,
+    SERVER_NAME,
+    TRUE,
+)
+from slipway_server.frontends.oip.grpc_tensors import read_request, write_reply
+from slipway_server.frontends.oip.models import OipModels, TensorMetadata
+from slipway_server.frontends.rpc.answering import Method, answering
+from slipway_server.frontends.telemetry import Call, Telemetry
+from slipway_server.wire.inference import open_inference_pb2 as pb
+
+QUESTIONS: Final = frozenset({GRPC_SERVICE + name for name in ("ServerMetadata", "ModelReady")})
+"""Methods that are answered also when every thread works."""
+
+
+class GrpcInferenceService:
+    """The methods about models.
+
+    Args:
+        version: the server's own.
+    """
+
+    def __init__(self, models: OipModels, telemetry: Telemetry, version: str) -> None:
+        self._models = models
+        self._telemetry = telemetry
+        self._version = version
+
+    def methods(self) -> Mapping[str, Method]:
+        """Return the handlers by path, `/package.Service/Method`."""
+        answers: dict[str, Callable[[bytes, Call], bytes]] = {
+            "ServerMetadata": self._server_metadata,
+            "ModelReady": self._ready,
+            "ModelMetadata": self._metadata,
+            "ModelInfer": self._infer,
+        }
+        return {
+            GRPC_SERVICE + name: answering(self._telemetry, name, answer)
+            for name, answer in answers.items()
+        }
+
+    def _server_metadata(self, _data: bytes, _call: Call) -> bytes:
+        reply = pb.ServerMetadataResponse(
+            name=SERVER_NAME, version=self._version, extensions=EXTENSIONS
+        )
+        return bytes(reply.SerializeToString())
+
+    def _ready(self, data: bytes, call: Call) -> bytes:
+        request = _parsed(pb.ModelReadyRequest(), data)
+        call.model = request.name
+        return TRUE if self._models.ready(request.name, request.version) else b""
+
+    def _metadata(self, data: bytes, call: Call) -> bytes:
+        request = _parsed(pb.ModelMetadataRequest(), data)
+        call.model = request.name
+        found = self._models.metadata(request.name, request.version, call)
+        reply = pb.ModelMetadataResponse(
+            name=found.name,
+            versions=found.versions,
+            platform=found.platform,
+            inputs=map(_tensor, found.inputs),
+            outputs=map(_tensor, found.outputs),
+        )
+        return bytes(reply.SerializeToString())
+
+    def _infer(self, data: bytes, call: Call) -> bytes:
+        message = _parsed(pb.ModelInferRequest(), data)
+        call.model = message.model_name
+        request = read_request(message)
+        prediction = self._models.infer(request, call)
+        return write_reply(request, prediction, raw=bool(message.raw_input_contents))
+
+
+def _tensor(one: TensorMetadata) -> pb.ModelMetadataResponse.TensorMetadata:
+    return pb.ModelMetadataResponse.TensorMetadata(
+        name=one.name, datatype=one.datatype, shape=one.shape
+    )
+
+
+def _parsed(message: Any, data: bytes) -> Any:
+    try:
+        message.ParseFromString(data)
+    except DecodeError as error:
+        raise invalid_argument(f"The request is not a {message.DESCRIPTOR.name} message") from error
+    return message
