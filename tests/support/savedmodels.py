@@ -1,7 +1,7 @@
 """Models made by the real TensorFlow, for the server's tests.
 
 double/      y = 2 x + version (TF2, one float vector)
-kinds/       every element type that requests can carry, each returned as it came (TF2)
+kinds/       every element type that requests can carry, each returned as it came (TF1)
 columns/     two inputs with different types, three outputs, one of them ending in _bytes (TF2)
 words/       a lookup table read from an asset (TF2)
 defaults…/   further signatures
@@ -27,6 +27,19 @@ KINDS = (
     "bfloat16",
 )
 KINDS_MORE = ("uint16", "complex128", "half", "uint32", "uint64")
+QUANTIZED = ("qint8", "quint8", "qint16", "quint16", "qint32")
+TINY = (
+    "float8_e5m2",
+    "float8_e4m3fn",
+    "float8_e4m3fnuz",
+    "float8_e4m3b11fnuz",
+    "float8_e5m2fnuz",
+    "float4_e2m1fn",
+    "int4",
+    "uint4",
+    "int2",
+    "uint2",
+)
 
 
 def save_double(directory: Path, version: int, *, size: int = 0) -> None:
@@ -68,23 +81,19 @@ def save_double(directory: Path, version: int, *, size: int = 0) -> None:
 
 def save_kinds(directory: Path) -> None:
     """Save one signature per element type, named like the type: `y = identity(x)` of any shape."""
-    import tensorflow as tf
+    import tensorflow.compat.v1 as tf
 
     names = {"float": tf.float32, "double": tf.float64, "half": tf.float16}
-    module = tf.Module()
-    module.unused = tf.Variable(0.0)
+    names |= {name: getattr(tf.dtypes.experimental, name) for name in TINY}
     signatures = {}
-    for name in (*KINDS, *KINDS_MORE):
-        kind = names.get(name) or getattr(tf, name)
-
-        @tf.function(input_signature=[tf.TensorSpec(None, kind, name="x")])  # type: ignore[untyped-decorator]
-        def echo(x: Any) -> Any:
-            return {"y": tf.identity(x)}
-
-        setattr(module, f"echo_{name}", echo)
-        signatures[name] = echo
-    signatures["serving_default"] = module.echo_float
-    tf.saved_model.save(module, str(directory), signatures=signatures)
+    with tf.Graph().as_default(), tf.Session() as session:
+        for name in (*KINDS, *KINDS_MORE, *QUANTIZED, *TINY):
+            x = tf.placeholder(names.get(name) or getattr(tf, name), None)
+            signatures[name] = tf.saved_model.predict_signature_def({"x": x}, {"y": tf.identity(x)})
+        signatures["serving_default"] = signatures["float"]
+        builder = tf.saved_model.Builder(str(directory))
+        builder.add_meta_graph_and_variables(session, ["serve"], signatures)
+        builder.save()
 
 
 def save_columns(directory: Path) -> None:

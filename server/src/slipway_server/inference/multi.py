@@ -71,9 +71,7 @@ def plan(
     Raises:
         ServingError: INVALID_ARGUMENT, or UNIMPLEMENTED for a method that cannot be combined.
     """
-    chosen: dict[str, Signature] = {}
-    combined: dict[str, TensorSpec] = {}
-    parts: list[_Part] = []
+    chosen: dict[str, tuple[Signature, Method]] = {}
     for task in tasks:
         _check_model(task, tasks[0].model)
         if task.signature in chosen:
@@ -90,24 +88,27 @@ def plan(
             )
         if check_methods:
             check_method(signature, method)
-        outputs = {
-            alias: f"{task.signature}/{alias}" for alias in wanted_outputs(signature, method)
-        }
-        chosen[task.signature] = signature
-        if _input(signature) != _input(chosen[tasks[0].signature]):
+        wanted_outputs(signature, method)
+        chosen[task.signature] = (signature, method)
+        if _input(signature) != _input(chosen[tasks[0].signature][0]):
             raise invalid_argument("Input tensor must be the same for all Signatures.")
-        combined |= {to: signature.outputs[alias] for alias, to in outputs.items()}
-        parts.append(_Part(method, outputs))
+    return _combined(tuple(chosen.values()))
+
+
+def _combined(chosen: Sequence[tuple[Signature, Method]]) -> MultiPlan:
     if len(chosen) == 1:
-        return _single(next(iter(chosen.values())), parts[0])
-    first = chosen[tasks[0].signature]
-    together = Signature("+".join(chosen), "", first.inputs, combined)
+        ((signature, method),) = chosen
+        outputs = wanted_outputs(signature, method)
+        return MultiPlan(signature, outputs, (_Part(method, {alias: alias for alias in outputs}),))
+    combined: dict[str, TensorSpec] = {}
+    parts: list[_Part] = []
+    for signature, method in chosen:
+        aliases = {alias: f"{signature.key}/{alias}" for alias in wanted_outputs(signature, method)}
+        combined |= {to: signature.outputs[alias] for alias, to in aliases.items()}
+        parts.append(_Part(method, aliases))
+    key = "+".join(signature.key for signature, _ in chosen)
+    together = Signature(key, "", chosen[0][0].inputs, combined)
     return MultiPlan(together, tuple(combined), tuple(parts))
-
-
-def _single(signature: Signature, part: _Part) -> MultiPlan:
-    aliases = {alias: alias for alias in part.outputs}
-    return MultiPlan(signature, tuple(aliases), (_Part(part.method, aliases),))
 
 
 def _input(signature: Signature) -> str:

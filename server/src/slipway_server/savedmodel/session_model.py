@@ -121,6 +121,9 @@ class SessionModel:
             room = _MAX_CALLABLES_PER_SIGNATURE * len(self._lasting)
             if len(self._by_tensors) < room:
                 self._by_tensors[feeds, fetches] = found
+            kinds = [signature.outputs[alias].dtype for alias in outputs]
+            if any(kind.quantized for kind in kinds):
+                found = _naming(found, [kind.numpy if kind.quantized else None for kind in kinds])
             # A signature that was made for one call is never seen again.
             if signature in self._lasting and len(self._callables) < room:
                 self._callables[key] = found
@@ -149,3 +152,16 @@ def _tensors(
 def _scalar(value: Any) -> Array:
     """Return as an array what TensorFlow returns bare: a tensor of no dimensions."""
     return np.array(value, object if isinstance(value, bytes) else None)
+
+
+def _naming(compiled: _Callable, kinds: Sequence[np.dtype[Any] | None]) -> _Callable:
+    """Give quantized outputs their element type back: TensorFlow returns them as plain integers."""
+
+    def run(*feeds: Array) -> Sequence[Array]:
+        values = compiled(*feeds)
+        return [
+            value if kind is None else np.asarray(value).view(kind)
+            for value, kind in zip(values, kinds, strict=True)
+        ]
+
+    return run

@@ -147,20 +147,44 @@ def _reader(field: str, kind: type[np.generic]) -> Callable[[tensor_pb2.TensorPr
     return read
 
 
-def _wrapping_reader(
-    field: str, wide: type[np.generic], kind: type[np.generic]
-) -> Callable[..., Array]:
-    """Narrow types travel in wider fields; bits beyond their width are cut off, as a C cast does."""
+def _narrowing_reader(dtype: DType) -> Callable[..., Array]:
+    """Narrow integers travel as int32; bits beyond their width are cut off, as a C cast does."""
+    kind = _numpy(dtype)
+    plain = kind[0] if dtype.quantized else kind
 
     def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
-        return np.array(getattr(proto, field), wide).astype(kind)
+        return np.array(proto.int_val, np.int32).astype(plain).view(kind)
 
     return read
 
 
-def _half_reader(kind: np.dtype[Any]) -> Callable[..., Array]:
+def _tiny_reader(dtype: DType) -> Callable[..., Array]:
+    """Integers of less than a byte: cut off by hand, since a cast of a wider number to them is not defined."""
+    kind = _numpy(dtype)
+    low, high = _TINY_RANGES[dtype]
+    mask = high - low
+
+    def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
+        wide = np.array(proto.int_val, np.int32)
+        return (((wide - low) & mask) + low).astype(np.int8).astype(kind)
+
+    return read
+
+
+def _half_reader(dtype: DType) -> Callable[..., Array]:
+    kind = _numpy(dtype)
+
     def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
         return np.array(proto.half_val, np.int32).astype(np.uint16).view(kind)
+
+    return read
+
+
+def _byte_reader(dtype: DType) -> Callable[..., Array]:
+    kind = _numpy(dtype)
+
+    def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
+        return np.frombuffer(proto.float8_val, np.uint8).view(kind)
 
     return read
 
@@ -175,23 +199,47 @@ def _complex_reader(
     return read
 
 
+def _numpy(dtype: DType) -> np.dtype[Any]:
+    kind = dtype.numpy
+    assert kind is not None  # noqa: S101 - of the types listed here
+    return kind
+
+
+_TINY_RANGES: Final = {
+    DType.INT4: (-8, 7),
+    DType.UINT4: (0, 15),
+    DType.INT2: (-2, 1),
+    DType.UINT2: (0, 3),
+}
+_NARROW: Final = (
+    *(DType.UINT8, DType.INT16, DType.INT8, DType.UINT16),
+    *(DType.QINT8, DType.QUINT8, DType.QINT16, DType.QUINT16, DType.QINT32),
+)
+_HALVES: Final = (DType.HALF, DType.BFLOAT16)
+_BYTE_FLOATS: Final = (
+    DType.FLOAT8_E5M2,
+    DType.FLOAT8_E4M3FN,
+    DType.FLOAT8_E4M3FNUZ,
+    DType.FLOAT8_E4M3B11FNUZ,
+    DType.FLOAT8_E5M2FNUZ,
+    DType.FLOAT4_E2M1FN,
+)
+
 _READERS: Final[dict[DType, Callable[[tensor_pb2.TensorProto, int], Array]]] = {
     DType.FLOAT: _reader("float_val", np.float32),
     DType.DOUBLE: _reader("double_val", np.float64),
     DType.INT32: _reader("int_val", np.int32),
-    DType.UINT8: _wrapping_reader("int_val", np.int32, np.uint8),
-    DType.INT16: _wrapping_reader("int_val", np.int32, np.int16),
-    DType.INT8: _wrapping_reader("int_val", np.int32, np.int8),
-    DType.UINT16: _wrapping_reader("int_val", np.int32, np.uint16),
     DType.STRING: lambda proto, _count: _objects(list(proto.string_val)),
     DType.COMPLEX64: _complex_reader("scomplex_val", np.float32, np.complex64),
     DType.COMPLEX128: _complex_reader("dcomplex_val", np.float64, np.complex128),
     DType.INT64: _reader("int64_val", np.int64),
     DType.BOOL: _reader("bool_val", np.bool_),
-    DType.HALF: _half_reader(np.dtype(np.float16)),
-    DType.BFLOAT16: _half_reader(DType.BFLOAT16.numpy or np.dtype(np.uint16)),
     DType.UINT32: _reader("uint32_val", np.uint32),
     DType.UINT64: _reader("uint64_val", np.uint64),
+    **{dtype: _narrowing_reader(dtype) for dtype in _NARROW},
+    **{dtype: _tiny_reader(dtype) for dtype in _TINY_RANGES},
+    **{dtype: _half_reader(dtype) for dtype in _HALVES},
+    **{dtype: _byte_reader(dtype) for dtype in _BYTE_FLOATS},
 }
 
 
@@ -207,16 +255,13 @@ _PACKED_AS_MEMORY: Final = {
 """Fields of fixed-width numbers: their packed form is the array's memory."""
 _PACKED_VARINTS: Final = {
     DType.INT32: 7,
-    DType.UINT8: 7,
-    DType.INT16: 7,
-    DType.INT8: 7,
-    DType.UINT16: 7,
     DType.INT64: 10,
     DType.BOOL: 11,
     DType.UINT32: 16,
     DType.UINT64: 17,
+    **dict.fromkeys((*_NARROW, *_TINY_RANGES), 7),
 }
-_HALF_FIELD, _STRING_FIELD = 13, 8
+_HALF_FIELD, _STRING_FIELD, _BYTE_FLOAT_FIELD = 13, 8, 18
 _ONE_BYTE_VARINT: Final = 0x80
 
 
@@ -242,11 +287,19 @@ def write_tensor(array: Array, *, as_content: bool) -> bytes:
         return header + delimited(_CONTENT_FIELD, _memory(array))
     if field := _PACKED_AS_MEMORY.get(dtype):
         return header + delimited(field, _memory(array))
-    if dtype in {DType.HALF, DType.BFLOAT16}:
+    if field := _PACKED_VARINTS.get(dtype):
+        return header + delimited(field, _varints(_plain_integers(dtype, array)))
+    if dtype in _HALVES:
         return header + delimited(
             _HALF_FIELD, _varints(np.ascontiguousarray(array).view(np.uint16))
         )
-    return header + delimited(_PACKED_VARINTS[dtype], _varints(array))
+    return header + delimited(_BYTE_FLOAT_FIELD, _memory(array))
+
+
+def _plain_integers(dtype: DType, array: Array) -> Array:
+    if dtype.quantized:
+        return np.ascontiguousarray(array).view(_numpy(dtype)[0])
+    return array.astype(np.int8) if dtype in _TINY_RANGES else array
 
 
 @lru_cache(maxsize=4096)  # a model's outputs have few shapes: batch sizes times outputs

@@ -1,0 +1,235 @@
+"""Predict in JSON: formats, types and outputs (§8.1, §8.2)."""
+
+from __future__ import annotations
+
+from server_exchanges.http import COLUMNS, KINDS, Row, element, kind, post
+
+REST_PREDICT: list[Row] = [
+    # The row format.
+    ("rows of values", post({"instances": [1.0, 2]}), 200, {"predictions": [4.0, 6.0]}),
+    (
+        "rows of objects for one input",
+        post({"instances": [{"x": 1.0}, {"x": 2}]}),
+        200,
+        {"predictions": [4.0, 6.0]},
+    ),
+    (
+        "rows of several inputs, binary strings",
+        post({"instances": [{"image": {"b64": "aGk="}, "k": 1}, {"image": "yo", "k": 2}]}, COLUMNS),
+        200,
+        {
+            "predictions": [
+                {"next": 2, "raw_bytes": {"b64": "aGk="}, "text": "1"},
+                {"next": 3, "raw_bytes": {"b64": "eW8="}, "text": "2"},
+            ]
+        },
+    ),
+    (
+        "a b64 object counts as a value",
+        post({"instances": [{"b64": "dHdv"}]}, "/v1/models/words:predict"),
+        200,
+        {"predictions": [2]},
+    ),
+    (
+        "unpadded base64",
+        post({"instances": [{"b64": "dHdvIQ"}]}, "/v1/models/words:predict"),
+        200,
+        {"predictions": [-1]},
+    ),
+    (
+        "unknown keys are ignored",
+        post({"instances": [1.0], "extra": {"a": 1}}),
+        200,
+        {"predictions": [4.0]},
+    ),
+    (
+        "rows of matrices",
+        post({"signature_name": "float", "instances": [[[1, 2]], [[3, 4]]]}, KINDS),
+        200,
+        {"predictions": [[[1, 2]], [[3, 4]]]},
+    ),
+    (
+        "instances is no list",
+        post({"instances": 5}),
+        400,
+        "Expecting 'instances' to be an list/array",
+    ),
+    ("no instances", post({"instances": []}), 400, "No values in 'instances' array"),
+    (
+        "a plain list for several inputs",
+        post({"instances": [1, 2]}, COLUMNS),
+        400,
+        (
+            "instances is a plain list, but expecting list of objects as multiple input tensors "
+            "required as per tensorinfo_map"
+        ),
+    ),
+    (
+        "an object with the wrong keys",
+        post({"instances": [{"image": "a"}]}, COLUMNS),
+        400,
+        "Failed to process element: 0 of 'instances' list.",
+    ),
+    (
+        "a value of the wrong type",
+        post({"instances": [1.0, "a"]}),
+        400,
+        element(1, 'JSON Value: "a" Type: String is not of expected type: float'),
+    ),
+    (
+        "true is no number",
+        post({"instances": [1.0, True]}),
+        400,
+        element(1, "JSON Value: true Type: True is not of expected type: float"),
+    ),
+    (
+        "null is no number",
+        post({"instances": [None]}),
+        400,
+        element(0, "JSON Value: null Type: Null is not of expected type: float"),
+    ),
+    (
+        "the wrong type under a key",
+        post({"instances": [{"image": "a", "k": "b"}]}, COLUMNS),
+        400,
+        element(0, 'JSON Value: "b" Type: String is not of expected type: int64', "k"),
+    ),
+    (
+        "rows of different sizes",
+        post({"signature_name": "float", "instances": [[1, 2], [1, 2, 3]]}, KINDS),
+        400,
+        element(1, "Expecting tensor size: 2 but got: 3"),
+    ),
+    (
+        "rows of different shapes",
+        post({"signature_name": "float", "instances": [[[1], [2]], [[1, 2]]]}, KINDS),
+        400,
+        element(1, "Expecting shape [2,1] but got: [1,2]"),
+    ),
+    (
+        "bad base64",
+        post({"instances": [{"b64": "?"}]}, "/v1/models/words:predict"),
+        400,
+        element(0, "Unable to base64 decode"),
+    ),
+    (
+        "a list among objects",
+        post({"instances": [{"x": 1.0}, 2.0]}),
+        400,
+        "Expecting object but got list at item 1 of input list",
+    ),
+    (
+        "an object among values",
+        post({"instances": [2.0, {"x": 1.0}]}),
+        400,
+        "Expecting value/list but got object at item 1 of input list",
+    ),
+    # The column format.
+    ("column for one input", post({"inputs": [1.0]}), 200, {"outputs": [4.0]}),
+    ("column by name for one input", post({"inputs": {"x": [1.0]}}), 200, {"outputs": [4.0]}),
+    ("extra names are ignored", post({"inputs": {"x": [1.0], "z": 4}}), 200, {"outputs": [4.0]}),
+    (
+        "a plain value for several inputs",
+        post({"inputs": [1]}, COLUMNS),
+        400,
+        (
+            "inputs is a plain value/list, but expecting an object as multiple input tensors "
+            "required as per tensorinfo_map"
+        ),
+    ),
+    (
+        "other objects are no binary",
+        kind("string", [{"b65": "x"}]),
+        400,
+        'JSON Value: {"b65":"x"} not formatted correctly for base64 data',
+    ),
+    (
+        "ragged lists",
+        kind("float", [[1, 2], [3]]),
+        400,
+        "Encountered list at unexpected size: 1 at level: 1 expected size: 2",
+    ),
+    (
+        "a list too deep",
+        kind("float", [1, [2]]),
+        400,
+        "Encountered list at unexpected level: 1 expected < 1",
+    ),
+    (
+        "a list not deep enough",
+        kind("float", [[1], 2]),
+        400,
+        "JSON Value: 2 found at incorrect level: 2 in the JSON DOM. Expected at level: 2",
+    ),
+    (
+        "a fraction for an integer",
+        kind("int32", [1.5]),
+        400,
+        "JSON Value: 1.5 Type: Number is not of expected type: int32",
+    ),
+    (
+        "an integer beyond int32",
+        kind("int32", [2**31]),
+        400,
+        "JSON Value: 2147483648 Type: Number is not of expected type: int32",
+    ),
+    (
+        "an integer beyond int64",
+        kind("int64", [2**63]),
+        400,
+        "JSON Value: 9223372036854775808 Type: Number is not of expected type: int64",
+    ),
+    (
+        "a negative for uint32",
+        kind("uint32", [-1]),
+        400,
+        "JSON Value: -1 Type: Number is not of expected type: uint32",
+    ),
+    ("int8 is not range-checked", kind("int8", [300]), 200, {"outputs": [44]}),
+    (
+        "a number for a bool",
+        kind("bool", [1]),
+        400,
+        "JSON Value: 1 Type: Number is not of expected type: bool",
+    ),
+    (
+        "a number for a string",
+        kind("string", [1]),
+        400,
+        "JSON Value: 1 Type: Number is not of expected type: string",
+    ),
+    (
+        "a type JSON cannot hold",
+        kind("half", [1.0]),
+        501,
+        "Conversion of JSON Value: 1.0 to type: half",
+    ),
+    (
+        "and inside instances",
+        post({"signature_name": "half", "instances": [1.0]}, KINDS),
+        400,
+        (
+            "Failed to process element: 0 of 'instances' list. "
+            "Error: UNIMPLEMENTED: Conversion of JSON Value: 1.0 to type: half"
+        ),
+    ),
+    # Outputs.
+    (
+        "row outputs without rows",
+        post({"signature_name": "scalar", "inputs": 1.0}),
+        200,
+        {"outputs": {"nothing": [], "y": 4.0}},
+    ),
+    (
+        "outputs of different batch sizes",
+        post({"signature_name": "uneven", "instances": [{"a": 1, "b": 2}]}, COLUMNS),
+        400,
+        "Tensor name: b has inconsistent batch size: 2 expecting: 1",
+    ),
+    (
+        "an output that JSON cannot hold",
+        post({"signature_name": "strange", "instances": [1]}, COLUMNS),
+        400,
+        "Failed to write JSON value for tensor type: half",
+    ),
+]

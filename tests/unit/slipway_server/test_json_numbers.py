@@ -1,0 +1,59 @@
+"""Floating-point numbers in JSON: both ways of writing them against C's own formats (§8.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from slipway_server.frontends.rest.json_number import decimals, dumps
+
+KINDS = [np.dtype(np.float32), np.dtype(np.float64)]
+ENOUGH_FOR_A_PASS = 20
+
+
+def by_c(value: Any) -> str:
+    """The rule, one number at a time, with Python's % operator, which is C's printf."""
+    number = float(value)
+    if np.isnan(number):
+        return "NaN"
+    if np.isinf(number):
+        return "Infinity" if number > 0 else "-Infinity"
+    text = "%g" % number  # noqa: UP031 - the format that the rule names
+    with np.errstate(over="ignore"):
+        same = value.dtype.type(float(text)) == value
+    if not same:
+        digits = {4: 9, 8: 17}[value.dtype.itemsize]
+        text = "%.*g" % (digits, number)  # noqa: UP031
+    return text if "." in text or "e" in text else text + ".0"
+
+
+@given(st.data(), st.sampled_from(KINDS))
+def test_any_number_alone_and_among_others(data: st.DataObject, kind: np.dtype[Any]) -> None:
+    array = data.draw(hnp.arrays(kind, st.integers(1, 12)))
+    wanted = "[" + ",".join(by_c(value) for value in array) + "]"
+    assert dumps(decimals(array)).decode() == wanted
+    repeated = np.tile(array, ENOUGH_FOR_A_PASS)
+    among = ",".join([wanted[1:-1]] * ENOUGH_FOR_A_PASS)
+    assert dumps(decimals(repeated)).decode() == f"[{among}]"
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(-5, 7))
+@example(0, 0.0)
+def test_floats_near_the_usual(seed: int, decade: float) -> None:
+    array = (np.random.default_rng(seed).random(200) * 10.0**decade).astype(np.float32)
+    assert dumps(decimals(array)).decode() == "[" + ",".join(map(by_c, array)) + "]"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "shape", [(), (0,), (0, 3), (3, 0), (2, 3), (1, 1, 1), (4, 3, 2), (2, 0, 2)]
+)
+def test_shapes(shape: tuple[int, ...], kind: np.dtype[Any]) -> None:
+    array = np.arange(np.prod(shape, dtype=int), dtype=kind).reshape(shape) / 2
+    text = dumps(decimals(array)).decode()
+    assert text == str(array.tolist()).replace(" ", "")
