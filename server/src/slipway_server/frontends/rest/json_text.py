@@ -4,6 +4,7 @@ orjson reads what is standard JSON. What it refuses and TensorFlow Serving takes
 value) is read again by the standard library's parser. Both refuse deep nesting instead of running out of stack.
 """
 
+import codecs
 import json
 import math
 import re
@@ -41,7 +42,7 @@ def parse(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        return _parse_leniently(body)
+        return _parse_leniently(body.removeprefix(codecs.BOM_UTF8))
 
 
 def _parse_leniently(body: bytes) -> Any:
