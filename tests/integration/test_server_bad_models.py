@@ -41,7 +41,12 @@ FLAGS = ("--drain_seconds=0", "--max_num_load_retries=0")
 
 @pytest.fixture(scope="module")
 def isolating(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
-    flags = (f"--isolated_load_memory_bytes={LIMIT}", f"--load_timeout_seconds={TIMEOUT}", *FLAGS)
+    flags = (
+        "--isolated_first_load=auto",
+        f"--isolated_load_memory_bytes={LIMIT}",
+        f"--load_timeout_seconds={TIMEOUT}",
+        *FLAGS,
+    )
     config = _config(models, "hangs", "aborts", "good", "hungry", "greedy")
     with running(tmp_path_factory.mktemp("server"), config, *flags) as server:
         yield server

@@ -94,6 +94,9 @@ def running(
     """Start a server with some flags; ports are chosen, its log goes into the directory."""
     port, rest_port = free_port(), free_port()
     log_path = directory / f"server-{rest_port}.log"
+    if not any(flag.startswith("--isolated_first_load") for flag in flags):
+        # A child process for each of a dozen models would be most of a test's time.
+        flags = ("--isolated_first_load=false", *flags)
     command = [
         sys.executable,
         "-m",
