@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from tensorflow.core.framework import graph_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 ASSETS_DIRECTORY: Final = "assets"
@@ -32,7 +31,7 @@ class Export:
     """A graph and what must be done with it before it can answer.
 
     Attributes:
-        graph: the operations.
+        graph: the operations, as a serialized GraphDef.
         signatures: by key, as the metadata API shows them.
         example_signatures: signatures that Classify and Regress use in place of `signatures` of the same key.
         assets: tensor → path of the file that it names.
@@ -40,7 +39,7 @@ class Export:
         init_operation: runs after the variables are restored; empty when there is none.
     """
 
-    graph: graph_pb2.GraphDef
+    graph: bytes | memoryview
     signatures: Mapping[str, meta_graph_pb2.SignatureDef]
     assets: Mapping[str, str]
     restore: Restore | None

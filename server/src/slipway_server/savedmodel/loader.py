@@ -1,19 +1,20 @@
 """Loads a version's directory, whatever it holds: a SavedModel, a legacy SessionBundle or a TensorFlow Lite file."""
 
-import gc
 from pathlib import Path
 
 import structlog
 
 from slipway_server.errors import ServingError, not_found
 from slipway_server.savedmodel.export import Export
+from slipway_server.savedmodel.memory import release_free_memory
 from slipway_server.savedmodel.opening import open_session
+from slipway_server.savedmodel.rehearsal import rehearse
 from slipway_server.savedmodel.saved_model import is_saved_model, read_saved_model
 from slipway_server.savedmodel.served_model import ServedModel
 from slipway_server.savedmodel.session_bundle import is_session_bundle, read_session_bundle
 from slipway_server.savedmodel.session_model import SessionModel
 from slipway_server.savedmodel.sessions import SessionSettings
-from slipway_server.savedmodel.signatures import completed, find_in, read_signature
+from slipway_server.savedmodel.signatures import completed, read_signature
 from slipway_server.savedmodel.tflite_model import FILE_NAME, load_tflite
 
 _log = structlog.get_logger("slipway_server.loader")
@@ -36,6 +37,7 @@ class SavedModelLoader:
         self._tags = tags
         self._config = settings.config()
         self._lite_interpreters = lite_interpreters
+        rehearse(self._config)
 
     def load(self, model: str, version: int, path: str) -> ServedModel:
         """Load a version and compile its signatures.
@@ -50,15 +52,15 @@ class SavedModelLoader:
 
     def unload(self, content: ServedModel) -> None:
         """Release a version's session and memory."""
+        # Nothing here is in a reference cycle: the memory goes with the last reference, no collection is needed.
         content.close()
         del content
-        # Graphs hold reference cycles. What is not this model's was frozen at start-up, so this is quick.
-        gc.collect()
+        release_free_memory()
 
     def _load_session(self, model: str, version: int, directory: Path) -> SessionModel:
         export = read_export(directory, self._tags)
         session = open_session(directory, export, self._config)
-        find = find_in(session.graph)
+        find = session.graph.tensor
         # Copies: a part of a protobuf message keeps the whole in memory, and here the whole is the graph.
         definitions = {
             key: completed(definition, find) for key, definition in export.signatures.items()

@@ -1,5 +1,6 @@
-"""How much memory this process may still take: of its container's limit (cgroup v2) and of the machine."""
+"""Memory: how much this process may still take (of the machine and of its container, cgroup v2), and giving it back."""
 
+import ctypes
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -23,6 +24,13 @@ def free_memory(cgroups: Path = _CGROUPS, proc: Path = _PROC) -> int:
         if free is not None:
             found.append(free)
     return min(found)
+
+
+def release_free_memory() -> None:
+    """Give the kernel back what the C library keeps of freed memory; elsewhere than with glibc, do nothing."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def available(meminfo: str) -> int:

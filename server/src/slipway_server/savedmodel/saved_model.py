@@ -1,5 +1,6 @@
 """Reads a SavedModel: the one graph with the wanted tags, and how it is restored and initialised."""
 
+import mmap
 import os
 from pathlib import Path
 from typing import Final
@@ -10,6 +11,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from slipway_server.errors import Code, ServingError, not_found
 from slipway_server.savedmodel.export import ASSETS_DIRECTORY, Export, Restore, tensor_name
+from slipway_server.savedmodel.graph_file import MetaGraph, meta_graphs
 
 _BINARY: Final = "saved_model.pb"
 _TEXT: Final = "saved_model.pbtxt"
@@ -31,39 +33,27 @@ def read_saved_model(directory: Path, tags: frozenset[str]) -> Export:
     Raises:
         ServingError: NOT_FOUND without such a graph, DATA_LOSS when the file cannot be parsed.
     """
-    meta_graph = _meta_graph(directory, tags)
+    chosen = _chosen(directory, tags)
+    about = chosen.about
     return Export(
-        graph=meta_graph.graph_def,
+        graph=chosen.graph,
         signatures={
             key: definition
-            for key, definition in meta_graph.signature_def.items()
+            for key, definition in about.signature_def.items()
             if key not in {_INIT_OP, _TRAIN_OP}
         },
-        assets=_assets(directory, meta_graph),
-        restore=_restore(directory, meta_graph),
-        init_operation=_init_operation(meta_graph),
+        assets=_assets(directory, about),
+        restore=_restore(directory, about),
+        init_operation=_init_operation(about),
     )
 
 
-def _meta_graph(directory: Path, tags: frozenset[str]) -> meta_graph_pb2.MetaGraphDef:
-    for meta_graph in _parsed(directory).meta_graphs:
-        if frozenset(meta_graph.meta_info_def.tags) == tags:
-            return meta_graph
-    raise not_found(
-        f"Could not find meta graph def matching supplied tags: {{ {' '.join(sorted(tags))} }}. To inspect available "
-        "tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`"
-    )
-
-
-def _parsed(directory: Path) -> saved_model_pb2.SavedModel:
-    message = saved_model_pb2.SavedModel()
-    path = directory / _BINARY
+def _chosen(directory: Path, tags: frozenset[str]) -> MetaGraph:
+    path = directory / (_BINARY if (directory / _BINARY).exists() else _TEXT)
     try:
-        if path.exists():
-            message.ParseFromString(path.read_bytes())
-        else:
-            path = directory / _TEXT
-            text_format.Parse(path.read_text(encoding="utf-8"), message)
+        for one in meta_graphs(_content(path)):
+            if frozenset(one.about.meta_info_def.tags) == tags:
+                return one
     except (DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
         raise ServingError(
             Code.DATA_LOSS, f"Can't parse {path} as a SavedModel: {error}"
@@ -72,7 +62,26 @@ def _parsed(directory: Path) -> saved_model_pb2.SavedModel:
         raise ServingError(
             Code.UNAVAILABLE, f"Cannot read the SavedModel in {directory}: {error.strerror}"
         ) from error
-    return message
+    raise not_found(
+        f"Could not find meta graph def matching supplied tags: {{ {' '.join(sorted(tags))} }}. To inspect available "
+        "tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`"
+    )
+
+
+def _content(path: Path) -> memoryview:
+    """Return a SavedModel in its binary form."""
+    if path.name == _TEXT:
+        message = text_format.Parse(path.read_text(encoding="utf-8"), saved_model_pb2.SavedModel())
+        return memoryview(message.SerializeToString())
+    # Into anonymous memory: whoever cuts a mapped file short kills its readers. One call reads it all, without the
+    # interpreter's lock.
+    with path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        content = memoryview(mmap.mmap(-1, max(size, 1)))[:size]
+        done = 0
+        while done < size and (count := file.readinto(content[done:])):
+            done += count
+    return content[:done]
 
 
 def _restore(directory: Path, meta_graph: meta_graph_pb2.MetaGraphDef) -> Restore | None:

@@ -186,15 +186,15 @@ def _unpacked(value: AnyMessage, kind: type[M], collection: str) -> M:
     return message
 
 
-def _graph(meta_graph: meta_graph_pb2.MetaGraphDef) -> graph_pb2.GraphDef:
+def _graph(meta_graph: meta_graph_pb2.MetaGraphDef) -> bytes:
     if _GRAPH not in meta_graph.collection_def:
-        return meta_graph.graph_def
+        return bytes(meta_graph.graph_def.SerializeToString())
     values = _values(meta_graph, _GRAPH)
     if len(values) != 1:
         raise ServingError(
             Code.FAILED_PRECONDITION, f"Expected exactly one serving GraphDef in : {_GRAPH}"
         )
-    return _unpacked(values[0], graph_pb2.GraphDef, _GRAPH)
+    return bytes(_unpacked(values[0], graph_pb2.GraphDef, _GRAPH).SerializeToString())
 
 
 def _signatures(meta_graph: meta_graph_pb2.MetaGraphDef) -> Signatures:

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
-import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from slipway_server.errors import Code, ServingError, deadline_exceeded
 from slipway_server.savedmodel.failures import as_serving_error, translated
+from slipway_server.savedmodel.native import NativeSession
 from slipway_server.savedmodel.signature import Array, Signature, TensorSpec
 
 _RUN_ON_CALLER: Final = -1
@@ -43,7 +43,7 @@ class SessionModel:
 
     def __init__(
         self,
-        session: tf.compat.v1.Session,
+        session: NativeSession,
         signatures: Mapping[str, Signature],
         signature_defs: Mapping[str, meta_graph_pb2.SignatureDef],
         example_signatures: Mapping[str, Signature] | None = None,
@@ -133,8 +133,7 @@ class SessionModel:
         options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
         options.run_options.inter_op_thread_pool = self._inter_op_pool
         with translated():
-            compiled: Any = self._session._make_callable_from_options(options)  # noqa: SLF001 - 8 µs where run() takes 44
-        return compiled  # type: ignore[no-any-return]
+            return self._session.compile(options)
 
 
 def _tensors(

@@ -9,10 +9,11 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from slipway_server.savedmodel.dtypes import DType
+from slipway_server.savedmodel.native import TensorType
 from slipway_server.savedmodel.signature import Array, Signature, TensorSpec
 
-FindTensor = Callable[[str], tf.Tensor | None]
-"""The graph's tensor of a name; None when it has none."""
+FindTensor = Callable[[str], TensorType | None]
+"""What the graph says about a tensor; None when it has none of that name."""
 
 _SPARSE_PARTS: Final = (
     ("dense_shape", "dense_shape_tensor_name", DType.INT64, (-1,)),
@@ -22,18 +23,6 @@ _SPARSE_PARTS: Final = (
 _REFERENCE: Final = types_pb2.DT_FLOAT_REF - types_pb2.DT_FLOAT
 
 _log = structlog.get_logger("slipway_server.loader")
-
-
-def find_in(graph: tf.Graph) -> FindTensor:
-    """Return what looks tensors up in a graph."""
-
-    def find(name: str) -> tf.Tensor | None:
-        try:
-            return graph.get_tensor_by_name(name)
-        except (KeyError, ValueError):
-            return None
-
-    return find
 
 
 def completed(
@@ -49,9 +38,12 @@ def completed(
             if (tensor := find(info.name)) is None:
                 continue
             if not info.dtype:
-                info.dtype = tensor.dtype.base_dtype.as_datatype_enum
+                info.dtype = _value_type(tensor.dtype)
             if not info.HasField("tensor_shape"):
-                info.tensor_shape.CopyFrom(tensor.shape.as_proto())
+                info.tensor_shape.SetInParent()
+                info.tensor_shape.unknown_rank = tensor.shape is None
+                for size in tensor.shape or ():
+                    info.tensor_shape.dim.add(size=size)
     return result
 
 
@@ -98,8 +90,12 @@ def _shape(info: meta_graph_pb2.TensorInfo) -> tuple[int, ...] | None:
 
 
 def _dtype(number: int) -> DType:
-    # What is fetched of a reference to a variable is its value.
-    return DType.of(number - _REFERENCE if number > _REFERENCE else number)
+    return DType.of(_value_type(number))
+
+
+def _value_type(number: int) -> int:
+    """Return the type of what is fetched: of a reference to a variable, its value."""
+    return number - _REFERENCE if number > _REFERENCE else number
 
 
 def _defaults(
