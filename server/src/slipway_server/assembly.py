@@ -28,6 +28,7 @@ from slipway_server.frontends.rest.messages import Answer, Request, Response
 from slipway_server.frontends.rpc.reload import ReloadMethod
 from slipway_server.frontends.rpc.service import QUESTIONS, Method, Services
 from slipway_server.frontends.telemetry import CONTENT_TYPE, Telemetry
+from slipway_server.frontends.warmup_metrics import WarmUpMetrics
 from slipway_server.inference.predictor import Predictor
 from slipway_server.loading import batching_parameters, guarded, make_loader
 from slipway_server.readiness import Report, report
@@ -76,7 +77,12 @@ class Assembly:
             _VERSION_HINT if "KUBERNETES_SERVICE_HOST" in os.environ else ""
         )
         self._manager: Manager[ServedModel] = Manager(
-            guarded(make_loader(settings, self._batches(settings)), settings),
+            guarded(
+                make_loader(
+                    settings, self._batches(settings), WarmUpMetrics(self._telemetry.registry)
+                ),
+                settings,
+            ),
             serving,
             self._monitor,
             POLICIES[rules.policy],

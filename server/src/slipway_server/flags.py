@@ -138,13 +138,8 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag("saved_model_tags", "serve", "Comma-separated tags that the graph to load has, exactly."),
     Flag("grpc_channel_arguments", "", "Comma-separated key=value pairs for the gRPC server."),
     Flag("grpc_max_threads", 4 * _CPUS, "gRPC requests worked on at a time."),
-    Flag(
-        "enable_model_warmup",
-        True,
-        "Run the recorded warm-up requests before a version serves.",
-        _LATER,
-    ),
-    Flag("num_request_iterations_for_warmup", 0, "How often each warm-up request is run.", _LATER),
+    Flag("enable_model_warmup", True, "Run the recorded warm-up requests before a version serves."),
+    Flag("num_request_iterations_for_warmup", 0, "How often each of them is run; 0 means once."),
     Flag("version", False, "Print the version and exit."),
     Flag(
         "monitoring_config_file",

@@ -16,6 +16,7 @@ from slipway_server.batching.parameters import (
 )
 from slipway_server.core.manager import Loader
 from slipway_server.core.timed_load import TimedLoader
+from slipway_server.inference.warmup import WarmingLoader, WarmUpObserver, WarmUpRule
 from slipway_server.savedmodel.isolation import IsolatedLoader, TrialSettings
 from slipway_server.savedmodel.loader import SavedModelLoader
 from slipway_server.savedmodel.memory import free_memory
@@ -28,18 +29,21 @@ _MIN_PARALLEL_TRIALS: Final = 2
 
 
 def make_loader(
-    settings: Settings, batches: Callable[[str, int], Observer] | None = None
+    settings: Settings,
+    batches: Callable[[str, int], Observer] | None = None,
+    warm_ups: WarmUpObserver | None = None,
 ) -> Loader[ServedModel]:
     """Return what loads, warms up and unloads versions in this process.
 
     Args:
         settings: of the server.
         batches: of a model and a version: who is told of its batches.
+        warm_ups: who is told of them.
 
     Raises:
-        ServingError: the batching parameters cannot be used.
+        ServingError: a file that the settings name cannot be used.
     """
-    loader = SavedModelLoader(
+    loader: Loader[ServedModel] = SavedModelLoader(
         settings.tags,
         SessionSettings(
             config_file=settings.session_config_file,
@@ -51,12 +55,16 @@ def make_loader(
         ),
         settings.tflite_interpreters if settings.prefer_tflite else 0,
     )
-    rule = (
+    batching = (
         BatchingRule(batching_parameters(settings), settings.batching_per_model)
         if settings.batching
         else None
     )
-    return BatchingLoader(loader, rule, batches or (lambda _model, _version: _Nobody()))
+    loader = BatchingLoader(loader, batching, batches or (lambda _model, _version: _Nobody()))
+    if settings.warm_up_iterations:
+        rule = WarmUpRule(settings.warm_up_iterations, check_methods=settings.check_method_names)
+        loader = WarmingLoader(loader, rule, warm_ups)
+    return loader
 
 
 def guarded(loader: Loader[ServedModel], settings: Settings) -> Loader[ServedModel]:

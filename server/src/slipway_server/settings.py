@@ -57,6 +57,7 @@ class Settings:
     xla_gpu: bool
     mixed_precision: str
     prefer_tflite: bool
+    warm_up_iterations: int
     tflite_interpreters: int
     tensor_content: bool
     load_timeout: float
@@ -136,6 +137,9 @@ def settings(
         xla_gpu=values["xla_gpu_compilation_enabled"],
         mixed_precision=values["mixed_precision"],
         prefer_tflite=values["prefer_tflite_model"],
+        warm_up_iterations=max(values["num_request_iterations_for_warmup"], 1)
+        if values["enable_model_warmup"]
+        else 0,
         tflite_interpreters=max(values["num_tflite_pools"], 1)
         * max(values["num_tflite_interpreters_per_pool"], 1),
         tensor_content=values["enable_serialization_as_tensor_content"],

@@ -24,7 +24,7 @@ DEFAULT_SIGNATURE: Final = "serving_default"
 
 
 class RunnableModel(Protocol):
-    """What the predictor needs of a loaded version (`savedmodel.session_model.SessionModel`)."""
+    """What the predictor needs of a loaded version (`savedmodel.served_model.ServedModel`)."""
 
     @property
     def signatures(self) -> Mapping[str, Signature]:
