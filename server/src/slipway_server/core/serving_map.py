@@ -31,13 +31,15 @@ class Servable(Generic[T]):
         self.model = model
         self.version = version
         self.content = content
-        self._condition = threading.Condition()
+        # The requests' way takes the bare lock: the condition's own `with` is Python.
+        self._lock = threading.Lock()
+        self._condition = threading.Condition(self._lock)
         self._users = 0
         self._closed = False
 
     def acquire(self) -> bool:
         """Begin to use the content; False when it is already on its way out."""
-        with self._condition:
+        with self._lock:
             if self._closed:
                 return False
             self._users += 1
@@ -45,7 +47,7 @@ class Servable(Generic[T]):
 
     def release(self) -> None:
         """End the use that a successful `acquire` began."""
-        with self._condition:
+        with self._lock:
             self._users -= 1
             if self._closed and self._users == 0:
                 self._condition.notify_all()

@@ -26,4 +26,9 @@ def signed_varint(number: int) -> bytes:
 
 def delimited(field: int, payload: bytes) -> bytes:
     """Return a length-delimited field: bytes, string, message or packed numbers."""
-    return varint(field << 3 | _LENGTH_DELIMITED) + varint(len(payload)) + payload
+    return delimited_head(field, len(payload)) + payload
+
+
+def delimited_head(field: int, length: int) -> bytes:
+    """Return what stands before a length-delimited field's payload."""
+    return varint(field << 3 | _LENGTH_DELIMITED) + varint(length)

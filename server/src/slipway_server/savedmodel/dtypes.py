@@ -73,7 +73,12 @@ class DType(IntEnum):
     @classmethod
     def of_array(cls, array: np.ndarray[Any, Any]) -> "DType":
         """Return the type of an array's elements; arrays of objects, bytes or str hold strings."""
-        return _BY_NUMPY.get(array.dtype, cls.STRING if array.dtype.kind in "OSU" else cls.OTHER)
+        return cls.of_kind(array.dtype)
+
+    @classmethod
+    def of_kind(cls, kind: np.dtype[Any]) -> "DType":
+        """Return the type with a NumPy element type, as `of_array`."""
+        return _BY_NUMPY.get(kind, cls.STRING if kind.kind in "OSU" else cls.OTHER)
 
 
 def _quantized(name: str, kind: type[np.generic]) -> np.dtype[Any]:

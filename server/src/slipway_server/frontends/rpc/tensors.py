@@ -17,7 +17,12 @@ from typing import Any, Final
 import numpy as np
 from tensorflow.core.framework import tensor_pb2
 
-from slipway_server.frontends.protobuf_wire import delimited, signed_varint, varint
+from slipway_server.frontends.protobuf_wire import (
+    delimited,
+    delimited_head,
+    signed_varint,
+    varint,
+)
 from slipway_server.savedmodel.dtypes import DType
 from slipway_server.savedmodel.signature import Array
 
@@ -300,6 +305,21 @@ def _plain_integers(dtype: DType, array: Array) -> Array:
     if dtype.quantized:
         return np.ascontiguousarray(array).view(_numpy(dtype)[0])
     return array.astype(np.int8) if dtype in _TINY_RANGES else array
+
+
+def memory_head(
+    kind: np.dtype[Any], shape: tuple[int, ...], *, as_content: bool
+) -> tuple[bytes, int] | None:
+    """Return what stands in a TensorProto before its values, and their size in bytes.
+
+    None unless the values are written as the array's memory, C-contiguous: those of `write_tensor` are the same.
+    """
+    dtype = DType.of_kind(kind)
+    size = math.prod(shape) * kind.itemsize
+    if dtype in {DType.STRING, DType.OTHER} or not size or not _LITTLE_ENDIAN:
+        return None
+    field = _CONTENT_FIELD if as_content else _PACKED_AS_MEMORY.get(dtype)
+    return (_header(dtype, shape) + delimited_head(field, size), size) if field else None
 
 
 @lru_cache(maxsize=4096)  # a model's outputs have few shapes: batch sizes times outputs
