@@ -1,6 +1,6 @@
 """Classify the 1 000 test digits through a running model server and print the error rate.
 
-    python examples/digits/classify.py --grpc HOST:8500 --rest http://HOST:8501
+    PYTHONPATH=examples python -m digits.classify --grpc HOST:8500 --rest http://HOST:8501
 
 It is an ordinary client of TensorFlow Serving's APIs and knows nothing of Slipway.
 """

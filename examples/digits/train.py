@@ -1,6 +1,6 @@
 """Train a softmax classifier on handwritten digits and export it as a numbered SavedModel.
 
-    python examples/digits/train.py --steps 100 --version 1 /tmp/digits
+    PYTHONPATH=examples python -m digits.train --steps 100 --version 1 /tmp/digits
 
 The digits are scikit-learn's bundled 1 797 images of 8×8 pixels: 797 to train, 1 000 to test.
 """
