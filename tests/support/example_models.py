@@ -48,6 +48,7 @@ def save_examples(directory: Path) -> None:
             "wide": tf.concat([scores, scores], 1),
             "longer": tf.concat([double, double], 0),
             "n": n,
+            "total": tf.reduce_sum(x),
             "from others": tf.cast(tf.strings.length(others), tf.float32),
         }
 
@@ -70,6 +71,9 @@ def save_examples(directory: Path) -> None:
             "parsed": signature(
                 {"examples": examples}, {"n": "n", "word": "flat", "double": "double"}, PREDICT
             ),
+            "total": signature(usual, {"total": "total"}, PREDICT),
+            "none": signature(usual, {}, PREDICT),
+            "constant": signature({}, {"n": "n"}, PREDICT),
             # What Classify must refuse.
             "two inputs": signature({**usual, "others": others}, both, CLASSIFY),
             "three outputs": signature(usual, {**both, "n": "n"}, CLASSIFY),

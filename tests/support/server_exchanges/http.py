@@ -24,6 +24,7 @@ def post(body: Any, path: str = "/v1/models/double:predict", **headers: str) -> 
 
 COLUMNS = "/v1/models/columns:predict"
 KINDS = "/v1/models/kinds:predict"
+EXAMPLES = "/v1/models/examples:predict"
 LATEST = {"version": "2", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
 FIRST = {**LATEST, "version": "1"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from server_exchanges.http import COLUMNS, KINDS, Row, element, kind, post
+from server_exchanges.http import COLUMNS, EXAMPLES, KINDS, Row, element, kind, post
 
 REST_PREDICT: list[Row] = [
     # The row format.
@@ -402,10 +402,28 @@ REST_PREDICT: list[Row] = [
         'JSON Value: "' + "x" * 255 + "... Type: String is not of expected type: float",
     ),
     (
-        "rows of a model without row outputs",
-        post({"signature_name": "scalar", "instances": [1.0]}),
+        "rows of a model whose output has none",
+        post({"signature_name": "total", "instances": [{"b64": ""}]}, EXAMPLES),
         400,
-        "",
+        "Tensor name: total has no shape information ",
+    ),
+    (
+        "the same as a column",
+        post({"signature_name": "total", "inputs": [{"b64": ""}]}, EXAMPLES),
+        200,
+        {"outputs": 0.0},
+    ),
+    (
+        "a signature without outputs",
+        post({"signature_name": "none", "inputs": [{"b64": ""}]}, EXAMPLES),
+        400,
+        "Cannot convert empty tensor map to JSON",
+    ),
+    (
+        "a signature without inputs",
+        post({"signature_name": "constant", "inputs": []}, EXAMPLES),
+        400,
+        "Failed to get input map for signature: constant",
     ),
     (
         "a signature that is there by an empty name",

@@ -204,6 +204,9 @@ def _signature(handle: Handle[RunnableModel], name: str) -> Signature:
     signature = handle.content.signatures.get(key)
     if signature is None:
         raise invalid_argument(f'Serving signature name: "{key}" not found in signature def')
+    if not signature.outputs:
+        # Said before TensorFlow says in other words that there is nothing to run.
+        raise invalid_argument("Cannot convert empty tensor map to JSON")
     return signature
 
 
