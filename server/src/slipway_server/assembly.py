@@ -3,7 +3,7 @@
 import gc
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -12,11 +12,13 @@ import structlog
 from slipway_server.batching.model import Observer
 from slipway_server.core.manager import AspiredVersion, Manager
 from slipway_server.core.policies import POLICIES
+from slipway_server.core.resources import estimate
 from slipway_server.core.serving_map import ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
-from slipway_server.errors import Code, ServingError
+from slipway_server.errors import ServingError
 from slipway_server.frontends.batching_metrics import BatchingMetrics
 from slipway_server.frontends.config_file import ConfigFile
+from slipway_server.frontends.load_metrics import InFlight, LoadMetrics
 from slipway_server.frontends.model_config import model_configs, read_model_config, single_model
 from slipway_server.frontends.oip.grpc_service import QUESTIONS as OIP_QUESTIONS
 from slipway_server.frontends.oip.grpc_service import GrpcInferenceService
@@ -27,6 +29,7 @@ from slipway_server.frontends.rest.api import ApiSettings, RestApi
 from slipway_server.frontends.rest.messages import Answer, Request, Response
 from slipway_server.frontends.rpc.reload import ReloadMethod
 from slipway_server.frontends.rpc.service import QUESTIONS, Method, Services
+from slipway_server.frontends.run_metrics import RunMetrics
 from slipway_server.frontends.telemetry import CONTENT_TYPE, Telemetry
 from slipway_server.frontends.warmup_metrics import WarmUpMetrics
 from slipway_server.inference.predictor import Predictor
@@ -54,6 +57,7 @@ class Assembly:
     Args:
         failed_for_good: told in one sentence that a model has no version left which could be loaded.
         changed: called after every change of a version's state.
+        waiting: protocol → requests that wait for a thread.
 
     Raises:
         ServingError: the configuration cannot be used.
@@ -65,8 +69,10 @@ class Assembly:
         *,
         failed_for_good: Callable[[str], None],
         changed: Callable[[], None],
+        waiting: Callable[[], Mapping[str, int]],
     ) -> None:
         self._settings = settings
+        self._paths: dict[tuple[str, int], str] = {}
         self._failed_for_good = failed_for_good
         self._changed = changed
         rules = settings.lifecycle
@@ -113,7 +119,17 @@ class Assembly:
         )
         if (configs := self._read_config()) is not None:
             self._models.apply(configs)
-        predictor = Predictor(serving, check_methods=settings.check_method_names)
+        predictor = Predictor(
+            serving,
+            check_methods=settings.check_method_names,
+            observer=RunMetrics(self._telemetry.registry),
+        )
+        self._loads = LoadMetrics(
+            self._telemetry.registry,
+            estimated=lambda path: estimate(file_bytes(path)),
+            clock=time.monotonic,
+        )
+        InFlight(self._telemetry.registry, serving.users, waiting)
         oip = OipModels(predictor, self._monitor, serving.versions)
         self.rest_api: Answer = _by_path(
             RestApi(
@@ -135,7 +151,6 @@ class Assembly:
             **GrpcInferenceService(oip, self._telemetry, version()).methods(),
         }
         self.rpc_questions = QUESTIONS | OIP_QUESTIONS
-        self._loading_since: dict[tuple[str, int], float] = {}
         self._monitor.listen(self._on_state)
         # What the imports left behind lives as long as the process; the collector need not look at it again, which
         # would stall requests for a tenth of a second each time.
@@ -177,6 +192,7 @@ class Assembly:
         return BatchingMetrics(self._telemetry.registry, pool).observer
 
     def _aspire(self, model: str, versions: tuple[VersionDirectory, ...]) -> None:
+        self._paths.update({(model, one.version): one.path for one in versions})
         self._manager.aspire(
             model, [AspiredVersion(one.version, one.path, one.fingerprint) for one in versions]
         )
@@ -194,8 +210,7 @@ class Assembly:
             self._failed_for_good(trouble.message)
 
     def _on_state(self, state: VersionState) -> None:
-        self._telemetry.state(state.model, state.version, int(state.availability))
-        self._time_load(state)
+        self._loads.changed(state, self._paths.get((state.model, state.version), ""))
         self._changed()
         if (
             state.availability is Availability.END
@@ -207,14 +222,6 @@ class Assembly:
                 self._failed_for_good(
                     f"Version {state.version} of model {state.model} cannot be loaded: {state.error}"
                 )
-
-    def _time_load(self, state: VersionState) -> None:
-        key = (state.model, state.version)
-        if state.availability is Availability.LOADING:
-            self._loading_since.setdefault(key, time.monotonic())
-        elif (since := self._loading_since.pop(key, None)) is not None:
-            code = state.error.code if state.error else Code.OK
-            self._telemetry.loaded(state.model, time.monotonic() - since, code.name)
 
 
 def _by_path(api: Answer, oip: Answer) -> Answer:

@@ -137,6 +137,15 @@ class Ports:
         if self.rpc:
             self.rpc.serve(methods, questions)
 
+    def waiting(self) -> dict[str, int]:
+        """Return how many requests wait for a thread, by protocol."""
+        counts: dict[str, int] = {}
+        if self.rpc:
+            counts["GRPC"] = self.rpc.waiting
+        if self.rest:
+            counts["REST"] = max(self.rest.inflight - self._settings.rest_threads, 0)
+        return counts
+
     def show_health(self, models: Iterable[tuple[str, bool]], *, ready: bool) -> None:
         """Tell `grpc.health.v1` whether the server and each model serve."""
         if self.rpc is None:

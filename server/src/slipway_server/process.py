@@ -114,7 +114,10 @@ class Process:
             from slipway_server.assembly import Assembly  # noqa: PLC0415 - imports TensorFlow: seconds
 
             assembly = Assembly(
-                self._settings, failed_for_good=self._failed_for_good, changed=self._show_health
+                self._settings,
+                failed_for_good=self._failed_for_good,
+                changed=self._show_health,
+                waiting=self._ports.waiting,
             )
             self._assembly = assembly
             self._ports.serve(assembly.rest_api, assembly.rpc_methods, assembly.rpc_questions)

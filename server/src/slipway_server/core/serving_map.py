@@ -45,6 +45,11 @@ class Servable(Generic[T]):
             self._users += 1
             return True
 
+    @property
+    def users(self) -> int:
+        """How many use the content now."""
+        return self._users
+
     def release(self) -> None:
         """End the use that a successful `acquire` began."""
         with self._lock:
@@ -128,6 +133,14 @@ class ServingMap(Generic[T]):
         """Return the versions of a model that answer now, in ascending order."""
         known = self._models.get(model)
         return tuple(sorted(known.by_number)) if known else ()
+
+    def users(self) -> dict[tuple[str, int], int]:
+        """Return how many requests use each version now, by model and version."""
+        return {
+            (model, number): servable.users
+            for model, known in self._models.items()
+            for number, servable in known.by_number.items()
+        }
 
     def open(self, selector: Selector) -> Handle[T]:
         """Take hold of the version that a request asks for.

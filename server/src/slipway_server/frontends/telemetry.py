@@ -3,6 +3,7 @@
 A request touches one lock and a few integers; both families of names are made of them when somebody reads the page.
 """
 
+import re
 import threading
 import time
 from bisect import bisect_left
@@ -13,8 +14,6 @@ from typing import Final
 
 from prometheus_client import (
     CollectorRegistry,
-    Gauge,
-    Histogram,
     disable_created_metrics,
     generate_latest,
 )
@@ -51,7 +50,6 @@ _SECONDS: Final = (
     10.0,
     30.0,
 )
-_LOAD_SECONDS: Final = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 
 
 @dataclass(slots=True)
@@ -129,19 +127,6 @@ class Telemetry:
         self._requests = _Requests()
         self.registry = CollectorRegistry()
         self.registry.register(self._requests)
-        self._load_seconds = Histogram(
-            "slipway_model_load_seconds",
-            "Seconds that loading a version took, by outcome.",
-            ("model", "outcome"),
-            buckets=_LOAD_SECONDS,
-            registry=self.registry,
-        )
-        self._state = Gauge(
-            "slipway_model_version_state",
-            "State of a version: 10 start, 20 loading, 30 available, 40 unloading, 50 end.",
-            ("model", "version"),
-            registry=self.registry,
-        )
 
     def begin(self, method: str, protocol: str) -> Call:
         """Start the clock of a request. `protocol` is GRPC or REST."""
@@ -153,19 +138,23 @@ class Telemetry:
         key = (model, call.version, call.signature, call.method, call.protocol, code)
         self._requests.series(key).add(self._clock() - call.started)
 
-    def loaded(self, model: str, seconds: float, outcome: str) -> None:
-        """Record a load; `outcome` is a status code's name."""
-        self._load_seconds.labels(model, outcome).observe(seconds)
-
-    def state(self, model: str, version: int, state: int) -> None:
-        """Record the state of a version, by its wire number."""
-        self._state.labels(model, str(version)).set(state)
-
     def text(self) -> bytes:
         """Return everything in Prometheus's text format."""
-        # The library would add `_total` to a counter; TensorFlow Serving's has no such suffix.
-        untyped, counter = f"# TYPE {_CLASSIC_COUNT} untyped", f"# TYPE {_CLASSIC_COUNT} counter"
-        return generate_latest(self.registry).replace(untyped.encode(), counter.encode())
+        return _classic_lines(generate_latest(self.registry))
+
+
+def _classic_lines(text: bytes) -> bytes:
+    """Write TensorFlow Serving's metrics as it does: without help, and counters by their plain names.
+
+    The library adds `_total` to the name of every counter.
+    """
+    return _CLASSIC_COUNTER.sub(rb"\1 counter", _CLASSIC_HELP.sub(b"", text))
+
+
+_CLASSIC_HELP: Final = re.compile(rb"^# HELP :tensorflow:.*\n", re.MULTILINE)
+_CLASSIC_COUNTER: Final = re.compile(rb"^(# TYPE :tensorflow:\S+)_total counter$", re.MULTILINE)
+_MAX_SERIES: Final = 10_000
+"""Far more than real models have; a bound all the same."""
 
 
 _Key = tuple[str, int, str, str, str, Code]
@@ -177,6 +166,8 @@ class _Requests(Collector):
 
     def series(self, key: _Key) -> _Series:
         found = self._series.get(key)
+        if found is None and len(self._series) >= _MAX_SERIES:
+            key = (key[0], 0, "", *key[3:])
         # setdefault is atomic: of two threads that meet a new key, both get the same series.
         return found if found is not None else self._series.setdefault(key, _Series())
 
@@ -224,7 +215,7 @@ def _classic(series: Sequence[tuple[_Labels, Code, _Series]]) -> Iterator[Metric
         if inference and code is Code.OK:
             api = labels.method.lower() if rest else labels.method
             latencies.setdefault((labels.model, api, labels.protocol), _Series()).merge(one)
-    requests = Metric(_CLASSIC_COUNT, "Requests, by status.", "untyped")
+    requests = Metric(_CLASSIC_COUNT, "Requests, by status.", "counter")
     for (model, status), count in counts.items():
         requests.add_sample(_CLASSIC_COUNT, {"model_name": model, "status": status}, count)
     latency = HistogramMetricFamily(

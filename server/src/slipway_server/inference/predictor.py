@@ -5,6 +5,7 @@ Front ends are codecs around it. Whatever replaces it or them one day meets at t
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Final, Protocol
 
 from slipway_server.core.serving_map import Handle, Selector
@@ -87,16 +88,40 @@ class Versions(Protocol):
         ...
 
 
+class RunObserver(Protocol):
+    """Who is told how long models took."""
+
+    def ran(
+        self,
+        method: str,
+        model: str,
+        version: int,
+        signature: str,
+        seconds: float,
+        examples: int | None = None,
+    ) -> None:
+        """Take note of a run that succeeded; `examples` are those of Classify and its like."""
+        ...
+
+
 class Predictor:
     """Answers requests from the versions in a serving map.
 
     Args:
+        observer: told of every run that succeeded.
         check_methods: refuse to use a signature otherwise than the `method_name` in its export says.
     """
 
-    def __init__(self, serving: Versions, *, check_methods: bool = False) -> None:
+    def __init__(
+        self,
+        serving: Versions,
+        *,
+        check_methods: bool = False,
+        observer: RunObserver | None = None,
+    ) -> None:
         self._serving = serving
         self._check_methods = check_methods
+        self._observer = observer
 
     def open(self, selector: Selector) -> Handle[RunnableModel]:
         """Take hold of the version that a request asks for (`ServingMap.open`)."""
@@ -128,8 +153,13 @@ class Predictor:
             check_predict_method(signature)
         check_inputs(signature, inputs.keys())
         outputs = choose_outputs(signature, output_filter)
+        began = perf_counter()
         values = handle.content.run(signature, inputs, outputs, deadline)
         name = signature_name or DEFAULT_SIGNATURE
+        if self._observer is not None:
+            self._observer.ran(
+                "Predict", handle.model, handle.version, name, perf_counter() - began
+            )
         return Prediction(handle.version, name, dict(zip(outputs, values, strict=True)))
 
     def check_names(
@@ -186,7 +216,9 @@ class Predictor:
         if model.example_signatures:
             signatures = {**signatures, **model.example_signatures}
         planned = plan(tasks, signatures, check_methods=self._check_methods)
+        began = perf_counter()
         values = _run_examples(model, planned.signature, planned.outputs, examples, deadline)
+        self._ran("MultiInference", handle, "", began, examples)
         results = planned.results(len(examples), values)
         return [
             Inference(handle.version, task.signature, result)
@@ -209,8 +241,27 @@ class Predictor:
         if self._check_methods:
             classification.check_method(signature, method)
         outputs = classification.wanted_outputs(signature, method)
+        began = perf_counter()
         values = _run_examples(model, signature, outputs, examples, deadline)
+        self._ran(_METHOD_NAMES[method], handle, name, began, examples)
         return Inference(handle.version, name, classification.result(method, len(examples), values))
+
+    def _ran(
+        self,
+        method: str,
+        handle: Handle[RunnableModel],
+        signature: str,
+        began: float,
+        examples: Array,
+    ) -> None:
+        if self._observer is not None:
+            seconds = perf_counter() - began
+            self._observer.ran(
+                method, handle.model, handle.version, signature, seconds, len(examples)
+            )
+
+
+_METHOD_NAMES: Final = {Method.CLASSIFY: "Classify", Method.REGRESS: "Regress"}
 
 
 def _signature(handle: Handle[RunnableModel], name: str) -> Signature:
