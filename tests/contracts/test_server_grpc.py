@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from exchanges import Ask, Stubs
 
 
@@ -124,6 +126,56 @@ def test_metadata_over_grpc(stubs: Stubs) -> None:
     assert reply.metadata["signature_def"].Unpack(found)
     assert (reply.model_spec.name, reply.model_spec.version.value) == ("columns", 5)
     assert found.signature_def.keys() == {"serving_default", "uneven", "strange", "infinite"}
+
+
+@pytest.mark.parametrize(
+    ("version", "label", "expected"),
+    [(None, None, 2), (1, None, 1), (None, "stable", 1)],
+    ids=["newest", "by number", "by label"],
+)
+def test_metadata_of_a_version(
+    stubs: Stubs, version: int | None, label: str | None, expected: int
+) -> None:
+    from tensorflow_serving.apis import get_model_metadata_pb2 as pb
+
+    request = pb.GetModelMetadataRequest(metadata_field=["signature_def"])
+    stubs.fill_spec(request.model_spec, Ask({}, version=version, label=label))
+    spec = stubs.prediction.GetModelMetadata(request).model_spec
+    assert (spec.name, spec.version.value, spec.version_label) == ("double", expected, "")
+    assert not spec.signature_name
+
+
+def test_metadata_of_what_is_not_there(stubs: Stubs) -> None:
+    from tensorflow_serving.apis import get_model_metadata_pb2 as pb
+
+    request = pb.GetModelMetadataRequest(metadata_field=["signature_def"])
+    stubs.fill_spec(request.model_spec, Ask({}, version=9))
+    assert stubs.refused(stubs.prediction.GetModelMetadata, request) == (
+        "NOT_FOUND",
+        "Servable not found for request: Specific(double, 9)",
+    )
+    request.model_spec.Clear()
+    request.model_spec.SetInParent()
+    assert stubs.refused(stubs.prediction.GetModelMetadata, request) == (
+        "INVALID_ARGUMENT",
+        "ModelSpec has no name specified.",
+    )
+
+
+def test_status_over_grpc_ignores_labels(stubs: Stubs) -> None:
+    from tensorflow_serving.apis import get_model_status_pb2 as pb
+
+    request = pb.GetModelStatusRequest()
+    for label in ("stable", "x"):
+        stubs.fill_spec(request.model_spec, Ask({}, label=label))
+        found = stubs.model.GetModelStatus(request).model_version_status
+        assert [one.version for one in found] == [2, 1]
+    request.model_spec.Clear()
+    request.model_spec.name = "m"
+    assert stubs.refused(stubs.model.GetModelStatus, request) == (
+        "NOT_FOUND",
+        "Could not find any versions of model m",
+    )
 
 
 def test_status_over_grpc(stubs: Stubs) -> None:

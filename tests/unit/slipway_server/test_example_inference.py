@@ -128,7 +128,8 @@ def test_tasks_together_are_one_run() -> None:
     assert third.labels is None
     [(asked, inputs, outputs, deadline)] = model.runs
     assert (inputs, deadline) == ({"inputs": [b"e"]}, 3.0)
-    assert outputs == ["both/classes", "both/scores", "value/outputs", "only/scores"]
+    assert outputs == ["both/classes", "both/scores", "only/scores", "value/outputs"]
+    assert asked.key == "both+only+value"
     assert asked.inputs == BOTH.inputs
 
 

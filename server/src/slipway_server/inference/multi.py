@@ -100,15 +100,18 @@ def _combined(chosen: Sequence[tuple[Signature, Method]]) -> MultiPlan:
         ((signature, method),) = chosen
         outputs = wanted_outputs(signature, method)
         return MultiPlan(signature, outputs, (_Part(method, {alias: alias for alias in outputs}),))
+    # In one order, whatever the tasks' own: models and batches keep something for each combination.
     combined: dict[str, TensorSpec] = {}
-    parts: list[_Part] = []
-    for signature, method in chosen:
+    parts: dict[Signature, _Part] = {}
+    ordered = sorted(chosen, key=lambda one: one[0].key)
+    for signature, method in ordered:
         aliases = {alias: f"{signature.key}/{alias}" for alias in wanted_outputs(signature, method)}
         combined |= {to: signature.outputs[alias] for alias, to in aliases.items()}
-        parts.append(_Part(method, aliases))
-    key = "+".join(signature.key for signature, _ in chosen)
-    together = Signature(key, "", chosen[0][0].inputs, combined)
-    return MultiPlan(together, tuple(combined), tuple(parts))
+        parts[signature] = _Part(method, aliases)
+    together = Signature(
+        "+".join(signature.key for signature, _ in ordered), "", ordered[0][0].inputs, combined
+    )
+    return MultiPlan(together, tuple(combined), tuple(parts[signature] for signature, _ in chosen))
 
 
 def _input(signature: Signature) -> str:
