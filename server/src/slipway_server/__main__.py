@@ -27,7 +27,8 @@ def run(arguments: list[str]) -> int:
     program = Path(arguments[0]).name if arguments else "slipway-server"
     parsed = command_line.parse(arguments[1:])
     if parsed.help:
-        sys.stdout.write(command_line.usage(program))
+        markdown = parsed.help == "markdown"
+        sys.stdout.write(command_line.reference() if markdown else command_line.usage(program))
         return EXIT_OK
     if parsed.malformed:
         sys.stdout.write(

@@ -56,6 +56,7 @@ class Assembly:
 
     Args:
         failed_for_good: told in one sentence that a model has no version left which could be loaded.
+        failed_to_start: told why the server cannot begin to serve.
         changed: called after every change of a version's state.
         waiting: protocol → requests that wait for a thread.
 
@@ -68,12 +69,14 @@ class Assembly:
         settings: Settings,
         *,
         failed_for_good: Callable[[str], None],
+        failed_to_start: Callable[[ServingError], None],
         changed: Callable[[], None],
         waiting: Callable[[], Mapping[str, int]],
     ) -> None:
         self._settings = settings
         self._paths: dict[tuple[str, int], str] = {}
         self._failed_for_good = failed_for_good
+        self._failed_to_start = failed_to_start
         self._changed = changed
         rules = settings.lifecycle
         known: set[str] = set()
@@ -119,6 +122,8 @@ class Assembly:
         )
         if (configs := self._read_config()) is not None:
             self._models.apply(configs)
+        self._first = self._models.names
+        self._first_watch = self._models.watch(() if rules.open_ports_at_once else self._first)
         predictor = Predictor(
             serving,
             check_methods=settings.check_method_names,
@@ -168,6 +173,14 @@ class Assembly:
         self._source.start()
         self._config_file.start()
 
+    def wait_for_first_models(self) -> None:
+        """Wait until it is known of each model of the start whether it will answer.
+
+        Raises:
+            ServingError: UNKNOWN; some will not.
+        """
+        self._first_watch.wait(None, noun="servable(s)")
+
     def stop(self) -> None:
         """Look for nothing new and decide nothing more; what is loaded answers until the process ends."""
         self._config_file.stop()
@@ -205,8 +218,11 @@ class Assembly:
 
     def _nothing_found(self, model: str, trouble: ServingError) -> None:
         self._models.nothing_found(model, trouble)
+        rules = self._settings.lifecycle
+        if rules.fail_without_versions and model in self._first and not self._monitor.of(model):
+            self._failed_to_start(trouble)
         # With one look only (poll wait 0) nothing can change any more.
-        if self._settings.lifecycle.poll_wait == 0:
+        elif rules.poll_wait == 0:
             self._failed_for_good(trouble.message)
 
     def _on_state(self, state: VersionState) -> None:

@@ -9,9 +9,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from slipway_server.flags import FLAGS, Flag, Support, Value
+from slipway_server.flags import CLASSIC, FLAGS, OWN, Flag, Support, Value
 
 _INTEGER: Final = re.compile(r"\s*[+-]?[0-9]+", re.ASCII)
+_MARKS: Final = {
+    Support.LATER: "Accepted; does nothing yet.",
+    Support.MEANINGLESS: "Accepted; has no meaning here.",
+}
+_REFERENCE_HEAD: Final = """# Flags of the model server
+
+A flag is written `--name=value`; for a boolean, `--name` alone means true. An argument that is no flag is reported and
+the server goes on; a value that does not fit its flag's type ends it with exit code 255. A flag that means nothing here
+is accepted, and the log says so once.
+
+This page is what `slipway-server --help=markdown` prints.
+"""
 _INT32: Final = (-(2**31), 2**31 - 1)
 _INT64: Final = (-(2**63), 2**63 - 1)
 
@@ -24,6 +36,7 @@ class Parsed:
         values: every flag's value, given or default.
         given: the names of flags that were given.
         unknown: arguments that are no flag.
+        help: `text` or `markdown` when that was asked for.
         malformed: sentences about values that do not fit; not empty means the server must not start.
     """
 
@@ -31,7 +44,7 @@ class Parsed:
     given: frozenset[str]
     unknown: tuple[str, ...]
     malformed: tuple[str, ...]
-    help: bool = False
+    help: str = ""
 
 
 _BY_NAME: Final = {flag.name: flag for flag in FLAGS}
@@ -47,13 +60,13 @@ def parse(arguments: Sequence[str]) -> Parsed:
     given: set[str] = set()
     unknown: list[str] = []
     malformed: list[str] = []
-    wants_help = False
+    wants_help = ""
     for position, argument in enumerate(arguments):
         if argument == "--":
             unknown.extend(arguments[position + 1 :])
             break
-        if argument in {"--help", "-h"}:
-            wants_help = True
+        if argument in {"--help", "-h", "--help=markdown"}:
+            wants_help = "markdown" if argument == "--help=markdown" else "text"
             continue
         name, equals, text = argument.removeprefix("--").partition("=")
         flag = _BY_NAME.get(name) if argument.startswith("--") else None
@@ -96,17 +109,38 @@ def usage(program: str) -> str:
     """Return the help text."""
     lines = [f"usage: {program}", "Flags:"]
     for flag in FLAGS:
-        kind = {
-            bool: "bool",
-            int: "int64" if flag.wide else "int32",
-            float: "float",
-            str: "string",
-        }[type(flag.default)]
         default = (
             f'"{flag.default}"' if isinstance(flag.default, str) else str(flag.default).lower()
         )
-        lines.append(f"\t--{flag.name}={default}".ljust(56) + f"\t{kind}\t{flag.usage}")
+        lines.append(f"\t--{flag.name}={default}".ljust(56) + f"\t{_kind(flag)}\t{flag.usage}")
     return "\n".join(lines) + "\n"
+
+
+def reference() -> str:
+    """Return the reference page of all flags, in Markdown; it is the same on every machine."""
+    parts = [_REFERENCE_HEAD]
+    for title, flags in (("TensorFlow Serving's flags", CLASSIC), ("Further flags", OWN)):
+        parts.append(
+            f"## {title}\n\n| Flag | Type | Default | Meaning |\n| --- | --- | --- | --- |"
+        )
+        parts.extend(_row(flag) for flag in flags)
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _row(flag: Flag) -> str:
+    default = flag.by_machine or (f"`{str(flag.default).lower()}`" if flag.default != "" else "")
+    mark = "" if flag.support is Support.WORKS else f" *{_MARKS[flag.support]}*"
+    return f"| `--{flag.name}` | {_kind(flag)} | {default} | {flag.usage}{mark} |"
+
+
+def _kind(flag: Flag) -> str:
+    return {
+        bool: "bool",
+        int: "int64" if flag.wide else "int32",
+        float: "float",
+        str: "string",
+    }[type(flag.default)]
 
 
 def without_effect(given: frozenset[str]) -> tuple[tuple[str, str], ...]:

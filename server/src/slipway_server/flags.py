@@ -23,6 +23,7 @@ class Flag:
     Attributes:
         default: also gives the flag its type.
         wide: an integer of 64 instead of 32 bits.
+        by_machine: how the default follows from the machine, when it does.
         bare: the value that `--name` alone stands for; none by default, `true` for booleans.
     """
 
@@ -32,12 +33,13 @@ class Flag:
     support: Support = Support.WORKS
     wide: bool = False
     bare: str = ""
+    by_machine: str = ""
 
 
 _CPUS: Final = os.cpu_count() or 1
 _LATER, _MEANINGLESS = Support.LATER, Support.MEANINGLESS
 
-FLAGS: Final[tuple[Flag, ...]] = (
+CLASSIC: Final[tuple[Flag, ...]] = (
     # TensorFlow Serving's own, in its order.
     Flag("port", 8500, "TCP port to listen on for the gRPC API. 0 means none."),
     Flag("grpc_socket_path", "", "If not empty, also listen for the gRPC API on this UNIX socket."),
@@ -46,7 +48,12 @@ FLAGS: Final[tuple[Flag, ...]] = (
         0,
         "TCP port to listen on for the REST API, health pages and metrics. 0 means none.",
     ),
-    Flag("rest_api_num_threads", 4 * _CPUS, "REST requests worked on at a time."),
+    Flag(
+        "rest_api_num_threads",
+        4 * _CPUS,
+        "REST requests worked on at a time.",
+        by_machine="4 × CPUs",
+    ),
     Flag(
         "rest_api_timeout_in_ms",
         30000,
@@ -137,7 +144,9 @@ FLAGS: Final[tuple[Flag, ...]] = (
     ),
     Flag("saved_model_tags", "serve", "Comma-separated tags that the graph to load has, exactly."),
     Flag("grpc_channel_arguments", "", "Comma-separated key=value pairs for the gRPC server."),
-    Flag("grpc_max_threads", 4 * _CPUS, "gRPC requests worked on at a time."),
+    Flag(
+        "grpc_max_threads", 4 * _CPUS, "gRPC requests worked on at a time.", by_machine="4 × CPUs"
+    ),
     Flag("enable_model_warmup", True, "Run the recorded warm-up requests before a version serves."),
     Flag("num_request_iterations_for_warmup", 0, "How often each of them is run; 0 means once."),
     Flag("version", False, "Print the version and exit."),
@@ -150,7 +159,12 @@ FLAGS: Final[tuple[Flag, ...]] = (
         "remove_unused_fields_from_bundle_metagraph", True, "Nothing unused is kept.", _MEANINGLESS
     ),
     Flag("prefer_tflite_model", False, "Load model.tflite where there is one."),
-    Flag("num_tflite_pools", _CPUS, "TensorFlow Lite interpreter pools of each version."),
+    Flag(
+        "num_tflite_pools",
+        _CPUS,
+        "TensorFlow Lite interpreter pools of each version.",
+        by_machine="CPUs",
+    ),
     Flag("num_tflite_interpreters_per_pool", 1, "Interpreters in each pool."),
     Flag(
         "enable_signature_method_name_check",
@@ -169,7 +183,10 @@ FLAGS: Final[tuple[Flag, ...]] = (
     Flag(
         "enable_serialization_as_tensor_content", False, "Write Predict outputs as tensor_content."
     ),
-    # Slipway's own.
+)
+
+OWN: Final[tuple[Flag, ...]] = (
+    # The options that TensorFlow Serving has without a flag, then what only Slipway has.
     Flag("batching_parameters", "", "BatchingParameters as text, in place of a file."),
     Flag(
         "aspired_version_policy",
@@ -178,6 +195,11 @@ FLAGS: Final[tuple[Flag, ...]] = (
     ),
     Flag(
         "servable_versions_always_present", True, "An empty base path leaves what is loaded alone."
+    ),
+    Flag(
+        "open_ports_at_once",
+        True,
+        "Open the ports before the models are loaded; false waits for every model, as TensorFlow Serving does.",
     ),
     Flag(
         "fail_if_no_model_versions_found",
@@ -300,3 +322,5 @@ FLAGS: Final[tuple[Flag, ...]] = (
         "Seconds for the calls of a gRPC connection that has reached its age.",
     ),
 )
+
+FLAGS: Final = CLASSIC + OWN

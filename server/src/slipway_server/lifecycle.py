@@ -19,6 +19,7 @@ class Lifecycle:
         keep_last: whether an empty base path leaves loaded versions alone.
         poll_wait: between looks at base paths; 0 looks once and after each change of the config, less never.
         reload_timeout: that a reload waits for its new models.
+        open_ports_at_once: or only when every model has a version that answers.
     """
 
     model_name: str
@@ -33,6 +34,7 @@ class Lifecycle:
     retry: RetryRule
     labels: LabelRule
     reload_timeout: float
+    open_ports_at_once: bool
 
 
 def lifecycle(values: Mapping[str, Any], *, cpus: int) -> Lifecycle:
@@ -76,6 +78,7 @@ def lifecycle(values: Mapping[str, Any], *, cpus: int) -> Lifecycle:
             all_may_wait=values["force_allow_any_version_labels_for_unavailable_models"],
         ),
         reload_timeout=timeout,
+        open_ports_at_once=values["open_ports_at_once"],
     )
 
 

@@ -35,6 +35,13 @@ class Pages:
     metrics: Callable[[], Response]
 
 
+@dataclass(frozen=True, slots=True)
+class _Apis:
+    rest: Answer
+    methods: "Mapping[str, Method]"
+    questions: Collection[str]
+
+
 class Ports:
     """The server's ports. `open` first; the other methods may be called whatever `open` has got to.
 
@@ -49,6 +56,7 @@ class Ports:
         self._pages = pages
         self._say_certificate = say_certificate
         self._certificate: CertificateFile | None = None
+        self._apis: _Apis | None = None
         self.rest: RestServer | None = None
         self.rpc: RpcServer | None = None
 
@@ -74,6 +82,8 @@ class Ports:
                 health_port=settings.health_port or None,
                 context=self._certificate.context if self._certificate else lambda: None,
             )
+            if self._apis:
+                self.rest.serve(self._apis.rest)
             self.rest.start()
         addresses = self._open_rpc()
         return {
@@ -118,6 +128,8 @@ class Ports:
             credentials=self._certificate.credentials if self._certificate else None,
             channel_arguments=settings.channel_arguments,
         )
+        if self._apis:
+            self.rpc.serve(self._apis.methods, self._apis.questions)
         self.rpc.start()
         if settings.socket_path:
             unix_socket.set_mode(settings.socket_path, settings.socket_mode)
@@ -131,7 +143,8 @@ class Ports:
     def serve(
         self, rest_api: Answer, methods: Mapping[str, "Method"], questions: Collection[str]
     ) -> None:
-        """Put the APIs in place (`RestServer.serve`, `RpcServer.serve`)."""
+        """Put the APIs in place (`RestServer.serve`, `RpcServer.serve`), also behind ports that are opened later."""
+        self._apis = _Apis(rest_api, methods, questions)
         if self.rest:
             self.rest.serve(rest_api)
         if self.rpc:

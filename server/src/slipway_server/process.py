@@ -12,6 +12,7 @@ import queue
 import signal
 import threading
 import time
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,13 +76,18 @@ class Process:
         """Serve until a signal or a failure; return the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, _frame: self._events.put(_Signal(received)))
-        try:
-            self._open_ports()
-        except OSError as error:
-            return self._failed_start(ServingError(Code.UNKNOWN, str(error)))
-        except ServingError as error:
-            return self._failed_start(error)
-        threading.Thread(target=self._assemble, name="start-up", daemon=True).start()
+        start = self._assemble
+        if self._settings.lifecycle.open_ports_at_once:
+            try:
+                self._open_ports()
+            except OSError as error:
+                return self._failed_start(ServingError(Code.UNKNOWN, str(error)))
+            except ServingError as error:
+                return self._failed_start(error)
+        else:
+            self._set_up_log()
+            start = self._assemble_first
+        threading.Thread(target=self._start, args=(start,), name="start-up", daemon=True).start()
         match self._events.get():
             case _Exit() as end:
                 return self._give_up(end)
@@ -92,12 +98,7 @@ class Process:
 
     def _open_ports(self) -> None:
         opened = self._ports.open()
-        import structlog  # noqa: PLC0415 - /livez need not wait for it
-
-        from slipway_server import logs  # noqa: PLC0415 - likewise
-
-        logs.configure()
-        self._log = structlog.get_logger("slipway_server")
+        self._set_up_log()
         self._log.info("ports open", **opened)
         self._ports.watch_certificate()
         if self._settings.rest_port and self._settings.rest_port == self._settings.port:
@@ -105,36 +106,70 @@ class Process:
         for name, sentence in self._flags_without_effect:
             self._log.warning("flag without effect", flag=name, message=sentence)
 
+    def _set_up_log(self) -> None:
+        import structlog  # noqa: PLC0415 - /livez need not wait for it
+
+        from slipway_server import logs  # noqa: PLC0415 - likewise
+
+        logs.configure()
+        self._log = structlog.get_logger("slipway_server")
+
     def _say_certificate(self, sentence: str, used: bool) -> None:  # noqa: FBT001 - a callback
         (self._log.info if used else self._log.error)(sentence, file=self._settings.ssl_config_file)
 
-    def _assemble(self) -> None:
+    def _start(self, assemble: Callable[[], None]) -> None:
         try:
             started = time.monotonic()
-            from slipway_server.assembly import Assembly  # noqa: PLC0415 - imports TensorFlow: seconds
-
-            assembly = Assembly(
-                self._settings,
-                failed_for_good=self._failed_for_good,
-                changed=self._show_health,
-                waiting=self._ports.waiting,
-            )
-            self._assembly = assembly
-            self._ports.serve(assembly.rest_api, assembly.rpc_methods, assembly.rpc_questions)
-            self._show_health()
-            assembly.start()
+            assemble()
             self._log.info(
                 "started",
                 seconds=round(time.monotonic() - started, 3),
-                models=list(assembly.models),
+                models=list(self._assembly.models if self._assembly else ()),
             )
+        except OSError as error:
+            self._failed_to_start(ServingError(Code.UNKNOWN, str(error)))
         except ServingError as error:
-            self._events.put(_Exit(EXIT_FAILED, "FailedToStart", str(error)))
+            self._failed_to_start(error)
         except Exception as error:  # noqa: BLE001 - reported, and the process ends
             self._log.exception("start failed")
             self._events.put(
                 _Exit(EXIT_FAILED, "FailedToStart", f"{type(error).__name__}: {error}")
             )
+
+    def _assemble(self) -> None:
+        """Put the server behind its open ports and begin to load."""
+        assembly = self._put_together()
+        self._serve(assembly)
+        assembly.start()
+
+    def _assemble_first(self) -> None:
+        """Open the ports only when every model has a version that answers, as TensorFlow Serving does."""
+        assembly = self._put_together()
+        assembly.start()
+        assembly.wait_for_first_models()
+        self._serve(assembly)
+        self._open_ports()
+        self._show_health()
+
+    def _put_together(self) -> "Assembly":
+        from slipway_server.assembly import Assembly  # noqa: PLC0415 - imports TensorFlow: seconds
+
+        assembly = Assembly(
+            self._settings,
+            failed_for_good=self._failed_for_good,
+            failed_to_start=self._failed_to_start,
+            changed=self._show_health,
+            waiting=self._ports.waiting,
+        )
+        self._assembly = assembly
+        return assembly
+
+    def _serve(self, assembly: "Assembly") -> None:
+        self._ports.serve(assembly.rest_api, assembly.rpc_methods, assembly.rpc_questions)
+        self._show_health()
+
+    def _failed_to_start(self, error: ServingError) -> None:
+        self._events.put(_Exit(EXIT_FAILED, "FailedToStart", str(error)))
 
     def _failed_start(self, error: ServingError) -> int:
         print(f"Failed to start server. Error: {error}", flush=True)  # noqa: T201 - TensorFlow Serving's place for it

@@ -130,6 +130,50 @@ def test_usage_names_every_flag() -> None:
     assert all(f"--{flag.name}=" in text for flag in flags.FLAGS)
 
 
+def test_the_reference_page_is_the_same_on_every_machine() -> None:
+    page = command_line.reference()
+    assert "| `--grpc_max_threads` | int32 | 4 × CPUs | " in page
+    assert "| `--enable_profiler` | bool | `true` | " in page
+    rows = [line for line in page.splitlines() if line.startswith("| `--")]
+    assert len(rows) == len(flags.FLAGS)
+    assert command_line.parse(["--help=markdown"]).help == "markdown"
+    assert command_line.parse(["--help"]).help == "text"
+
+
+def test_how_models_come_and_go() -> None:
+    plain = _settings().lifecycle
+    assert (plain.bounds.loads, plain.bounds.initial_loads) == (8, 8)
+    assert (plain.bounds.unloads, plain.bounds.memory) == (None, None)
+    assert (plain.labels.allowed, plain.labels.strict) == (True, False)
+    assert (plain.keep_last, plain.open_ports_at_once, plain.config_poll) == (True, True, 0)
+    assert (plain.retry.permanent_errors, plain.retry.failed_versions) == (False, False)
+    assert plain.reload_timeout == 300
+    set_up = _settings(
+        "--num_load_threads=3",
+        "--num_initial_load_threads=5",
+        "--num_unload_threads=2",
+        "--total_model_memory_limit_bytes=9999999999",
+        "--should_retry_model_load=false",
+        "--retry_permanent_load_errors",
+        "--enable_reload_servables_with_error",
+        "--strict_version_labels",
+        "--allow_version_labels_for_unavailable_models",
+        "--force_allow_any_version_labels_for_unavailable_models",
+        "--allow_version_labels=false",
+        "--servable_versions_always_present=false",
+        "--fail_if_no_model_versions_found",
+        "--model_config_file_poll_wait_seconds=-1",
+    ).lifecycle
+    assert (set_up.bounds.loads, set_up.bounds.initial_loads) == (3, 5)
+    assert (set_up.bounds.unloads, set_up.bounds.memory) == (2, 9999999999)
+    assert set_up.retry.max_retries == 0
+    assert (set_up.retry.permanent_errors, set_up.retry.failed_versions) == (True, True)
+    labels = set_up.labels
+    assert (labels.allowed, labels.strict) == (False, True)
+    assert (labels.new_may_wait, labels.all_may_wait) == (True, True)
+    assert (set_up.keep_last, set_up.fail_without_versions, set_up.config_poll) == (False, True, 0)
+
+
 def test_flags_without_effect_are_said_only_when_given() -> None:
     assert command_line.without_effect(frozenset({"port"})) == ()
     [(name, sentence)] = command_line.without_effect(frozenset({"port", "use_alts_credentials"}))
@@ -167,6 +211,10 @@ def test_flags_without_effect_are_said_only_when_given() -> None:
         (
             ["--tensorflow_session_parallelism=2", "--tensorflow_intra_op_parallelism=1"],
             "You cannot configure all.",
+        ),
+        (
+            ["--servable_state_waiter_timeout_seconds=nan"],
+            "--servable_state_waiter_timeout_seconds must be 0 or more",
         ),
         (["--aspired_version_policy=best"], "availability_preserving, resource_preserving"),
         (["--drain_seconds=-1"], "--drain_seconds must be between 0 and 86400 seconds"),

@@ -41,12 +41,19 @@ class Watch:
                 self.troubles[model] = trouble
                 self._changed.notify_all()
 
-    def wait(self, until: float | None, clock: Callable[[], float] = time.monotonic) -> None:
+    def wait(
+        self,
+        until: float | None,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        noun: str = "model(s)",
+    ) -> None:
         """Wait until every model is decided.
 
         Args:
             until: when to give up, in monotonic seconds; None waits as long as it takes.
             clock: monotonic seconds.
+            noun: what TensorFlow Serving calls them on this occasion.
 
         Raises:
             ServingError: UNKNOWN; the sentence names each model that does not answer, and why.
@@ -60,7 +67,7 @@ class Watch:
         if failures:
             listed = "".join(f"{failure}, " for failure in failures)
             raise ServingError(
-                Code.UNKNOWN, f"{len(failures)} model(s) did not become available: {{{listed}}}"
+                Code.UNKNOWN, f"{len(failures)} {noun} did not become available: {{{listed}}}"
             )
 
     def _decided(self, model: str) -> bool:

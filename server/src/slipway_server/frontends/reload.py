@@ -94,6 +94,12 @@ class Models:
         for watch in tuple(self._watches):
             watch.hear_trouble(model, trouble)
 
+    def watch(self, names: Iterable[str]) -> Watch:
+        """Begin to hear what becomes of some models."""
+        watch = Watch(names)
+        self._watches.add(watch)
+        return watch
+
     def apply(self, configs: tuple[ModelConfig, ...]) -> None:
         """Serve these models from now on, without waiting for any.
 
@@ -114,8 +120,7 @@ class Models:
             ServingError: as `apply`; or UNKNOWN when a new model does not answer, though the change was made.
         """
         with self._lock:
-            watch = Watch({config.name for config in configs} - set(self.names))
-            self._watches.add(watch)
+            watch = self.watch({config.name for config in configs} - set(self.names))
             try:
                 self._apply(configs)
             except ServingError:
