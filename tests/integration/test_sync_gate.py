@@ -122,7 +122,7 @@ def test_a_name_that_changes_its_mind_is_judged_at_every_connection(
         return next(answers, [ip_address(LINK_LOCAL)])
 
     ours = Gate(resolve)
-    monkeypatch.setattr("slipway_sync.stores.s3.shared", lambda: ours)
+    monkeypatch.setattr("slipway_sync.stores.clients.shared", lambda: ours)
     port = s3.endpoint.rpartition(":")[2]
 
     def opened() -> Store:

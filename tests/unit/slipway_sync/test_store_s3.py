@@ -33,10 +33,10 @@ def s3() -> Iterator[FakeS3]:
 def _short_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     from datetime import timedelta
 
-    from slipway_sync.stores import s3
+    from slipway_sync.stores import clients
 
     backoff = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=2)}
-    monkeypatch.setitem(s3._RETRY, "backoff", {**backoff, "base": 2})
+    monkeypatch.setitem(clients.RETRY, "backoff", {**backoff, "base": 2})
 
 
 def store_of(fake: FakeS3, path: str = "m", **options: Any) -> Store:

@@ -1,0 +1,73 @@
+"""Google Cloud Storage: gs://bucket/prefix."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+import obstore.store
+
+from slipway_sync.exports import printable
+from slipway_sync.stores.base import StoreOptions
+from slipway_sync.stores.clients import RETRY, checked_prefix, endpoint_url, invalid, made
+from slipway_sync.stores.objects import ObjectStore
+
+if TYPE_CHECKING:
+    from obstore.store import GCSConfig
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", re.ASCII)
+_KEY = "GOOGLE_SERVICE_ACCOUNT_KEY"
+_TOKEN = "GOOGLE_BEARER_TOKEN"  # noqa: S105 - a name
+_ACCOUNT_FIELDS = frozenset({"client_email", "private_key", "private_key_id"})
+
+
+def open_gcs(uri: str, options: StoreOptions) -> ObjectStore:
+    """Open `gs://bucket/prefix`; no request is made.
+
+    Without credentials requests are not signed, which is enough for public buckets.
+
+    Raises:
+        SourceError: The URI or an option cannot be.
+    """
+    bucket, _, path = uri.removeprefix("gs://").partition("/")
+    if not _BUCKET.fullmatch(bucket):
+        raise invalid(f"{printable(uri)}: write gs://BUCKET/PATH")
+    prefix = checked_prefix(uri, path)
+    config = _config(options)
+    client, way = made(
+        uri,
+        options,
+        lambda given: obstore.store.GCSStore(
+            bucket, config=config, client_options=given, retry_config=RETRY
+        ),
+    )
+    return ObjectStore(f"gs://{bucket}/{prefix}", prefix, client, way)
+
+
+def _config(options: StoreOptions) -> GCSConfig:
+    config: GCSConfig = {}
+    if options.endpoint:
+        config["base_url"] = endpoint_url(options.endpoint)
+    if key := options.credentials.get(_KEY, "").strip():
+        config["service_account_key"] = _checked_key(key)
+    elif token := options.credentials.get(_TOKEN, "").strip():
+        config["bearer_token"] = token
+    else:
+        config["skip_signature"] = True
+    return config
+
+
+def _checked_key(text: str) -> str:
+    """Return a service account's key, without what would send the client elsewhere."""
+    try:
+        account = json.loads(text)
+    except ValueError as error:
+        raise invalid(
+            f"{_KEY} is no JSON: put the whole key file of a service account there"
+        ) from error
+    if not isinstance(account, dict) or not account.keys() >= _ACCOUNT_FIELDS:
+        raise invalid(
+            f"{_KEY} lacks {', '.join(sorted(_ACCOUNT_FIELDS))}: put the whole key file there"
+        )
+    return json.dumps({name: account[name] for name in sorted(_ACCOUNT_FIELDS)})

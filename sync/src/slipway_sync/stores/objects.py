@@ -1,0 +1,178 @@
+"""Exports in an object store, whoever's it is: what the library's clients have in common."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import obstore
+from obstore.exceptions import PreconditionError
+
+from slipway_sync.exports import Listing, ObjectInfo, hostile_key, printable
+from slipway_sync.stores.base import ObjectReplacedError, SourceError, checked_directory
+from slipway_sync.stores.clients import FOREIGN
+from slipway_sync.stores.errors import invalid_key, of_way
+from slipway_sync.stores.gate import Pass
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
+    from obstore.store import ObjectStore as ObstoreClient
+
+_CHUNK = 1 << 20
+_MAX_OBJECTS = 200_000
+_MAX_HEADS = 8
+_DIRECTORIES = frozenset({"assets", "assets.extra", "variables"})
+"""Names that are directories in every export: an empty object of that name is a folder's marker."""
+
+
+class ObjectStore:
+    """Version directories below a prefix of a bucket or container."""
+
+    def __init__(self, uri: str, prefix: str, client: ObstoreClient, way: Pass) -> None:
+        """Use a client of the bucket.
+
+        Args:
+            uri: What sentences call it.
+            prefix: "" or ends with `/`.
+            client: Of the library.
+            way: The client's own pass.
+        """
+        self._prefix = prefix
+        self._client = client
+        self._way = way
+        self._uri = uri.rstrip("/")
+
+    async def children(self) -> tuple[str, ...]:
+        """Name the version directories and their siblings (see Store)."""
+        try:
+            found = await obstore.list_with_delimiter_async(self._client, self._prefix or None)
+        except FOREIGN as error:
+            key = invalid_key(error)
+            if key is not None:
+                raise SourceError(
+                    "InvalidSource",
+                    f"{self._uri} holds the key {printable(key)}, which is no path: remove it",
+                ) from error
+            raise self._error(error, self._uri) from error
+        return tuple(sorted(path[len(self._prefix) :] for path in found["common_prefixes"]))
+
+    async def listing(self, directory: str) -> Listing:
+        """List one version (see Store)."""
+        prefix = f"{self._prefix}{checked_directory(directory)}/"
+        objects: list[ObjectInfo] = []
+        try:
+            async for page in obstore.list(self._client, prefix, chunk_size=1000):
+                objects.extend(_info(meta, prefix) for meta in page)
+                if len(objects) > _MAX_OBJECTS:
+                    raise SourceError(
+                        "InvalidSource",
+                        f"{self._uri}/{directory} holds more than {_MAX_OBJECTS} objects",
+                    )
+        except FOREIGN as error:
+            key = invalid_key(error)
+            if key is None:
+                raise self._error(error, f"{self._uri}/{directory}") from error
+            # The library lists nothing where one key is hostile. That key alone is then the
+            # listing: the proof rejects it by name, and its revision changes when it is gone.
+            relative = key.removeprefix(prefix)
+            return (ObjectInfo(relative, 0, "", datetime.fromtimestamp(0, UTC)),)
+        markers = await self._markers(prefix, objects)
+        return tuple(
+            sorted(
+                (item for item in objects if item.path not in markers), key=lambda item: item.path
+            )
+        )
+
+    async def read(
+        self, directory: str, path: str, *, start: int = 0, length: int | None = None
+    ) -> bytes:
+        """Read bytes of one object (see Store)."""
+        if length == 0:
+            return b""
+        key = self._key(directory, path)
+        options: GetOptions = {}
+        if length is not None:
+            options["range"] = (start, start + length)
+        elif start:
+            options["range"] = {"offset": start}
+        try:
+            result = await obstore.get_async(self._client, key, options=options)
+            return bytes(await result.bytes_async())
+        except FOREIGN as error:
+            raise self._error(error, f"{self._uri}/{directory}/{printable(path)}") from error
+
+    async def stream(
+        self, directory: str, item: ObjectInfo, *, start: int, length: int
+    ) -> AsyncIterator[bytes]:
+        """Yield bytes of one listed object (see Store)."""
+        options: GetOptions = {"range": (start, start + length)}
+        if item.etag:
+            options["if_match"] = f'"{item.etag}"'
+        where = f"{self._uri}/{directory}/{printable(item.path)}"
+        received = 0
+        try:
+            result = await obstore.get_async(
+                self._client, self._key(directory, item.path), options=options
+            )
+            # Not every store knows If-Match.
+            if result.meta["size"] != item.size or _etag(result.meta["e_tag"]) != item.etag:
+                raise ObjectReplacedError(item.path)
+            async for chunk in result.stream(min_chunk_size=_CHUNK):
+                received += len(chunk)
+                yield bytes(chunk)
+        except (PreconditionError, FileNotFoundError) as error:
+            raise ObjectReplacedError(item.path) from error
+        except FOREIGN as error:
+            raise self._error(error, where) from error
+        if received != length:
+            raise SourceError(
+                "Unavailable", f"{where}: the store sent {received} of {length} bytes"
+            )
+
+    def _error(self, error: Exception, where: str) -> SourceError:
+        return of_way(error, where, self._way)
+
+    def _key(self, directory: str, path: str) -> str:
+        found = hostile_key([path])
+        if found is not None:
+            raise SourceError("InvalidSource", f"the key {printable(path)} {found[1]}")
+        return f"{self._prefix}{checked_directory(directory)}/{path}"
+
+    async def _markers(self, prefix: str, objects: list[ObjectInfo]) -> frozenset[str]:
+        """Find the empty objects that only mark a folder.
+
+        Such a key ends with `/`, which the library hides; asking for it without the `/` tells.
+        """
+        limit = asyncio.Semaphore(_MAX_HEADS)
+
+        async def is_marker(path: str) -> bool:
+            if path in _DIRECTORIES or path == "":
+                return True
+            async with limit:
+                try:
+                    await obstore.head_async(self._client, f"{prefix}{path}")
+                except FileNotFoundError:
+                    return True
+                except FOREIGN as error:
+                    raise self._error(error, f"{self._uri}: {printable(path)}") from error
+            return False
+
+        empty = [item.path for item in objects if item.size == 0]
+        answers = await asyncio.gather(*(is_marker(path) for path in empty))
+        return frozenset(path for path, marker in zip(empty, answers, strict=True) if marker)
+
+
+def _info(meta: Any, prefix: str) -> ObjectInfo:
+    path: str = meta["path"]
+    return ObjectInfo(
+        path=path[len(prefix) :] if path.startswith(prefix) else "",
+        size=meta["size"],
+        etag=_etag(meta["e_tag"]),
+        modified=meta["last_modified"],
+    )
+
+
+def _etag(tag: str | None) -> str:
+    return (tag or "").removeprefix("W/").strip('"')
