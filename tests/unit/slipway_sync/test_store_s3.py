@@ -265,7 +265,7 @@ def test_a_server_that_stalls_is_unavailable(s3: FakeS3, monkeypatch: pytest.Mon
     import threading
     from datetime import timedelta
 
-    from slipway_sync.stores import s3 as module
+    from slipway_sync.stores import clients as module
 
     monkeypatch.setitem(module._CLIENT, "read_timeout", timedelta(milliseconds=100))
     gate = threading.Event()
@@ -342,7 +342,7 @@ def test_a_session_token_and_a_region_are_used(s3: FakeS3) -> None:
         ("s3://user:pw@bucket/m", {}, "write s3://BUCKET/PATH"),
         ("s3://models/a/../b", {}, r"holds '\.\.'"),
         ("s3://models/a//b", {}, "holds an empty segment"),
-        ("gs://models/m", {}, "is no source"),
+        ("ftp://models/m", {}, "is no source"),
         ("models/m", {}, "is no source"),
         ("file://host/m", {}, "is no source"),
         ("s3://models/m", {"endpoint": "ftp://x"}, "the endpoint is no"),

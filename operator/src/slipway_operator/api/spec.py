@@ -17,8 +17,9 @@ from slipway_operator.api.quantities import (
 from slipway_operator.api.rules import Rule, matches_cel, matching
 from slipway_operator.api.serving import Serving
 
-URI_PATTERN = r"^s3://[A-Za-z0-9][A-Za-z0-9._-]{1,62}(/[^/\t\r\n]+)*/?$"
-ENDPOINT_PATTERN = r"^https?://[^/@?# \t\r\n]+/?$"
+URI_PATTERN = r"^(s3|gs|az)://[A-Za-z0-9$][A-Za-z0-9._-]{1,221}(/[^/\t\r\n]+)*/?$"
+ENDPOINT_PATTERN = r"^https?://[^/@?# \t\r\n]+(/[A-Za-z0-9-]+)?/?$"
+ENDPOINT_WITH_PATH_PATTERN = r"^https?://[^/]+/[^/]+/?$"
 LABEL_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$"
 VERSION_LIKE_PATTERN = r"^v[0-9]+$"
 MODEL_NAME_PATTERN = r"^[^/: \t\r\n]+$"
@@ -31,8 +32,8 @@ class Source(SpecType):
         Rule(
             cel=matches_cel("self.uri", URI_PATTERN),
             holds=lambda s: re.fullmatch(URI_PATTERN, s.uri) is not None,
-            message="uri must be s3://BUCKET/PATH, the folder whose children are the numbered "
-            "versions, for example s3://models/mnist",
+            message="uri must be s3://BUCKET/PATH, gs://BUCKET/PATH or az://CONTAINER/PATH, the "
+            "folder whose children are the numbered versions, for example s3://models/mnist",
         ),
         matching(
             "endpoint",
@@ -40,22 +41,34 @@ class Source(SpecType):
             "endpoint must be http://HOST[:PORT] or https://HOST[:PORT], without a path "
             "and without credentials",
         ),
+        Rule(
+            cel=f"self.uri.startsWith('az://') || !{matches_cel('self.endpoint', ENDPOINT_WITH_PATH_PATTERN)}",
+            holds=lambda s: (
+                s.uri.startswith("az://")
+                or re.fullmatch(ENDPOINT_WITH_PATH_PATTERN, s.endpoint) is None
+            ),
+            message="endpoint may have a path only for az://, where it names the account; write "
+            "http://HOST[:PORT] or https://HOST[:PORT]",
+        ),
         *object_names("credentialsSecret"),
         within("pollInterval", "1s", "24h"),
         within("settle", "0s", "24h"),
     )
 
     uri: Annotated[str, StringConstraints(max_length=1024)]
-    """Its children are version directories, named by whole numbers: s3://bucket/path."""
+    """Its children are version directories, named by whole numbers: s3://bucket/path,
+    gs://bucket/path or az://container/path."""
     endpoint: Annotated[str, StringConstraints(max_length=512)] = ""
-    """Of an S3-compatible store; empty for AWS."""
+    """Of an S3-compatible store, or another cloud's; empty for AWS, Google Cloud and Azure."""
     region: ShortText = ""
-    """Of the bucket; empty means us-east-1."""
+    """Of an S3 bucket; empty means us-east-1."""
     addressing: Literal["path", "virtual"] = "path"
-    """Whether the bucket stands in the path or in the host name."""
+    """Whether an S3 bucket stands in the path or in the host name."""
     credentials_secret: ShortText = ""
-    """Secret of this namespace with AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, optionally,
-    AWS_SESSION_TOKEN; empty reads without signing."""
+    """Secret of this namespace; empty reads without signing. For s3: AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY and, optionally, AWS_SESSION_TOKEN. For gs: GOOGLE_SERVICE_ACCOUNT_KEY or
+    GOOGLE_BEARER_TOKEN. For az: AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY, with
+    AZURE_STORAGE_SAS_TOKEN, or with AZURE_CLIENT_ID, AZURE_CLIENT_SECRET and AZURE_TENANT_ID."""
     poll_interval: Duration = "30s"
     """How often the store is listed; varied by up to a tenth, so that Models do not poll at once."""
     settle: Duration = "5s"

@@ -5,7 +5,6 @@ import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
 
 import structlog
 
@@ -18,9 +17,14 @@ from slipway_operator.discovery.memory import Memory
 from slipway_operator.discovery.poller import Poll, failed_poll, interval, poll
 from slipway_operator.model.source import SourceObservation
 from slipway_operator.reconcile.scheduler import Key
-from slipway_sync.stores import AddressPolicy, SourceError, StoreOptions, open_store
-
-_REQUIRED_KEYS: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+from slipway_sync.stores import (
+    AddressPolicy,
+    SourceError,
+    StoreOptions,
+    credential_names,
+    missing_credentials,
+    open_store,
+)
 
 _log = structlog.get_logger()
 
@@ -138,8 +142,8 @@ class Sources:
         except NotFoundError as error:
             raise CredentialsError(
                 Reason.CREDENTIALS_MISSING,
-                f"Secret {model.namespace}/{name} does not exist: create it with the keys "
-                f"{' and '.join(_REQUIRED_KEYS)}",
+                f"Secret {model.namespace}/{name} does not exist: create it with "
+                f"{missing_credentials(model.spec.source.uri, ())}",
             ) from error
         except ForbiddenError as error:
             here = self._installation
@@ -150,26 +154,33 @@ class Sources:
                 f"--clusterrole={here.credentials_role} "
                 f"--serviceaccount={here.namespace}:{here.service_account}",
             ) from error
-        return decode(secret.get("data") or {}, f"{model.namespace}/{name}")
+        data = secret.get("data") or {}
+        return decode(data, f"{model.namespace}/{name}", model.spec.source.uri)
 
 
-def decode(data: Mapping[str, str], secret: str) -> dict[str, str]:
+def decode(data: Mapping[str, str], secret: str, uri: str) -> dict[str, str]:
     """The entries of a Secret.
 
     Args:
         data: Base64, as the API server holds them.
         secret: Its name, for the message.
+        uri: Of the source that it is for.
 
     Raises:
         CredentialsError: A required key is missing, or a value is no text.
     """
-    missing = [key for key in _REQUIRED_KEYS if not data.get(key)]
+    missing = missing_credentials(uri, {key for key, value in data.items() if value})
     if missing:
         raise CredentialsError(
-            Reason.CREDENTIALS_MISSING, f"Secret {secret} has no {' and no '.join(missing)}"
+            Reason.CREDENTIALS_MISSING, f"Secret {secret} is not enough: it needs {missing}"
         )
+    wanted = credential_names(uri)
     try:
-        return {key: base64.b64decode(value).decode().strip() for key, value in data.items()}
+        return {
+            key: base64.b64decode(value).decode().strip()
+            for key, value in data.items()
+            if key in wanted
+        }
     except (binascii.Error, UnicodeDecodeError) as error:
         raise CredentialsError(
             Reason.CREDENTIALS_MISSING, f"Secret {secret} holds a value that is no text"

@@ -22,15 +22,14 @@ from slipway_sync.agent.errors import SyncError, of_source
 from slipway_sync.agent.fetch import Request, Surroundings, fetch
 from slipway_sync.agent.pauses import Pauses
 from slipway_sync.exports import ExitCode, SyncOutcome, version_directories
-from slipway_sync.stores import AddressPolicy, SourceError, StoreOptions, open_store
-
-_CREDENTIALS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
+from slipway_sync.stores import (
+    AddressPolicy,
+    SourceError,
+    StoreOptions,
+    credential_names,
+    open_store,
 )
+
 _HEX = frozenset("0123456789abcdef")
 
 app = typer.Typer(
@@ -48,7 +47,7 @@ def _commands() -> None:
 
 @app.command("fetch")
 def fetch_command(
-    source: Annotated[str, typer.Option(help="s3://BUCKET/PATH or file:///PATH above versions.")],
+    source: Annotated[str, typer.Option(help="URI of the directory above the versions.")],
     directory: Annotated[str, typer.Option(help="The version's directory in the source.")],
     version: Annotated[int, typer.Option(min=0, help="The version's number.")],
     revision: Annotated[str, typer.Option(help="The planned revision, 64 hex digits.")],
@@ -92,7 +91,7 @@ def fetch_command(
             endpoint=endpoint,
             region=region,
             addressing=addressing,
-            credentials=_credentials(credentials),
+            credentials=_credentials(credentials, source),
             ca_bundle=_ca_bundle(ca_bundle),
             addresses=_addresses(allow_network or ()),
         )
@@ -158,13 +157,13 @@ def _check(request: Request) -> None:
         )
 
 
-def _credentials(directory: Path | None) -> dict[str, str]:
+def _credentials(directory: Path | None, source: str) -> dict[str, str]:
     """Read the known names of a mounted Secret, and nothing else of it."""
     if directory is None:
         return {}
     found = {}
     try:
-        for name in _CREDENTIALS:
+        for name in credential_names(source):
             path = directory / name
             if path.is_file():
                 found[name] = path.read_text().strip()
@@ -173,7 +172,8 @@ def _credentials(directory: Path | None) -> dict[str, str]:
     if not found:
         raise SyncError(
             ExitCode.ACCESS_DENIED,
-            f"--credentials {directory} holds no AWS_ACCESS_KEY_ID: check the Secret's keys",
+            f"--credentials {directory} holds none of {', '.join(credential_names(source))}: "
+            "check the Secret's keys",
         )
     return found
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from urllib.parse import unquote
 
 from slipway_sync.exports import printable
+from slipway_sync.stores import azure, gcs, s3
 from slipway_sync.stores.addresses import AddressPolicy
 from slipway_sync.stores.azure import open_azure
 from slipway_sync.stores.base import ObjectReplacedError, SourceError, Store, StoreOptions
@@ -23,12 +25,29 @@ __all__ = [
     "SourceError",
     "Store",
     "StoreOptions",
+    "credential_names",
+    "missing_credentials",
     "open_store",
     "prove",
 ]
 
 
+_CREDENTIALS = {"s3": s3.CREDENTIALS, "gs": gcs.CREDENTIALS, "az": azure.CREDENTIALS}
+_WAYS = {"s3": s3.WAYS, "gs": gcs.WAYS, "az": azure.WAYS}
 _OPENERS = {"s3": open_s3, "gs": open_gcs, "az": open_azure}
+
+
+def credential_names(uri: str) -> tuple[str, ...]:
+    """Return the names of all credentials that a source of this kind could use."""
+    return _CREDENTIALS.get(uri.partition("://")[0], ())
+
+
+def missing_credentials(uri: str, given: Collection[str]) -> str | None:
+    """Return what a Secret for a source has to hold, in words, when it does not."""
+    ways = _WAYS.get(uri.partition("://")[0], ())
+    if not ways or any(set(way) <= set(given) for way in ways):
+        return None
+    return ", or ".join(" and ".join(way) for way in ways)
 
 
 def open_store(uri: str, options: StoreOptions) -> Store:

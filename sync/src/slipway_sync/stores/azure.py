@@ -18,6 +18,23 @@ if TYPE_CHECKING:
 
 _CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}|\$(?:root|web)", re.ASCII)
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}", re.ASCII)
+CREDENTIALS = (
+    "AZURE_STORAGE_ACCOUNT_NAME",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_CLIENT_ID",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_TENANT_ID",
+)
+"""What a Secret may hold: the account, and a key, a token or an application's three."""
+
+WAYS = (
+    ("AZURE_STORAGE_ACCOUNT_KEY",),
+    ("AZURE_STORAGE_SAS_TOKEN",),
+    ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID"),
+)
+"""What suffices to sign requests."""
+
 _APPLICATION = ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID")
 
 

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from obstore.store import GCSConfig
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", re.ASCII)
+CREDENTIALS = ("GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_BEARER_TOKEN")
+"""What a Secret may hold, one of them: a service account's key file, or a token that is renewed there."""
+
+WAYS = (("GOOGLE_SERVICE_ACCOUNT_KEY",), ("GOOGLE_BEARER_TOKEN",))
+"""What suffices to sign requests."""
+
 _KEY = "GOOGLE_SERVICE_ACCOUNT_KEY"
 _TOKEN = "GOOGLE_BEARER_TOKEN"  # noqa: S105 - a name
 _ACCOUNT_FIELDS = frozenset({"client_email", "private_key", "private_key_id"})

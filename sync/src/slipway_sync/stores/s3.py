@@ -17,7 +17,19 @@ if TYPE_CHECKING:
     from obstore.store import S3Config
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]", re.ASCII)
-_CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+)
+"""What a Secret may hold; the first two belong together."""
+
+WAYS = (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),)
+"""What suffices to sign requests."""
+
+_KEY_PAIR = WAYS[0]
 
 
 def open_s3(uri: str, options: StoreOptions) -> ObjectStore:
@@ -54,11 +66,11 @@ def _config(bucket: str, options: StoreOptions) -> S3Config:
         raise invalid(f"addressing is {printable(options.addressing)}: write path or virtual")
     if options.endpoint:
         config["endpoint"] = _endpoint(bucket, options)
-    given = [name for name in _CREDENTIALS if credentials.get(name)]
+    given = [name for name in _KEY_PAIR if credentials.get(name)]
     if not given:
         config["skip_signature"] = True
-    elif len(given) < len(_CREDENTIALS):
-        missing = next(name for name in _CREDENTIALS if name not in given)
+    elif len(given) < len(_KEY_PAIR):
+        missing = next(name for name in _KEY_PAIR if name not in given)
         raise invalid(f"the credentials hold {given[0]} but no {missing}")
     else:
         config["access_key_id"] = credentials["AWS_ACCESS_KEY_ID"]
