@@ -34,12 +34,18 @@ def load(loader: Loader[T], managed: Managed[T]) -> LoadEnded[T]:
     try:
         content = loader.load(managed.model, managed.version, managed.aspiration.path)
     except ServingError as error:
-        return LoadEnded(managed, None, error)
+        return LoadEnded(managed, None, _without_frames(error))
     except Exception as error:  # noqa: BLE001 - a loader's bug must not leave the version Loading for ever
         return LoadEnded(
             managed, None, ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")
         )
     return LoadEnded(managed, content, None)
+
+
+def _without_frames(error: ServingError) -> ServingError:
+    """Return an error that can be kept: its traceback would keep all that the failed load had in memory."""
+    error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error
 
 
 def quiesce(servable: Servable[T], managed: Managed[T]) -> Quiesced[T]:

@@ -1,7 +1,8 @@
 """Memory: how much this process may still take (of the machine and of its container, cgroup v2), and giving it back."""
 
 import ctypes
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -28,9 +29,13 @@ def free_memory(cgroups: Path = _CGROUPS, proc: Path = _PROC) -> int:
 
 def release_free_memory() -> None:
     """Give the kernel back what the C library keeps of freed memory; elsewhere than with glibc, do nothing."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
+    if (trim := _malloc_trim()) is not None:
         trim(0)
+
+
+@cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 def available(meminfo: str) -> int:
