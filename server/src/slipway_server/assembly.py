@@ -2,12 +2,15 @@
 
 import gc
 import os
+import random
 import time
-from collections.abc import Callable, Mapping
+import uuid
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
 import structlog
+import tensorflow as tf
 
 from slipway_server.batching.model import Observer
 from slipway_server.core.manager import AspiredVersion, Manager
@@ -16,15 +19,18 @@ from slipway_server.core.resources import estimate
 from slipway_server.core.serving_map import ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
 from slipway_server.errors import ServingError
+from slipway_server.frontends.access_log import AccessLog, AccessLogRule, Which
 from slipway_server.frontends.batching_metrics import BatchingMetrics
 from slipway_server.frontends.config_file import ConfigFile
 from slipway_server.frontends.load_metrics import InFlight, LoadMetrics
+from slipway_server.frontends.logged_predictor import LoggedPredictor
 from slipway_server.frontends.model_config import model_configs, read_model_config, single_model
 from slipway_server.frontends.oip.grpc_service import QUESTIONS as OIP_QUESTIONS
 from slipway_server.frontends.oip.grpc_service import GrpcInferenceService
 from slipway_server.frontends.oip.models import OipModels
 from slipway_server.frontends.oip.rest import OipRest
 from slipway_server.frontends.reload import Models, ReloadRule
+from slipway_server.frontends.request_log import RequestLog
 from slipway_server.frontends.rest.api import ApiSettings, RestApi
 from slipway_server.frontends.rest.messages import Answer, Request, Response
 from slipway_server.frontends.rpc.reload import ReloadMethod
@@ -32,7 +38,6 @@ from slipway_server.frontends.rpc.service import QUESTIONS, Method, Services
 from slipway_server.frontends.run_metrics import RunMetrics
 from slipway_server.frontends.telemetry import CONTENT_TYPE, Telemetry
 from slipway_server.frontends.warmup_metrics import WarmUpMetrics
-from slipway_server.inference.predictor import Predictor
 from slipway_server.loading import batching_parameters, guarded, make_loader
 from slipway_server.readiness import Report, report
 from slipway_server.release import version
@@ -81,7 +86,16 @@ class Assembly:
         rules = settings.lifecycle
         known: set[str] = set()
         self._monitor = StateMonitor()
-        self._telemetry = Telemetry(known.__contains__)
+        self._access_log = _access_log(settings)
+        self._telemetry = Telemetry(
+            known.__contains__, ended=self._access_log.ended if self._access_log else None
+        )
+        self._request_log = RequestLog(
+            self._telemetry.registry,
+            open_file=tf.io.TFRecordWriter,
+            max_bytes=settings.request_log_max_bytes,
+            random=random.random,
+        )
         serving: ServingMap[ServedModel] = ServingMap(
             _VERSION_HINT if "KUBERNETES_SERVICE_HOST" in os.environ else ""
         )
@@ -111,7 +125,7 @@ class Assembly:
             serving,
             self._monitor,
             ReloadRule(rules.labels, rules.reload_timeout, rules.fail_without_versions),
-            changed=known.update,
+            changed=lambda names: self._configured(known, names),
         )
         self._labels = serving.labels
         self._config_file = ConfigFile(
@@ -124,8 +138,9 @@ class Assembly:
             self._models.apply(configs)
         self._first = self._models.names
         self._first_watch = self._models.watch(() if rules.open_ports_at_once else self._first)
-        predictor = Predictor(
+        predictor = LoggedPredictor(
             serving,
+            self._request_log,
             check_methods=settings.check_method_names,
             observer=RunMetrics(self._telemetry.registry),
         )
@@ -155,6 +170,9 @@ class Assembly:
             ).methods(),
             **GrpcInferenceService(oip, self._telemetry, version()).methods(),
         }
+        if self._access_log:
+            self.rest_api = self._access_log.rest(self.rest_api)
+            self.rpc_methods = self._access_log.rpc(self.rpc_methods)
         self.rpc_questions = QUESTIONS | OIP_QUESTIONS
         self._monitor.listen(self._on_state)
         # What the imports left behind lives as long as the process; the collector need not look at it again, which
@@ -186,6 +204,18 @@ class Assembly:
         self._config_file.stop()
         self._source.stop()
         self._manager.stop()
+
+    def close(self) -> None:
+        """Write what the logs still hold; called when no request is left."""
+        self._request_log.close()
+        if self._access_log:
+            self._access_log.close()
+
+    def _configured(self, known: set[str], names: Iterable[str]) -> None:
+        known.update(names)
+        self._request_log.configure(
+            {one.name: one.logging for one in self._models.configs if one.logging is not None}
+        )
 
     def report(self, *, draining: bool) -> Report:
         """Judge readiness."""
@@ -238,6 +268,13 @@ class Assembly:
                 self._failed_for_good(
                     f"Version {state.version} of model {state.model} cannot be loaded: {state.error}"
                 )
+
+
+def _access_log(settings: Settings) -> AccessLog | None:
+    rule = AccessLogRule(Which(settings.access_log), settings.access_log_sampling)
+    if rule.which is Which.OFF:
+        return None
+    return AccessLog(rule, random=random.random, new_id=lambda: uuid.uuid4().hex)
 
 
 def _by_path(api: Answer, oip: Answer) -> Answer:

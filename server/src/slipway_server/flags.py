@@ -313,6 +313,18 @@ OWN: Final[tuple[Flag, ...]] = (
         "",
         "Permissions of the UNIX socket in octal, e.g. 0660; empty leaves them to the umask.",
     ),
+    Flag("access_log", "off", "Requests to write a line of JSON about: off, errors or all."),
+    Flag(
+        "access_log_sampling",
+        1.0,
+        "Share of the successful requests that --access_log=all tells of; errors are all told of.",
+    ),
+    Flag(
+        "request_log_max_file_bytes",
+        256 << 20,
+        "Size at which a file of logged requests (logging_config) is followed by another.",
+        wide=True,
+    ),
     Flag("grpc_max_message_bytes", 0, "Bytes of a gRPC request; 0 means up to 2 GiB."),
     Flag("grpc_max_concurrent_streams", 1000, "Calls at a time on one gRPC connection."),
     Flag("grpc_max_connections", 0, "Open gRPC connections; 0 means any number."),

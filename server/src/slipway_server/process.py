@@ -241,6 +241,8 @@ class Process:
         if self._assembly:
             self._assembly.stop()
         self._ports.stop(STOP_GRACE_SECONDS)
+        if self._assembly:
+            self._assembly.close()
         self._log.info("stopped")
         return EXIT_OK
 

@@ -44,6 +44,9 @@ class Settings:
     batching_parameters_file: str
     batching_per_model: bool
     monitoring_config_file: str
+    access_log: str
+    access_log_sampling: float
+    request_log_max_bytes: int
     channel_arguments: dict[str, int | str]
     max_connection_age: float
     max_connection_age_grace: float
@@ -96,6 +99,10 @@ def settings(
             "Only one of ALTS and SSL can be used: either server_options.use_alts_credentials must be false or "
             "server_options.ssl_config_file must be empty."
         )
+    if values["access_log"] not in _ACCESS_LOGS:
+        raise invalid_argument(
+            f"--access_log={values['access_log']} must be one of {', '.join(_ACCESS_LOGS)}"
+        )
     _check_bounds(values)
     return Settings(
         port=values["port"],
@@ -122,6 +129,9 @@ def settings(
         batching_parameters_file=values["batching_parameters_file"],
         batching_per_model=values["enable_per_model_batching_parameters"],
         monitoring_config_file=values["monitoring_config_file"],
+        access_log=values["access_log"],
+        access_log_sampling=values["access_log_sampling"],
+        request_log_max_bytes=values["request_log_max_file_bytes"],
         channel_arguments=_channel_arguments(values["grpc_channel_arguments"]),
         max_connection_age=connection_age(
             values["max_connection_age_seconds"], values["drain_seconds"]
@@ -154,6 +164,7 @@ def settings(
     )
 
 
+_ACCESS_LOGS: Final = ("off", "errors", "all")
 _DAY: Final = 86400.0
 _INT32_MAX: Final = 2**31 - 1
 _INT64_MAX: Final = 2**63 - 1
@@ -169,6 +180,8 @@ _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "load_timeout_seconds": (0, _DAY),
     "isolated_load_memory_bytes": (0, _INT64_MAX),
     "health_port": (0, 65535),
+    "access_log_sampling": (0, 1),
+    "request_log_max_file_bytes": (1, _INT64_MAX),
     "max_inflight_requests": (1, _INT32_MAX),
     "grpc_max_message_bytes": (0, _INT32_MAX),
     "grpc_max_concurrent_streams": (1, _INT32_MAX),

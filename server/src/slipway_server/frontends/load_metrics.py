@@ -102,7 +102,7 @@ class LoadMetrics:
             ("model_path",),
             registry=None,
         )
-        registry.register(_Suffixless((self._attempts, self._latency)))
+        registry.register(Suffixless((self._attempts, self._latency)))
         ProcessCollector(registry=registry)
 
     def changed(self, state: VersionState, path: str) -> None:
@@ -152,7 +152,7 @@ class LoadMetrics:
         self._last_seconds.remove(*labels)
 
 
-class _Suffixless(Collector):
+class Suffixless(Collector):
     """Shows counters by TensorFlow Serving's names, which do not end in `_total`."""
 
     def __init__(self, counters: tuple[Counter, ...]) -> None:
@@ -160,6 +160,7 @@ class _Suffixless(Collector):
 
     @override
     def collect(self) -> Iterator[Metric]:
+        """Yield what the page shows (`prometheus_client`)."""
         for counter in self._counters:
             for family in counter.collect():
                 plain = Metric(family.name, family.documentation, "counter")

@@ -7,6 +7,7 @@ from typing import Final
 from tensorflow_serving.config import model_server_config_pb2
 
 from slipway_server.errors import Code, ServingError, invalid_argument
+from slipway_server.frontends.logging_config import logging_rule
 from slipway_server.storage.source import ModelConfig
 from slipway_server.storage.versions import All, Latest, Specific, VersionPolicy
 from slipway_server.text_files import read_message
@@ -94,7 +95,12 @@ def local_path(name: str, base_path: str) -> str:
 def _model(config: model_server_config_pb2.ModelConfig) -> ModelConfig:
     path = local_path(config.name, config.base_path)
     return ModelConfig(
-        config.name, path, _policy(config), dict(config.version_labels), _platform(config)
+        config.name,
+        path,
+        _policy(config),
+        dict(config.version_labels),
+        _platform(config),
+        logging_rule(config),
     )
 
 

@@ -116,13 +116,19 @@ class Telemetry:
     Args:
         known: whether a name is that of a configured model. Other names come from callers; as labels they would let
             anybody grow the process without bound.
+        ended: told of every request that ended, with its seconds.
     """
 
     def __init__(
-        self, known: Callable[[str], bool], *, clock: Callable[[], float] = time.perf_counter
+        self,
+        known: Callable[[str], bool],
+        *,
+        ended: Callable[[Call, Code, float], None] | None = None,
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._known = known
+        self._ended = ended
         self._clock = clock
         self._requests = _Requests()
         self.registry = CollectorRegistry()
@@ -136,7 +142,10 @@ class Telemetry:
         """Count a request and its time."""
         model = call.model if self._known(call.model) else ""
         key = (model, call.version, call.signature, call.method, call.protocol, code)
-        self._requests.series(key).add(self._clock() - call.started)
+        seconds = self._clock() - call.started
+        self._requests.series(key).add(seconds)
+        if self._ended is not None:
+            self._ended(call, code, seconds)
 
     def text(self) -> bytes:
         """Return everything in Prometheus's text format."""

@@ -15,6 +15,7 @@ import structlog
 
 from slipway_server.errors import ServingError, invalid_argument, not_found
 from slipway_server.storage.directories import directories, fingerprint
+from slipway_server.storage.logging_rule import LoggingRule
 from slipway_server.storage.versions import (
     Latest,
     Selection,
@@ -37,6 +38,7 @@ class ModelConfig:
         base_path: absolute path whose numeric children are its versions.
         labels: version label → version.
         platform: what kind of model it is; never changes while it is served.
+        logging: which requests are kept; None for none.
     """
 
     name: str
@@ -44,6 +46,7 @@ class ModelConfig:
     policy: VersionPolicy = field(default_factory=Latest)
     labels: Mapping[str, int] = field(default_factory=dict)
     platform: str = "tensorflow"
+    logging: LoggingRule | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Classify, Regress and MultiInference: serialized tf.Examples in, results out. No Example is ever parsed here."""
 
 import struct
+from collections.abc import Sequence
 from typing import Any, Final
 
 from slipway_server.frontends.examples import example_vector
@@ -55,7 +56,7 @@ class ExampleMethods:
             )
         # Combinations are too many to be told apart in metrics.
         call.signature = found[0].signature if len(found) == 1 else ""
-        return b"".join(delimited(1, _task_reply(call.model, one)) for one in found)
+        return multi_inference_reply(call.model, found)
 
     def _single(self, data: bytes, call: Call, infer: Any) -> bytes:
         request = parsed(example_requests_pb2.ExamplesRequest, data)
@@ -67,9 +68,19 @@ class ExampleMethods:
                 handle, spec.signature_name, read_examples(request.input), call.deadline
             )
         call.signature = found.signature
-        return delimited(_RESPONSE_RESULT, _result(found.result)) + spec_field(
-            _RESPONSE_SPEC, spec.name, found.version, found.signature
-        )
+        return inference_reply(spec.name, found)
+
+
+def inference_reply(model: str, found: Inference) -> bytes:
+    """Return the wire bytes of a ClassificationResponse or RegressionResponse."""
+    return delimited(_RESPONSE_RESULT, _result(found.result)) + spec_field(
+        _RESPONSE_SPEC, model, found.version, found.signature
+    )
+
+
+def multi_inference_reply(model: str, found: Sequence[Inference]) -> bytes:
+    """Return the wire bytes of a MultiInferenceResponse."""
+    return b"".join(delimited(1, _task_reply(model, one)) for one in found)
 
 
 def read_examples(message: example_requests_pb2.Input) -> Array:
