@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -198,3 +199,31 @@ def test_stopping_waits_for_the_calls_in_flight(pool: RpcWorkers) -> None:
         leave.set()
         assert future.result(TIMEOUT) == b"x"
         assert stopped.wait(TIMEOUT)
+
+
+def test_threads_are_started_as_they_are_needed() -> None:
+    pool = RpcWorkers(3)
+    leave = threading.Event()
+    seen: set[str] = set()
+
+    def task() -> None:
+        seen.add(threading.current_thread().name)
+        assert leave.wait(TIMEOUT)
+
+    leave.set()
+    for _ in range(
+        5
+    ):  # one after the other: one thread does, or two when one is slow to say that it is free
+        pool.submit(task).result(TIMEOUT)
+    assert 1 <= len(seen) <= 2
+    leave.clear()
+    held = [pool.submit(task) for _ in range(4)]
+    end = time.monotonic() + TIMEOUT
+    while len(seen) < 3:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    assert pool.waiting == 1
+    leave.set()
+    for one in held:
+        one.result(TIMEOUT)
+    assert seen == {"rpc-0", "rpc-1", "rpc-2"}

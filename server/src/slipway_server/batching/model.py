@@ -82,20 +82,20 @@ class BatchedModel:
                 dimension, different ones or too many rows, UNAVAILABLE when too much waits, FAILED_PRECONDITION when
                 the outputs cannot be told apart by row or the inner shapes are not those of the batch that is open.
         """
-        lane = self._lane(signature, tuple(outputs))
+        chosen = tuple(outputs)
+        lane = self._lanes.get((signature, chosen)) or self._lane(signature, chosen)
         # What is fed partly from defaults, or is not what the signature says, runs alone: it may fail alone, too.
         if lane is None or len(inputs) != len(signature.inputs):
             return self.model.run(signature, inputs, outputs, deadline)
         rows = _rows(inputs)
-        layout = lane.layout(inputs)
-        if layout is None:
+        if not lane.fits(inputs):
             return self.model.run(signature, inputs, outputs, deadline)
         if (began := self._scheduler.enter(lane.queue, rows)) is not None:
             try:
                 return lane.run_alone(inputs, rows, deadline)
             finally:
                 self._scheduler.leave(lane.queue, rows, began)
-        request = _Feed(rows, layout, deadline, inputs)
+        request = _Feed(rows, lane.layout(inputs), deadline, inputs)
         self._scheduler.run(lane.queue, request)
         return request.answer()
 
@@ -111,9 +111,6 @@ class BatchedModel:
 
     def _lane(self, signature: Signature, outputs: tuple[str, ...]) -> "_Lane | None":
         key: _Key = (signature, outputs)
-        found = self._lanes.get(key)
-        if found is not None:
-            return found
         if signature not in self._lasting:
             # Made for one request, out of several of the model's own: what it feeds and fetches is what counts.
             key = (
@@ -169,15 +166,19 @@ class _Lane:
             for alias, spec in signature.inputs.items()
         ]
 
-    def layout(self, inputs: Mapping[str, Array]) -> Layout | None:
-        """Return what must be equal in a batch; None when the inputs are not what the signature says."""
+    def fits(self, inputs: Mapping[str, Array]) -> bool:
+        """Whether the inputs are what the signature says."""
+        for check in self._checks:  # noqa: SIM110 - quicker than a generator
+            if not check.fits(inputs[check.alias]):
+                return False
+        return True
+
+    def layout(self, inputs: Mapping[str, Array]) -> Layout:
+        """Return what must be equal in a batch."""
         layout: list[tuple[str, tuple[int, ...]]] = []
         for check in self._checks:
-            value = inputs[check.alias]
-            if not check.fits(value):
-                return None
             if check.open:
-                inner = value.shape[1:]
+                inner = inputs[check.alias].shape[1:]
                 if self._parameters.pad_variable_length_inputs:
                     inner = (len(inner),)
                 layout.append((check.tensor, inner))

@@ -46,7 +46,10 @@ class BatchingParameters:
         >>> parameters_from_text("max_batch_size { value: 8 } allowed_batch_sizes: [2, 8]").allowed(3)
         8
         """
-        return next((size for size in self.allowed_batch_sizes if size >= rows), rows)
+        for size in self.allowed_batch_sizes:
+            if size >= rows:
+                return size
+        return rows
 
 
 def parameters_without_file() -> BatchingParameters:

@@ -111,7 +111,8 @@ class Queue:
     usual: float = 0.0
     ended: float = _LONG_AGO
     waiting_rows: int = 0
-    _peaks: tuple[int, int] = (0, 0)
+    _peak: int = 0
+    _peak_before: int = 0
     _begun: int = 0
     closing: bool = False
 
@@ -142,14 +143,12 @@ class Queue:
     @property
     def crowd(self) -> int:
         """The most rows that were around at a time, of late."""
-        return max(self._peaks)
+        return max(self._peak, self._peak_before)
 
     def watch(self) -> None:
         """Take note of how many rows are around."""
-        now = self.waiting_rows + self.running_rows
-        before, last = self._peaks
-        if now > last:
-            self._peaks = (before, now)
+        around = self.waiting_rows + self.running_rows
+        self._peak = max(self._peak, around)
 
     def begin(self, rows: int) -> None:
         """Count a batch that begins to run."""
@@ -158,8 +157,10 @@ class Queue:
         self._begun += 1
         if self._begun >= _MEMORY:
             self._begun = 0
-            self._peaks = (self._peaks[1], 0)
-        self.watch()
+            self._peak_before, self._peak = self._peak, 0
+        around = self.waiting_rows + self.running_rows
+        if around > self._peak:  # noqa: PLR1730 - a third of the time; a client that is alone pays it
+            self._peak = around
 
     def end(self, rows: int, began: float, now: float) -> None:
         """Count a batch that has run."""
@@ -261,15 +262,14 @@ class Queues:
 
         It may when `add` and `take` would do the same. That it is quick is what a client that is alone feels.
         """
+        if self._active or queue.running or self._running >= self._places:
+            return False
         parameters = queue.parameters
         limit = parameters.max_execution_batch_size
-        if (
-            self._active
-            or queue.running
-            or rows > limit
-            or self._running >= self._places
-            or (rows < limit and (queue.crowd >= limit or parameters.batch_timeout))
-        ):
+        if rows >= limit:
+            if rows > limit:
+                return False
+        elif queue.crowd >= limit or parameters.batch_timeout:
             return False
         self._running += 1
         queue.begin(rows)

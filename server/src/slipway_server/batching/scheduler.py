@@ -113,7 +113,7 @@ class BatchScheduler:
 
     def leave(self, queue: WorkQueue, rows: int, began: float) -> None:
         """Free the place that `enter` gave."""
-        with self._changed:
+        with self._lock:
             now = self._clock()
             waiting = self._queues.leave(queue, rows, began, now)
             if self._draining:

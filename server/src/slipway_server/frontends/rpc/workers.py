@@ -15,6 +15,7 @@ import inspect
 import logging
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, Final
@@ -63,20 +64,27 @@ READS_AHEAD: Final = known(_server)
 
 
 class RpcWorkers:
-    """A fixed number of threads; takes the place of the thread pool that `grpc.server` wants.
+    """At most `size` threads, started as they are needed; takes the place of the pool that `grpc.server` wants.
+
+    Threads that have nothing to do are woken in turn, and a thread that has slept for long is slow: a few are better
+    than all that there may be.
 
     Args:
+        size: requests worked on at a time.
         read_ahead: False lets every call go gRPC's own way.
     """
 
     def __init__(self, size: int, *, read_ahead: bool = READS_AHEAD) -> None:
         self._tasks: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._size = size
+        self._started = 0
+        # One for each thread that is free and not yet meant for a task. Whoever gives a task takes one, so a task
+        # never counts on a thread that another task has woken already. (When all threads are there, nobody asks.)
+        self._free: deque[None] = deque(maxlen=size)
         self._read_ahead = read_ahead
         self._most_held = max(_MIN_HELD, 4 * size)
         # Counted on gRPC's serving thread alone.
         self._arriving = 0
-        for number in range(size):
-            threading.Thread(target=self._work, name=f"rpc-{number}", daemon=True).start()
 
     @property
     def waiting(self) -> int:
@@ -91,23 +99,35 @@ class RpcWorkers:
             exchange.ask()
             return exchange
         future: Future[Any] = Future()
-        self._tasks.put(lambda: _run_into(future, function, arguments))
+        self._give(lambda: _run_into(future, function, arguments))
         return future
 
     def arrived(self, answer: Callable[[], object] | None) -> None:
         """Hand a request whose message is there to a thread; None when there will be no message."""
         self._arriving -= 1
         if answer is not None:
-            self._tasks.put(answer)
+            self._give(answer)
+
+    def _give(self, task: Callable[[], object]) -> None:
+        """Have a task done; called by gRPC's serving thread."""
+        if self._free:
+            self._free.pop()
+        elif self._started < self._size:
+            name = f"rpc-{self._started}"
+            self._started += 1
+            threading.Thread(target=self._work, name=name, daemon=True).start()
+        self._tasks.put(task)
 
     def _work(self) -> None:
-        get = self._tasks.get
+        get, free = self._tasks.get, self._free.append
         while True:
             try:
                 while True:
                     get()()
+                    free(None)
             except Exception:  # noqa: BLE001 - the thread must go on for the others
                 _log.exception("A gRPC call could not be ended")
+                free(None)
 
 
 def _takes_bytes(arguments: tuple[Any, ...]) -> bool:
