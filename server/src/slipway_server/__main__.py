@@ -3,7 +3,9 @@
 import os
 import sys
 from importlib import metadata
+from io import TextIOWrapper
 from pathlib import Path
+from typing import cast
 
 from slipway_server import command_line
 from slipway_server.errors import ServingError
@@ -14,6 +16,8 @@ from slipway_server.settings import settings
 
 def main() -> None:
     """Run the server and end the process with its exit code."""
+    # Arguments need not be text, and are printed when they are no flags.
+    cast("TextIOWrapper", sys.stdout).reconfigure(errors="backslashreplace")
     code = run(sys.argv)
     sys.stdout.flush()
     sys.stderr.flush()

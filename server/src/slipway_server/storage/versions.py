@@ -7,6 +7,8 @@ from typing import Final
 
 # What absl::SimpleAtoi accepts: surrounding white space, a sign, leading zeros.
 _INTEGER: Final = re.compile(r"\s*[+-]?[0-9]+\s*", re.ASCII)
+_LONGEST_NAME: Final = 255
+"""What file systems allow; Python refuses to read numbers of thousands of digits."""
 _INT64_MIN: Final = -(2**63)
 _INT64_MAX: Final = 2**63 - 1
 
@@ -52,7 +54,7 @@ def version_number(name: str) -> int | None:
     >>> version_number("00000123"), version_number("v3")
     (123, None)
     """
-    if not _INTEGER.fullmatch(name):
+    if len(name) > _LONGEST_NAME or not _INTEGER.fullmatch(name):
         return None
     number = int(name)
     return number if _INT64_MIN <= number <= _INT64_MAX else None
