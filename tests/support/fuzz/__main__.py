@@ -62,6 +62,7 @@ def main() -> None:
     """Run one target."""
     parser = argparse.ArgumentParser(prog="fuzz", description=__doc__)
     parser.add_argument("target")
+    parser.add_argument("more", nargs="*", help="further targets, without --seconds")
     parser.add_argument("--seconds", type=float, default=0.0, help="0: the corpus once")
     parser.add_argument("--mutations", type=int, default=0, help="of each file, without --seconds")
     parser.add_argument("--seed", type=int, default=0)
@@ -71,12 +72,13 @@ def main() -> None:
     # What TensorFlow says of every bad request would bury a finding.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if not asked.seconds:
-        run = target(asked.target, asked.models)
-        count = 0
-        for data in inputs(asked.target, asked.mutations, asked.seed):
-            _try(run, data, asked.target)
-            count += 1
-        print(f"{asked.target}: {count} inputs")  # noqa: T201 - a program's answer
+        for name in (asked.target, *asked.more):
+            run = target(name, asked.models)
+            count = 0
+            for data in inputs(name, asked.mutations, asked.seed):
+                _try(run, data, name)
+                count += 1
+            print(f"{name}: {count} inputs", flush=True)  # noqa: T201 - a program's answer
         return
     try:
         atheris: Any = None if asked.chance else importlib.import_module("atheris")

@@ -15,6 +15,8 @@ Target = Callable[[bytes], None]
 
 # What an exception that nobody foresaw looks like after it became an answer.
 _PYTHON_ERROR = re.compile(r"\b[A-Z][A-Za-z]*(Error|Exception|Warning)\b: ")
+# gRPC's code for what is no message; and what TensorFlow itself says of a node in its graph.
+_FORESEEN_INTERNAL = re.compile(r"^The request is not an? \w+ message$|\[\[\{\{")
 
 
 class FindingError(AssertionError):
@@ -23,7 +25,7 @@ class FindingError(AssertionError):
 
 def judge(code: Code, message: str) -> None:
     """Refuse an answer that only tells of a fault of the server."""
-    if code is Code.INTERNAL and not re.fullmatch(r"The request is not an? \w+ message", message):
+    if code is Code.INTERNAL and not _FORESEEN_INTERNAL.search(message):
         raise FindingError(f"{code.name}: {message[:500]}")
     if _PYTHON_ERROR.search(message):
         raise FindingError(f"a Python error in the message: {message[:500]}")
