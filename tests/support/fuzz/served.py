@@ -65,11 +65,13 @@ def _served(root: Path) -> Assembly:
         if holder and holder[0].report(draining=False).ready:
             ready.set()
 
-    def failed(sentence: str) -> NoReturn:
-        raise FindingError(sentence)
+    def failed(why: object) -> NoReturn:
+        raise FindingError(str(why))
 
     chosen = settings(command_line.parse(arguments).values, cpus=2)
-    assembly = Assembly(chosen, failed_for_good=failed, changed=look)
+    assembly = Assembly(
+        chosen, failed_for_good=failed, failed_to_start=failed, changed=look, waiting=dict
+    )
     holder.append(assembly)
     assembly.start()
     if not ready.wait(120):
