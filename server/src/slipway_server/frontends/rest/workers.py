@@ -16,13 +16,18 @@ class Workers:
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
-        self._idle = 0
+        # Threads that are free and not yet meant for a task. Whoever submits takes one, so a task never counts on a
+        # thread that another task has woken already. (When all threads are there, nobody asks.)
+        self._free = 0
 
     def submit(self, task: Callable[[], None]) -> None:
         """Run a task on one of the threads."""
         self._tasks.put(task)
         with self._lock:
-            if self._idle >= self._tasks.qsize() or self._threads >= self._size:
+            if self._free:
+                self._free -= 1
+                return
+            if self._threads >= self._size:
                 return
             self._threads += 1
             number = self._threads
@@ -30,14 +35,12 @@ class Workers:
 
     def _work(self) -> None:
         while True:
-            with self._lock:
-                self._idle += 1
             task = self._tasks.get()
-            with self._lock:
-                self._idle -= 1
             if task is None:
                 return
             task()
+            with self._lock:
+                self._free += 1
 
 
 class Mailbox:
