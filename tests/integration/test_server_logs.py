@@ -13,6 +13,8 @@ import pytest
 from exchanges import Ask, Stubs
 from modelserver import ModelServer, running
 from savedmodels import save_double
+from slipway_server.errors import ServingError
+from slipway_server.storage.logging_rule import LoggingRule
 
 CONFIG = """
 model_config_list {{
@@ -108,3 +110,47 @@ def test_a_renamed_log_is_a_warm_up(stopped: ModelServer, root: Path) -> None:
         text = server.get("/monitoring/prometheus/metrics").text
         assert ":tensorflow:serving:model_warmup_latency_count" in text
         assert json.loads(server.get("/readyz").text)["ready"]
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ("", None),
+        ("logging_config { sampling_config { sampling_rate: 0 } }", None),
+        (
+            (
+                "logging_config { sampling_config { sampling_rate: 0.25 } log_collector_config { type: 'file' "
+                "filename_prefix: '/x' } }"
+            ),
+            LoggingRule("/x", 0.25),
+        ),
+        (
+            "logging_config { sampling_config { sampling_rate: 1.5 } log_collector_config { type: 'file' } }",
+            "INVALID_ARGUMENT: Model m has sampling_rate 1.5; it must be between 0 and 1",
+        ),
+        (
+            "logging_config { sampling_config { sampling_rate: 1 } log_collector_config { type: 'x' } }",
+            "NOT_FOUND: Cannot find LogCollector::Factory for type: x",
+        ),
+        (
+            (
+                "logging_config { sampling_config { sampling_rate: 1 } log_collector_config { type: 'tfrecord' "
+                "filename_prefix: 'x' } }"
+            ),
+            "INVALID_ARGUMENT: Model m must have an absolute filename_prefix in its log_collector_config",
+        ),
+    ],
+)
+def test_logging_config(text: str, outcome: Any) -> None:
+    from google.protobuf import text_format
+    from tensorflow_serving.config import model_server_config_pb2
+
+    from slipway_server.frontends.logging_config import logging_rule
+
+    config = text_format.Parse(f"name: 'm' {text}", model_server_config_pb2.ModelConfig())
+    if isinstance(outcome, str):
+        with pytest.raises(ServingError) as refused:
+            logging_rule(config)
+        assert str(refused.value) == outcome
+    else:
+        assert logging_rule(config) == outcome

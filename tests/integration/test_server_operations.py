@@ -148,3 +148,51 @@ def test_sigterm_drains_tls_clients_without_a_failure(secured: Secured) -> None:
         thread.join(WAIT)
     assert set(codes) == {200}
     assert not secured.socket.exists()
+
+
+def test_sigterm_under_overload_answers_or_refuses_everybody(
+    secured: Secured, tmp_path: Path
+) -> None:
+    """T9: more clients than the server takes, over both APIs; each hears 200 or 503 until it is sent elsewhere."""
+    base = secured.config.parent / "m"
+    flags = (
+        *("--model_name=m", f"--model_base_path={base}", "--isolated_first_load=false"),
+        *("--drain_seconds=1", "--rest_api_num_threads=1", "--max_inflight_requests=2"),
+    )
+    heard: list[int | str] = []
+    stop = threading.Event()
+
+    def ask(url: str, path: str, body: object) -> None:
+        with httpx.Client(base_url=url, trust_env=False) as http:
+            while not stop.is_set():
+                try:
+                    answer = http.post(path, json=body)
+                except httpx.TransportError as error:
+                    heard.append(repr(error))
+                    return
+                heard.append(answer.status_code)
+                if answer.headers.get("Connection") == "close":
+                    return
+
+    x = {"name": "x", "shape": [1], "datatype": "FP32", "data": [1.0]}
+    asks = (
+        ("/v1/models/m:predict", {"instances": [1.0]}),
+        ("/v2/models/m/infer", {"inputs": [x]}),
+    )
+    with running(tmp_path, *flags) as server:
+        server.wait_ready()
+        threads = [
+            threading.Thread(target=ask, args=(server.url, *asks[number % 2]))
+            for number in range(16)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            eventually("there is overload", lambda: 503 in heard and 200 in heard, WAIT)
+            assert server.get("/readyz").status_code == 200
+            assert server.terminate() == 0
+        finally:
+            stop.set()
+        for thread in threads:
+            thread.join(WAIT)
+    assert set(heard) == {200, 503}

@@ -366,11 +366,12 @@ def _with_request_id(response: Response, request_id: bytes) -> Response:
 def _address(peer: object) -> str:
     """Return a client's address for logs.
 
-    >>> _address(("::1", 8501, 0, 0)), _address(("127.0.0.1", 8501)), _address("")
+    >>> _address(("::1", 8501, 0, 0)), _address(("::ffff:127.0.0.1", 8501, 0, 0)), _address("")
     ('[::1]:8501', '127.0.0.1:8501', '')
     """
     match peer:
         case (str(host), int(port), *_):
+            host = host.removeprefix("::ffff:")
             return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         case _:
             return ""
