@@ -88,6 +88,16 @@ def test_the_next_request_of_a_form_is_read_with_its_own_values(*, typed: bool, 
     same(form.arrays(message(2)), inputs)
 
 
+def test_large_inputs_lie_where_tensorflow_takes_them_without_a_copy() -> None:
+    values = {"x": np.random.default_rng(1).random((64, 257), np.float32)}
+    data = request(values, name="n" * 5).SerializeToString()
+    form = learnt(data).find(data)
+    assert form is not None
+    arrays = form.arrays(data)
+    same(arrays, values)
+    assert arrays["x"].ctypes.data % 64 == 0
+
+
 CHANGES = st.lists(st.tuples(st.integers(0, 10_000), st.integers(0, 255)), min_size=1, max_size=3)
 
 
