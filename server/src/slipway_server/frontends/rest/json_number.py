@@ -20,7 +20,7 @@ from slipway_server.savedmodel.signature import Array
 _FEW: Final = 6
 _FLOAT_DIGITS: Final = 9
 _PLAIN_MIN, _PLAIN_MAX = 1e-4, 1e6
-_MOST_ONE_BY_ONE: Final = 8
+_MOST_ONE_BY_ONE: Final = 16
 """Up to so many numbers a loop is quicker than a dozen passes over an array."""
 _TIE: Final = 1e-5
 """Closer to a half than this, a product's own rounding error could decide which way the ninth digit goes."""
