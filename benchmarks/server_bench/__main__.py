@@ -15,6 +15,12 @@ from server_bench.measuring import Round
 from server_bench.subjects import goals, subjects
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
+ALSO = (
+    ("batching", ("server_bench.batching",)),
+    # The full hundred swaps are a benchmark of their own; fewer show the latency beside a load.
+    ("hotswap", ("hotswap", "--swaps", "10", "--calls", "20000")),
+)
+"""What others measure: name of the page each writes, and its module with arguments."""
 
 
 def main() -> None:
@@ -51,6 +57,7 @@ def main() -> None:
         tf_call,
         facts,
         _method(options, statistics.median(one.disturbance for one in rounds)),
+        [] if options.only or options.no_more else [_also(*one) for one in ALSO],
     )
     options.results.mkdir(parents=True, exist_ok=True)
     (options.results / "server.md").write_text(page)
@@ -79,6 +86,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--only", nargs="+", help="names of programs; all others stay away")
     parser.add_argument("--no-peers", action="store_true", help="without KServe and MLServer")
+    parser.add_argument(
+        "--no-more", action="store_true", help="without batching and the latency beside a load"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS)
     return parser.parse_args()
 
@@ -94,9 +104,17 @@ def _python(module: str, *arguments: str) -> str:
     return done.stdout
 
 
+def _also(page: str, command: tuple[str, ...]) -> str:
+    """Run another benchmark; return its page as a section of ours."""
+    with tempfile.TemporaryDirectory(prefix="slipway-bench-") as folder:
+        subprocess.run([sys.executable, "-m", *command, "--results", folder], check=True)
+        text = (Path(folder) / f"{page}.md").read_text()
+    return "\n".join(f"#{line}" if line.startswith("#") else line for line in text.splitlines())
+
+
 def _tell(one: Round) -> None:
     print(
-        f"  {one.workload:18} c={one.concurrency:<3} {one.subject:16} {one.cpu:8.1f} µs"
+        f"  {one.workload:18} c={one.concurrency:<3} {one.subject:15} {one.cpu:8.1f} µs"
         f" {one.load.rate:8.0f}/s  p50 {one.load.p50:6.2f} p99 {one.load.p99:6.2f} ms",
         flush=True,
     )

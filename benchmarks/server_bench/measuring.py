@@ -46,7 +46,7 @@ def started(subjects: Iterable[Subject], logs: Path) -> Iterator[dict[str, int]]
         pids = {}
         for subject in subjects:
             name = subject.program.name
-            log = logs / f"{name.replace(' ', '-')}.log"
+            log = logs / f"{name.replace(' ', '-').replace(',', '')}.log"
             pids[name] = stack.enter_context(running(subject.program, log))
             for call in subject.calls.values():
                 _wait_for(call, name, log)

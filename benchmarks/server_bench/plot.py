@@ -10,6 +10,7 @@ from server_bench.report import Samples
 COLOURS = {
     "slipway-server": "#1b6ca8",
     "echo": "#9aa5b1",
+    "echo, own front": "#c5ccd3",
     "naive grpc.aio": "#c9a227",
     "KServe": "#b5533c",
     "MLServer": "#6b4e71",

@@ -72,6 +72,12 @@ def goals(tf_call: float) -> list[Goal]:
             over_floor,
             1.5,
         ),
+        Goal(
+            f"{grpc}: slipway-server / (echo through its own front + TensorFlow call)",
+            ((grpc, "slipway-server"), (grpc, "echo, own front")),
+            over_floor,
+            None,
+        ),
         against(grpc, "naive grpc.aio", 0.33),
         against(grpc, "KServe", 0.4),
         against(grpc, "MLServer", 0.4),
@@ -93,7 +99,13 @@ def subjects(work: Path, peers: Mapping[str, Peer]) -> list[Subject]:
     Args:
         work: the folder that `server_bench.exports` has filled.
     """
-    return [_slipway(work), _echo(work), _naive(work), *_peers(work, peers)]
+    return [
+        _slipway(work),
+        _echo(work, "echo", "echo.py"),
+        _echo(work, "echo, own front", "own_front.py"),
+        _naive(work),
+        *_peers(work, peers),
+    ]
 
 
 def _predict(work: Path, port: int, body: str) -> GrpcCall:
@@ -141,14 +153,17 @@ def _slipway(work: Path) -> Subject:
             "REST, 784 floats": RestCall(
                 f"http://127.0.0.1:{rest}/v1/models/softmax:predict", work / "small.v1.json"
             ),
+            "REST, 1 MiB": RestCall(
+                f"http://127.0.0.1:{rest}/v1/models/identity:predict", work / "large.v1.json"
+            ),
         },
     )
 
 
-def _echo(work: Path) -> Subject:
+def _echo(work: Path, name: str, script: str) -> Subject:
     port = free_port()
     return Subject(
-        Program("echo", [sys.executable, str(SERVERS / "echo.py"), str(port), str(THREADS)], {}),
+        Program(name, [sys.executable, str(SERVERS / script), str(port), str(THREADS)], {}),
         {
             "gRPC, 784 floats": _predict(work, port, "small.predict"),
             "gRPC, 1 MiB": _predict(work, port, "large.predict"),
