@@ -26,7 +26,9 @@ def load(directory: Path, interpreters: int = 1) -> Any:
     from slipway_server.savedmodel.loader import SavedModelLoader
     from slipway_server.savedmodel.sessions import SessionSettings
 
-    loader = SavedModelLoader(frozenset({"serve"}), SessionSettings(), interpreters)
+    loader = SavedModelLoader(
+        frozenset({"serve"}), SessionSettings(), lite_interpreters=interpreters
+    )
     return loader.load("m", 1, str(directory))
 
 

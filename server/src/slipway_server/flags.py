@@ -101,7 +101,11 @@ CLASSIC: Final[tuple[Flag, ...]] = (
         1,
         "Seconds between looks for new versions; 0 looks once and after each reload, less never.",
     ),
-    Flag("flush_filesystem_caches", True, "Drop file caches after the first load.", _MEANINGLESS),
+    Flag(
+        "flush_filesystem_caches",
+        True,
+        "Drop a version's files from the page cache once it is loaded.",
+    ),
     Flag(
         "tensorflow_session_parallelism",
         0,
@@ -266,6 +270,13 @@ OWN: Final[tuple[Flag, ...]] = (
         "load_timeout_seconds",
         1800.0,
         "Seconds after which a load is given up; 0 means never.",
+    ),
+    Flag(
+        "run_on_caller_thread",
+        "auto",
+        "Whether a model runs on the thread of its request (true) or on TensorFlow's pool, which works on a graph's "
+        "branches side by side (false); auto: by processors and graph. For single models: auto,NAME=false.",
+        bare="true",
     ),
     Flag(
         "isolated_first_load",

@@ -4,6 +4,7 @@ import os
 import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from slipway_server.batching.loader import BatchingLoader, BatchingRule
@@ -53,7 +54,9 @@ def make_loader(
             xla=settings.xla_cpu or settings.xla_gpu,
             mixed_precision=settings.mixed_precision,
         ),
-        settings.tflite_interpreters if settings.prefer_tflite else 0,
+        settings.threads,
+        lite_interpreters=settings.tflite_interpreters if settings.prefer_tflite else 0,
+        flush_caches=settings.flush_caches,
     )
     batching = (
         BatchingRule(batching_parameters(settings), settings.batching_per_model)
@@ -79,7 +82,8 @@ def guarded(loader: Loader[ServedModel], settings: Settings) -> Loader[ServedMod
 def _trials(settings: Settings) -> TrialSettings:
     return TrialSettings(
         command=(sys.executable, "-P", "-m", "slipway_server.trial"),
-        payload=pickle.dumps(settings),
+        # The server reads the same files right after the child.
+        payload=pickle.dumps(replace(settings, flush_caches=False)),
         environment=_environment(os.environ, sys.path, gpu=settings.isolated_load_gpu),
         timeout=settings.load_timeout,
         memory_bytes=settings.isolated_load_memory,

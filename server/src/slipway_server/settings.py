@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from slipway_server.errors import invalid_argument
 from slipway_server.lifecycle import Lifecycle, lifecycle
+from slipway_server.savedmodel.threads import ThreadRule, read_rule
 
 _AGE_SHARE_OF_DRAIN = 1.2
 """gRPC recycles a connection at its age give or take a tenth; the drain must outlast that with room to spare."""
@@ -59,6 +60,8 @@ class Settings:
     xla_cpu: bool
     xla_gpu: bool
     mixed_precision: str
+    threads: ThreadRule
+    flush_caches: bool
     prefer_tflite: bool
     warm_up_iterations: int
     tflite_interpreters: int
@@ -146,6 +149,8 @@ def settings(
         xla_cpu=values["xla_cpu_compilation_enabled"],
         xla_gpu=values["xla_gpu_compilation_enabled"],
         mixed_precision=values["mixed_precision"],
+        threads=read_rule(str(values["run_on_caller_thread"]), cpus),
+        flush_caches=values["flush_filesystem_caches"],
         prefer_tflite=values["prefer_tflite_model"],
         warm_up_iterations=max(values["num_request_iterations_for_warmup"], 1)
         if values["enable_model_warmup"]

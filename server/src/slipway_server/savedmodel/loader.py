@@ -6,6 +6,7 @@ import structlog
 
 from slipway_server.errors import ServingError, not_found
 from slipway_server.savedmodel.export import Export
+from slipway_server.savedmodel.file_caches import forget_files
 from slipway_server.savedmodel.memory import release_free_memory
 from slipway_server.savedmodel.opening import open_session
 from slipway_server.savedmodel.rehearsal import rehearse
@@ -16,6 +17,7 @@ from slipway_server.savedmodel.session_model import SessionModel
 from slipway_server.savedmodel.sessions import SessionSettings
 from slipway_server.savedmodel.signatures import completed, read_signature
 from slipway_server.savedmodel.tflite_model import FILE_NAME, load_tflite
+from slipway_server.savedmodel.threads import ThreadRule
 
 _log = structlog.get_logger("slipway_server.loader")
 
@@ -25,17 +27,27 @@ class SavedModelLoader:
 
     Args:
         tags: the exact tag set of the graph to load.
+        threads: whether a model runs on its caller's thread.
         lite_interpreters: requests that a TensorFlow Lite file answers at a time; 0 leaves such files alone.
+        flush_caches: let the kernel forget a version's files once they are loaded.
 
     Raises:
         ServingError: the settings name a file that cannot be used.
     """
 
     def __init__(
-        self, tags: frozenset[str], settings: SessionSettings, lite_interpreters: int = 0
+        self,
+        tags: frozenset[str],
+        settings: SessionSettings,
+        threads: ThreadRule | None = None,
+        *,
+        lite_interpreters: int = 0,
+        flush_caches: bool = False,
     ) -> None:
         self._tags = tags
         self._config = settings.config()
+        self._threads = threads or ThreadRule()
+        self._flush_caches = flush_caches
         self._lite_interpreters = lite_interpreters
         rehearse(self._config)
 
@@ -45,10 +57,10 @@ class SavedModelLoader:
         Raises:
             ServingError: the directory holds no model, lacks the tags or its variables, or TensorFlow refuses it.
         """
-        directory = Path(path)
-        if self._lite_interpreters and (directory / FILE_NAME).exists():
-            return load_tflite(directory, self._lite_interpreters)
-        return self._load_session(model, version, directory)
+        loaded = self._load(model, version, Path(path))
+        if self._flush_caches:
+            forget_files(Path(path))
+        return loaded
 
     def unload(self, content: ServedModel) -> None:
         """Release a version's session and memory."""
@@ -56,6 +68,11 @@ class SavedModelLoader:
         content.close()
         del content
         release_free_memory()
+
+    def _load(self, model: str, version: int, directory: Path) -> ServedModel:
+        if self._lite_interpreters and (directory / FILE_NAME).exists():
+            return load_tflite(directory, self._lite_interpreters)
+        return self._load_session(model, version, directory)
 
     def _load_session(self, model: str, version: int, directory: Path) -> SessionModel:
         export = read_export(directory, self._tags)
@@ -74,6 +91,7 @@ class SavedModelLoader:
             {key: read_signature(key, definition) for key, definition in definitions.items()},
             definitions,
             for_examples,
+            on_caller=self._threads.on_caller(model, export.graph),
         )
         for signature in (*loaded.signatures.values(), *for_examples.values()):
             try:
