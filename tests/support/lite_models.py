@@ -78,3 +78,23 @@ def with_signature_defs(content: bytes, definitions: dict[str, bytes]) -> bytes:
     builder = flatbuffers.Builder(1024)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
+
+
+def save_heavy(directory: Path, size: int) -> None:
+    """Save a file of so many bytes of weights; `y` is x plus a number made of all of them."""
+    import numpy as np
+    import tensorflow as tf
+
+    weights = tf.constant(np.arange(size // 4, dtype=np.float32).reshape(-1, 1024) % 7)
+
+    class Heavy(tf.Module):  # type: ignore[misc]
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])  # type: ignore[untyped-decorator]
+        def call(self, x: Any) -> Any:
+            row = tf.gather(weights, tf.cast(x, tf.int32))
+            return {"y": x + tf.reduce_sum(row)}
+
+    module = Heavy()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [module.call.get_concrete_function()], module
+    )
+    (directory / "model.tflite").write_bytes(converter.convert())
