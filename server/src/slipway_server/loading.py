@@ -1,5 +1,6 @@
 """The loader that the settings ask for: one for the server and for the child that tries a version first."""
 
+import base64
 import os
 import pickle
 import sys
@@ -18,7 +19,8 @@ from slipway_server.batching.parameters import (
 from slipway_server.core.manager import Loader
 from slipway_server.core.timed_load import TimedLoader
 from slipway_server.inference.warmup import WarmingLoader, WarmUpObserver, WarmUpRule
-from slipway_server.savedmodel.isolation import IsolatedLoader, TrialSettings
+from slipway_server.savedmodel.children import TrialSettings
+from slipway_server.savedmodel.isolation import IsolatedLoader
 from slipway_server.savedmodel.loader import SavedModelLoader
 from slipway_server.savedmodel.memory import free_memory
 from slipway_server.savedmodel.served_model import ServedModel
@@ -81,9 +83,9 @@ def guarded(loader: Loader[ServedModel], settings: Settings) -> Loader[ServedMod
 
 def _trials(settings: Settings) -> TrialSettings:
     return TrialSettings(
-        command=(sys.executable, "-P", "-m", "slipway_server.trial"),
+        command=(sys.executable, "-P", "-m", "slipway_server.trial", str(os.getpid())),
         # The server reads the same files right after the child.
-        payload=pickle.dumps(replace(settings, flush_caches=False)),
+        payload=base64.b64encode(pickle.dumps(replace(settings, flush_caches=False))) + b"\n",
         environment=_environment(os.environ, sys.path, gpu=settings.isolated_load_gpu),
         timeout=settings.load_timeout,
         memory_bytes=settings.isolated_load_memory,

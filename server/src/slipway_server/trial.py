@@ -1,10 +1,11 @@
-"""The child of an isolated load: loads and warms up one version under limits of its own, and says how that went.
+"""The child of an isolated load: loads and warms up versions under limits of its own, and says how that went.
 
-It reads an `Order` and the server's settings from its standard input; to its standard output it writes an empty line
-when it begins to load, and in the end one JSON object. It never outlives the server, never dumps core, gives way to
-the server when processors are short, and is the first to go when memory is.
+From its standard input it reads the server's settings, then a line for each `Order`; to its standard output it writes
+an empty line when it begins to load, then a line with one JSON object. It never outlives the server, never dumps core,
+gives way to the server when processors are short, and is the first to go when memory is.
 """
 
+import base64
 import ctypes
 import json
 import os
@@ -17,8 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from slipway_server.core.managed import Loader
 from slipway_server.errors import Code, ServingError
-from slipway_server.savedmodel.isolation import Order
+from slipway_server.savedmodel.trials import Order
 
 _PR_SET_PDEATHSIG: Final = 1
 _NICE: Final = 10
@@ -27,17 +29,19 @@ _CANNOT_WRITE: Final = 2
 
 
 def main() -> None:
-    """Run the trial and end the process."""
-    # TensorFlow and the model may print; only the answer may reach the standard output.
+    """Carry out orders until there are no more."""
+    # TensorFlow and the model may print; only answers may reach the standard output.
     answer_to = os.dup(1)
     os.dup2(2, 1)
-    order = Order.decode(sys.stdin.buffer.readline())
-    _tie_to(order.parent)
+    _tie_to(int(sys.argv[1]))
     _humble()
-    payload = sys.stdin.buffer.read()
-    answer = _answer(order, payload, begin=lambda: _tell(answer_to, b"\n"))
-    _tell(answer_to, json.dumps(answer).encode())
-    # What the version holds need not be taken apart.
+    loader: Loader[Any] | None = None
+    payload = base64.b64decode(sys.stdin.buffer.readline())
+    while line := sys.stdin.buffer.readline():
+        if loader is None:
+            loader = _loader(payload)
+        answer = _answer(loader, Order.decode(line), lambda: _tell(answer_to, b"\n"))
+        _tell(answer_to, json.dumps(answer).encode() + b"\n")
     os._exit(0)
 
 
@@ -48,26 +52,25 @@ def _tell(pipe: int, text: bytes) -> None:
         os._exit(_CANNOT_WRITE)
 
 
-def _answer(order: Order, payload: bytes, begin: Callable[[], None]) -> dict[str, Any]:
-    try:
-        _load(order, payload, begin)
-    except ServingError as error:
-        return {"ok": False, "code": int(error.code), "message": error.message}
-    except MemoryError:
-        return {"ok": False, "code": int(Code.RESOURCE_EXHAUSTED), "message": "Out of memory"}
-    return {"ok": True, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
-
-
-def _load(order: Order, payload: bytes, begin: Callable[[], None]) -> None:
+def _loader(payload: bytes) -> Loader[Any]:
     settings = pickle.loads(payload)  # noqa: S301 - from this process's own parent, over a pipe
     from slipway_server import logs  # noqa: PLC0415 - seconds, and the limits of `main` come first
     from slipway_server.loading import make_loader  # noqa: PLC0415 - likewise
 
     logs.configure()
-    loader = make_loader(settings)
-    limit_memory(order.memory_bytes)
-    begin()
-    loader.load(order.model, order.version, order.path)
+    return make_loader(settings)
+
+
+def _answer(loader: Loader[Any], order: Order, begin: Callable[[], None]) -> dict[str, Any]:
+    try:
+        limit_memory(order.memory_bytes)
+        begin()
+        loader.unload(loader.load(order.model, order.version, order.path))
+    except ServingError as error:
+        return {"ok": False, "code": int(error.code), "message": error.message}
+    except MemoryError:
+        return {"ok": False, "code": int(Code.RESOURCE_EXHAUSTED), "message": "Out of memory"}
+    return {"ok": True, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
 
 def _tie_to(parent: int) -> None:
@@ -103,7 +106,8 @@ def limit_memory(memory_bytes: int) -> None:
             f"less than the {touched} bytes that TensorFlow takes",
         )
     limit = memory_bytes + max(reserved - touched, 0)
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    # The hard limit stays, so that the next order may raise it again.
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
 if __name__ == "__main__":

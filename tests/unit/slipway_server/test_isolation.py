@@ -10,22 +10,17 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from slipway_server.errors import Code, ServingError
-from slipway_server.savedmodel.isolation import (
-    Ended,
-    IsolatedLoader,
-    Order,
-    TrialSettings,
-    last_words,
-    run_child,
-    verdict,
-)
+from slipway_server.savedmodel.children import Children, TrialSettings
+from slipway_server.savedmodel.isolation import IsolatedLoader
+from slipway_server.savedmodel.trials import Ended, Order, last_words, verdict
 
-ORDER = Order("m", 3, "/models/m/3", 1 << 30, os.getpid())
+ORDER = Order("m", 3, "/models/m/3", 1 << 30)
 FINE = json.dumps({"ok": True, "peak_bytes": 7}).encode()
 
 Child = Callable[..., TrialSettings]
@@ -95,13 +90,13 @@ def _fails(settings: TrialSettings) -> ServingError:
 def test_a_version_that_survives_its_child_is_loaded_here(child: Child) -> None:
     settings = child(
         """
-        order = json.loads(sys.stdin.buffer.readline())
         print(flush=True)
-        assert sys.stdin.buffer.read() == b"x" * 1000000
-        assert order == {"model": "m", "version": 3, "path": "/p", "memory_bytes": 600, "parent": os.getppid()}
+        assert sys.stdin.buffer.readline() == b"x" * 1000000 + b"\\n"
+        order = json.loads(sys.stdin.buffer.readline())
+        assert order == {"model": "m", "version": 3, "path": "/p", "memory_bytes": 600}
         print(json.dumps({"ok": True}))
         """,
-        payload=b"x" * 1000000,
+        payload=b"x" * 1000000 + b"\n",
     )
     inner = FakeLoader()
     loader = IsolatedLoader(inner, settings, lambda: 600)
@@ -229,7 +224,7 @@ def test_what_outlives_the_child_does_not_hold_up_its_answer(child: Child) -> No
         timeout=20,
     )
     began = time.monotonic()
-    ended = run_child(settings, ORDER)
+    ended = Children(settings).run(ORDER)
     assert time.monotonic() - began < 10
     assert verdict(ORDER, ended) is None
 
@@ -286,6 +281,51 @@ def test_no_more_trials_at_a_time_than_allowed_and_memory_is_shared(
     for thread in threads:
         thread.join(20)
     assert len(running()) == 3
+
+
+SURVIVOR = """
+    print(file=sys.stderr)
+    for line in sys.stdin.buffer:
+        order = json.loads(line)
+        if order["version"] == 13:
+            os.abort()
+        fine = order["version"] != 7
+        print(json.dumps({"ok": fine, "code": 5, "message": "no", "peak_bytes": os.getpid()}), flush=True)
+"""
+
+
+def _process(ended: Ended) -> int:
+    return int(json.loads(ended.answer)["peak_bytes"])
+
+
+def test_a_child_that_answered_takes_the_next_order_and_one_that_crashed_does_not(
+    child: Child,
+) -> None:
+    children = Children(child(SURVIVOR))
+    first = children.run(Order("m", 1, "/p", 1))
+    refused = children.run(Order("m", 7, "/p", 1))
+    assert _process(refused) == _process(first)
+    assert children.run(Order("m", 13, "/p", 1)).code == -signal.SIGABRT
+    fresh = children.run(Order("m", 2, "/p", 1))
+    assert _process(fresh) != _process(first)
+    children.close()
+
+
+def test_a_child_does_not_wait_for_ever_for_another_order(child: Child) -> None:
+    settings = replace(child(SURVIVOR), idle=0.2)
+    began = time.monotonic()
+    process = _process(Children(settings).run(Order("m", 1, "/p", 1)))
+    while Path(f"/proc/{process}").exists() and time.monotonic() < began + 20:
+        time.sleep(0.01)
+    assert not Path(f"/proc/{process}").exists()
+
+
+def test_a_child_that_died_while_it_waited_is_not_given_an_order(child: Child) -> None:
+    children = Children(child(SURVIVOR))
+    first = _process(children.run(Order("m", 1, "/p", 1)))
+    os.kill(first, signal.SIGKILL)
+    assert _process(children.run(Order("m", 2, "/p", 1))) != first
+    children.close()
 
 
 # ---- the verdict -------------------------------------------------------------------------------------------------

@@ -1,0 +1,154 @@
+"""What is asked of a child process that tries a version, and what its end means. Pure."""
+
+import json
+import signal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Self
+
+from slipway_server.errors import Code, ServingError
+from slipway_server.markers import override
+
+_LAST_WORDS_CHARACTERS: Final = 300
+# The C++ library and TensorFlow say so before they abort; the signal alone would look like any other crash.
+_SIGNS_OF_NO_MEMORY: Final = ("std::bad_alloc", "out of memory", "OOM when", "Cannot allocate")
+# The line that tells what happened is rarely the last one: a stack trace follows it.
+_TELLING: Final = ("Check failed", "what():", "Fatal", "terminate called", "Error: ", "Error ")
+_TRACE_BEGINS: Final = ("*** ", "    @ ", "@ ", "PC: @", "{")
+
+
+class IsolatedLoadError(ServingError):
+    """A version that its child process did not survive.
+
+    Only a lack of memory may pass by itself. A crash or a hang would come again, at the price of another process that
+    fills the machine, so it is not tried again before the version's directory changes.
+    """
+
+    @property
+    @override
+    def transient(self) -> bool:
+        """Whether the same load may succeed later without anybody changing anything."""
+        return self.code in {Code.RESOURCE_EXHAUSTED, Code.UNAVAILABLE}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the child is asked to do.
+
+    Attributes:
+        memory_bytes: that it may use in all.
+    """
+
+    model: str
+    version: int
+    path: str
+    memory_bytes: int
+
+    def encode(self) -> bytes:
+        """Return one line of JSON."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def decode(cls, line: bytes) -> Self:
+        """Read what `encode` wrote."""
+        return cls(**json.loads(line))
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a child ended.
+
+    Attributes:
+        code: exit code; the negative number of the signal that ended it; 0 also when it answered and goes on; None when
+            its time was over.
+        answer: what it wrote to its standard output.
+        words: the end of what it wrote to its standard error.
+        seconds: from its start to its end.
+        loading: seconds of these since it began to load.
+    """
+
+    code: int | None
+    answer: bytes
+    words: str
+    seconds: float
+    loading: float = 0.0
+
+
+def verdict(order: Order, ended: Ended) -> ServingError | None:
+    """Judge a trial; None means that the version may be loaded here. Pure."""
+    who = f"Version {order.version} of model {order.model}"
+    if ended.code is None:
+        return IsolatedLoadError(
+            Code.DEADLINE_EXCEEDED,
+            f"{who} was still not loaded after {ended.loading:.1f} s in a process of its own (--load_timeout_seconds)",
+        )
+    if ended.code == 0 and (answer := said(ended.answer)) is not None:
+        return _reported(order, answer)
+    words = last_words(ended.words)
+    because = f": {words}" if words else ""
+    if -ended.code == signal.SIGKILL:
+        return IsolatedLoadError(
+            Code.RESOURCE_EXHAUSTED,
+            f"{who} was loaded in a process of its own, which was killed (SIGKILL), most likely for the memory it took",
+        )
+    if any(sign in ended.words for sign in _SIGNS_OF_NO_MEMORY):
+        return IsolatedLoadError(
+            Code.RESOURCE_EXHAUSTED,
+            f"{who} needs more memory to load than the {order.memory_bytes} bytes that a process of its own may use "
+            f"(--isolated_load_memory_bytes){because}",
+        )
+    how = (
+        f"crashed ({_signal_name(-ended.code)})"
+        if ended.code < 0
+        else f"ended with exit code {ended.code}"
+        if ended.code
+        else "ended without an answer"
+    )
+    return IsolatedLoadError(
+        Code.INTERNAL, f"{who} was loaded in a process of its own, which {how}{because}"
+    )
+
+
+def last_words(text: str) -> str:
+    r"""Return the line that best tells why a process ended.
+
+    >>> last_words("starting\nF0000 x.cc:12] Check failed: a == b\n*** Check failure stack trace: ***\n    @ 0x7f\n")
+    'F0000 x.cc:12] Check failed: a == b'
+    """
+    lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith(_TRACE_BEGINS)]
+    telling = [line for line in lines if any(sign in line for sign in _TELLING)]
+    best = (telling or lines or [""])[-1].strip()
+    return best[:_LAST_WORDS_CHARACTERS]
+
+
+def said(answer: bytes) -> dict[str, Any] | None:
+    """Return a child's answer; None when it is none."""
+    try:
+        found = json.loads(answer)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("ok"), bool) else None
+
+
+def _reported(order: Order, answer: Mapping[str, Any]) -> ServingError | None:
+    if answer["ok"]:
+        return None
+    try:
+        code = Code(answer.get("code", Code.UNKNOWN))
+    except ValueError:
+        code = Code.UNKNOWN
+    message = str(answer.get("message", ""))
+    if code is Code.RESOURCE_EXHAUSTED:
+        message += (
+            f" (loaded in a process of its own, which may use {order.memory_bytes} bytes: "
+            "--isolated_load_memory_bytes)"
+        )
+    return ServingError(code, message)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
