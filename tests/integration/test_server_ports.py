@@ -18,6 +18,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from certificates import Authority, Pair, ssl_config
 from modelserver import eventually, free_port
 from slipway_server.frontends.rest.connection import Limits
+from slipway_server.frontends.rest.listener import listening_socket
 from slipway_server.frontends.rest.messages import Request, Response
 from slipway_server.frontends.rest.server import RestLimits, RestServer
 from slipway_server.frontends.rpc.limits import RpcLimits
@@ -287,6 +288,24 @@ def test_it_listens_on_both_families(rest: Callable[..., RestServer]) -> None:
     port = rest().ports[0]
     for host in ("127.0.0.1", "[::1]") if socket.has_ipv6 else ("127.0.0.1",):
         assert httpx.get(f"http://{host}:{port}/livez", trust_env=False).text == "ok"
+
+
+def test_without_ipv6_it_listens_on_ipv4(monkeypatch: pytest.MonkeyPatch) -> None:
+    """§1."""
+    create = socket.create_server
+
+    def without_ipv6(*arguments: Any, **options: Any) -> socket.socket:
+        if options.get("family") == socket.AF_INET6:
+            raise OSError("Address family not supported by protocol")
+        return create(*arguments, **options)
+
+    monkeypatch.setattr(socket, "create_server", without_ipv6)
+    with listening_socket(0) as listening:
+        assert listening.family == socket.AF_INET
+        with _raw(listening.getsockname()[1]):
+            pass
+        with pytest.raises(OSError, match=r"Cannot listen on port \d+ for HTTP: Address family"):
+            listening_socket(listening.getsockname()[1])
 
 
 def test_the_health_port_has_pages_and_nothing_else(rest: Callable[..., RestServer]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import pairwise
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ class Transport(asyncio.Transport):
         self.written = b""
         self.closed = False
         self.reading = True
+        self.unsent = 0
+        self.aborted = False
 
     def write(self, data: Any) -> None:
         self.written += bytes(data)
@@ -34,7 +37,10 @@ class Transport(asyncio.Transport):
         self.reading = True
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.unsent
+
+    def abort(self) -> None:
+        self.aborted = True
 
 
 class Client:
@@ -243,3 +249,22 @@ def test_any_bytes_do_no_harm(data: bytes) -> None:
         client.answer()
         if len(client.requests) == before:
             break
+
+
+def test_a_body_in_thousands_of_chunks_arrives_whole() -> None:
+    client = Client()
+    client.send(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+    pieces = [f"{number:04d}".encode() for number in range(5000)]
+    client.send(b"".join(b"4\r\n" + piece + b"\r\n" for piece in pieces) + b"0\r\n\r\n")
+    assert client.requests[0].body == b"".join(pieces)
+
+
+def test_a_client_that_does_not_read_is_cut_off() -> None:
+    client = Client(Limits(request_seconds=5.0))
+    client.send(b"GET / HTTP/1.1\r\n\r\n")
+    client.answer(b"x" * 100)
+    client.transport.unsent = 100
+    client.connection.sweep(monotonic() + 4.0)
+    assert not client.transport.aborted
+    client.connection.sweep(monotonic() + 6.0)
+    assert client.transport.aborted

@@ -233,13 +233,19 @@ def test_settings() -> None:
         "--port=0",
         "--grpc_socket_path=/run/s",
         "--saved_model_tags=serve,gpu",
-        "--grpc_channel_arguments=grpc.max_concurrent_streams=5,grpc.x=on",
+        "--grpc_channel_arguments=grpc.max_concurrent_streams=5,grpc.x=on,grpc.y=3000000000,grpc.z=-1",
         "--load_retry_interval_micros=-1",
         "--tensorflow_session_parallelism=3",
         "--rest_api_timeout_in_ms=1500",
     )
     assert chosen.tags == {"serve", "gpu"}
-    assert chosen.channel_arguments == {"grpc.max_concurrent_streams": 5, "grpc.x": "on"}
+    # gRPC's integers have 32 bits.
+    assert chosen.channel_arguments == {
+        "grpc.max_concurrent_streams": 5,
+        "grpc.x": "on",
+        "grpc.y": "3000000000",
+        "grpc.z": -1,
+    }
     assert (chosen.lifecycle.retry.interval, chosen.lifecycle.retry.max_retries) == (0.0, 5)
     assert (chosen.intra_op_threads, chosen.inter_op_threads) == (3, 3)
     assert chosen.rest_timeout == 1.5
