@@ -156,9 +156,9 @@ class Assembly:
                 predictor,
                 self._monitor,
                 self._telemetry,
-                ApiSettings(settings.rest_max_decompressed, settings.cors),
+                ApiSettings(settings.rest_max_decompressed, settings.rest_max_depth, settings.cors),
             ),
-            OipRest(oip, self._telemetry, settings.rest_max_decompressed),
+            OipRest(oip, self._telemetry, settings.rest_max_decompressed, settings.rest_max_depth),
         )
         self.rpc_methods: dict[str, Method] = {
             **Services(

@@ -302,6 +302,7 @@ OWN: Final[tuple[Flag, ...]] = (
         "Bytes of a gzip body when decompressed.",
         wide=True,
     ),
+    Flag("rest_api_max_json_depth", 1024, "Levels of lists and objects in a REST request."),
     Flag("rest_api_max_header_bytes", 64 << 10, "Bytes of a REST request's line and headers."),
     Flag(
         "rest_api_receive_timeout_seconds",

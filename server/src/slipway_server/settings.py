@@ -30,6 +30,7 @@ class Settings:
     rest_max_body: int
     rest_max_decompressed: int
     rest_max_head: int
+    rest_max_depth: int
     rest_receive_timeout: float
     rest_max_connections: int
     health_port: int
@@ -117,6 +118,7 @@ def settings(
         rest_max_body=values["rest_api_max_body_bytes"],
         rest_max_decompressed=values["rest_api_max_decompressed_bytes"],
         rest_max_head=values["rest_api_max_header_bytes"],
+        rest_max_depth=values["rest_api_max_json_depth"],
         rest_receive_timeout=values["rest_api_receive_timeout_seconds"],
         rest_max_connections=values["rest_api_max_connections"],
         health_port=values["health_port"],
@@ -179,6 +181,7 @@ _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "max_connection_age_grace_seconds": (0, _DAY),
     "rest_api_receive_timeout_seconds": (1, _DAY),
     "rest_api_max_header_bytes": (1024, _INT32_MAX),
+    "rest_api_max_json_depth": (1, 1024),
     "rest_api_max_connections": (1, _INT32_MAX),
     "rest_api_max_body_bytes": (1, _INT64_MAX),
     "rest_api_max_decompressed_bytes": (1, _INT64_MAX),

@@ -17,6 +17,7 @@ from slipway_server.errors import Code, ServingError, invalid_argument, not_foun
 from slipway_server.frontends.oip.json_tensors import InferBody, write_answer
 from slipway_server.frontends.oip.models import OipModels
 from slipway_server.frontends.rest.inflate import gunzip
+from slipway_server.frontends.rest.json_depth import DEEPEST, check_depth
 from slipway_server.frontends.rest.messages import JSON, Request, Response, error_response
 from slipway_server.frontends.telemetry import Call, Telemetry
 
@@ -33,12 +34,20 @@ class OipRest:
 
     Args:
         max_decompressed: bytes that a gzip body may grow to.
+        max_depth: levels of JSON.
     """
 
-    def __init__(self, models: OipModels, telemetry: Telemetry, max_decompressed: int) -> None:
+    def __init__(
+        self,
+        models: OipModels,
+        telemetry: Telemetry,
+        max_decompressed: int,
+        max_depth: int = DEEPEST,
+    ) -> None:
         self._models = models
         self._telemetry = telemetry
         self._max_decompressed = max_decompressed
+        self._max_depth = max_depth
 
     def __call__(self, request: Request) -> Response:
         """Answer one request."""
@@ -81,13 +90,15 @@ class OipRest:
         text = request.body
         if b"gzip" in request.headers.get(b"content-encoding", b"").lower():
             text = gunzip(text, self._max_decompressed)
-        body = InferBody(text, _header_length(request))
+        length = _header_length(request)
+        check_depth(text if length is None else text[:length], self._max_depth)
+        body = InferBody(text, length)
         wanted = body.request(call.model, version)
         prediction = self._models.infer(wanted, call)
-        answer, length = write_answer(wanted, prediction, body.as_bytes())
-        if length is None:
+        answer, json_length = write_answer(wanted, prediction, body.as_bytes())
+        if json_length is None:
             return Response(200, answer, JSON)
-        headers = (("Inference-Header-Content-Length", str(length)),)
+        headers = (("Inference-Header-Content-Length", str(json_length)),)
         return Response(200, answer, _BINARY, headers)
 
 

@@ -18,6 +18,7 @@ from slipway_server.errors import Code, ServingError, invalid_argument
 from slipway_server.frontends.metadata import metadata_json
 from slipway_server.frontends.rest.inflate import gunzip
 from slipway_server.frontends.rest.json_answer import write_predictions
+from slipway_server.frontends.rest.json_depth import DEEPEST, check_depth
 from slipway_server.frontends.rest.json_examples import read_examples, write_results
 from slipway_server.frontends.rest.json_tensor import read_predict, signature_name
 from slipway_server.frontends.rest.json_text import parse
@@ -44,10 +45,12 @@ class ApiSettings:
 
     Attributes:
         max_decompressed: bytes that a gzip body may grow to.
+        max_depth: levels of JSON.
         cors: allow pages of other origins to call.
     """
 
     max_decompressed: int = 100 << 20
+    max_depth: int = DEEPEST
     cors: bool = False
 
 
@@ -146,9 +149,11 @@ class RestApi:
         return Response(200, _pretty({"model_version_status": [_state(state) for state in states]}))
 
     def _body(self, request: Request) -> bytes:
+        body = request.body
         if b"gzip" in request.headers.get(b"content-encoding", b"").lower():
-            return gunzip(request.body, self._settings.max_decompressed)
-        return request.body
+            body = gunzip(body, self._settings.max_decompressed)
+        check_depth(body, self._settings.max_depth)
+        return body
 
     def _finished(self, request: Request, response: Response) -> Response:
         """Add what depends on the request's headers and the settings rather than on the answer."""
