@@ -8,7 +8,7 @@ UV := .local/uv/bin/uv
 BIN := .venv/bin
 export PYTHONPATH := e2e:examples
 
-.PHONY: help setup demo test unit contracts integration e2e check generate images cluster-up cluster-down lock clean
+.PHONY: help setup demo test unit contracts integration e2e check generate images cluster-up cluster-down bench-server lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -68,6 +68,9 @@ cluster-up: setup ## Start the local cluster; kubeconfig in .local/kubeconfig
 
 cluster-down: setup ## Stop it and leave nothing behind
 	@$(BIN)/python -m cluster down
+
+bench-server: setup ## Measure the model server beside its floor and its peers; needs a quiet machine
+	@PYTHONPATH=$(PYTHONPATH):benchmarks $(BIN)/python -m server_bench
 
 lock: $(UV) ## Write requirements/*.lock anew (UPGRADE=1 takes newer versions)
 	@PATH="$$PWD/.local/uv/bin:$$PATH" requirements/compile
