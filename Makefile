@@ -52,13 +52,14 @@ check: setup ## Formatting, lint, types, layers, chart, generated files
 	@$(BIN)/lint-imports --no-logo
 	@$$($(BIN)/python -c 'from cluster import tools; print(tools.find("helm"))') lint --strict --quiet charts/slipway
 	@$(MAKE) --no-print-directory generate
-	@git diff --exit-code -- crds charts sync/src/slipway_sync/wire docs/reference || { echo "generated files are out of date: commit what 'make generate' wrote"; exit 1; }
+	@git diff --exit-code -- crds charts sync/src/slipway_sync/wire server/src/slipway_server/wire docs/reference || { echo "generated files are out of date: commit what 'make generate' wrote"; exit 1; }
 
-generate: setup ## Write the CRD, its reference page and the generated protobuf code
+generate: setup ## Write the CRD, the reference pages and the generated protobuf code
 	@protos/generate
 	@$(BIN)/python -m slipway_operator crd > crds/models.slipway.dev.yaml
 	@cp crds/models.slipway.dev.yaml charts/slipway/files/
 	@$(BIN)/python -m slipway_operator reference > docs/reference/model.md
+	@$(BIN)/python -m slipway_server --help=markdown > docs/reference/server-flags.md
 
 images: setup ## Build the images and load them into the local cluster
 	@$(BIN)/python -m cluster images

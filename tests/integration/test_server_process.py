@@ -329,7 +329,7 @@ def _break_tags(version: Path) -> None:
     [
         (_break_graph, "saved_model.pb"),
         (_break_index, "variables/variables.index is missing"),
-        (_break_shard, "Cannot restore the variables under "),
+        (_break_shard, "Cannot restore the variables of "),
         (_break_tags, "Could not find meta graph def matching supplied tags: { serve }"),
         (
             lambda version: (version / "saved_model.pb").unlink(),
