@@ -219,7 +219,7 @@ def test_a_list_that_is_refused_changes_nothing(site: Site, text: str, message: 
             "missing",
             (
                 "{name: missing} due to error: INVALID_ARGUMENT: Could not find base path ROOT/missing for servable "
-                "missing with error No such file or directory"
+                "missing with error NOT_FOUND: ROOT/missing not found"
             ),
         ),
         (

@@ -144,9 +144,17 @@ def _kind(flag: Flag) -> str:
 
 
 def without_effect(given: frozenset[str]) -> tuple[tuple[str, str], ...]:
-    """Return (name, sentence) of the given flags that do nothing here."""
-    return tuple(
+    """Return (name, sentence) of the given flags that do nothing here, or nothing without another one."""
+    found = [
         (flag.name, f"--{flag.name} {flag.support.value}")
         for flag in FLAGS
         if flag.name in given and flag.support is not Support.WORKS
-    )
+    ]
+    if _PER_MODEL_BATCHING in given and "enable_batching" not in given:
+        found.append(
+            (_PER_MODEL_BATCHING, f"--{_PER_MODEL_BATCHING} does nothing without --enable_batching")
+        )
+    return tuple(found)
+
+
+_PER_MODEL_BATCHING: Final = "enable_per_model_batching_parameters"

@@ -229,11 +229,7 @@ def _share(values: Mapping[str, Any], name: str) -> float:
 
 
 def _check_batching(values: Mapping[str, Any]) -> None:
-    for name in (
-        "batching_parameters_file",
-        "batching_parameters",
-        "enable_per_model_batching_parameters",
-    ):
+    for name in ("batching_parameters_file", "batching_parameters"):
         if values[name] and not values["enable_batching"]:
             raise invalid_argument(
                 f"server_options.{name} is set without setting server_options.enable_batching to true."
@@ -258,13 +254,14 @@ def _parallelism(values: Mapping[str, Any]) -> tuple[int, int]:
         values["tensorflow_intra_op_parallelism"],
         values["tensorflow_inter_op_parallelism"],
     )
-    if both and (intra or inter):
+    if both > 0 and intra > 0 and inter > 0:
         raise invalid_argument(
             "Either configure server_options.tensorflow_session_parallelism or "
             "(server_options.tensorflow_intra_op_parallelism, server_options.tensorflow_inter_op_parallelism) "
             "separately. You cannot configure all."
         )
-    return (both, both) if both else (intra, inter)
+    # As in TensorFlow Serving: one of the two alone wins over the flag for both.
+    return (intra, inter) if intra > 0 or inter > 0 else (both, both)
 
 
 def _socket_mode(text: str) -> int | None:

@@ -201,15 +201,15 @@ def test_flags_without_effect_are_said_only_when_given() -> None:
             "server_options.batching_parameters is set without setting server_options.enable_batching to true.",
         ),
         (
-            ["--enable_per_model_batching_parameters"],
-            "server_options.enable_per_model_batching_parameters is set without setting server_options.enable_batching",
-        ),
-        (
             ["--enable_batching", "--batching_parameters=x", "--batching_parameters_file=/x"],
             "--batching_parameters and --batching_parameters_file exclude each other",
         ),
         (
-            ["--tensorflow_session_parallelism=2", "--tensorflow_intra_op_parallelism=1"],
+            [
+                "--tensorflow_session_parallelism=2",
+                "--tensorflow_intra_op_parallelism=1",
+                "--tensorflow_inter_op_parallelism=3",
+            ],
             "You cannot configure all.",
         ),
         (
@@ -226,6 +226,28 @@ def test_contradictions_are_refused(arguments: list[str], message: str) -> None:
         _settings(*arguments)
     assert refused.value.code.name == "INVALID_ARGUMENT"
     assert message in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("arguments", "intra", "inter"),
+    [
+        (["--tensorflow_session_parallelism=2"], 2, 2),
+        (["--tensorflow_session_parallelism=2", "--tensorflow_intra_op_parallelism=1"], 1, 0),
+        (["--tensorflow_session_parallelism=2", "--tensorflow_inter_op_parallelism=3"], 0, 3),
+        (["--tensorflow_intra_op_parallelism=1", "--tensorflow_inter_op_parallelism=3"], 1, 3),
+    ],
+)
+def test_parallelism_as_in_tensorflow_serving(arguments: list[str], intra: int, inter: int) -> None:
+    chosen = _settings(*arguments)
+    assert (chosen.intra_op_threads, chosen.inter_op_threads) == (intra, inter)
+
+
+def test_per_model_batching_without_batching_starts_and_says_so() -> None:
+    name = "enable_per_model_batching_parameters"
+    assert not _settings(f"--{name}").batching
+    ((found, sentence),) = command_line.without_effect(frozenset({name}))
+    assert (found, sentence) == (name, f"--{name} does nothing without --enable_batching")
+    assert command_line.without_effect(frozenset({name, "enable_batching"})) == ()
 
 
 def test_settings() -> None:

@@ -61,7 +61,7 @@ def test_one_missing_base_path_touches_only_its_own_model(tmp_path: Path) -> Non
     assert ear.found == {"m": [1]}
     assert ear.troubles == {
         "absent": f"INVALID_ARGUMENT: Could not find base path {tmp_path}/absent for servable absent "
-        "with error No such file or directory"
+        f"with error NOT_FOUND: {tmp_path}/absent not found"
     }
 
 

@@ -156,7 +156,7 @@ class FileSystemSource:
         except OSError as error:
             sentence = (
                 f"Could not find base path {model.base_path} for servable {model.name} "
-                f"with error {error.strerror or error}"
+                f"with error {_status(error, model.base_path)}"
             )
             self._say(model, invalid_argument(sentence), (_ACCESS_ERROR + sentence,), None)
             return
@@ -195,6 +195,21 @@ class FileSystemSource:
             self._said[model] = sentences
             for sentence in sentences:
                 _log.warning("version discovery", model=model, warning=sentence)
+
+
+def _status(error: OSError, path: str) -> str:
+    """Return a file system's error in TensorFlow's form.
+
+    >>> _status(FileNotFoundError(2, "No such file or directory"), "/m")
+    'NOT_FOUND: /m not found'
+    """
+    match error:
+        case FileNotFoundError() | NotADirectoryError():
+            return f"NOT_FOUND: {path} not found"
+        case PermissionError():
+            return f"PERMISSION_DENIED: {path}; {error.strerror}"
+        case _:
+            return f"UNKNOWN: {path}; {error.strerror or error}"
 
 
 def look(model: ModelConfig) -> Selection:

@@ -13,7 +13,7 @@ Method = Callable[[bytes, grpc.ServicerContext], bytes]
 Answer = Callable[[bytes, Call], bytes]
 
 _MAX_MESSAGE: Final = 1024
-"""Bytes."""
+"""Bytes, to which the mark of the cut is added."""
 _TRUNCATED: Final = "...TRUNCATED"
 # gRPC says "no deadline" with a time in the far future; ten years are as good, and safe to wait for.
 _NEVER_SECONDS: Final = 3.2e8
@@ -60,5 +60,5 @@ def _abort(context: grpc.ServicerContext, error: ServingError) -> None:
     data = error.message.encode("utf-8", "replace")
     message = data.decode()
     if len(data) > _MAX_MESSAGE:
-        message = data[: _MAX_MESSAGE - len(_TRUNCATED)].decode("utf-8", "ignore") + _TRUNCATED
+        message = data[:_MAX_MESSAGE].decode("utf-8", "ignore") + _TRUNCATED
     context.abort(_STATUS[int(error.code)], message)
