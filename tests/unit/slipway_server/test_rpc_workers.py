@@ -127,6 +127,39 @@ def test_a_client_that_sends_nothing_keeps_no_thread() -> None:
         end.set()
 
 
+def test_calls_that_send_nothing_are_ended_when_they_are_old() -> None:
+    now = [100.0]
+    pool = RpcWorkers(1, read_ahead=True, clock=lambda: now[0])
+    with serving(lambda request, _context: request, pool) as (channel, _):
+        end, asked = threading.Event(), threading.Semaphore(0)
+        ask = workers._Exchange.ask
+
+        def nothing_yet() -> Iterator[bytes]:
+            end.wait(TIMEOUT)
+            return
+            yield b""
+
+        def noticed(self: workers._Exchange) -> None:
+            ask(self)
+            asked.release()
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(workers._Exchange, "ask", noticed)
+            old = channel.stream_unary("/a/B").future(nothing_yet())
+            assert asked.acquire(timeout=TIMEOUT)
+            now[0] += 20
+            young = channel.stream_unary("/a/B").future(nothing_yet())
+            assert asked.acquire(timeout=TIMEOUT)
+        now[0] += 20
+        assert pool.waiting == 2
+        pool.end_slow()
+        with pytest.raises(grpc.RpcError):
+            old.result(TIMEOUT)
+        assert not young.done()
+        young.cancel()
+        end.set()
+
+
 def test_what_was_cancelled_while_it_waited_is_not_computed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -167,7 +200,7 @@ def test_what_was_cancelled_while_it_waited_is_not_computed(
 def test_requests_beyond_what_may_be_held_wait_unread_and_are_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(workers, "_MIN_HELD", 2)
+    monkeypatch.setattr(workers, "_MAX_HELD", 2)
     pool = RpcWorkers(1, read_ahead=True)
     leave, most = threading.Event(), []
 
@@ -210,19 +243,21 @@ def test_threads_are_started_as_they_are_needed() -> None:
         seen.add(threading.current_thread().name)
         assert leave.wait(TIMEOUT)
 
+    def wait_for(condition: Callable[[], bool]) -> None:
+        end = time.monotonic() + TIMEOUT
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.001)
+
     leave.set()
-    for _ in range(
-        5
-    ):  # one after the other: one thread does, or two when one is slow to say that it is free
+    for _ in range(5):
         pool.submit(task).result(TIMEOUT)
-    assert 1 <= len(seen) <= 2
+        # A thread says that it is free after the result is there.
+        wait_for(lambda: bool(pool._free))
+    assert len(seen) == 1
     leave.clear()
     held = [pool.submit(task) for _ in range(4)]
-    end = time.monotonic() + TIMEOUT
-    while len(seen) < 3:
-        assert time.monotonic() < end
-        time.sleep(0.001)
-    assert pool.waiting == 1
+    wait_for(lambda: len(seen) == 3 and pool.waiting == 1)
     leave.set()
     for one in held:
         one.result(TIMEOUT)

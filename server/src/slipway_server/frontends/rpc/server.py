@@ -143,6 +143,7 @@ class _LateMethods(grpc.GenericRpcHandler):
         if handler is None:
             return self._starting if not self._bound and path.startswith(_PREFIXES) else None
         if self._pool.waiting >= self._max_waiting and path not in self._questions:
+            self._pool.end_slow()
             return self._overloaded
         return handler
 

@@ -15,6 +15,7 @@ import inspect
 import logging
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -24,8 +25,11 @@ _server: Final[Any] = importlib.import_module("grpc._server")
 _cygrpc: Final[Any] = importlib.import_module("grpc._cython.cygrpc")
 _log: Final = logging.getLogger(__name__)
 
-_MIN_HELD: Final = 64
-"""Requests read before a thread takes them up: this many, or four for each thread. Further ones stay unread."""
+_MAX_HELD: Final = 256 << 20
+"""Bytes of requests that wait for a thread; while there are more, further requests stay unread."""
+
+_ARRIVAL_SECONDS: Final = 30.0
+"""Within these a message should come, once there are more requests than may wait."""
 
 _PARAMETERS: Final = {
     "_unary_response_in_pool": (
@@ -72,9 +76,16 @@ class RpcWorkers:
     Args:
         size: requests worked on at a time.
         read_ahead: False lets every call go gRPC's own way.
+        clock: in seconds.
     """
 
-    def __init__(self, size: int, *, read_ahead: bool = READS_AHEAD) -> None:
+    def __init__(
+        self,
+        size: int,
+        *,
+        read_ahead: bool = READS_AHEAD,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._tasks: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._size = size
         self._started = 0
@@ -82,31 +93,49 @@ class RpcWorkers:
         # never counts on a thread that another task has woken already. (When all threads are there, nobody asks.)
         self._free: deque[None] = deque(maxlen=size)
         self._read_ahead = read_ahead
-        self._most_held = max(_MIN_HELD, 4 * size)
-        # Counted on gRPC's serving thread alone.
-        self._arriving = 0
+        self._clock = clock
+        # Kept by gRPC's serving thread alone: calls whose message is on its way, by when it was asked for, the oldest
+        # first; and the bytes of those that wait. What threads have taken of these they put down in `_taken`.
+        self._arriving: dict[_Exchange, float] = {}
+        self._held = 0
+        self._taken: deque[int] = deque()
 
     @property
     def waiting(self) -> int:
         """Requests that no thread has taken yet, those included whose message is still arriving."""
-        return self._arriving + self._tasks.qsize()
+        return len(self._arriving) + self._tasks.qsize()
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Run a function on one of the threads and return its future; called by gRPC's serving thread."""
-        if self._read_ahead and _takes_bytes(arguments) and self.waiting < self._most_held:
+        while self._taken:
+            self._held -= self._taken.popleft()
+        if self._read_ahead and _takes_bytes(arguments) and self._held < _MAX_HELD:
             exchange = _Exchange(self, *arguments[1:4])
-            self._arriving += 1
+            self._arriving[exchange] = self._clock()
             exchange.ask()
             return exchange
         future: Future[Any] = Future()
         self._give(lambda: _run_into(future, function, arguments))
         return future
 
-    def arrived(self, answer: Callable[[], object] | None) -> None:
-        """Hand a request whose message is there to a thread; None when there will be no message."""
-        self._arriving -= 1
-        if answer is not None:
-            self._give(answer)
+    def end_slow(self) -> None:
+        """End the calls whose message has not come for long: they take the room of others. On the serving thread."""
+        before = self._clock() - _ARRIVAL_SECONDS
+        for exchange, asked in tuple(self._arriving.items()):
+            if asked > before:
+                break
+            exchange.cancel()
+
+    def arrived(self, exchange: "_Exchange", size: int | None) -> None:
+        """Hand a request of so many bytes to a thread; None when there will be no message."""
+        del self._arriving[exchange]
+        if size is not None:
+            self._held += size
+            self._give(exchange.answer)
+
+    def taken(self, size: int) -> None:
+        """A thread has begun with a request of so many bytes."""
+        self._taken.append(size)
 
     def _give(self, task: Callable[[], object]) -> None:
         """Have a task done; called by gRPC's serving thread."""
@@ -176,9 +205,9 @@ class _Exchange:
         state = self._state
         self._request = event.batch_operations[0].message()
         if self._request is not None:
-            self._workers.arrived(self._answer)
+            self._workers.arrived(self, len(self._request))
         else:
-            self._workers.arrived(None)
+            self._workers.arrived(self, None)
             self._refuse_nothing()
         with state.condition:
             return _server._possibly_finish_call(state, _server._RECEIVE_MESSAGE_TOKEN)
@@ -198,9 +227,14 @@ class _Exchange:
                 )
         self._end()
 
-    def _answer(self) -> None:
+    def cancel(self) -> None:
+        """End the call."""
+        self._event.call.cancel()
+
+    def answer(self) -> None:
         """Compute the answer and send it; on one of the threads."""
         event, state = self._event, self._state
+        self._workers.taken(len(self._request or b""))
         try:
             # Nobody waits for the answer to a call that was cancelled or whose deadline has passed.
             if state.client is not _server._CANCELLED:
