@@ -242,3 +242,29 @@ def test_a_loop_is_no_chain_without_end() -> None:
         finally:
             tf.enable_control_flow_v2()
     assert not is_wide(graph.as_graph_def())
+
+
+def test_a_graph_with_a_cycle_is_no_trap() -> None:
+    from tensorflow.core.framework import graph_pb2
+
+    from slipway_server.savedmodel.threads import is_wide
+
+    graph = graph_pb2.GraphDef()
+    for name, source in (("a", "b"), ("b", "a"), ("c", "c")):
+        graph.node.add(name=name, op="MatMul", input=[source])
+    assert not is_wide(graph)
+
+
+def test_a_child_that_tries_a_version_leaves_its_files_to_the_server(tmp_path: Path) -> None:
+    import base64
+    import pickle
+
+    from slipway_server.command_line import parse
+    from slipway_server.loading import _trials
+    from slipway_server.settings import settings
+
+    flags = parse([f"--model_base_path={tmp_path}", "--isolated_first_load"])
+    own = settings(flags.values, cpus=2)
+    assert own.flush_caches
+    payload = base64.b64decode(_trials(own).payload)
+    assert not pickle.loads(payload).flush_caches  # noqa: S301 - made one line above

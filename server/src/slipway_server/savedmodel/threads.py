@@ -108,6 +108,7 @@ class _Measure:
         by_name = {node.name: node for node in nodes}
         own = {name: self._of_node(node) for name, node in by_name.items()}
         chains: dict[str, int] = {}
+        entered: set[str] = set()
         for start in by_name:
             # Not recursive: a chain may be as long as the graph.
             stack = [start]
@@ -116,12 +117,15 @@ class _Measure:
                 if name in chains:
                     stack.pop()
                     continue
+                entered.add(name)
                 sources = [one for one in _sources(by_name[name]) if one in by_name]
-                missing = [one for one in sources if one not in chains]
+                # What was entered and has no chain yet lies below on the stack: a cycle, whose edge back counts not.
+                missing = [one for one in sources if one not in chains and one not in entered]
                 if missing:
                     stack.extend(missing)
                     continue
-                chains[name] = own[name].chain + max((chains[one] for one in sources), default=0)
+                longest = max((chains.get(one, 0) for one in sources), default=0)
+                chains[name] = own[name].chain + longest
                 stack.pop()
         return _Work(sum(work.heavy for work in own.values()), max(chains.values(), default=0))
 
