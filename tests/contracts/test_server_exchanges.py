@@ -1,7 +1,7 @@
 """What clients of TensorFlow Serving ask and must hear, where both protocols can say it: one table, asked over both.
 
 A real server process answers, with models that the real TensorFlow exported. What only one protocol can say is in
-`test_server_rest.py` and `test_server_grpc.py`.
+`test_server_rest.py` and `test_server_grpc.py`. §7, §8, §16.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What only gRPC can say: malformed tensors, output filters, metadata and status messages, health. Sections 5 and 7."""
+"""What only gRPC can say: malformed tensors, filters, metadata, status, health, long messages (§0, §1, §5, §7)."""
 
 from __future__ import annotations
 
@@ -102,6 +102,11 @@ def test_long_messages_are_cut(stubs: Stubs) -> None:
     assert code == "FAILED_PRECONDITION"
     assert message.startswith('Serving signature key "sss')
     assert (len(message), message[1024:]) == (1024 + 12, "...TRUNCATED")
+
+
+def test_the_session_service_is_not_there(stubs: Stubs) -> None:
+    method = stubs.channel.unary_unary("/tensorflow.serving.SessionService/SessionRun")
+    assert stubs.refused(method, b"")[0] == "UNIMPLEMENTED"
 
 
 def test_metadata_over_grpc(stubs: Stubs) -> None:

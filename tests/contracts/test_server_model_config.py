@@ -1,4 +1,4 @@
-"""§2: what a ModelServerConfig says, and what is refused of it."""
+"""§2: what a ModelServerConfig says, and what is refused of it; §0: base paths of other storages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What only HTTP can say: bodies, paths, encodings. Sections of TensorFlow Serving's API: 8.1, 8.2, 8.4 and 5."""
+"""What only HTTP can say: bodies, paths, encodings (§5, §8, §8.1, §8.2, §8.4)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Design T9: no request fails while a server drains, whatever its clients' connections look like."""
+"""Design T9: no request fails while a server drains, whatever its clients' connections look like (unlike §0)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every kind of export that TensorFlow has written (§12), loaded by the server's own loader in this process."""
+"""Every kind of export that TensorFlow has written (§12, §16), loaded by the server's own loader in this process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real process: start, discovery while serving, bad models, exits."""
+"""The real process: start, discovery while serving, bad models, exits (§1, §3, §16)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classify, Regress and MultiInference, where both protocols can say it (§7, §8.3)."""
+"""Classify, Regress and MultiInference, where both protocols can say it (§7, §8.3); `results` as in §14."""
 
 from __future__ import annotations
 

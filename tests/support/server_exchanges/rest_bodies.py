@@ -1,4 +1,4 @@
-"""Bodies as they come over the wire: JSON that is none, NaN, gzip, limits (§8)."""
+"""Bodies as they come over the wire: JSON that is none, NaN, gzip, limits; examples (§8, §8.3, §14)."""
 
 from __future__ import annotations
 

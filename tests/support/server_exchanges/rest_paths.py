@@ -1,4 +1,4 @@
-"""Paths and methods (§8, §5)."""
+"""Paths and methods (§8, §5); of labels, what the code does rather than the documents (§14)."""
 
 from __future__ import annotations
 

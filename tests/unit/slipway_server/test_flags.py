@@ -1,3 +1,5 @@
+"""§1, §1.1: TensorFlow Serving's flags, their grammar and what contradicts itself."""
+
 from __future__ import annotations
 
 import re

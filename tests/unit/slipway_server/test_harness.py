@@ -1,3 +1,5 @@
+"""§4: the states of a version and the ways between them."""
+
 from __future__ import annotations
 
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""JSON ⇄ tensors, without TensorFlow: properties and values. The contract tests have the sentences of errors."""
+"""§8.1, §8.2: JSON ⇄ tensors without TensorFlow, properties and values. The contract tests have the sentences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manager with a loader whose every load the test ends by hand."""
+"""§4, §4.3: the manager with a loader whose every load the test ends by hand."""
 
 from __future__ import annotations
 

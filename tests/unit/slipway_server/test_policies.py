@@ -1,4 +1,4 @@
-"""The two aspired-version policies: a table of snapshots, and what must hold for every history."""
+"""§4.1, §4.2: the two aspired-version policies: a table of snapshots, and what must hold for every history."""
 
 from __future__ import annotations
 

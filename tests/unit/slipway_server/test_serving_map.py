@@ -1,3 +1,5 @@
+"""§6, §7: which version answers a request, and that it stays while it is used."""
+
 from __future__ import annotations
 
 import threading

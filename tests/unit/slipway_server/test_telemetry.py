@@ -1,3 +1,5 @@
+"""§11: requests counted and timed under both families of names."""
+
 from __future__ import annotations
 
 import threading

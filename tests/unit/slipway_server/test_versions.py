@@ -1,3 +1,5 @@
+"""§3: which directories are versions, and which of them a policy chooses."""
+
 from __future__ import annotations
 
 import pytest

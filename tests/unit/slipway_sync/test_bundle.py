@@ -1,4 +1,4 @@
-"""Tensor bundles: the index, and the checksums of what lies in the shards."""
+"""§17: tensor bundles: the index, and the checksums of what lies in the shards."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""What is read of graph files."""
+"""§17: what is read of graph files."""
 
 import pytest
 from hypothesis import given

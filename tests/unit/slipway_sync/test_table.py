@@ -1,4 +1,4 @@
-"""The reader of LevelDB's tables."""
+"""§17: the reader of LevelDB's tables."""
 
 import struct
 

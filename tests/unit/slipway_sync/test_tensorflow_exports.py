@@ -1,4 +1,4 @@
-"""What TensorFlow itself writes is read without it, and its checksums are understood."""
+"""§17: what TensorFlow itself writes is read without it, and its checksums are understood."""
 
 import asyncio
 import os
