@@ -53,7 +53,10 @@ def test_a_model_with_everything() -> None:
         """
         model_platform: "tensorflow"
         version_labels { key: "stable" value: 42 } version_labels { key: "old" value: 42 }
-        logging_config { sampling_config { sampling_rate: 0.1 } log_collector_config { type: "x" } }
+        logging_config {
+          sampling_config { sampling_rate: 0.1 }
+          log_collector_config { type: "tfrecord" filename_prefix: "/logs/m" }
+        }
         """
     )
     assert (config.name, config.base_path, config.platform) == ("m", "/m", "tensorflow")
