@@ -65,6 +65,20 @@ def test_one_missing_base_path_touches_only_its_own_model(tmp_path: Path) -> Non
     }
 
 
+def test_a_base_path_that_cannot_be_looked_at_is_told_as_a_status(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    ear = Ear()
+    below, loop = f"{tmp_path}/file/m", f"{tmp_path}/loop"
+    source(ear, ModelConfig("below", below), ModelConfig("loop", loop)).poll()
+    beginning = "INVALID_ARGUMENT: Could not find base path"
+    assert ear.troubles == {
+        "below": f"{beginning} {below} for servable below with error NOT_FOUND: {below} not found",
+        "loop": f"{beginning} {loop} for servable loop with error UNKNOWN: {loop}; "
+        "Too many levels of symbolic links",
+    }
+
+
 @pytest.mark.parametrize(
     ("policy", "children", "names"),
     [
