@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import grpc
+import numpy as np
 import pytest
 
 from exchanges import Ask, Stubs
@@ -39,6 +41,40 @@ def test_inputs_that_the_signature_does_not_have(stubs: Stubs) -> None:
         "INVALID_ARGUMENT",
         "input tensor alias not found in signature: z. Inputs expected to be in the set {x}.",
     )
+
+
+def test_requests_of_one_form_are_each_answered_for_themselves(stubs: Stubs) -> None:
+    """A request like one before is read by that one's form, and so must be told apart in all but its numbers."""
+    from tensorflow.core.framework import tensor_pb2
+
+    def ask(values: list[float], signature: str = "", *, typed: bool = False) -> list[float]:
+        proto = (
+            tensor_pb2.TensorProto(dtype=1, float_val=values)
+            if typed
+            else tensor_pb2.TensorProto(dtype=1, tensor_content=np.float32(values).tobytes())
+        )
+        proto.tensor_shape.dim.add(size=len(values))
+        request = _request(stubs, x=proto)
+        request.model_spec.signature_name = signature
+        reply = stubs.prediction.Predict(request, timeout=60)
+        return list(reply.outputs["y"].float_val)
+
+    offset = ask([0.0])[0]
+    for typed in (False, True, False, True):
+        for number in range(4):
+            assert ask([number, 2.0 * number], typed=typed) == [
+                2 * number + offset,
+                4 * number + offset,
+            ]
+    large = [float(number) for number in range(9000)]
+    for _ in range(3):
+        assert ask(large) == [2 * number + offset for number in large]
+        large.reverse()
+    assert ask([3.0], "checked") == [3.0]
+    assert ask([4.0], "checked") == [4.0]
+    with pytest.raises(grpc.RpcError, match="x must be positive"):
+        ask([-1.0], "checked")
+    assert ask([5.0]) == [10 + offset]
 
 
 def test_tensors_that_are_none(stubs: Stubs) -> None:
