@@ -18,19 +18,28 @@ COLOURS = {
 
 
 def draw(samples: Samples, path: Path) -> None:
-    """Write an SVG with one panel a workload; whiskers reach from the lowest to the highest round."""
+    """Write an SVG with one panel for each workload that several were measured with.
+
+    Whiskers reach from the lowest to the highest round.
+    """
     import matplotlib as mpl
 
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "slipway"
     from matplotlib import pyplot as plt
 
-    workloads = list(dict.fromkeys(key[0] for key in samples))
+    subjects_of = {
+        workload: list(dict.fromkeys(key[2] for key in samples if key[0] == workload))
+        for workload in dict.fromkeys(key[0] for key in samples)
+    }
+    workloads = [workload for workload, them in subjects_of.items() if len(them) > 1]
+    if not workloads:
+        return
     figure, panels = plt.subplots(
         1, len(workloads), figsize=(4.6 * len(workloads), 4), squeeze=False, layout="constrained"
     )
     for panel, workload in zip(panels[0], workloads, strict=True):
-        subjects = list(dict.fromkeys(key[2] for key in samples if key[0] == workload))
+        subjects = subjects_of[workload]
         callers = sorted({key[1] for key in samples if key[0] == workload})
         width = 0.8 / len(subjects)
         for number, subject in enumerate(subjects):
@@ -54,7 +63,14 @@ def draw(samples: Samples, path: Path) -> None:
         panel.set_xticks(range(len(callers)), [str(one) for one in callers])
         panel.set_xlabel("concurrent callers")
         panel.spines[["top", "right"]].set_visible(False)
-        panel.legend(frameon=False, fontsize=8)
     panels[0][0].set_ylabel("server CPU time of a request, µs")
+    named = {
+        label: handle
+        for panel in panels[0]
+        for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(
+        named.values(), named.keys(), loc="outside lower center", ncols=len(named), frameon=False
+    )
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
