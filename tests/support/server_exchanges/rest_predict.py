@@ -65,6 +65,15 @@ REST_PREDICT: list[Row] = [
         ),
     ),
     (
+        "a plain list for several inputs, an object in it",
+        post({"instances": [1, {"image": "a", "k": 1}]}, COLUMNS),
+        400,
+        (
+            "instances is a plain list, but expecting list of objects as multiple input tensors "
+            "required as per tensorinfo_map"
+        ),
+    ),
+    (
         "an object with the wrong keys",
         post({"instances": [{"image": "a"}]}, COLUMNS),
         400,

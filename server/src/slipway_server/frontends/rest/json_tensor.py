@@ -134,16 +134,16 @@ def read_rows(instances: Any, signature: Signature, *, mixed: bool = True) -> di
             )
             for alias, spec in specs.items()
         }
-    for number, instance in enumerate(instances):
-        if _is_row_object(instance):
-            raise invalid_argument(
-                f"Expecting value/list but got object at item {number} of input list"
-            )
     if len(specs) != 1:
         raise invalid_argument(
             "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
             "tensorinfo_map"
         )
+    for number, instance in enumerate(instances):
+        if _is_row_object(instance):
+            raise invalid_argument(
+                f"Expecting value/list but got object at item {number} of input list"
+            )
     ((alias, spec),) = specs.items()
     return {alias: _rows(instances, spec, "", mixed=mixed)}
 
