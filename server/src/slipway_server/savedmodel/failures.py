@@ -14,6 +14,10 @@ from slipway_server.errors import Code, ServingError
 _HEADING: Final = re.compile(
     r"^Graph execution error:\n\n(Detected at node .*?\nNode: [^\n]*\n)?", re.DOTALL
 )
+# A compiled callable has other words for a tensor of the wrong element type than the run that TensorFlow Serving uses.
+_WRONG_TYPE: Final = re.compile(
+    r"Type mismatch: actual (\w+) vs\. expect (\w+)\n\t \[\[\{\{node _arg_\S+_(\d+)\}\}\]\]"
+)
 _PYTHON_TRACE: Final = re.compile(
     r"(^|\n+)(Original stack trace for|Defined at \(most recent call last\)|Detected at node).*",
     re.DOTALL,
@@ -52,6 +56,14 @@ def translated() -> Iterator[None]:
 
 
 def _own_words(message: str) -> str:
+    r"""Return a message as `Session::Run` words it.
+
+    >>> _own_words("Type mismatch: actual int32 vs. expect float\n\t [[{{node _arg_serving_default_x_0_1}}]]")
+    'Expects arg[1] to be float but int32 is provided'
+    """
+    if found := _WRONG_TYPE.fullmatch(message):
+        actual, expected, number = found.groups()
+        return f"Expects arg[{number}] to be {expected} but {actual} is provided"
     return _PYTHON_TRACE.sub("", _HEADING.sub("", message)) or message
 
 
