@@ -720,7 +720,7 @@ def test_a_thousand_idle_connections_to_grpc(server: ModelServer, harmless: Harm
                 connection = stack.enter_context(
                     socket.create_connection(("127.0.0.1", server.port))
                 )
-                if number < 60:  # far more than there are threads
+                if number < 300:  # far more than there are threads, and than are read ahead
                     connection.sendall(grpc_call(PREDICT, b"", announced=1000))
 
         harmless(crowd, seconds=1.0)

@@ -7,13 +7,18 @@ import time
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 from grpc import _server  # type: ignore[attr-defined]
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from slipway_server.frontends.rpc import server as rpc_server
 from slipway_server.frontends.rpc import workers
+from slipway_server.frontends.rpc.limits import RpcLimits
+from slipway_server.frontends.rpc.server import Address, RpcServer
 from slipway_server.frontends.rpc.workers import READS_AHEAD, RpcWorkers, known
 
 TIMEOUT = 20.0
@@ -127,37 +132,138 @@ def test_a_client_that_sends_nothing_keeps_no_thread() -> None:
         end.set()
 
 
-def test_calls_that_send_nothing_are_ended_when_they_are_old() -> None:
-    now = [100.0]
-    pool = RpcWorkers(1, read_ahead=True, clock=lambda: now[0])
+class Unfinished:
+    """Calls that are begun and whose message never comes."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self._channel = channel
+        self._end = threading.Event()
+        self.calls: list[Any] = []
+
+    def begin(self, path: str, count: int) -> None:
+        self.calls += [
+            self._channel.stream_unary(path).future(self._nothing()) for _ in range(count)
+        ]
+
+    def _nothing(self) -> Iterator[bytes]:
+        self._end.wait(TIMEOUT)
+        return
+        yield b""
+
+    def end(self) -> None:
+        self._end.set()
+        for call in self.calls:
+            call.cancel()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + TIMEOUT
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+@contextmanager
+def rpc_port(tmp_path: Path, limits: RpcLimits) -> Iterator[tuple[grpc.Channel, RpcServer]]:
+    address = f"unix:{tmp_path}/socket"
+    server = RpcServer([Address(address)], limits, {"/a/Question": lambda request, _: request})
+    server.serve({"/a/B": lambda request, _context: request})
+    server.start()
+    try:
+        with grpc.insecure_channel(address) as channel:
+            yield channel, server
+    finally:
+        server.stop(0)
+
+
+@pytest.mark.parametrize("path", ["/a/B", "/a/Question", "/grpc.health.v1.Health/Check"])
+def test_any_number_of_half_sent_calls_leaves_the_threads_to_others(
+    tmp_path: Path, path: str
+) -> None:
+    with rpc_port(tmp_path, RpcLimits(threads=1)) as (channel, _):
+        unfinished = Unfinished(channel)
+        unfinished.begin(path, 100)  # more than are read while all threads work
+        assert channel.unary_unary("/a/B")(b"x", timeout=TIMEOUT) == b"x"
+        assert channel.unary_unary("/a/Question")(b"x", timeout=TIMEOUT) == b"x"
+        checked = health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[no-untyped-call]
+            health_pb2.HealthCheckRequest(service=""), timeout=TIMEOUT
+        )
+        assert checked.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        unfinished.end()
+
+
+def test_half_sent_calls_give_way_when_there_is_no_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+
+    class Clocked(RpcWorkers):
+        def __init__(self, size: int, name: str = "rpc") -> None:
+            super().__init__(size, name, clock=lambda: now[0])
+
+    monkeypatch.setattr(rpc_server, "RpcWorkers", Clocked)
+    with rpc_port(tmp_path, RpcLimits(threads=1, inflight=11)) as (channel, server):
+        unfinished = Unfinished(channel)
+        unfinished.begin("/a/B", 10)
+        until(lambda: server.waiting == 10)
+        call = channel.unary_unary("/a/B")
+        with pytest.raises(grpc.RpcError) as error:
+            call(b"x", timeout=TIMEOUT)
+        assert "overloaded" in error.value.details()  # type: ignore[attr-defined]
+        now[0] = 11.0
+        assert call(b"x", timeout=TIMEOUT) == b"x"
+        for one in unfinished.calls:
+            with pytest.raises(grpc.RpcError) as error:
+                one.result(TIMEOUT)
+            assert error.value.code() is grpc.StatusCode.UNAVAILABLE  # type: ignore[attr-defined]
+            assert "took too long to arrive" in error.value.details()  # type: ignore[attr-defined]
+        until(lambda: server.waiting == 0)
+        unfinished.end()
+
+
+def test_half_sent_calls_among_those_unread_keep_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workers, "_MAX_HELD", 2)
+    pool = RpcWorkers(1, read_ahead=True)
+    leave = threading.Event()
+
+    def slowly(request: bytes, _context: grpc.ServicerContext) -> bytes:
+        leave.wait(TIMEOUT)
+        return request
+
+    with serving(slowly, pool) as (channel, _):
+        call = channel.unary_unary("/a/B")
+        first = [call.future(b"%d" % number) for number in range(5)]
+        until(lambda: pool.waiting == 4 and not pool._arriving)
+        unfinished = Unfinished(channel)
+        unfinished.begin("/a/B", 20)
+        until(lambda: pool.waiting == 24)
+        last = call.future(b"last")
+        until(lambda: pool.waiting == 25)
+        assert len(pool._unread) > 20
+        leave.set()
+        assert last.result(TIMEOUT) == b"last"
+        assert [one.result(TIMEOUT) for one in first] == [b"%d" % number for number in range(5)]
+        unfinished.end()
+        until(lambda: pool.waiting == 0)
+
+
+def test_a_thread_that_cannot_be_started_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = RpcWorkers(3)
     with serving(lambda request, _context: request, pool) as (channel, _):
-        end, asked = threading.Event(), threading.Semaphore(0)
-        ask = workers._Exchange.ask
+        call = channel.unary_unary("/a/B")
+        assert call(b"a", timeout=TIMEOUT) == b"a"
 
-        def nothing_yet() -> Iterator[bytes]:
-            end.wait(TIMEOUT)
-            return
-            yield b""
+        def refuse(self: threading.Thread) -> None:
+            if self.name.startswith("rpc-"):
+                raise RuntimeError("can't start new thread")
+            start(self)
 
-        def noticed(self: workers._Exchange) -> None:
-            ask(self)
-            asked.release()
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(workers._Exchange, "ask", noticed)
-            old = channel.stream_unary("/a/B").future(nothing_yet())
-            assert asked.acquire(timeout=TIMEOUT)
-            now[0] += 20
-            young = channel.stream_unary("/a/B").future(nothing_yet())
-            assert asked.acquire(timeout=TIMEOUT)
-        now[0] += 20
-        assert pool.waiting == 2
-        pool.end_slow()
-        with pytest.raises(grpc.RpcError):
-            old.result(TIMEOUT)
-        assert not young.done()
-        young.cancel()
-        end.set()
+        start = threading.Thread.start
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        futures = [call.future(b"%d" % number) for number in range(20)]
+        assert [one.result(TIMEOUT) for one in futures] == [b"%d" % n for n in range(20)]
 
 
 def test_what_was_cancelled_while_it_waited_is_not_computed(
@@ -168,9 +274,9 @@ def test_what_was_cancelled_while_it_waited_is_not_computed(
     states: list[Any] = []
 
     class Seen(workers._Exchange):
-        def ask(self) -> None:
+        def ask(self) -> bool:
             states.append(self._state)
-            super().ask()
+            return super().ask()
 
     monkeypatch.setattr(workers, "_Exchange", Seen)
 

@@ -4,8 +4,9 @@ Nothing here imports TensorFlow, so that the port and the health service answer 
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final, NoReturn, TypeAlias, cast
+from typing import Final, NoReturn, TypeAlias
 
 import grpc
 
@@ -13,7 +14,7 @@ from slipway_server.errors import Code, ServingError
 from slipway_server.frontends.overload import overloaded
 from slipway_server.frontends.rpc.health import SERVICE_NAMES, Health
 from slipway_server.frontends.rpc.limits import RpcLimits, channel_options
-from slipway_server.frontends.rpc.pools import Pool, on_pool
+from slipway_server.frontends.rpc.pools import on_pool
 from slipway_server.frontends.rpc.workers import RpcWorkers
 from slipway_server.markers import override
 
@@ -62,13 +63,12 @@ class RpcServer:
         channel_arguments: Mapping[str, int | str] | None = None,
     ) -> None:
         self._pool = RpcWorkers(limits.threads)
-        status_pool = Pool(_STATUS_THREADS, thread_name_prefix="rpc-status")
         self._server = grpc.server(
-            cast("Any", self._pool), options=channel_options(limits, channel_arguments or {})
+            self._pool, options=channel_options(limits, channel_arguments or {})
         )
-        self._methods = _LateMethods(self._pool, status_pool, limits, early or {})
+        self._health = Health(self._server)
+        self._methods = _LateMethods(self._pool, limits, {**(early or {}), **self._health.methods})
         self._server.add_generic_rpc_handlers((self._methods,))
-        self._health = Health(self._server, status_pool)
         for address in addresses:
             try:
                 if address.tls and credentials is not None:
@@ -105,14 +105,12 @@ class RpcServer:
 
 
 class _LateMethods(grpc.GenericRpcHandler):
-    def __init__(
-        self, pool: RpcWorkers, status_pool: Pool, limits: RpcLimits, early: Mapping[str, Method]
-    ) -> None:
+    def __init__(self, pool: RpcWorkers, limits: RpcLimits, early: Mapping[str, Method]) -> None:
         self._pool = pool
-        self._status_pool = status_pool
+        self._status_pool = RpcWorkers(_STATUS_THREADS, "rpc-status")
         # Some may wait even where little is allowed: between its arrival and its thread every request waits.
         self._max_waiting = max(limits.inflight - limits.threads, limits.threads)
-        refusals = Pool(_REFUSAL_THREADS, thread_name_prefix="rpc-refusal")
+        refusals = ThreadPoolExecutor(_REFUSAL_THREADS, thread_name_prefix="rpc-refusal")
         self._overloaded = _refusing(refusals, overloaded(self._max_waiting + limits.threads))
         self._starting = _refusing(
             refusals,
@@ -142,13 +140,11 @@ class _LateMethods(grpc.GenericRpcHandler):
         handler = self._handlers.get(path)
         if handler is None:
             return self._starting if not self._bound and path.startswith(_PREFIXES) else None
-        if self._pool.waiting >= self._max_waiting and path not in self._questions:
-            self._pool.end_slow()
-            return self._overloaded
-        return handler
+        pool = self._status_pool if path in self._questions else self._pool
+        return handler if pool.has_room(self._max_waiting) else self._overloaded
 
 
-def _refusing(pool: Pool, error: ServingError) -> Handler:
+def _refusing(pool: ThreadPoolExecutor, error: ServingError) -> Handler:
     """Return a handler that ends every call at once; as it takes a stream, it need not wait for the request."""
     status = STATUS[error.code]
 

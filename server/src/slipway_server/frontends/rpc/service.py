@@ -8,12 +8,11 @@ from collections.abc import Callable
 from typing import Final
 
 from slipway_server.core.states import StateMonitor
-from slipway_server.errors import Code, ServingError
 from slipway_server.frontends.rpc.answering import Answer, Method, answering
 from slipway_server.frontends.rpc.classification import ExampleMethods
 from slipway_server.frontends.rpc.model import ModelMethods
 from slipway_server.frontends.rpc.prediction import PredictMethod
-from slipway_server.frontends.telemetry import Call, Telemetry
+from slipway_server.frontends.telemetry import Telemetry
 from slipway_server.inference.predictor import Predictor
 
 __all__ = ["QUESTIONS", "Method", "Services"]
@@ -68,10 +67,3 @@ class Services:
 
     def _method(self, name: str, answer: Answer) -> Method:
         return answering(self._telemetry, name, answer)
-
-
-def _unimplemented(name: str) -> Callable[[bytes, Call], bytes]:
-    def answer(_data: bytes, _call: Call) -> bytes:
-        raise ServingError(Code.UNIMPLEMENTED, f"{name} is not implemented by this server yet")
-
-    return answer

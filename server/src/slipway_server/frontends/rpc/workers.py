@@ -4,6 +4,9 @@ gRPC's own way is to give a new call to a thread, which then asks for the messag
 has it: two more changes of thread for each request, each a round of the interpreter lock; and a client that sends
 slowly keeps a thread. Here the serving thread asks for the message at once, and a thread is woken when it is there.
 
+Clients that announce a message and never send it cost next to nothing that way. They do count among those who wait, so
+when there is no room left for others, whoever has kept the server waiting for long is sent away first.
+
 This leans on names inside `grpc._server`. They are looked at once, at import; should a release of grpcio have changed
 them, every call goes gRPC's own way, which is only slower.
 """
@@ -18,8 +21,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
+
+from slipway_server.markers import override
 
 _server: Final[Any] = importlib.import_module("grpc._server")
 _cygrpc: Final[Any] = importlib.import_module("grpc._cython.cygrpc")
@@ -28,7 +33,7 @@ _log: Final = logging.getLogger(__name__)
 _MAX_HELD: Final = 256 << 20
 """Bytes of requests that wait for a thread; while there are more, further requests stay unread."""
 
-_ARRIVAL_SECONDS: Final = 30.0
+_ARRIVAL_SECONDS: Final = 10.0
 """Within these a message should come, once there are more requests than may wait."""
 
 _PARAMETERS: Final = {
@@ -46,7 +51,7 @@ _PARAMETERS: Final = {
     "_Context": ("rpc_event", "state", "request_deserializer"),
 }
 _CONSTANTS: Final = ("_RECEIVE_MESSAGE_TOKEN", "_CANCELLED", "_CLOSED")
-_FIELDS: Final = frozenset({"condition", "client", "due"})
+_FIELDS: Final = frozenset({"condition", "client", "due", "statused"})
 
 
 def known(server: Any) -> bool:
@@ -67,68 +72,88 @@ def known(server: Any) -> bool:
 READS_AHEAD: Final = known(_server)
 
 
-class RpcWorkers:
+class RpcWorkers(ThreadPoolExecutor):
     """At most `size` threads, started as they are needed; takes the place of the pool that `grpc.server` wants.
 
     Threads that have nothing to do are woken in turn, and a thread that has slept for long is slow: a few are better
-    than all that there may be.
+    than all that there may be. Of its base class only the type is used: gRPC asks for it.
 
     Args:
         size: requests worked on at a time.
+        name: of the threads.
         read_ahead: False lets every call go gRPC's own way.
-        clock: in seconds.
+        clock: monotonic seconds.
     """
 
     def __init__(
         self,
         size: int,
+        name: str = "rpc",
         *,
         read_ahead: bool = READS_AHEAD,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__(size)
         self._tasks: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._size = size
+        self._name = name
         self._started = 0
         # One for each thread that is free and not yet meant for a task. Whoever gives a task takes one, so a task
         # never counts on a thread that another task has woken already. (When all threads are there, nobody asks.)
         self._free: deque[None] = deque(maxlen=size)
         self._read_ahead = read_ahead
         self._clock = clock
-        # Kept by gRPC's serving thread alone: calls whose message is on its way, by when it was asked for, the oldest
-        # first; and the bytes of those that wait. What threads have taken of these they put down in `_taken`.
+        # Calls whose message is on its way, by when it was asked for, the oldest first; and those whose message is not
+        # asked for yet.
         self._arriving: dict[_Exchange, float] = {}
+        self._unread: deque[_Exchange] = deque()
+        # Bytes of those that wait, counted by gRPC's serving thread alone. What threads have taken of these they put
+        # down in `_taken`.
         self._held = 0
         self._taken: deque[int] = deque()
 
     @property
     def waiting(self) -> int:
         """Requests that no thread has taken yet, those included whose message is still arriving."""
-        return len(self._arriving) + self._tasks.qsize()
+        return len(self._arriving) + len(self._unread) + self._tasks.qsize()
 
-    def submit(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Run a function on one of the threads and return its future; called by gRPC's serving thread."""
-        while self._taken:
-            self._held -= self._taken.popleft()
-        if self._read_ahead and _takes_bytes(arguments) and self._held < _MAX_HELD:
-            exchange = _Exchange(self, *arguments[1:4])
-            self._arriving[exchange] = self._clock()
-            exchange.ask()
-            return exchange
-        future: Future[Any] = Future()
-        self._give(lambda: _run_into(future, function, arguments))
-        return future
+    def has_room(self, most: int) -> bool:
+        """Whether fewer than `most` requests wait; called by gRPC's serving thread.
 
-    def end_slow(self) -> None:
-        """End the calls whose message has not come for long: they take the room of others. On the serving thread."""
+        Where there are more, those whose message has been arriving for long are ended to make room.
+        """
+        if self.waiting < most:
+            return True
         before = self._clock() - _ARRIVAL_SECONDS
         for exchange, asked in tuple(self._arriving.items()):
             if asked > before:
                 break
-            exchange.cancel()
+            self._arriving.pop(exchange, None)
+            exchange.send_away()
+        return self.waiting < most
+
+    @override
+    def submit(self, fn: Callable[..., Any], /, *arguments: Any, **options: Any) -> Any:
+        """Run a function on one of the threads and return its future; called by gRPC's serving thread."""
+        while self._taken:
+            self._held -= self._taken.popleft()
+        if self._read_ahead and _takes_bytes(arguments):
+            exchange = _Exchange(self, *arguments[1:4])
+            if self._held < _MAX_HELD:
+                self._ask(exchange)
+                return exchange
+            self._unread.append(exchange)
+            # The threads may have emptied the queue meanwhile, and look here only when they take something from it.
+            if self._tasks.empty():
+                self._ask_unread()
+            return exchange
+        future: Future[Any] = Future()
+        self._give(lambda: _run_into(future, fn, arguments, options))
+        return future
 
     def arrived(self, exchange: "_Exchange", size: int | None) -> None:
         """Hand a request of so many bytes to a thread; None when there will be no message."""
-        del self._arriving[exchange]
+        self._arriving.pop(exchange, None)
         if size is not None:
             self._held += size
             self._give(exchange.answer)
@@ -137,22 +162,44 @@ class RpcWorkers:
         """A thread has begun with a request of so many bytes."""
         self._taken.append(size)
 
+    def _ask(self, exchange: "_Exchange") -> None:
+        self._arriving[exchange] = self._clock()
+        if not exchange.ask():
+            self._arriving.pop(exchange, None)
+
+    def _ask_unread(self) -> None:
+        """Ask for the next message; for all when no other waits, since some of them may never come."""
+        for _ in range(len(self._unread) if self._tasks.empty() else 1):
+            try:
+                exchange = self._unread.popleft()
+            except IndexError:  # another thread was here
+                return
+            self._ask(exchange)
+
     def _give(self, task: Callable[[], object]) -> None:
-        """Have a task done; called by gRPC's serving thread."""
+        """Have a task done; called by gRPC's serving thread, which must not see an exception."""
         if self._free:
             self._free.pop()
         elif self._started < self._size:
-            name = f"rpc-{self._started}"
-            self._started += 1
-            threading.Thread(target=self._work, name=name, daemon=True).start()
+            thread = threading.Thread(
+                target=self._work, name=f"{self._name}-{self._started}", daemon=True
+            )
+            try:
+                thread.start()
+                self._started += 1
+            except RuntimeError as error:  # no more are allowed; those that are there must do
+                _log.warning("No further thread for gRPC requests: %s", error)
         self._tasks.put(task)
 
     def _work(self) -> None:
-        get, free = self._tasks.get, self._free.append
+        get, free, unread = self._tasks.get, self._free.append, self._unread
         while True:
             try:
                 while True:
-                    get()()
+                    task = get()
+                    if unread:
+                        self._ask_unread()
+                    task()
                     free(None)
             except Exception:  # noqa: BLE001 - the thread must go on for the others
                 _log.exception("A gRPC call could not be ended")
@@ -170,10 +217,13 @@ def _takes_bytes(arguments: tuple[Any, ...]) -> bool:
 
 
 def _run_into(
-    future: "Future[Any]", function: Callable[..., Any], arguments: tuple[Any, ...]
+    future: "Future[Any]",
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    options: dict[str, Any],
 ) -> None:
     try:
-        future.set_result(function(*arguments))
+        future.set_result(function(*arguments, **options))
     except Exception as error:  # noqa: BLE001 - as concurrent.futures does
         future.set_exception(error)
 
@@ -181,7 +231,7 @@ def _run_into(
 class _Exchange:
     """One unary call: its message, then its answer. Also the future that gRPC expects of an executor."""
 
-    __slots__ = ("_behavior", "_done", "_event", "_request", "_state", "_workers")
+    __slots__ = ("_behavior", "_done", "_event", "_over", "_request", "_state", "_workers")
 
     def __init__(self, workers: RpcWorkers, event: Any, state: Any, behavior: Any) -> None:
         self._workers = workers
@@ -190,15 +240,43 @@ class _Exchange:
         self._behavior = behavior
         self._request: bytes | None = None
         self._done: Callable[[object], object] | None = None
+        self._over = False
 
     def add_done_callback(self, callback: Callable[[object], object]) -> None:
-        """Call back when the call is over; gRPC says so before it looks at the next event."""
+        """Call back when the call is over."""
         self._done = callback
+        if self._over:
+            callback(self)
 
-    def ask(self) -> None:
-        """Ask for the message. gRPC holds the call's lock here."""
-        self._event.call.start_server_batch((_cygrpc.ReceiveMessageOperation(0),), self._received)
-        self._state.due.add(_server._RECEIVE_MESSAGE_TOKEN)
+    def ask(self) -> bool:
+        """Ask for the message; False when the call has ended meanwhile, or is not to be answered."""
+        state = self._state
+        with state.condition:
+            if self._active:
+                self._event.call.start_server_batch(
+                    (_cygrpc.ReceiveMessageOperation(0),), self._received
+                )
+                state.due.add(_server._RECEIVE_MESSAGE_TOKEN)
+                return True
+        self._end()
+        return False
+
+    def send_away(self) -> None:
+        """End the call without its message. What was asked for comes to its end, too: `_received`."""
+        state = self._state
+        with state.condition:
+            if self._active:
+                _server._abort(
+                    state,
+                    self._event.call,
+                    _cygrpc.StatusCode.unavailable,
+                    b"The request took too long to arrive, and others need its place",
+                )
+
+    @property
+    def _active(self) -> bool:
+        state = self._state
+        return state.client is not _server._CANCELLED and not state.statused
 
     def _received(self, event: Any) -> Any:
         """Take the message; on gRPC's serving thread, which wants to hear whether the call is over."""
@@ -213,10 +291,10 @@ class _Exchange:
             return _server._possibly_finish_call(state, _server._RECEIVE_MESSAGE_TOKEN)
 
     def _refuse_nothing(self) -> None:
-        """The client has sent no message: it has gone, or it is told off in gRPC's own words."""
+        """The client has sent no message: it has gone, or was sent away, or is told off in gRPC's own words."""
         state = self._state
         with state.condition:
-            if state.client is not _server._CANCELLED:
+            if self._active:
                 state.client = _server._CLOSED
                 method = self._event.call_details.method.decode()
                 _server._abort(
@@ -227,17 +305,13 @@ class _Exchange:
                 )
         self._end()
 
-    def cancel(self) -> None:
-        """End the call."""
-        self._event.call.cancel()
-
     def answer(self) -> None:
         """Compute the answer and send it; on one of the threads."""
         event, state = self._event, self._state
         self._workers.taken(len(self._request or b""))
         try:
             # Nobody waits for the answer to a call that was cancelled or whose deadline has passed.
-            if state.client is not _server._CANCELLED:
+            if state.client is not _server._CANCELLED and not state.statused:
                 try:
                     reply = self._behavior(self._request, _server._Context(event, state, None))
                 except Exception as error:  # noqa: BLE001 - gRPC's own code knows what to tell the client
@@ -248,6 +322,7 @@ class _Exchange:
             self._end()
 
     def _end(self) -> None:
+        self._over = True
         if self._done is not None:
             self._done(self)
 
