@@ -152,6 +152,25 @@ def test_a_model_that_is_no_longer_named_is_unloaded(site: Site) -> None:
     assert site.answer("going") == 3.0
 
 
+def test_health_follows_models_that_never_had_a_version(site: Site) -> None:
+    """Such a model comes and goes without any version changing its state."""
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    site.publish("present", 1)
+    health = health_pb2_grpc.HealthStub(site.stubs.channel)
+
+    def serves() -> bool:
+        answer = health.Check(health_pb2.HealthCheckRequest(service=""))
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+    site.reload(models("present"))
+    assert serves()
+    site.refused(models("present", "absent"))
+    assert not serves()
+    site.reload(models("present"))
+    assert serves()
+
+
 def test_an_empty_list_unloads_everything(site: Site) -> None:
     site.publish("only", 1)
     site.reload(models("only"))

@@ -62,7 +62,7 @@ class Assembly:
     Args:
         failed_for_good: told in one sentence that a model has no version left which could be loaded.
         failed_to_start: told why the server cannot begin to serve.
-        changed: called after every change of a version's state.
+        changed: called after every change of a version's state, and of the models that are configured.
         waiting: protocol → requests that wait for a thread.
 
     Raises:
@@ -216,6 +216,8 @@ class Assembly:
         self._request_log.configure(
             {one.name: one.logging for one in self._models.configs if one.logging is not None}
         )
+        # A model without any version comes and goes without a change of state.
+        self._changed()
 
     def report(self, *, draining: bool) -> Report:
         """Judge readiness."""

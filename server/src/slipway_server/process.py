@@ -69,6 +69,7 @@ class Process:
         self._ports = Ports(settings, pages, self._say_certificate)
         self._assembly: Assembly | None = None
         self._draining = False
+        self._showing = threading.Lock()
         self._shown: AbstractSet[str] = frozenset()
         self._log: Any = None
 
@@ -201,12 +202,14 @@ class Process:
         return self._assembly.report(draining=self._draining)
 
     def _show_health(self) -> None:
-        report = self._report()
-        gone = self._shown - report.models.keys()
-        self._shown = self._shown | report.models.keys()
-        models = [(model, ok and not self._draining) for model, ok in report.models.items()]
-        models += [(model, False) for model in gone]
-        self._ports.show_health(models, ready=report.ready)
+        # Of two threads that tell of changes, the one with the newer report must be the last.
+        with self._showing:
+            report = self._report()
+            gone = self._shown - report.models.keys()
+            self._shown = self._shown | report.models.keys()
+            models = [(model, ok and not self._draining) for model, ok in report.models.items()]
+            models += [(model, False) for model in gone]
+            self._ports.show_health(models, ready=report.ready)
 
     def _readyz(self) -> Response:
         report = self._report()
