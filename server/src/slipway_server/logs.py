@@ -1,11 +1,15 @@
-"""One JSON object a line on standard error."""
+"""One JSON object a line on standard error. A line that cannot be written is lost; nobody fails for its sake."""
 
+import json
 import logging
 import sys
+from contextlib import suppress
 from typing import Any
 
 import orjson
 import structlog
+
+from slipway_server.markers import override
 
 
 def configure() -> None:
@@ -18,10 +22,29 @@ def configure() -> None:
             structlog.processors.JSONRenderer(serializer=_serialize),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=_Lines,
         cache_logger_on_first_use=True,
     )
 
 
+class _Lines(structlog.PrintLogger):
+    """Writes to standard error, which may be full, or gone: the threads that log have other things to do."""
+
+    def __init__(self, *_names: object) -> None:
+        super().__init__(sys.stderr)
+
+    @override
+    def msg(self, message: str) -> None:
+        """Write a line."""
+        with suppress(OSError, ValueError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
+
+
 def _serialize(event: dict[str, Any], **_options: Any) -> str:
-    return orjson.dumps(event, default=str).decode("utf-8")
+    try:
+        return orjson.dumps(event, default=str).decode("utf-8")
+    except TypeError:  # text that is no UTF-8, from a path or an argument
+        return json.dumps(event, default=str)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -29,6 +30,25 @@ def worker() -> Iterator[Worker]:
     worker = Worker()
     yield worker
     worker.go.set()
+
+
+def test_work_that_fails_is_not_the_last() -> None:
+    taken: list[int] = []
+
+    def fail_at_first(items: Sequence[int]) -> None:
+        taken.extend(items)
+        if 1 in items:
+            raise OSError("no space left on device")
+
+    queue = Background(fail_at_first, "test", Bounds())
+    assert queue.offer(1, 1)
+    end = time.monotonic() + WAIT
+    while taken != [1]:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    assert queue.offer(2, 1)
+    queue.close(WAIT)
+    assert taken == [1, 2]
 
 
 def test_what_is_too_much_is_dropped_and_nobody_waits(worker: Worker) -> None:

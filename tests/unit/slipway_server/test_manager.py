@@ -288,3 +288,46 @@ def test_a_loader_with_a_bug_does_not_leave_the_version_loading(make: Callable[.
     error = world.monitor.of("m")[0].error
     assert error is not None
     assert error.code is Code.INTERNAL
+
+
+def test_a_listener_that_fails_ends_nothing(make: Callable[..., World]) -> None:
+    world = make()
+
+    def fail(state: VersionState) -> None:
+        raise FileNotFoundError(f"/m/{state.version}")
+
+    world.monitor.listen(fail)
+    world.load(1)
+    world.load(2)
+    world.wait(1, END)
+    assert world.answers() == (2,)
+
+
+def test_a_fault_in_one_decision_is_not_the_end_of_all(
+    make: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = make()
+    decide = world.manager.decide
+
+    def fail_once(_event: object) -> None:
+        monkeypatch.setattr(world.manager, "decide", decide)
+        raise RuntimeError("a fault")
+
+    monkeypatch.setattr(world.manager, "decide", fail_once)
+    world.aspire(7, model="other")
+    world.load(1)
+    assert world.answers() == (1,)
+
+
+def test_stopping_before_the_start_is_no_error() -> None:
+    manager: Manager[str] = Manager(
+        PuppetLoader(),
+        ServingMap(),
+        StateMonitor(),
+        availability_preserving,
+        retry=RetryRule(),
+        bounds=Bounds(),
+    )
+    manager.stop()
+    manager.start()
+    manager.stop()

@@ -75,12 +75,18 @@ class World:
     def __init__(self, telemetry: Telemetry) -> None:
         self.now = 0.0
         self.resident = 100 * MB
+        self.gone = False
         self.metrics = LoadMetrics(
             telemetry.registry,
-            estimated=lambda path: {PATH: 12 * MB, "": 0}[path],
+            estimated=self._estimated,
             resident=lambda: self.resident,
             clock=lambda: self.now,
         )
+
+    def _estimated(self, _path: str) -> int:
+        if self.gone:
+            raise FileNotFoundError(PATH)
+        return 12 * MB
 
     def state(self, availability: Availability, version: int = 1, code: Code | None = None) -> None:
         error = ServingError(code, "no") if code else None
@@ -130,6 +136,18 @@ def test_loads_side_by_side_are_estimated(telemetry: Telemetry, world: World) ->
     for version in "12":
         series = f'model="m",source="estimated",version="{version}"'
         assert _value(telemetry, f"slipway_model_version_resident_bytes{{{series}}}") == 12 * MB
+
+
+def test_files_that_are_gone_after_the_load_are_no_fault(
+    telemetry: Telemetry, world: World
+) -> None:
+    world.gone = True
+    world.state(Availability.LOADING, 1)
+    world.state(Availability.LOADING, 2)
+    world.state(Availability.AVAILABLE, 2)
+    series = 'model="m",source="estimated",version="2"'
+    assert _value(telemetry, f"slipway_model_version_resident_bytes{{{series}}}") is None
+    assert _value(telemetry, 'slipway_model_version_load_seconds{model="m",version="2"}') == 0
 
 
 def test_a_failed_load_after_several_attempts_is_one(telemetry: Telemetry, world: World) -> None:

@@ -168,6 +168,22 @@ def test_a_reload_never_hangs_and_blocks_no_other() -> None:
     assert world.outcome == ["OK"]
 
 
+def test_a_wait_for_ever_may_be_asked_for() -> None:
+    watch = Watch(["m"])
+    clock = threading.Event()
+
+    def now() -> float:
+        clock.set()
+        return 0.0
+
+    waiting = threading.Thread(target=watch.wait, args=(float("inf"), now), daemon=True)
+    waiting.start()
+    assert clock.wait(10)
+    watch.hear(VersionState("m", 1, AVAILABLE))
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
 def test_a_watch_names_what_still_loads() -> None:
     watch = Watch(["m"])
     watch.hear(VersionState("m", 3, LOADING))

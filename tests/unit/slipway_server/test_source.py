@@ -79,6 +79,28 @@ def test_a_base_path_that_cannot_be_looked_at_is_told_as_a_status(tmp_path: Path
     }
 
 
+def test_a_path_that_is_none_touches_only_its_own_model(tmp_path: Path) -> None:
+    ear = Ear()
+    source(ear, ModelConfig("odd", "/models/\0"), ModelConfig("m", base(tmp_path, "m", "1"))).poll()
+    assert ear.found == {"m": [1]}
+    assert ear.troubles["odd"].endswith(
+        "for servable odd with error UNKNOWN: /models/\0; embedded null byte"
+    )
+
+
+def test_a_fault_with_one_model_is_not_the_end_of_discovery(tmp_path: Path) -> None:
+    ear = Ear()
+
+    def found(model: str, versions: tuple[VersionDirectory, ...]) -> None:
+        if model == "odd":
+            raise RuntimeError("a fault")
+        ear.hear(model, versions)
+
+    models = [ModelConfig(name, base(tmp_path, name, "1")) for name in ("odd", "m")]
+    FileSystemSource(models, found, interval=-1).poll()
+    assert ear.found == {"m": [1]}
+
+
 @pytest.mark.parametrize(
     ("policy", "children", "names"),
     [

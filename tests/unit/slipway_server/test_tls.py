@@ -97,8 +97,9 @@ def test_grpc_is_given_a_certificate_once_for_each_change(file: File) -> None:
             "server_key and server_cert cannot be used",
         ),
         (ssl_config(SECOND, b"no ca", verify=True), "custom_ca cannot be used"),
+        (ssl_config(SECOND, "Zürich".encode(), verify=True), "custom_ca cannot be used"),
     ],
-    ids=["no text proto", "empty", "another's key", "no PEM", "no CA"],
+    ids=["no text proto", "empty", "another's key", "no PEM", "no CA", "a CA that is no ASCII"],
 )
 def test_a_broken_change_keeps_the_old_and_is_said_once(
     tmp_path: Path, broken: str, sentence: str

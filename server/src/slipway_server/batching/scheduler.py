@@ -234,7 +234,7 @@ class BatchScheduler:
                 now = self._clock()
                 if self._timer_due is None or self._timer_due > now:
                     left = None if self._timer_due is None else self._timer_due - now
-                    self._changed.wait(left)
+                    self._changed.wait(None if left is None else min(left, threading.TIMEOUT_MAX))
                     continue
                 self._timer_due = None
                 batches = self._take(now)

@@ -59,7 +59,7 @@ class Watch:
             ServingError: UNKNOWN; the sentence names each model that does not answer, and why.
         """
         with self._changed:
-            left = None if until is None else max(until - clock(), 0.0)
+            left = None if until is None else min(max(until - clock(), 0.0), threading.TIMEOUT_MAX)
             self._changed.wait_for(lambda: all(map(self._decided, self._heard)), left)
             failures = [
                 failure for model in sorted(self._heard) if (failure := self._failure(model))

@@ -100,9 +100,10 @@ class Manager(Generic[T]):
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop to decide; what is loaded stays loaded."""
+        """Stop to decide; what is loaded stays loaded. Before `start` it sees to it that nothing is ever decided."""
         self._events.put(None)
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     def aspire(self, model: str, versions: Iterable[AspiredVersion]) -> None:
         """Say which versions of a model should be loaded; replaces what was said before about that model."""
@@ -119,7 +120,10 @@ class Manager(Generic[T]):
             else:
                 if event is None:
                     return
-            self.decide(event)
+            try:
+                self.decide(event)
+            except Exception:  # noqa: BLE001 - a fault with one version must not be the end of all models' changes
+                _log.exception("a decision failed")
 
     def decide(self, event: Event[T] | None) -> None:
         """Take in an event, or that time has passed, and do everything that follows from it.

@@ -4,8 +4,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
+
+import structlog
 
 from slipway_server.errors import ServingError
+
+_log: Final = structlog.get_logger("slipway_server.manager")
 
 
 class Availability(IntEnum):
@@ -39,7 +44,7 @@ class StateMonitor:
     """Keeps the newest state of every version for the life of the process and tells listeners of each change.
 
     AVAILABLE is published after the version can answer, UNLOADING before it stops to. Listeners run on the
-    publisher's thread, in order, and must be quick.
+    publisher's thread, in order, and must be quick; one that fails is logged and keeps the state from nobody else.
     """
 
     def __init__(self) -> None:
@@ -58,7 +63,10 @@ class StateMonitor:
             self._states.setdefault(state.model, {})[state.version] = state
             listeners = tuple(self._listeners)
         for listener in listeners:
-            listener(state)
+            try:
+                listener(state)
+            except Exception:  # noqa: BLE001 - whose thread this is has more to do than to tell
+                _log.exception("a listener failed", model=state.model, version=state.version)
 
     def of(self, model: str) -> tuple[VersionState, ...]:
         """Return the states of a model's versions, the highest number first."""

@@ -27,6 +27,8 @@ def measure(size_of: Callable[[str], int], managed: Managed[T]) -> Measured[T]:
         return Measured(managed, size_of(managed.aspiration.path), None)
     except OSError as error:
         return Measured(managed, 0, ServingError(Code.UNAVAILABLE, str(error)))
+    except Exception as error:  # noqa: BLE001 - as for `load`
+        return Measured(managed, 0, ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}"))
 
 
 def load(loader: Loader[T], managed: Managed[T]) -> LoadEnded[T]:

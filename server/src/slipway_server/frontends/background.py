@@ -4,7 +4,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+import structlog
+
+_log: Final = structlog.get_logger("slipway_server.background")
 
 T = TypeVar("T")
 
@@ -21,7 +25,7 @@ class Background(Generic[T]):
     """A bounded queue and the thread that empties it.
 
     Args:
-        work: takes everything that has come together; its exceptions are its own to handle.
+        work: takes everything that has come together; what it raises is logged, and the next ones come all the same.
         name: of the thread.
     """
 
@@ -69,4 +73,7 @@ class Background(Generic[T]):
                 items = [item for item, _ in self._items]
                 self._items.clear()
                 self._size = 0
-            self._work(items)
+            try:
+                self._work(items)
+            except Exception:  # noqa: BLE001 - a full disk may have room again
+                _log.exception("work in the background failed", thread=self._thread.name)

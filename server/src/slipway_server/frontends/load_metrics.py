@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -139,7 +140,9 @@ class LoadMetrics:
         if load.alone and grown > 0:
             self._memory.labels(*labels, "measured").set(grown)
         else:
-            self._memory.labels(*labels, "estimated").set(self._estimated(path))
+            with suppress(OSError):  # the files may be gone; the version is in memory
+                estimated = self._estimated(path)
+                self._memory.labels(*labels, "estimated").set(estimated)
 
     def _failed(self, labels: tuple[str, str], load: _Load, path: str, state: VersionState) -> None:
         code = state.error.code if state.error else Code.CANCELLED

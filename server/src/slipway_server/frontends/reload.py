@@ -123,7 +123,7 @@ class Models:
             watch = self.watch({config.name for config in configs} - set(self.names))
             try:
                 self._apply(configs)
-            except ServingError:
+            except BaseException:
                 self._watches.discard(watch)
                 raise
         limit = self._clock() + self._rule.timeout

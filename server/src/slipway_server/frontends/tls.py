@@ -85,7 +85,7 @@ def server_context(identity: Identity) -> ssl.SSLContext:
                 context.load_verify_locations(cadata=identity.ca.decode())
             else:
                 context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
-        except (ssl.SSLError, ValueError) as error:
+        except (ssl.SSLError, ValueError, TypeError) as error:  # TypeError: letters that no PEM has
             raise invalid_argument(f"custom_ca cannot be used: {error}") from error
     return context
 

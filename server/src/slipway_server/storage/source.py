@@ -134,7 +134,10 @@ class FileSystemSource:
         with self._lock:
             models = tuple(self._models.values())
         for model in models:
-            self._poll_model(model)
+            try:
+                self._poll_model(model)
+            except Exception:  # noqa: BLE001 - one model's trouble must not end discovery for all
+                _log.exception("version discovery failed", model=model.name)
 
     def _run(self) -> None:
         if self._interval < 0:
@@ -153,7 +156,7 @@ class FileSystemSource:
         """Look without the lock, which may take long; speak under it."""
         try:
             selection = look(model)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
             sentence = (
                 f"Could not find base path {model.base_path} for servable {model.name} "
                 f"with error {_status(error, model.base_path)}"
@@ -197,7 +200,7 @@ class FileSystemSource:
                 _log.warning("version discovery", model=model, warning=sentence)
 
 
-def _status(error: OSError, path: str) -> str:
+def _status(error: OSError | ValueError, path: str) -> str:
     """Return a file system's error in TensorFlow's form.
 
     >>> _status(FileNotFoundError(2, "No such file or directory"), "/m")
@@ -208,8 +211,10 @@ def _status(error: OSError, path: str) -> str:
             return f"NOT_FOUND: {path} not found"
         case PermissionError():
             return f"PERMISSION_DENIED: {path}; {error.strerror}"
+        case OSError(strerror=str(words)):
+            return f"UNKNOWN: {path}; {words}"
         case _:
-            return f"UNKNOWN: {path}; {error.strerror or error}"
+            return f"UNKNOWN: {path}; {error}"
 
 
 def look(model: ModelConfig) -> Selection:
@@ -217,6 +222,7 @@ def look(model: ModelConfig) -> Selection:
 
     Raises:
         OSError: there is no such directory, or it cannot be read.
+        ValueError: no directory can have such a name.
     """
     base = Path(model.base_path)
     base.stat()
