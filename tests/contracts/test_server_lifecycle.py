@@ -164,11 +164,11 @@ def test_health_follows_models_that_never_had_a_version(site: Site) -> None:
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
     site.reload(models("present"))
-    assert serves()
+    eventually("the server serves", serves)
     site.refused(models("present", "absent"))
-    assert not serves()
+    eventually("the server is not ready", lambda: not serves())
     site.reload(models("present"))
-    assert serves()
+    eventually("the server serves again", serves)
 
 
 def test_an_empty_list_unloads_everything(site: Site) -> None:
