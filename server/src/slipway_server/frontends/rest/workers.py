@@ -1,10 +1,14 @@
 """Threads that compute answers, and the way back to the event loop."""
 
 import asyncio
+import logging
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import Final
+
+_log: Final = logging.getLogger(__name__)
 
 
 class Workers:
@@ -24,14 +28,20 @@ class Workers:
         """Run a task on one of the threads."""
         self._tasks.put(task)
         with self._lock:
-            if self._free:
+            if self._free > 0:
                 self._free -= 1
                 return
             if self._threads >= self._size:
                 return
             self._threads += 1
             number = self._threads
-        threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True).start()
+        try:
+            threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True).start()
+        except RuntimeError as error:  # no more are allowed; those that are there must do
+            _log.warning("No further thread for REST requests: %s", error)
+            with self._lock:
+                self._threads -= 1
+                self._free -= 1  # the task is meant for none of those that will be free
 
     def _work(self) -> None:
         while True:

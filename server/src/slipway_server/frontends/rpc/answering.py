@@ -5,9 +5,12 @@ from collections.abc import Callable
 from typing import Final
 
 import grpc
+import structlog
 
 from slipway_server.errors import Code, ServingError, deadline_exceeded
 from slipway_server.frontends.telemetry import Call, Telemetry
+
+_log: Final = structlog.get_logger("slipway_server.rpc")
 
 Method = Callable[[bytes, grpc.ServicerContext], bytes]
 Answer = Callable[[bytes, Call], bytes]
@@ -30,9 +33,10 @@ def answering(telemetry: Telemetry, name: str, answer: Answer) -> Method:
         except ServingError as error:
             telemetry.end(call, error.code)
             _abort(context, error)
-        except Exception:
+        except Exception as error:  # noqa: BLE001 - gRPC would tell the client UNKNOWN; REST says this
             telemetry.end(call, Code.INTERNAL)
-            raise
+            _log.exception("a request failed", method=name)
+            _abort(context, ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}"))
         telemetry.end(call, Code.OK)
         return reply
 
