@@ -71,7 +71,7 @@ cluster-down: setup ## Stop it and leave nothing behind
 	@$(BIN)/python -m cluster down
 
 bench-server: setup ## Measure the model server beside its floor and its peers; needs a quiet machine
-	@PYTHONPATH=$(PYTHONPATH):benchmarks $(BIN)/python -m server_bench
+	@PYTHONPATH=benchmarks:tests/support $(BIN)/python -m server_bench
 
 lock: $(UV) ## Write requirements/*.lock anew (UPGRADE=1 takes newer versions)
 	@PATH="$$PWD/.local/uv/bin:$$PATH" requirements/compile
