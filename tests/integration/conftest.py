@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from kubernetes import utils
+from kubernetes.client.exceptions import ApiException
 
 from cluster.controlplane import ControlPlane
 from cluster.s3 import S3Server
@@ -19,18 +20,17 @@ def controlplane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPl
     with ControlPlane.start(tmp_path_factory.mktemp("plane"), controllers=True) as plane:
         kube = Kube(str(plane.kubeconfig))
         utils.create_from_yaml(kube.api, str(CRD))
-        eventually(
-            "the Model kind is served",
-            lambda: any(r.name == "models" for r in _resources(kube)),
-        )
+        eventually("the Model kind is served", lambda: _serves_models(kube))
         yield plane
 
 
-def _resources(kube: Kube) -> list[object]:
+def _serves_models(kube: Kube) -> bool:
+    """Whether Models can be listed: a kind is announced a moment before its storage is there."""
     try:
-        return list(kube.custom.get_api_resources("slipway.dev", "v1alpha1").resources)
-    except Exception:  # noqa: BLE001 (not served yet)
-        return []
+        kube.custom.list_cluster_custom_object("slipway.dev", "v1alpha1", "models")
+    except ApiException:
+        return False
+    return True
 
 
 @pytest.fixture(scope="session")
