@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from kubernetes import utils
-from kubernetes.client.exceptions import ApiException
 
 from cluster.controlplane import ControlPlane
 from cluster.s3 import S3Server
@@ -20,17 +19,8 @@ def controlplane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPl
     with ControlPlane.start(tmp_path_factory.mktemp("plane"), controllers=True) as plane:
         kube = Kube(str(plane.kubeconfig))
         utils.create_from_yaml(kube.api, str(CRD))
-        eventually("the Model kind is served", lambda: _serves_models(kube))
+        eventually("the Model kind is served", kube.serves_models)
         yield plane
-
-
-def _serves_models(kube: Kube) -> bool:
-    """Whether Models can be listed: a kind is announced a moment before its storage is there."""
-    try:
-        kube.custom.list_cluster_custom_object("slipway.dev", "v1alpha1", "models")
-    except ApiException:
-        return False
-    return True
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,7 @@ def installed(plane: ControlPlane, kube: Kube, tmp_path_factory: pytest.TempPath
     helm = Helm(tmp_path_factory.mktemp("helm"), plane.kubeconfig)
     for release, (_, settings) in RELEASES.items():
         helm.install(*settings, release=release)
+    eventually("the Model kind is served", kube.serves_models)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
 from minio import Minio
 
 from slipway_operator.api.names import GROUP, PLURAL, VERSION
@@ -77,6 +78,14 @@ class Kube:
         self.custom = client.CustomObjectsApi(self.api)
         self.policy = client.PolicyV1Api(self.api)
         self.discovery = client.DiscoveryV1Api(self.api)
+
+    def serves_models(self) -> bool:
+        """Whether Models can be listed: a kind is announced a moment before its storage is there."""
+        try:
+            self.custom.list_cluster_custom_object("slipway.dev", "v1alpha1", "models")
+        except ApiException:
+            return False
+        return True
 
     def namespace(self) -> str:
         name = f"t-{uuid.uuid4().hex[:8]}"
