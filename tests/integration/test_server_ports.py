@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from slipway_server.frontends.rpc.server import Address, RpcServer
 from slipway_server.frontends.tls import CertificateFile
 
 PREDICT, STATUS = "/tensorflow.serving.PredictionService/Predict", "/s.ModelService/GetModelStatus"
+RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
 WAIT = 20.0
 
 
@@ -87,7 +89,8 @@ def rpc(gate: Gate) -> Iterator[Callable[..., int]]:
         port = free_port()
         server = RpcServer([Address(f"[::]:{port}", tls)], limits or RpcLimits(threads=2), **more)
         server.start()
-        server.serve({PREDICT: predict, STATUS: lambda _request, _context: b"status"}, {STATUS})
+        methods = {PREDICT: predict, RELOAD: predict, STATUS: lambda _request, _context: b"status"}
+        server.serve(methods, {STATUS}, {RELOAD})
         started.append(server)
         return port
 
@@ -95,6 +98,44 @@ def rpc(gate: Gate) -> Iterator[Callable[..., int]]:
     gate.let_go()
     for server in started:
         server.stop(1.0)
+
+
+def test_a_metrics_page_that_takes_its_time_holds_nobody_up(
+    gate: Gate, rest: Callable[..., RestServer]
+) -> None:
+    def slow() -> Response:
+        gate.pass_through()
+        return Response(200, b"metrics")
+
+    def broken() -> Response:
+        raise ValueError("no such series")
+
+    server = rest(slow_pages={"/metrics": slow, "/broken": broken})
+    url = f"http://127.0.0.1:{server.ports[0]}"
+    with (
+        httpx.Client(base_url=url, trust_env=False, timeout=WAIT) as http,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        scrape = pool.submit(lambda: httpx.get(f"{url}/metrics", trust_env=False))
+        assert gate.entered.acquire(timeout=WAIT)
+        assert http.get("/livez").text == "ok"
+        assert http.post("/v1/anything").text == "{}"
+        gate.let_go()
+        assert scrape.result(WAIT).text == "metrics"
+        answer = http.get("/broken")
+        assert answer.status_code == 500
+        assert answer.json() == {"error": "ValueError: no such series"}
+
+
+def test_reloads_that_wait_leave_the_threads_to_inference(
+    gate: Gate, rpc: Callable[..., int]
+) -> None:
+    with grpc.insecure_channel(f"127.0.0.1:{rpc(RpcLimits(threads=2))}") as channel:
+        reloads = [channel.unary_unary(RELOAD).future(b"busy", timeout=WAIT) for _ in range(4)]
+        assert gate.entered.acquire(timeout=WAIT)
+        assert channel.unary_unary(PREDICT)(b"", timeout=WAIT) == b"predicted"
+        gate.let_go()
+        assert [one.result(WAIT) for one in reloads] == [b"predicted"] * 4
 
 
 def _raw(port: int) -> socket.socket:

@@ -34,7 +34,7 @@ from slipway_server.frontends.request_log import RequestLog
 from slipway_server.frontends.rest.api import ApiSettings, RestApi
 from slipway_server.frontends.rest.messages import Answer, Request, Response
 from slipway_server.frontends.rpc.reload import ReloadMethod
-from slipway_server.frontends.rpc.service import QUESTIONS, Method, Services
+from slipway_server.frontends.rpc.service import CHANGES, QUESTIONS, Method, Services
 from slipway_server.frontends.run_metrics import RunMetrics
 from slipway_server.frontends.telemetry import CONTENT_TYPE, Telemetry
 from slipway_server.frontends.warmup_metrics import WarmUpMetrics
@@ -174,6 +174,7 @@ class Assembly:
             self.rest_api = self._access_log.rest(self.rest_api)
             self.rpc_methods = self._access_log.rpc(self.rpc_methods)
         self.rpc_questions = QUESTIONS | OIP_QUESTIONS
+        self.rpc_changes = CHANGES
         self._monitor.listen(self._on_state)
         # What the imports left behind lives as long as the process; the collector need not look at it again, which
         # would stall requests for a tenth of a second each time.

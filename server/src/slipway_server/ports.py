@@ -40,6 +40,7 @@ class _Apis:
     rest: Answer
     methods: "Mapping[str, Method]"
     questions: Collection[str]
+    changes: Collection[str]
 
 
 class Ports:
@@ -79,6 +80,7 @@ class Ports:
                 rest_port or None,
                 self._http_pages(),
                 _rest_limits(settings),
+                slow_pages=self._slow_pages(),
                 health_port=settings.health_port or None,
                 context=self._certificate.context if self._certificate else lambda: None,
             )
@@ -94,14 +96,15 @@ class Ports:
         }
 
     def _http_pages(self) -> dict[str, Callable[[], Response]]:
-        pages = {
+        return {
             "/livez": self._pages.livez,
             "/readyz": self._pages.readyz,
             **about_server.pages(self._pages.ready, version()),
         }
-        if path := _metrics_path(self._settings.monitoring_config_file):
-            pages[path] = self._pages.metrics
-        return pages
+
+    def _slow_pages(self) -> dict[str, Callable[[], Response]]:
+        path = _metrics_path(self._settings.monitoring_config_file)
+        return {path: self._pages.metrics} if path else {}
 
     def _open_rpc(self) -> list[str]:
         from slipway_server.frontends.rpc.limits import RpcLimits  # noqa: PLC0415 - 100 ms that /livez need not wait
@@ -129,7 +132,7 @@ class Ports:
             channel_arguments=settings.channel_arguments,
         )
         if self._apis:
-            self.rpc.serve(self._apis.methods, self._apis.questions)
+            self.rpc.serve(self._apis.methods, self._apis.questions, self._apis.changes)
         self.rpc.start()
         if settings.socket_path:
             unix_socket.set_mode(settings.socket_path, settings.socket_mode)
@@ -141,14 +144,18 @@ class Ports:
             self._certificate.watch()
 
     def serve(
-        self, rest_api: Answer, methods: Mapping[str, "Method"], questions: Collection[str]
+        self,
+        rest_api: Answer,
+        methods: Mapping[str, "Method"],
+        questions: Collection[str],
+        changes: Collection[str],
     ) -> None:
         """Put the APIs in place (`RestServer.serve`, `RpcServer.serve`), also behind ports that are opened later."""
-        self._apis = _Apis(rest_api, methods, questions)
+        self._apis = _Apis(rest_api, methods, questions, changes)
         if self.rest:
             self.rest.serve(rest_api)
         if self.rpc:
-            self.rpc.serve(methods, questions)
+            self.rpc.serve(methods, questions, changes)
 
     def waiting(self) -> dict[str, int]:
         """Return how many requests wait for a thread, by protocol."""

@@ -166,7 +166,9 @@ class Process:
         return assembly
 
     def _serve(self, assembly: "Assembly") -> None:
-        self._ports.serve(assembly.rest_api, assembly.rpc_methods, assembly.rpc_questions)
+        self._ports.serve(
+            assembly.rest_api, assembly.rpc_methods, assembly.rpc_questions, assembly.rpc_changes
+        )
         self._show_health()
 
     def _failed_to_start(self, error: ServingError) -> None:

@@ -1,7 +1,7 @@
 """The HTTP port: an event loop in a thread of its own that accepts connections and hands requests to workers.
 
 Nothing here imports TensorFlow. Health pages are answered on the loop itself, so they answer while every worker is
-busy and while TensorFlow is still being imported.
+busy and while TensorFlow is still being imported. The metrics page has a thread: thousands of series take a while.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from time import monotonic
+from types import MappingProxyType
 from typing import Final
 
 from slipway_server.errors import Code, ServingError
@@ -30,6 +31,7 @@ from slipway_server.frontends.rest.workers import Mailbox
 _SWEEP_SECONDS: Final = 1.0
 _DRAIN_POLL_SECONDS: Final = 0.05
 _STATUS_THREADS: Final = 2
+_MAX_REPORTS: Final = 16
 
 Page = Callable[[], Response]
 
@@ -60,6 +62,7 @@ class RestServer:
         port: TCP port, on all addresses of both families where the machine has both; None for none.
         health_port: a further port for the pages alone, without TLS; None for none.
         pages: path → page answered at once on the loop; must not block.
+        slow_pages: path → page that takes its time; answered by a thread of their own.
         context: the TLS context for new connections, or None for plain HTTP.
 
     Raises:
@@ -72,10 +75,12 @@ class RestServer:
         pages: Mapping[str, Page],
         limits: RestLimits,
         *,
+        slow_pages: Mapping[str, Page] = MappingProxyType({}),
         health_port: int | None = None,
         context: Callable[[], ssl.SSLContext | None] = lambda: None,
     ) -> None:
         self._pages = pages
+        self._slow_pages = slow_pages
         self._limits = limits
         self._api: Answer | None = None
         self._connections: set[HttpConnection] = set()
@@ -88,6 +93,7 @@ class RestServer:
         self._questions = Lane(
             "status", _STATUS_THREADS, limits.inflight, limits.timeout, self._loop, mailbox
         )
+        self._reports = Lane("pages", 1, _MAX_REPORTS, limits.timeout, self._loop, mailbox)
         self._listeners: list[Listener] = []
         if port is not None:
             self._listen(port, self._dispatch, context)
@@ -163,7 +169,8 @@ class RestServer:
     def _dispatch(self, connection: HttpConnection, request: Request) -> None:
         # Answers go out from the loop, not from here: a client may have sent a thousand requests at once, and each
         # answer starts the next one.
-        if request.path in self._pages and request.method in {"GET", "HEAD"}:
+        page = request.path in self._pages or request.path in self._slow_pages
+        if page and request.method in {"GET", "HEAD"}:
             self._dispatch_page(connection, request)
         elif self._api is None:
             starting = ServingError(
@@ -175,11 +182,13 @@ class RestServer:
             lane.take(self._api, request, connection.answer)
 
     def _dispatch_page(self, connection: HttpConnection, request: Request) -> None:
-        page = self._pages.get(request.path)
-        if page is None or request.method not in {"GET", "HEAD"}:
-            self._loop.call_soon(connection.answer, Response(404, b"Not Found\n", TEXT))
+        reads = request.method in {"GET", "HEAD"}
+        if reads and (quick := self._pages.get(request.path)):
+            self._loop.call_soon(lambda: connection.answer(_shown(quick)))
+        elif reads and (slow := self._slow_pages.get(request.path)):
+            self._reports.take(lambda _request: _shown(slow), request, connection.answer)
         else:
-            self._loop.call_soon(lambda: connection.answer(page()))
+            self._loop.call_soon(connection.answer, Response(404, b"Not Found\n", TEXT))
 
     def _sweep(self) -> None:
         now = monotonic()
@@ -198,3 +207,11 @@ class RestServer:
         for connection in tuple(self._connections):
             connection.close()
         await asyncio.sleep(0)
+
+
+def _shown(page: Page) -> Response:
+    """Return a page, or the error that it ended in: whoever asked must get an answer."""
+    try:
+        return page()
+    except Exception as error:  # noqa: BLE001 - see above
+        return error_response(ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}"))

@@ -87,9 +87,20 @@ class RpcServer:
         """Begin to answer: health at once, everything else UNAVAILABLE until `serve`."""
         self._server.start()
 
-    def serve(self, methods: Mapping[str, Method], questions: Collection[str] = ()) -> None:
-        """Put the methods in place, by path; those in `questions` answer also under overload."""
-        self._methods.bind(methods, questions)
+    def serve(
+        self,
+        methods: Mapping[str, Method],
+        questions: Collection[str] = (),
+        changes: Collection[str] = (),
+    ) -> None:
+        """Put the methods in place.
+
+        Args:
+            methods: by path.
+            questions: paths of those that answer also under overload.
+            changes: paths of those that may wait long; they run one after the other and hold no thread of others.
+        """
+        self._methods.bind(methods, questions, changes)
 
     def set_health(self, services: Iterable[str], *, serving: bool) -> None:
         """Say of services whether they serve."""
@@ -116,12 +127,16 @@ class _LateMethods(grpc.GenericRpcHandler):
             refusals,
             ServingError(Code.UNAVAILABLE, "The server is starting; its models are not loaded yet"),
         )
-        self._questions = frozenset(early)
+        self._change_pool = RpcWorkers(1, "rpc-change")
+        self._pools = dict.fromkeys(early, self._status_pool)
         self._handlers = self._handlers_of(early)
         self._bound = False
 
-    def bind(self, methods: Mapping[str, Method], questions: Collection[str]) -> None:
-        self._questions |= frozenset(questions)
+    def bind(
+        self, methods: Mapping[str, Method], questions: Collection[str], changes: Collection[str]
+    ) -> None:
+        self._pools |= dict.fromkeys(questions, self._status_pool)
+        self._pools |= dict.fromkeys(changes, self._change_pool)
         self._handlers |= self._handlers_of(methods)
         self._bound = True
 
@@ -129,7 +144,7 @@ class _LateMethods(grpc.GenericRpcHandler):
         # No (de)serializers: the handlers take and return bytes.
         return {
             path: grpc.unary_unary_rpc_method_handler(
-                on_pool(self._status_pool, method) if path in self._questions else method
+                on_pool(self._pools[path], method) if path in self._pools else method
             )
             for path, method in methods.items()
         }
@@ -140,7 +155,7 @@ class _LateMethods(grpc.GenericRpcHandler):
         handler = self._handlers.get(path)
         if handler is None:
             return self._starting if not self._bound and path.startswith(_PREFIXES) else None
-        pool = self._status_pool if path in self._questions else self._pool
+        pool = self._pools.get(path, self._pool)
         return handler if pool.has_room(self._max_waiting) else self._overloaded
 
 

@@ -15,10 +15,13 @@ from slipway_server.frontends.rpc.prediction import PredictMethod
 from slipway_server.frontends.telemetry import Telemetry
 from slipway_server.inference.predictor import Predictor
 
-__all__ = ["QUESTIONS", "Method", "Services"]
+__all__ = ["CHANGES", "QUESTIONS", "Method", "Services"]
 
 QUESTIONS: Final = frozenset({"/tensorflow.serving.ModelService/GetModelStatus"})
 """Methods that are answered also when every thread works."""
+
+CHANGES: Final = frozenset({"/tensorflow.serving.ModelService/HandleReloadConfigRequest"})
+"""Methods that may wait for minutes, so that they must not hold the threads of others."""
 
 
 class Services:
