@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import gc
-import threading
-from collections.abc import Callable, Iterator
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from slipway_server.core.managed import AspiredVersion, Bounds, RetryRule
-from slipway_server.core.manager import Manager
-from slipway_server.core.policies import availability_preserving
-from slipway_server.core.serving_map import ServingMap
-from slipway_server.core.states import Availability, StateMonitor, VersionState
+from memory_rounds import ROUNDS, WARM_UP
 
 BALLAST = 16 << 20
-ROUNDS = 20
-"""A third of a gigabyte, were every load's ballast kept."""
-ALLOWED = 8 * BALLAST
+ALLOWED = ROUNDS * BALLAST * 4 // 10
+"""Every load's ballast would be two and a half times that."""
 
 
 @pytest.fixture(scope="module")
@@ -54,78 +50,30 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.fixture(scope="module")
-def loader() -> Iterator[Any]:
-    from slipway_server.savedmodel.loader import SavedModelLoader
-    from slipway_server.savedmodel.sessions import SessionSettings
-
-    loader = SavedModelLoader(frozenset({"serve"}), SessionSettings())
-    gc.collect()
-    gc.disable()
-    yield loader
-    gc.enable()
-
-
-def _resident() -> int:
-    status = Path("/proc/self/status").read_text()
-    [line] = [line for line in status.splitlines() if line.startswith("RssAnon:")]
-    return int(line.split()[1]) * 1024
-
-
-def _growth(work: Callable[[], None]) -> int:
-    for _ in range(3):
-        work()
-    before = _resident()
-    for _ in range(ROUNDS):
-        work()
-    return _resident() - before
+def measured(export: Path, kind: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "memory_rounds", str(export), kind],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=240,
+        text=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 @pytest.mark.parametrize("name", ["vars", "graph"])
-def test_what_is_unloaded_is_given_back(exports: Path, loader: Any, name: str) -> None:
-    import numpy as np
-
-    def load_and_unload() -> None:
-        model = loader.load("m", 1, str(exports / name))
-        signature = model.signatures["serving_default"]
-        model.run(signature, {"x": np.zeros(1, np.float32)}, ["y"])
-        loader.unload(model)
-
-    assert _growth(load_and_unload) < ALLOWED
+def test_what_is_unloaded_is_given_back(exports: Path, name: str) -> None:
+    assert measured(exports / name, "unloaded")["growth"] < ALLOWED
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [("no-variables", "variables/variables.index is missing"), ("bad-init", "assert")],
 )
-def test_refused_loads_leave_nothing(exports: Path, loader: Any, name: str, words: str) -> None:
-    monitor, ended = StateMonitor(), threading.Event()
-    failed: list[VersionState] = []
-
-    def listen(state: VersionState) -> None:
-        if state.availability is Availability.END:
-            failed.append(state)
-            ended.set()
-
-    monitor.listen(listen)
-    manager: Manager[Any] = Manager(
-        loader,
-        ServingMap(),
-        monitor,
-        availability_preserving,
-        retry=RetryRule(0, 0),
-        bounds=Bounds(1),
-    )
-    manager.start()
-    version = iter(range(1, 1000))
-
-    def refuse() -> None:
-        ended.clear()
-        manager.aspire("m", [AspiredVersion(next(version), str(exports / name))])
-        assert ended.wait(60)
-
-    growth = _growth(refuse)
-    manager.stop()
-    assert len(failed) == ROUNDS + 3
-    assert all(state.error is not None and words in state.error.message for state in failed)
-    assert growth < ALLOWED
+def test_refused_loads_leave_nothing(exports: Path, name: str, words: str) -> None:
+    found = measured(exports / name, "refused")
+    assert len(found["errors"]) == WARM_UP + ROUNDS
+    assert all(words in error for error in found["errors"])
+    assert found["growth"] < ALLOWED
