@@ -101,6 +101,8 @@ def definition() -> bytes:
         ("two:1", (3, (1,))),
         ("scalar:0", (9, ())),
         ("two:2", None),
+        ("two:4294967297", None),
+        ("two:99999999999999999999999", None),
         ("x:-1", None),
         ("x:y", None),
         ("nothing:0", None),

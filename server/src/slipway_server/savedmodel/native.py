@@ -144,10 +144,11 @@ class NativeGraph:
         operation = self._operation(operation_name)
         if operation is None or not (index or "0").isdecimal():
             return None
-        output = _Output(operation, int(index or 0))
         library = _c_api()
-        if output.index >= library.TF_OperationNumOutputs(operation):
+        number = int(index or 0)
+        if number >= library.TF_OperationNumOutputs(operation):
             return None
+        output = _Output(operation, number)
         with _Status() as status:
             rank = library.TF_GraphGetTensorNumDims(self._address, output, status.pointer)
             status.check()
