@@ -3,13 +3,13 @@
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from slipway_server.frontends.buckets import cumulative
 from slipway_server.markers import override
 
 _CLASSIC: Final = ":tensorflow:serving:batching_session:"
@@ -41,8 +41,7 @@ class _Histogram:
         return both
 
     def buckets(self) -> list[tuple[str, float]]:
-        names = [*(f"{limit:.6g}" for limit in self.limits), "+Inf"]
-        return list(zip(names, map(float, accumulate(self.counts)), strict=True))
+        return cumulative(self.limits, self.counts)
 
 
 class _Series:

@@ -4,18 +4,17 @@ import threading
 import time
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
 from typing import Final
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from slipway_server.frontends.buckets import CLASSIC_MICROSECONDS, cumulative
 from slipway_server.markers import override
 
 _CLASSIC: Final = ":tensorflow:serving:"
-_MICROSECONDS: Final = tuple(10 * 1.8**power for power in range(33))
-_SECONDS: Final = tuple(limit / 1e6 for limit in _MICROSECONDS)
+_SECONDS: Final = tuple(limit / 1e6 for limit in CLASSIC_MICROSECONDS)
 _EXAMPLES: Final = tuple(2**power for power in range(15))
 _MAX_SERIES: Final = 10_000
 
@@ -44,8 +43,7 @@ class _Histogram:
             self.total += other.total
 
     def buckets(self, limits: Sequence[float]) -> list[tuple[str, float]]:
-        names = [*(f"{limit:.6g}" for limit in limits), "+Inf"]
-        return list(zip(names, map(float, accumulate(self.counts)), strict=True))
+        return cumulative(limits, self.counts)
 
 
 class RunMetrics(Collector):
@@ -100,7 +98,7 @@ class RunMetrics(Collector):
         )
         for (model, method), runs in classic.items():
             runtime.add_metric(
-                (model, method, "TF1"), runs.buckets(_MICROSECONDS), runs.total * 1e6
+                (model, method, "TF1"), runs.buckets(CLASSIC_MICROSECONDS), runs.total * 1e6
             )
         yield runtime
         yield from self._example_counts()

@@ -7,9 +7,8 @@ import re
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Final
 
 from prometheus_client import (
@@ -21,13 +20,13 @@ from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricF
 from prometheus_client.registry import Collector
 
 from slipway_server.errors import Code
+from slipway_server.frontends.buckets import CLASSIC_MICROSECONDS, cumulative
 from slipway_server.markers import override
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _CLASSIC_COUNT: Final = ":tensorflow:serving:request_count"
 _CLASSIC_LATENCY: Final = ":tensorflow:serving:request_latency"
-_CLASSIC_MICROSECONDS: Final = tuple(10 * 1.8**power for power in range(33))
 _COUNTED_BY_CLASSIC_GRPC: Final = frozenset({"Predict", "Classify", "Regress"})
 _OPEN_INFERENCE: Final = frozenset(
     {"Model", "ModelInfer", "ModelMetadata", "ModelReady", "ServerMetadata"}
@@ -90,12 +89,12 @@ class _Series:
     count: int = 0
     total: float = 0.0
     seconds: list[int] = field(default_factory=lambda: [0] * (len(_SECONDS) + 1))
-    classic: list[int] = field(default_factory=lambda: [0] * (len(_CLASSIC_MICROSECONDS) + 1))
+    classic: list[int] = field(default_factory=lambda: [0] * (len(CLASSIC_MICROSECONDS) + 1))
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, seconds: float) -> None:
         bucket = bisect_left(_SECONDS, seconds)
-        classic = bisect_left(_CLASSIC_MICROSECONDS, seconds * 1e6)
+        classic = bisect_left(CLASSIC_MICROSECONDS, seconds * 1e6)
         with self.lock:
             self.count += 1
             self.total += seconds
@@ -202,7 +201,7 @@ def _own(series: Sequence[tuple[_Labels, Code, _Series]]) -> Iterator[Metric]:
         requests.add_metric((*_values(labels), code.name), one.count)
         merged.setdefault(labels, _Series()).merge(one)
     for labels, one in merged.items():
-        latency.add_metric(_values(labels), _buckets(_SECONDS, one.seconds), one.total)
+        latency.add_metric(_values(labels), cumulative(_SECONDS, one.seconds), one.total)
     yield requests
     yield latency
 
@@ -233,12 +232,6 @@ def _classic(series: Sequence[tuple[_Labels, Code, _Series]]) -> Iterator[Metric
         labels=("model_name", "API", "entrypoint"),
     )
     for key, one in latencies.items():
-        latency.add_metric(key, _buckets(_CLASSIC_MICROSECONDS, one.classic), one.total * 1e6)
+        latency.add_metric(key, cumulative(CLASSIC_MICROSECONDS, one.classic), one.total * 1e6)
     yield requests
     yield latency
-
-
-def _buckets(limits: Iterable[float], counts: Iterable[int]) -> list[tuple[str, float]]:
-    """Return cumulative counts by upper limit, the last one without limit."""
-    names = [*(f"{limit:.6g}" for limit in limits), "+Inf"]
-    return list(zip(names, map(float, accumulate(counts)), strict=True))

@@ -5,8 +5,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from slipway_server.errors import Code, ServingError
+from slipway_server.frontends.buckets import CLASSIC_MICROSECONDS
 
-_CLASSIC_MICROSECONDS: Final = tuple(10 * 1.8**power for power in range(33))
 _SECONDS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
 
@@ -18,7 +18,7 @@ class WarmUpMetrics:
             ":tensorflow:serving:model_warmup_latency",
             "Microseconds that warming up a version took.",
             ("model_path", "status"),
-            buckets=_CLASSIC_MICROSECONDS,
+            buckets=CLASSIC_MICROSECONDS,
             registry=registry,
         )
         self._classic_records = Gauge(
