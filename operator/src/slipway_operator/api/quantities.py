@@ -63,19 +63,31 @@ Quantity = Annotated[
 """A Kubernetes quantity without sign and exponent: `1`, `500m`, `8Gi`."""
 
 
+def _good(value: int | str) -> bool:
+    if isinstance(value, int):
+        return value >= 0
+    return re.fullmatch(QUANTITY_PATTERN, value) is not None
+
+
+def _good_cel(item: str) -> str:
+    return f"type({item}) == int ? {item} >= 0 : {matches_cel(item, QUANTITY_PATTERN)}"
+
+
+def quantity(field: str) -> Rule:
+    """A quantity that must be there; `field` in camelCase."""
+    return Rule(
+        cel=_good_cel(f"self.{field}"),
+        holds=lambda value: _good(getattr(value, attribute(field))),
+        message=f"{field}: a quantity is like 1, 500m or 8Gi",
+    )
+
+
 def quantities(field: str) -> Rule:
     """A map of quantities; `field` in camelCase."""
-
-    def good(value: int | str) -> bool:
-        if isinstance(value, int):
-            return value >= 0
-        return re.fullmatch(QUANTITY_PATTERN, value) is not None
-
-    item = f"self.{field}[k]"
-    shape = f"type({item}) == int ? {item} >= 0 : {matches_cel(item, QUANTITY_PATTERN)}"
+    shape = _good_cel(f"self.{field}[k]")
     return Rule(
         cel=f"!has(self.{field}) || self.{field}.all(k, {shape})",
-        holds=lambda value: all(good(item) for item in getattr(value, attribute(field)).values()),
+        holds=lambda value: all(_good(item) for item in getattr(value, attribute(field)).values()),
         message=f"{field}: a quantity is like 1, 500m or 8Gi",
     )
 

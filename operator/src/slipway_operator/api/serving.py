@@ -15,8 +15,10 @@ from slipway_operator.api.fields import (
     label_map,
     object_names,
 )
-from slipway_operator.api.quantities import Duration, Quantity, quantities, within
+from slipway_operator.api.quantities import Duration, Quantity, quantities, quantity, within
 from slipway_operator.api.rules import Rule, matches_cel
+
+TAG_PATTERN = r"^[A-Za-z0-9_.-]+$"
 
 StringMap = Annotated[
     dict[str, Annotated[str, StringConstraints(max_length=4096)]], Field(max_length=32)
@@ -102,6 +104,45 @@ class Batching(SpecType):
     """Whether inputs of different inner shapes are padded to the largest of the batch."""
 
 
+class ClaimTemplate(SpecType):
+    """A PersistentVolumeClaim NAME-cache that the Model owns."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        quantity("size"),
+        *object_names("storageClassName"),
+    )
+
+    size: Quantity
+    """Room for the versions that are kept at a time and one more, for example 50Gi."""
+    storage_class_name: ShortText = ""
+    """Empty means the cluster's default."""
+    access_modes: Annotated[
+        list[Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]],
+        Field(min_length=1, max_length=3),
+    ]
+    """ReadWriteMany lets pods run on every node, ReadWriteOnce keeps them on one, and
+    ReadWriteOncePod allows one pod at a time."""
+
+
+class Cache(SpecType):
+    """A volume that keeps versions, so that a new pod does not download them again."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="has(self.claimTemplate) != (self.persistentVolumeClaim != '')",
+            holds=lambda c: (c.claim_template is not None) != bool(c.persistent_volume_claim),
+            message="cache takes either persistentVolumeClaim (the name of a claim of this "
+            "namespace) or claimTemplate",
+        ),
+        *object_names("persistentVolumeClaim"),
+    )
+
+    persistent_volume_claim: ShortText = ""
+    """A claim of this namespace; several Models may share it."""
+    claim_template: ClaimTemplate | None = None
+    """A claim of the Model's own, deleted with it."""
+
+
 class Serving(SpecType):
     """The pods of each version."""
 
@@ -125,12 +166,24 @@ class Serving(SpecType):
             message=f"imagePullSecrets: one of them {NO_NAME}",
         ),
         *object_names("priorityClassName", "runtimeClassName", "serviceAccount"),
+        Rule(
+            cel=f"self.tags.all(t, {matches_cel('t', TAG_PATTERN)})",
+            holds=lambda s: all(re.fullmatch(TAG_PATTERN, t) for t in s.tags),
+            message="tags: a tag is made of letters, digits, -, _ and ., for example serve",
+        ),
     )
 
     replicas: Annotated[int, Field(ge=0, le=1000, json_schema_extra={"format": "int32"})] = 1
     """Pods for each serving version; an autoscaler may own it through the scale subresource."""
     resources: Resources = Field(default_factory=Resources, json_schema_extra={"default": {}})
     """Of the server container."""
+    cache: Cache | None = None
+    """Keeps versions on a volume; absent downloads them for each new pod."""
+    tags: Annotated[
+        list[Annotated[str, StringConstraints(min_length=1, max_length=64)]],
+        Field(min_length=1, max_length=8),
+    ] = Field(default_factory=lambda: ["serve"], json_schema_extra={"default": ["serve"]})
+    """Tag set of the graph to load, exactly; an export without it is Rejected."""
     batching: Batching | None = None
     """Gathers concurrent requests into batches; absent runs each request by itself."""
     image: Annotated[str, StringConstraints(max_length=512)] = ""

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from slipway_operator.api.fields import ShortText, SpecType, VersionNumber, object_names
+from slipway_operator.api.fields import SpecType, VersionNumber
 from slipway_operator.api.names import RESERVED_LABELS
 from slipway_operator.api.quantities import (
     Duration,
@@ -16,67 +16,11 @@ from slipway_operator.api.quantities import (
 )
 from slipway_operator.api.rules import Rule, matches_cel, matching
 from slipway_operator.api.serving import Serving
+from slipway_operator.api.source import Source
 
-URI_PATTERN = r"^(s3|gs|az)://[A-Za-z0-9$][A-Za-z0-9._-]{1,221}(/[^/\t\r\n]+)*/?$"
-ENDPOINT_PATTERN = r"^https?://[^/@?# \t\r\n]+(/[A-Za-z0-9-]+)?/?$"
-ENDPOINT_WITH_PATH_PATTERN = r"^https?://[^/]+/[^/]+/?$"
 LABEL_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$"
 VERSION_LIKE_PATTERN = r"^v[0-9]+$"
 MODEL_NAME_PATTERN = r"^[^/: \t\r\n]+$"
-
-
-class Source(SpecType):
-    """Where the numbered exports lie."""
-
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel=matches_cel("self.uri", URI_PATTERN),
-            holds=lambda s: re.fullmatch(URI_PATTERN, s.uri) is not None,
-            message="uri must be s3://BUCKET/PATH, gs://BUCKET/PATH or az://CONTAINER/PATH, the "
-            "folder whose children are the numbered versions, for example s3://models/mnist",
-        ),
-        matching(
-            "endpoint",
-            ENDPOINT_PATTERN,
-            "endpoint must be http://HOST[:PORT] or https://HOST[:PORT], without a path "
-            "and without credentials",
-        ),
-        Rule(
-            cel=f"self.uri.startsWith('az://') || !{matches_cel('self.endpoint', ENDPOINT_WITH_PATH_PATTERN)}",
-            holds=lambda s: (
-                s.uri.startswith("az://")
-                or re.fullmatch(ENDPOINT_WITH_PATH_PATTERN, s.endpoint) is None
-            ),
-            message="endpoint may have a path only for az://, where it names the account; write "
-            "http://HOST[:PORT] or https://HOST[:PORT]",
-        ),
-        *object_names("credentialsSecret"),
-        within("pollInterval", "1s", "24h"),
-        within("settle", "0s", "24h"),
-    )
-
-    uri: Annotated[str, StringConstraints(max_length=1024)]
-    """Its children are version directories, named by whole numbers: s3://bucket/path,
-    gs://bucket/path or az://container/path."""
-    endpoint: Annotated[str, StringConstraints(max_length=512)] = ""
-    """Of an S3-compatible store, or another cloud's; empty for AWS, Google Cloud and Azure."""
-    region: ShortText = ""
-    """Of an S3 bucket; empty means us-east-1."""
-    addressing: Literal["path", "virtual"] = "path"
-    """Whether an S3 bucket stands in the path or in the host name."""
-    credentials_secret: ShortText = ""
-    """Secret of this namespace; empty reads without signing. For s3: AWS_ACCESS_KEY_ID,
-    AWS_SECRET_ACCESS_KEY and, optionally, AWS_SESSION_TOKEN. For gs: GOOGLE_SERVICE_ACCOUNT_KEY or
-    GOOGLE_BEARER_TOKEN. For az: AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY, with
-    AZURE_STORAGE_SAS_TOKEN, or with AZURE_CLIENT_ID, AZURE_CLIENT_SECRET and AZURE_TENANT_ID."""
-    poll_interval: Duration = "30s"
-    """How often the store is listed; varied by up to a tenth, so that Models do not poll at once."""
-    settle: Duration = "5s"
-    """How long an export's listing must stand still before it is looked at."""
-    completion_marker: ShortText = ""
-    """Name of an object in the version directory that says the export is complete; optional."""
-    allow_mutation: bool = False
-    """Whether a version number may change its content; otherwise what serves goes on serving."""
 
 
 class VersionPolicy(SpecType):
@@ -139,6 +83,16 @@ class Transition(SpecType):
     bytes does not count."""
 
 
+class Retention(SpecType):
+    """Which older exports are deleted from the source."""
+
+    keep: Annotated[int, Field(ge=1, le=1000, json_schema_extra={"format": "int32"})]
+    """So many of the highest complete versions stay; older ones are deleted from the source, but
+    for those that serve, are labelled or are asked for. The first pass only says what it would do."""
+    dry_run: bool = False
+    """True: nothing is ever deleted, Events say what would be."""
+
+
 class ModelSpec(SpecType):
     """What a person asks for."""
 
@@ -166,6 +120,24 @@ class ModelSpec(SpecType):
             message="labels: pods and next are taken by the Services NAME-pods and NAME-next; "
             "choose another word",
         ),
+        Rule(
+            cel="self.source.identity != 'ServiceAccount' || self.serving.serviceAccount != ''",
+            holds=lambda m: m.source.identity != "ServiceAccount" or m.serving.service_account,
+            message="source.identity ServiceAccount needs serving.serviceAccount: name the "
+            "ServiceAccount whose cloud identity reads the source",
+        ),
+        Rule(
+            cel="!has(self.retention) || self.source.uri.matches('^(s3|gs|az)://')",
+            holds=lambda m: m.retention is None or m.source.uri[:5] in {"s3://", "gs://", "az://"},
+            message="retention can delete only from s3://, gs:// and az:// sources; remove it, and "
+            "delete old exports where they are made",
+        ),
+        Rule(
+            cel="!has(self.serving.cache) || !self.source.uri.startsWith('pvc://')",
+            holds=lambda m: m.serving.cache is None or not m.source.uri.startswith("pvc://"),
+            message="serving.cache is of no use for a pvc:// source, which is served where it "
+            "lies; remove it",
+        ),
     )
 
     model_name: Annotated[str, StringConstraints(max_length=128)] = ""
@@ -189,5 +161,7 @@ class ModelSpec(SpecType):
         json_schema_extra={"default": {"replicas": 1}},
     )
     """The pods of each version."""
+    retention: Retention | None = None
+    """Deletes older exports from the source; absent keeps all."""
     paused: bool = False
     """True: nothing is changed; what serves goes on."""

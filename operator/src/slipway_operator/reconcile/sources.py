@@ -11,7 +11,7 @@ import structlog
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.names import MANAGED_BY
 from slipway_operator.api.resource import ModelResource
-from slipway_operator.api.spec import Source
+from slipway_operator.api.source import Source
 from slipway_operator.cluster.client import SECRETS, Client, ForbiddenError, NotFoundError
 from slipway_operator.discovery.memory import Memory
 from slipway_operator.discovery.poller import Poll, failed_poll, interval, poll

@@ -1,0 +1,64 @@
+"""The init container that brings a version to its pod's volume, verified."""
+
+from typing import Any, Final
+
+from slipway_operator.api.resource import ModelResource
+from slipway_operator.rendering.inputs import Servable
+from slipway_operator.rendering.pods import MODELS_DIR, RESTRICTED, TERMINATION_LOG, TMP
+from slipway_operator.rendering.settings import RenderSettings
+
+CREDENTIALS_DIR: Final = "/var/run/slipway/credentials"
+
+
+def sync_container(
+    model: ModelResource, servable: Servable, settings: RenderSettings
+) -> dict[str, Any]:
+    """The init container."""
+    source = model.spec.source
+    args = [
+        "fetch",
+        f"--source={source.uri}",
+        f"--directory={servable.directory}",
+        f"--version={servable.version}",
+        f"--revision={servable.revision}",
+        f"--destination={MODELS_DIR}/{model.name}",
+        f"--addressing={source.addressing}",
+        f"--termination-log={TERMINATION_LOG}",
+    ]
+    mounts: list[dict[str, Any]] = [
+        {"name": "models", "mountPath": MODELS_DIR},
+        TMP,
+    ]
+    for flag, value in (
+        ("endpoint", source.endpoint),
+        ("region", source.region),
+        ("completion-marker", source.completion_marker),
+    ):
+        if value:
+            args.append(f"--{flag}={value}")
+    args += [f"--allow-network={network}" for network in settings.allowed_networks]
+    if source.credentials_secret:
+        args.append(f"--credentials={CREDENTIALS_DIR}")
+        mounts.append({"name": "credentials", "mountPath": CREDENTIALS_DIR, "readOnly": True})
+    return {
+        "name": "sync",
+        "image": settings.sync_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "args": args,
+        "resources": {
+            "requests": {"cpu": "100m", "memory": "64Mi"},
+            "limits": {"memory": "512Mi"},
+        },
+        "securityContext": RESTRICTED,
+        "terminationMessagePath": TERMINATION_LOG,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": mounts,
+    }
+
+
+def sync_volumes(model: ModelResource) -> list[dict[str, Any]]:
+    """The volumes that only the init container mounts."""
+    secret = model.spec.source.credentials_secret
+    if not secret:
+        return []
+    return [{"name": "credentials", "secret": {"secretName": secret, "defaultMode": 0o440}}]
