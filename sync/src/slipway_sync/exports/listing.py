@@ -26,12 +26,15 @@ class ObjectInfo:
         size: In bytes.
         etag: The store's tag of this content, without quotes and weakness mark; "" if it has none.
         modified: When the store says it was written; aware.
+        sha256: Of its content, 64 hex digits, where an index or a manifest says it; "" otherwise.
+            No part of the revision: a store without ETags gives it as the ETag, too.
     """
 
     path: str
     size: int
     etag: str
     modified: datetime
+    sha256: str = ""
 
 
 Listing = tuple[ObjectInfo, ...]
