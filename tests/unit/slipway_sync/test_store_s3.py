@@ -12,6 +12,7 @@ from fake_s3 import Asked, FakeS3, Fault
 from slipway_sync.exports import ObjectInfo, Verdict, revision
 from slipway_sync.stores import (
     ObjectReplacedError,
+    Patience,
     SourceError,
     Store,
     StoreOptions,
@@ -29,18 +30,11 @@ def s3() -> Iterator[FakeS3]:
         yield fake
 
 
-@pytest.fixture(autouse=True)
-def _short_retries(monkeypatch: pytest.MonkeyPatch) -> None:
-    from datetime import timedelta
-
-    from slipway_sync.stores import clients
-
-    backoff = {"init_backoff": timedelta(milliseconds=1), "max_backoff": timedelta(milliseconds=2)}
-    monkeypatch.setitem(clients.RETRY, "backoff", {**backoff, "base": 2})
+BRISK = Patience(pause=0.001)
 
 
 def store_of(fake: FakeS3, path: str = "m", **options: Any) -> Store:
-    given = {"endpoint": fake.endpoint, "credentials": KEYS, **options}
+    given = {"endpoint": fake.endpoint, "credentials": KEYS, "patience": BRISK, **options}
     return open_store(f"s3://models/{path}", StoreOptions(**given))
 
 
@@ -261,17 +255,14 @@ def test_a_server_that_is_not_there_is_unavailable() -> None:
     assert caught.value.reason == "Unavailable"
 
 
-def test_a_server_that_stalls_is_unavailable(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_stalls_is_unavailable(s3: FakeS3) -> None:
     import threading
-    from datetime import timedelta
 
-    from slipway_sync.stores import clients as module
-
-    monkeypatch.setitem(module._CLIENT, "read_timeout", timedelta(milliseconds=100))
     gate = threading.Event()
     s3.fault = lambda _: Fault(hold=gate)
+    patience = Patience(stall=0.1, pause=0.001)
     with pytest.raises(SourceError, match="does not answer in time") as caught:
-        asyncio.run(store_of(s3).children())
+        asyncio.run(store_of(s3, patience=patience).children())
     gate.set()
     assert caught.value.reason == "Unavailable"
     assert len(s3.asked) <= 4

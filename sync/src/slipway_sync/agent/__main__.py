@@ -20,10 +20,11 @@ from typer.exceptions import TyperException
 
 from slipway_sync.agent.errors import SyncError, of_source
 from slipway_sync.agent.fetch import Request, Surroundings, fetch
-from slipway_sync.agent.pauses import Pauses
+from slipway_sync.agent.pauses import FIRST_PAUSE, TRIES, Pauses
 from slipway_sync.exports import ExitCode, SyncOutcome, version_directories
 from slipway_sync.stores import (
     AddressPolicy,
+    Patience,
     SourceError,
     StoreOptions,
     credential_names,
@@ -31,6 +32,7 @@ from slipway_sync.stores import (
 )
 
 _HEX = frozenset("0123456789abcdef")
+_PATIENCE = Patience()
 
 app = typer.Typer(
     name="slipway-sync",
@@ -64,6 +66,18 @@ def fetch_command(
     ] = None,
     completion_marker: Annotated[str, typer.Option(help="An object that must be there.")] = "",
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Requests at once.")] = 8,
+    stall_timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds in which a byte has to arrive.")
+    ] = _PATIENCE.stall,
+    request_timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds for one request of up to 16 MiB.")
+    ] = _PATIENCE.request,
+    tries: Annotated[
+        int, typer.Option(min=1, max=100, help="Tries without progress before it gives up.")
+    ] = TRIES,
+    first_pause: Annotated[
+        float, typer.Option(min=0.0, help="Seconds before the second try; then twice as long.")
+    ] = FIRST_PAUSE,
     termination_log: Annotated[
         Path | None, typer.Option(help="Gets one JSON object that says how it ended.")
     ] = None,
@@ -94,8 +108,14 @@ def fetch_command(
             credentials=_credentials(credentials, source),
             ca_bundle=_ca_bundle(ca_bundle),
             addresses=_addresses(allow_network or ()),
+            patience=Patience(
+                stall=stall_timeout,
+                request=request_timeout,
+                pause=min(first_pause, _PATIENCE.pause),
+            ),
         )
-        around = Surroundings(report, time.monotonic, Pauses(asyncio.sleep, random.random))
+        pauses = Pauses(asyncio.sleep, random.random, tries, first_pause)
+        around = Surroundings(report, time.monotonic, pauses)
         outcome = asyncio.run(_run(request, source, options, around))
         code = ExitCode.SYNCED
     except SyncError as error:

@@ -8,6 +8,9 @@ from typing import TypeVar
 
 from slipway_sync.stores import SourceError
 
+TRIES = 3
+FIRST_PAUSE = 1.0
+
 _Result = TypeVar("_Result")
 
 
@@ -25,8 +28,8 @@ class Pauses:
 
     sleep: Callable[[float], Awaitable[None]]
     random: Callable[[], float]
-    tries: int = 3
-    first: float = 1.0
+    tries: int = TRIES
+    first: float = FIRST_PAUSE
 
     async def retried(self, operation: Callable[[], Awaitable[_Result]]) -> _Result:
         """Run an operation again while its source is unavailable.

@@ -10,7 +10,7 @@ from slipway_sync.exports import printable
 from slipway_sync.stores import azure, gcs, s3
 from slipway_sync.stores.addresses import AddressPolicy
 from slipway_sync.stores.azure import open_azure
-from slipway_sync.stores.base import ObjectReplacedError, SourceError, Store, StoreOptions
+from slipway_sync.stores.base import ObjectReplacedError, Patience, SourceError, Store, StoreOptions
 from slipway_sync.stores.gcs import open_gcs
 from slipway_sync.stores.local import LocalStore
 from slipway_sync.stores.objects import ObjectStore
@@ -22,6 +22,7 @@ __all__ = [
     "LocalStore",
     "ObjectReplacedError",
     "ObjectStore",
+    "Patience",
     "SourceError",
     "Store",
     "StoreOptions",

@@ -13,6 +13,25 @@ Reason = Literal["AccessDenied", "NotFound", "Unavailable", "InvalidSource"]
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a store's client waits, and how often it asks again by itself.
+
+    Attributes:
+        connect: Seconds for a connection to come about.
+        stall: Seconds in which at least one byte has to arrive.
+        request: Seconds for one request with the whole of its answer.
+        retries: How often the client repeats a request that met a 5xx or a broken connection.
+        pause: Seconds before the first repetition; each further pause is twice as long, 3 s at most.
+    """
+
+    connect: float = 5.0
+    stall: float = 20.0
+    request: float = 300.0
+    retries: int = 3
+    pause: float = 0.2
+
+
+@dataclass(frozen=True, slots=True)
 class StoreOptions:
     """How a store is reached. Nothing else is used: no environment, no instance metadata.
 
@@ -24,6 +43,7 @@ class StoreOptions:
             empty means anonymous requests.
         ca_bundle: PEM certificates to trust beside the system's.
         addresses: Which addresses may be reached, at first and after every redirect.
+        patience: How long the client waits.
     """
 
     endpoint: str = ""
@@ -32,6 +52,7 @@ class StoreOptions:
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     ca_bundle: bytes | None = field(default=None, repr=False)
     addresses: AddressPolicy = field(default_factory=AddressPolicy)
+    patience: Patience = field(default_factory=Patience)
 
 
 class SourceError(Exception):

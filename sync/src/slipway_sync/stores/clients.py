@@ -22,22 +22,7 @@ if TYPE_CHECKING:
 FOREIGN = (BaseError, OSError, ValueError)
 """Everything that the library documents to raise."""
 
-RETRY: RetryConfig = {
-    "max_retries": 3,
-    "retry_timeout": timedelta(seconds=30),
-    "backoff": {
-        "init_backoff": timedelta(milliseconds=200),
-        "max_backoff": timedelta(seconds=3),
-        "base": 2,
-    },
-}
-_CLIENT: ClientConfig = {
-    "allow_http": True,
-    "connect_timeout": timedelta(seconds=5),
-    # A stalled connection ends here; a slow one may take as long as `timeout` for one request.
-    "read_timeout": timedelta(seconds=20),
-    "timeout": timedelta(minutes=5),
-}
+_MAX_PAUSE = timedelta(seconds=3)
 _ENVIRONMENT = ("AWS_", "AZURE_", "GOOGLE_", "IDENTITY_", "MSI_")
 _environment_lock = threading.Lock()
 
@@ -58,7 +43,14 @@ def made(
         SourceError: The library refuses the options.
     """
     way = shared().issue(options.addresses)
-    client: ClientConfig = {**_CLIENT, "proxy_url": way.url}
+    client: ClientConfig = {
+        "allow_http": True,
+        "connect_timeout": timedelta(seconds=options.patience.connect),
+        # A stalled connection ends here; a slow one may take as long as `timeout` for one request.
+        "read_timeout": timedelta(seconds=options.patience.stall),
+        "timeout": timedelta(seconds=options.patience.request),
+        "proxy_url": way.url,
+    }
     if options.ca_bundle is not None:
         client["root_certificate"] = options.ca_bundle
     try:
@@ -67,6 +59,16 @@ def made(
     except FOREIGN as error:
         what = "the CA bundle holds no certificate" if options.ca_bundle is not None else "refused"
         raise invalid(f"{uri}: {what}") from error
+
+
+def retry(options: StoreOptions) -> RetryConfig:
+    """Return how often a client repeats a request by itself."""
+    first = timedelta(seconds=options.patience.pause)
+    return {
+        "max_retries": options.patience.retries,
+        "retry_timeout": timedelta(seconds=30),
+        "backoff": {"init_backoff": first, "max_backoff": max(first, _MAX_PAUSE), "base": 2},
+    }
 
 
 def checked_prefix(uri: str, path: str) -> str:

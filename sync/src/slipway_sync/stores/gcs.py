@@ -10,7 +10,7 @@ import obstore.store
 
 from slipway_sync.exports import printable
 from slipway_sync.stores.base import StoreOptions
-from slipway_sync.stores.clients import RETRY, checked_prefix, endpoint_url, invalid, made
+from slipway_sync.stores.clients import checked_prefix, endpoint_url, invalid, made, retry
 from slipway_sync.stores.objects import ObjectStore
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def open_gcs(uri: str, options: StoreOptions) -> ObjectStore:
         uri,
         options,
         lambda given: obstore.store.GCSStore(
-            bucket, config=config, client_options=given, retry_config=RETRY
+            bucket, config=config, client_options=given, retry_config=retry(options)
         ),
     )
     return ObjectStore(f"gs://{bucket}/{prefix}", prefix, client, way)
