@@ -18,10 +18,12 @@ import typer
 from structlog.typing import EventDict
 from typer.exceptions import TyperException
 
+from slipway_sync.agent.ending import check_version, tell
 from slipway_sync.agent.errors import SyncError, of_source
 from slipway_sync.agent.fetch import Request, Surroundings, fetch
+from slipway_sync.agent.mounted import verify_command, watch_command
 from slipway_sync.agent.pauses import FIRST_PAUSE, TRIES, Pauses
-from slipway_sync.exports import ExitCode, SyncOutcome, version_directories
+from slipway_sync.exports import ExitCode, SyncOutcome
 from slipway_sync.stores import (
     AddressPolicy,
     Patience,
@@ -31,7 +33,6 @@ from slipway_sync.stores import (
     open_store,
 )
 
-_HEX = frozenset("0123456789abcdef")
 _PATIENCE = Patience()
 
 app = typer.Typer(
@@ -44,7 +45,7 @@ app = typer.Typer(
 
 @app.callback()
 def _commands() -> None:
-    """Keep `fetch` a command of its own, with room for others."""
+    """Keep each command one of its own."""
 
 
 @app.command("fetch")
@@ -100,7 +101,7 @@ def fetch_command(
             marker=completion_marker,
             concurrency=concurrency,
         )
-        _check(request)
+        check_version(directory, version, revision)
         options = StoreOptions(
             endpoint=endpoint,
             region=region,
@@ -121,15 +122,12 @@ def fetch_command(
     except SyncError as error:
         code = error.code
         outcome = SyncOutcome(error.reason, str(error), error.object, "", revision, moved)
-    log.info(
-        "synced" if code is ExitCode.SYNCED else "failed",
-        reason=outcome.reason,
-        message=outcome.message,
-        object=outcome.object,
-        digest=outcome.digest,
-    )
-    _write_termination_log(termination_log, outcome)
+    tell(code, outcome, termination_log)
     raise typer.Exit(code)
+
+
+app.command("verify")(verify_command)
+app.command("watch")(watch_command)
 
 
 def main() -> NoReturn:
@@ -164,17 +162,6 @@ async def _run(
     except SourceError as error:
         raise of_source(error) from error
     return await fetch(request, store, around)
-
-
-def _check(request: Request) -> None:
-    if len(request.revision) != 64 or not set(request.revision) <= _HEX:  # noqa: PLR2004
-        raise SyncError(ExitCode.USAGE, "--revision has to be 64 hex digits")
-    found, _ = version_directories([request.directory])
-    if not found or found[0].number != request.version:
-        raise SyncError(
-            ExitCode.USAGE,
-            f"--directory {request.directory!r} does not spell --version {request.version}",
-        )
 
 
 def _credentials(directory: Path | None, source: str) -> dict[str, str]:
@@ -212,15 +199,6 @@ def _addresses(networks: Sequence[str]) -> AddressPolicy:
         return AddressPolicy.allowing(networks)
     except ValueError as error:
         raise SyncError(ExitCode.USAGE, f"--allow-network: {error}") from error
-
-
-def _write_termination_log(path: Path | None, outcome: SyncOutcome) -> None:
-    if path is None:
-        return
-    try:
-        path.write_text(outcome.render())
-    except OSError as error:
-        sys.stderr.write(f"slipway-sync: --termination-log cannot be written: {error}\n")
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> NoReturn:

@@ -13,6 +13,7 @@ from slipway_sync.stores.azure import open_azure
 from slipway_sync.stores.base import ObjectReplacedError, Patience, SourceError, Store, StoreOptions
 from slipway_sync.stores.gcs import open_gcs
 from slipway_sync.stores.local import LocalStore
+from slipway_sync.stores.mounted import MountedStore, not_a_file, unchanged
 from slipway_sync.stores.objects import ObjectStore
 from slipway_sync.stores.proving import prove
 from slipway_sync.stores.s3 import open_s3
@@ -20,6 +21,7 @@ from slipway_sync.stores.s3 import open_s3
 __all__ = [
     "AddressPolicy",
     "LocalStore",
+    "MountedStore",
     "ObjectReplacedError",
     "ObjectStore",
     "Patience",
@@ -28,8 +30,10 @@ __all__ = [
     "StoreOptions",
     "credential_names",
     "missing_credentials",
+    "not_a_file",
     "open_store",
     "prove",
+    "unchanged",
 ]
 
 
