@@ -88,3 +88,25 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         with pytest.raises(SourceError, match="does not exist") as caught:
             asyncio.run(operation())
         assert caught.value.reason == "NotFound"
+
+
+def test_an_export_is_deleted_with_its_folders_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("1/saved_model.pb", "1/variables/a", "10/saved_model.pb"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+    store = LocalStore(tmp_path)
+    asyncio.run(store.delete("1", ["saved_model.pb", "variables/a", "gone"]))
+    asyncio.run(store.delete_folders("1"))
+    with pytest.raises(SourceError, match=r"holds '\.\.'"):
+        asyncio.run(store.delete("1", ["../10/saved_model.pb"]))
+    assert asyncio.run(store.children()) == ("10",)
+    assert [item.path for item in asyncio.run(store.listing("10"))] == ["saved_model.pb"]
+
+
+def test_folders_that_still_hold_something_stay(tmp_path: Path) -> None:
+    path = tmp_path / "1" / "variables" / "late"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"x")
+    asyncio.run(LocalStore(tmp_path).delete_folders("1"))
+    assert path.exists()

@@ -11,6 +11,7 @@ from slipway_sync.stores import azure, gcs, s3
 from slipway_sync.stores.addresses import AddressPolicy
 from slipway_sync.stores.azure import open_azure
 from slipway_sync.stores.base import ObjectReplacedError, Patience, SourceError, Store, StoreOptions
+from slipway_sync.stores.erasing import ErasableStore
 from slipway_sync.stores.gcs import open_gcs
 from slipway_sync.stores.local import LocalStore
 from slipway_sync.stores.mounted import MountedStore, not_a_file, unchanged
@@ -20,6 +21,7 @@ from slipway_sync.stores.s3 import open_s3
 
 __all__ = [
     "AddressPolicy",
+    "ErasableStore",
     "LocalStore",
     "MountedStore",
     "ObjectReplacedError",

@@ -59,7 +59,9 @@ def open_azure(uri: str, options: StoreOptions) -> ObjectStore:
             container, config=config, client_options=given, retry_config=retry(options)
         ),
     )
-    return ObjectStore(f"az://{container}/{prefix}", prefix, client, way)
+    return ObjectStore(
+        f"az://{container}/{prefix}", prefix, client, way, signed="skip_signature" not in config
+    )
 
 
 def _config(uri: str, options: StoreOptions) -> AzureConfig:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-import obstore.store
+from obstore.store import GCSStore
 
 from slipway_sync.exports import printable
 from slipway_sync.stores.base import StoreOptions
 from slipway_sync.stores.clients import checked_prefix, endpoint_url, invalid, made, retry
+from slipway_sync.stores.erasing import PlainEraser
 from slipway_sync.stores.objects import ObjectStore
 
 if TYPE_CHECKING:
     from obstore.store import GCSConfig
+
+    from slipway_sync.stores.gate import Pass
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", re.ASCII)
 CREDENTIALS = ("GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_BEARER_TOKEN")
@@ -23,6 +27,7 @@ CREDENTIALS = ("GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_BEARER_TOKEN")
 WAYS = (("GOOGLE_SERVICE_ACCOUNT_KEY",), ("GOOGLE_BEARER_TOKEN",))
 """What suffices to sign requests."""
 
+_PUBLIC = "https://storage.googleapis.com"
 _KEY = "GOOGLE_SERVICE_ACCOUNT_KEY"
 _TOKEN = "GOOGLE_BEARER_TOKEN"  # noqa: S105 - a name
 _ACCOUNT_FIELDS = frozenset({"client_email", "private_key", "private_key_id"})
@@ -44,11 +49,32 @@ def open_gcs(uri: str, options: StoreOptions) -> ObjectStore:
     client, way = made(
         uri,
         options,
-        lambda given: obstore.store.GCSStore(
+        lambda given: GCSStore(
             bucket, config=config, client_options=given, retry_config=retry(options)
         ),
     )
-    return ObjectStore(f"gs://{bucket}/{prefix}", prefix, client, way)
+
+    def at_folder(key: str) -> tuple[GCSStore, Pass]:
+        parent, _, folder = f"{bucket}/{key}".rpartition("/")
+        base = f"{config.get('base_url') or _PUBLIC}/{quote(parent)}"
+        changed: GCSConfig = {**config, "base_url": base}
+        return made(
+            uri,
+            options,
+            lambda given: GCSStore(
+                folder, config=changed, client_options=given, retry_config=retry(options)
+            ),
+        )
+
+    folders = PlainEraser(at_folder)
+    return ObjectStore(
+        f"gs://{bucket}/{prefix}",
+        prefix,
+        client,
+        way,
+        folders=folders,
+        signed="skip_signature" not in config,
+    )
 
 
 def _config(options: StoreOptions) -> GCSConfig:

@@ -6,12 +6,12 @@ import asyncio
 import errno
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from slipway_sync.exports import Listing, ObjectInfo, printable
+from slipway_sync.exports import Listing, ObjectInfo, hostile_key, printable
 from slipway_sync.stores.base import (
     ObjectReplacedError,
     SourceError,
@@ -75,6 +75,33 @@ class LocalStore:
         finally:
             os.close(descriptor)
 
+    async def delete(self, directory: str, paths: Sequence[str]) -> None:
+        """Delete files of one version (see ErasableStore)."""
+        await asyncio.to_thread(self._delete, checked_directory(directory), paths)
+
+    async def delete_folders(self, directory: str) -> None:
+        """Delete the empty directories of one version, and its own (see ErasableStore)."""
+        await asyncio.to_thread(self._delete_folders, checked_directory(directory))
+
+    def _delete(self, directory: str, paths: Sequence[str]) -> None:
+        for path in paths:
+            found = hostile_key([path])
+            if found is not None:
+                raise SourceError("InvalidSource", f"the name {printable(path)} {found[1]}")
+            where = self._root / directory / path
+            with _translated(where, "deleted"):
+                where.unlink(missing_ok=True)
+
+    def _delete_folders(self, directory: str) -> None:
+        base = self._root / directory
+        with _translated(base, "deleted"):
+            for folder, _, _ in os.walk(base, topdown=False):
+                try:
+                    Path(folder).rmdir()
+                except OSError as error:
+                    if error.errno not in {errno.ENOTEMPTY, errno.ENOENT}:
+                        raise
+
     def _children(self) -> tuple[str, ...]:
         with _translated(self._root), os.scandir(self._root) as found:
             return tuple(sorted(entry.name for entry in found if entry.is_dir()))
@@ -125,14 +152,14 @@ def _etag(found: os.stat_result) -> str:
 
 
 @contextmanager
-def _translated(path: Path) -> Iterator[None]:
+def _translated(path: Path, how: str = "read") -> Iterator[None]:
     where = printable(str(path))
     try:
         yield
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise SourceError("NotFound", f"{where} does not exist") from error
     except PermissionError as error:
-        raise SourceError("AccessDenied", f"{where} may not be read by this process") from error
+        raise SourceError("AccessDenied", f"{where} may not be {how} by this process") from error
     except OSError as error:
         name = errno.errorcode.get(error.errno or 0, "unknown error")
-        raise SourceError("Unavailable", f"{where} cannot be read: {name}") from error
+        raise SourceError("Unavailable", f"{where} cannot be {how}: {name}") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from obstore.exceptions import PreconditionError
 from slipway_sync.exports import Listing, ObjectInfo, hostile_key, printable
 from slipway_sync.stores.base import ObjectReplacedError, SourceError, checked_directory
 from slipway_sync.stores.clients import FOREIGN
+from slipway_sync.stores.erasing import FolderEraser, erase
 from slipway_sync.stores.errors import invalid_key, of_way
 from slipway_sync.stores.gate import Pass
 
@@ -30,7 +31,16 @@ _DIRECTORIES = frozenset({"assets", "assets.extra", "variables"})
 class ObjectStore:
     """Version directories below a prefix of a bucket or container."""
 
-    def __init__(self, uri: str, prefix: str, client: ObstoreClient, way: Pass) -> None:
+    def __init__(
+        self,
+        uri: str,
+        prefix: str,
+        client: ObstoreClient,
+        way: Pass,
+        *,
+        folders: FolderEraser | None = None,
+        signed: bool = True,
+    ) -> None:
         """Use a client of the bucket.
 
         Args:
@@ -38,10 +48,14 @@ class ObjectStore:
             prefix: "" or ends with `/`.
             client: Of the library.
             way: The client's own pass.
+            folders: Deletes the markers of folders; None where that cannot be done.
+            signed: Whether requests are signed.
         """
         self._prefix = prefix
         self._client = client
         self._way = way
+        self._folders = folders
+        self._signed = signed
         self._uri = uri.rstrip("/")
 
     async def children(self) -> tuple[str, ...]:
@@ -130,6 +144,35 @@ class ObjectStore:
             raise SourceError(
                 "Unavailable", f"{where}: the store sent {received} of {length} bytes"
             )
+
+    async def delete(self, directory: str, paths: Sequence[str]) -> None:
+        """Delete objects of one version (see ErasableStore)."""
+        if not self._signed:
+            # The library would look for an identity of the machine.
+            raise SourceError(
+                "AccessDenied", f"{self._uri}/{directory}: nothing is deleted without credentials"
+            )
+        keys = [self._key(directory, path) for path in paths]
+        try:
+            await erase(self._client, keys)
+        except FOREIGN as error:
+            raise self._error(error, f"{self._uri}/{directory}: deleting") from error
+
+    async def delete_folders(self, directory: str) -> None:
+        """Delete the markers of one version's folders, the innermost first (see ErasableStore)."""
+        if self._folders is None:
+            return
+        prefix = f"{self._prefix}{checked_directory(directory)}/"
+        empty: list[ObjectInfo] = []
+        where = f"{self._uri}/{directory}: deleting its folders"
+        try:
+            async for page in obstore.list(self._client, prefix, chunk_size=1000):
+                empty.extend(_info(meta, prefix) for meta in page if meta["size"] == 0)
+            markers = await self._markers(prefix, empty)
+            for path in sorted(markers, reverse=True):
+                await self._folders(f"{prefix}{path}".rstrip("/"))
+        except FOREIGN as error:
+            raise self._error(error, where) from error
 
     def _error(self, error: Exception, where: str) -> SourceError:
         return of_way(error, where, self._way)

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-import obstore.store
+from obstore.store import S3Store
 
 from slipway_sync.exports import printable
 from slipway_sync.stores.base import StoreOptions
-from slipway_sync.stores.clients import checked_prefix, endpoint_url, invalid, made, retry
+from slipway_sync.stores.clients import (
+    checked_prefix,
+    endpoint_url,
+    invalid,
+    made,
+    retry,
+)
+from slipway_sync.stores.erasing import SignedEraser
 from slipway_sync.stores.objects import ObjectStore
 
 if TYPE_CHECKING:
     from obstore.store import S3Config
+
+    from slipway_sync.stores.gate import Pass
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]", re.ASCII)
 CREDENTIALS = (
@@ -46,11 +55,38 @@ def open_s3(uri: str, options: StoreOptions) -> ObjectStore:
     client, way = made(
         uri,
         options,
-        lambda given: obstore.store.S3Store(
+        lambda given: S3Store(
             bucket, config=config, client_options=given, retry_config=retry(options)
         ),
     )
-    return ObjectStore(f"s3://{bucket}/{prefix}", prefix, client, way)
+
+    def at_folder(key: str) -> tuple[S3Store, Pass]:
+        changed = _at_folder(bucket, key, config)
+        return made(
+            uri, options, lambda given: S3Store(bucket, config=changed, client_options=given)
+        )
+
+    folders = SignedEraser(at_folder, options.ca_bundle)
+    return ObjectStore(
+        f"s3://{bucket}/{prefix}",
+        prefix,
+        client,
+        way,
+        folders=folders,
+        signed="skip_signature" not in config,
+    )
+
+
+def _at_folder(bucket: str, key: str, config: S3Config) -> S3Config:
+    """Return the configuration of a client to which the empty key is `key/`."""
+    endpoint = config.get("endpoint") or f"https://s3.{config['region']}.amazonaws.com"
+    if not (config["virtual_hosted_style_request"] and "endpoint" in config):
+        endpoint = f"{endpoint}/{bucket}"
+    return {
+        **config,
+        "endpoint": f"{endpoint}/{quote(key)}",
+        "virtual_hosted_style_request": True,
+    }
 
 
 def _config(bucket: str, options: StoreOptions) -> S3Config:
