@@ -16,7 +16,7 @@ from slipway_sync.agent import transfer, volume
 from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.fetch import Request, Surroundings, fetch
 from slipway_sync.agent.pauses import Pauses
-from slipway_sync.exports import ExitCode, Listing, ObjectInfo, SyncOutcome, revision
+from slipway_sync.exports import PASSING, ExitCode, Listing, ObjectInfo, SyncOutcome, revision
 from slipway_sync.stores import LocalStore, ObjectReplacedError, SourceError, Store
 from small_exports import ASSET, FILES, INDEX, SHARD_0, SHARD_1, contents, graph, tree, write
 
@@ -228,6 +228,7 @@ class Scripted:
     replaced: str = ""
     corrupt_first: str = ""
     extra: bytes = b""
+    on_stream: Callable[[], object] = int
     silent: bool = False
     opened: list[tuple[str, int]] = field(default_factory=list)
     listed: int = 0
@@ -250,6 +251,7 @@ class Scripted:
         self, directory: str, item: ObjectInfo, *, start: int, length: int
     ) -> AsyncIterator[bytes]:
         self.opened.append((item.path, start))
+        self.on_stream()
         if item.path == self.replaced:
             raise ObjectReplacedError(item.path)
         content = await self.inner.read(directory, item.path, start=start, length=length)
@@ -267,7 +269,7 @@ class Scripted:
 
 def test_a_source_that_sends_nothing_is_not_asked_for_ever(world: World) -> None:
     error = world.fails(Scripted(world.store(), silent=True))
-    assert error.code is ExitCode.SOURCE_UNAVAILABLE
+    assert (error.code, error.reason) == (ExitCode.REJECTED, "WrongSize")
     assert str(error) == f"{INDEX} ends {len(contents()[INDEX])} bytes early"
 
 
@@ -340,9 +342,56 @@ def test_what_will_not_pass_is_not_tried_again(world: World, reason: str, code: 
 
 
 def test_an_object_replaced_while_it_downloads_is_a_moved_revision(world: World) -> None:
-    error = world.fails(Scripted(world.store(), replaced=SHARD_1))
+    store = Scripted(world.store(), replaced=SHARD_1)
+    store.on_stream = lambda: (world.source / DIRECTORY / SHARD_1).write_bytes(b"another")
+    error = world.fails(store)
     assert (error.code, error.object) == (ExitCode.REVISION_MOVED, SHARD_1)
+    assert world.pauses == []
     assert no_version(world)
+
+
+def test_a_store_that_lists_an_object_and_sends_another_is_rejected_after_some_tries(
+    world: World,
+) -> None:
+    error = world.fails(Scripted(world.store(), replaced=SHARD_1), concurrency=1)
+    assert (error.code, error.object) == (ExitCode.REJECTED, SHARD_1)
+    assert error.reason in PASSING
+    assert len(world.pauses) == 2
+    assert no_version(world)
+
+
+def test_an_answer_that_is_too_long_harms_no_neighbour(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but the length of its answers tells that an asset is wrong."""
+    monkeypatch.setattr("slipway_sync.agent.transfer.PART", 5)
+
+    @dataclass
+    class TooLong(Scripted):
+        neighbour: asyncio.Event = field(default_factory=asyncio.Event)
+
+        async def stream(
+            self, directory: str, item: ObjectInfo, *, start: int, length: int
+        ) -> AsyncIterator[bytes]:
+            first = not any(path == ASSET for path, _ in self.opened)
+            async for chunk in super().stream(directory, item, start=start, length=length):
+                if item.path == ASSET and first:
+                    await self.neighbour.wait()
+                    yield chunk + b"beyond"
+                else:
+                    yield chunk
+            if item.path == ASSET:
+                self.neighbour.set()
+
+    world.fetch(TooLong(world.store()), concurrency=2)
+    assert tree(world.destination / "3") == contents()
+
+
+def test_a_trickle_is_given_up(world: World) -> None:
+    error = world.fails(Scripted(world.store(), fail_stream=1000, after_bytes=1), concurrency=1)
+    assert error.code is ExitCode.SOURCE_UNAVAILABLE
+    assert error.object == INDEX
+    assert len(world.pauses) == 2
 
 
 def test_a_file_harmed_on_the_line_is_fetched_once_more(world: World) -> None:

@@ -206,7 +206,7 @@ def test_a_server_that_sends_less_than_it_was_asked_is_noticed(s3: FakeS3) -> No
     store = store_of(s3)
     (item,) = asyncio.run(store.listing("1"))
     s3.fault = lambda asked: Fault(body=b"0123") if asked.key else None
-    with pytest.raises(SourceError, match=r"4 of 10 bytes|breaks connections off"):
+    with pytest.raises(SourceError, match=r"4 of the 10 bytes|breaks connections off"):
         asyncio.run(streamed(store, item, 0, 10))
 
 

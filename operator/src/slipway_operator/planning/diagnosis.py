@@ -9,7 +9,7 @@ from typing import Final
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.status import VersionState
 from slipway_operator.model.observed import Container, ContainerState, Pod
-from slipway_sync.exports import ExitCode, SyncOutcome
+from slipway_sync.exports import PASSING, ExitCode, SyncOutcome
 
 SERVER_LOAD_FAILED: Final = 65
 """Exit code of a server that will never be able to load its version (see `--exit_on_failed_load`)."""
@@ -67,7 +67,8 @@ def _rejected_by_sync(pod: Pod) -> Finding | None:
     outcome = _sync_outcome(pod.sync)
     reason = outcome.reason if outcome else Reason.REJECTED
     message = outcome.message if outcome else pod.sync.exit_message
-    return Finding(VersionState.REJECTED, reason, _cut(message), final=True)
+    # What the store sent, other than what it listed, may be right when the kubelet tries again.
+    return Finding(VersionState.REJECTED, reason, _cut(message), final=reason not in PASSING)
 
 
 def _load_failed(pod: Pod) -> Finding | None:
@@ -148,7 +149,12 @@ def _last_progress(pod: Pod) -> datetime:
 def _clock_stands(pod: Pod) -> bool:
     """Waiting for hardware, for the store, or while bytes move, is not the version's fault."""
     syncing = pod.sync.state is ContainerState.RUNNING
-    no_source = pod.sync.exit_code in (ExitCode.SOURCE_UNAVAILABLE, ExitCode.ACCESS_DENIED)
+    outcome = _sync_outcome(pod.sync)
+    no_source = pod.sync.exit_code in (ExitCode.SOURCE_UNAVAILABLE, ExitCode.ACCESS_DENIED) or (
+        pod.sync.exit_code == ExitCode.REJECTED
+        and outcome is not None
+        and outcome.reason in PASSING
+    )
     return bool(pod.unschedulable) or syncing or (no_source and pod.server.exit_code is None)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from slipway_sync.exports import ExitCode, printable
-from slipway_sync.stores import ObjectReplacedError, SourceError
+from slipway_sync.stores import ObjectReplacedError, SourceError, WrongAnswerError
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -29,8 +29,15 @@ class SyncError(Exception):
         self.object = path
 
 
-def of_source(error: SourceError) -> SyncError:
-    """Return what a store's error means for the sync."""
+def of_source(error: SourceError, path: str = "") -> SyncError:
+    """Return what a store's error means for the sync.
+
+    Args:
+        error: It keeps coming.
+        path: The object that was asked for, relative to the version's directory.
+    """
+    if isinstance(error, WrongAnswerError):
+        return SyncError(ExitCode.REJECTED, str(error), reason=error.finding, path=path)
     match error.reason:
         case "AccessDenied":
             code = ExitCode.ACCESS_DENIED
@@ -40,12 +47,20 @@ def of_source(error: SourceError) -> SyncError:
             code = ExitCode.SOURCE_UNAVAILABLE
         case "InvalidSource":
             code = ExitCode.USAGE
-    return SyncError(code, str(error))
+    return SyncError(code, str(error), path=path)
 
 
-def of_replacement(error: ObjectReplacedError) -> SyncError:
-    """Return what it means that an object is not the listed one any more."""
-    return SyncError(ExitCode.REVISION_MOVED, str(error), path=error.path)
+def of_replacement(error: ObjectReplacedError, *, listed: bool) -> SyncError:
+    """Return what it means that an object is not the listed one any more.
+
+    Args:
+        error: It keeps coming, or the listing has changed.
+        listed: Whether the listing still is the planned one.
+    """
+    if not listed:
+        return SyncError(ExitCode.REVISION_MOVED, str(error), path=error.path)
+    message = f"the source lists {printable(error.path)}, but has no such object or sends another"
+    return SyncError(ExitCode.REJECTED, message, reason="ObjectDiffers", path=error.path)
 
 
 @contextmanager

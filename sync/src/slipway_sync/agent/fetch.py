@@ -132,6 +132,11 @@ async def _bring(
     await in_thread(lambda: volume.require_space(sum(item.size for item in missing), len(missing)))
     total = sum(item.size for item in listing)
     progress = Progress(around.report, around.clock, total_bytes=total, total_files=len(listing))
+
+    async def is_listed() -> bool:
+        now = await around.pauses.retried(lambda: store.listing(request.directory))
+        return revision(now) == request.revision
+
     transfer = Transfer(
         store,
         request.directory,
@@ -139,6 +144,7 @@ async def _bring(
         around.pauses,
         progress,
         concurrency=request.concurrency,
+        is_listed=is_listed,
     )
     # The index first: with it, each shard is checked as soon as it is whole.
     indexes = [item for item in listing if item.path in _INDEXES]

@@ -23,11 +23,15 @@ from slipway_sync.exports import (
     TensorEntry,
     printable,
 )
-from slipway_sync.stores import ObjectReplacedError, SourceError, Store
+from slipway_sync.stores import ObjectReplacedError, SourceError, Store, WrongAnswerError
 
 PART = 16 << 20
 """Bytes of one request: large enough that its latency does not matter, small enough that many
 requests share one large file. It is streamed; memory holds some MiB for each request."""
+_CAREFUL = 256 << 10
+"""Bytes of the next request after one that broke off: more would be lost with the next break."""
+_PROGRESS = 64 << 10
+"""An attempt that brings fewer bytes has failed: a trickle would never end."""
 _CHUNK = 1 << 20
 _FETCHES = 2
 """How often a file is fetched whose content proves wrong: the line may have been, not the source."""
@@ -73,8 +77,11 @@ class Transfer:
         progress: Progress,
         *,
         concurrency: int,
+        is_listed: Callable[[], Awaitable[bool]],
     ) -> None:
+        """Bring into `target`; `is_listed` asks the source whether it still lists what was planned."""
         self._store = store
+        self._is_listed = is_listed
         self._directory = directory
         self._partial = target
         self._pauses = pauses
@@ -133,29 +140,55 @@ class Transfer:
                 file.descriptor = await in_thread(lambda: self._partial.create(file.item.path))
         part = _Part(start, start + length)
         attempt = 0
+        reach = PART
         while part.position < part.end:
             before = part.position
             try:
-                await self._receive(file, part)
-            except SourceError as error:
-                attempt = 1 if part.position > before else attempt + 1
-                if error.reason != "Unavailable" or attempt >= self._pauses.tries:
-                    raise of_source(error) from error
-                await self._pauses.after(attempt)
-            except ObjectReplacedError as error:
-                raise of_replacement(error) from error
+                await self._receive(file, part, min(part.end, before + reach))
+                reach = min(PART, 4 * reach)
+            except (SourceError, ObjectReplacedError) as error:
+                if isinstance(error, WrongAnswerError) and not error.trusted:
+                    self._progress.take_back(part.position - before)
+                    part.position = before
+                attempt = 1 if part.position - before >= _PROGRESS else attempt + 1
+                await self._again_or_give_up(file.item.path, error, attempt)
+                reach = _CAREFUL
 
-    async def _receive(self, file: _File, part: _Part) -> None:
-        """Write what the source sends of a part, and keep its position, whatever happens."""
+    async def _again_or_give_up(
+        self, path: str, error: SourceError | ObjectReplacedError, attempt: int
+    ) -> None:
+        """Wait for the next attempt, or raise what the failed ones amount to."""
+        last = attempt >= self._pauses.tries
+        if isinstance(error, SourceError):
+            if last or error.reason != "Unavailable":
+                raise of_source(error, path) from error
+        else:
+            # The object alone does not tell a new export from a store that is not of one mind.
+            try:
+                listed = await self._is_listed()
+            except SourceError as trouble:
+                raise of_source(trouble, path) from trouble
+            if last or not listed:
+                raise of_replacement(error, listed=listed) from error
+        await self._pauses.after(attempt)
+
+    async def _receive(self, file: _File, part: _Part, end: int) -> None:
+        """Write what the source sends up to `end`, and keep the part's position, whatever happens."""
         async for chunk in self._store.stream(
-            self._directory, file.item, start=part.position, length=part.end - part.position
+            self._directory, file.item, start=part.position, length=end - part.position
         ):
+            if part.position + len(chunk) > end:
+                # What lies there is another part's.
+                message = f"{printable(file.item.path)} is too long"
+                raise WrongAnswerError("WrongSize", message, trusted=False)
             await in_thread(partial(_write, file, chunk, part.position))
             part.position += len(chunk)
             self._progress.add_bytes(len(chunk))
-        if part.position < part.end:
-            left = part.end - part.position
-            raise SourceError("Unavailable", f"{printable(file.item.path)} ends {left} bytes early")
+        if part.position < end:
+            left = end - part.position
+            raise WrongAnswerError(
+                "WrongSize", f"{printable(file.item.path)} ends {left} bytes early"
+            )
 
     async def _finish(self, file: _File) -> bytes:
         """Verify a file that is there, bring it again when it is wrong, make it durable."""

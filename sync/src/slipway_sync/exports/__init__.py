@@ -5,11 +5,12 @@ from slipway_sync.exports.checksums import ChecksumError, ShardChecker
 from slipway_sync.exports.digest import digest
 from slipway_sync.exports.graph import Graph, GraphError, read_graph
 from slipway_sync.exports.listing import Listing, ObjectInfo, hostile_key, printable, revision
-from slipway_sync.exports.outcome import ExitCode, SyncOutcome
+from slipway_sync.exports.outcome import PASSING, ExitCode, SyncOutcome
 from slipway_sync.exports.proof import READ_LIMIT, Proof, Verdict, examine, reads
 from slipway_sync.exports.versions import VersionDirectory, version_directories
 
 __all__ = [
+    "PASSING",
     "READ_LIMIT",
     "Bundle",
     "BundleError",

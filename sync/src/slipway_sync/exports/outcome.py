@@ -33,6 +33,9 @@ class ExitCode(IntEnum):
         return _REASONS[self]
 
 
+PASSING = frozenset({"ObjectDiffers", "Truncated", "WrongSize"})
+"""Reasons of a rejection for what the store sent, not for what it lists: trying again later may help."""
+
 _REASONS = {
     ExitCode.SYNCED: "Synced",
     ExitCode.USAGE: "Usage",

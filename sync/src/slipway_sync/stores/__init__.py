@@ -10,7 +10,14 @@ from slipway_sync.exports import printable
 from slipway_sync.stores import azure, gcs, s3
 from slipway_sync.stores.addresses import AddressPolicy
 from slipway_sync.stores.azure import open_azure
-from slipway_sync.stores.base import ObjectReplacedError, Patience, SourceError, Store, StoreOptions
+from slipway_sync.stores.base import (
+    ObjectReplacedError,
+    Patience,
+    SourceError,
+    Store,
+    StoreOptions,
+    WrongAnswerError,
+)
 from slipway_sync.stores.erasing import ErasableStore
 from slipway_sync.stores.gcs import open_gcs
 from slipway_sync.stores.local import LocalStore
@@ -30,6 +37,7 @@ __all__ = [
     "SourceError",
     "Store",
     "StoreOptions",
+    "WrongAnswerError",
     "credential_names",
     "missing_credentials",
     "not_a_file",

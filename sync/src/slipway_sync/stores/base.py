@@ -68,6 +68,23 @@ class SourceError(Exception):
         self.reason: Reason = reason
 
 
+class WrongAnswerError(SourceError):
+    """The store answers about an object, but not with the bytes that were asked for; often it passes.
+
+    Attributes:
+        finding: `Truncated`, the body breaks off; or `WrongSize`, it is whole, but too short or
+            too long.
+        trusted: Whether the bytes that came are those that were asked for.
+    """
+
+    def __init__(
+        self, finding: Literal["Truncated", "WrongSize"], message: str, *, trusted: bool = True
+    ) -> None:
+        super().__init__("Unavailable", message)
+        self.finding = finding
+        self.trusted = trusted
+
+
 class ObjectReplacedError(Exception):
     """An object is no longer the one that was listed.
 
@@ -101,6 +118,7 @@ class Store(Protocol):
 
         Raises:
             ObjectReplacedError: It is not the object that was listed any more.
+            WrongAnswerError: The body is too short or too long.
         """
 
 

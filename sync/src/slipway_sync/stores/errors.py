@@ -38,8 +38,13 @@ _DEBUG_PATH = re.compile(r'\bpath: "((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(r"\\(?:u\{([0-9a-f]{1,6})\}|(.))")
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "0": "\0"}
 
+_BREAKS_OFF = "it breaks connections off"
+
 # The library's own words for what happened below HTTP, and ours. The first that fits counts.
 _TRANSPORT = (
+    ("InvalidListResponse", "its answer is no listing: check the endpoint"),
+    ("NotPartial", "it answers otherwise than asked: check the endpoint and what stands before it"),
+    ("UnexpectedRange", "it sends another part of the object than it was asked for"),
     ("UnknownIssuer", "its certificate is signed by an unknown authority: give that in caBundle"),
     ("certificate", "its certificate is not valid for it"),
     ("dns error", "its name is not known to DNS"),
@@ -47,12 +52,12 @@ _TRANSPORT = (
     ("TimedOut", "it does not answer in time"),
     ("timed out", "it does not answer in time"),
     ("timeout", "it does not answer in time"),
-    ("Connection reset", "it breaks connections off"),
-    ("connection closed", "it breaks connections off"),
-    ("kind: Interrupted", "it breaks connections off"),
-    ("IncompleteMessage", "it breaks connections off"),
-    ("error decoding", "it breaks connections off"),
-    ("end of file", "it breaks connections off"),
+    ("Connection reset", _BREAKS_OFF),
+    ("connection closed", _BREAKS_OFF),
+    ("kind: Interrupted", _BREAKS_OFF),
+    ("IncompleteMessage", _BREAKS_OFF),
+    ("error decoding", _BREAKS_OFF),
+    ("end of file", _BREAKS_OFF),
 )
 
 
@@ -100,6 +105,17 @@ def of_way(error: Exception, where: str, way: Pass) -> SourceError:
     if way.trouble is not None and found.reason == "Unavailable":
         return SourceError("Unavailable", f"{where}: {way.trouble}")
     return found
+
+
+def broke_off(error: Exception) -> bool:
+    """Whether the body of an answer ended before its announced length."""
+    text = str(error).lower()
+    return "timeout" not in text and "timedout" not in text and _transport(text) == _BREAKS_OFF
+
+
+def is_beyond_the_end(error: Exception) -> bool:
+    """Whether a range was refused that an object of the listed size would have."""
+    return "status code: 416" in str(error)
 
 
 def invalid_key(error: Exception) -> str | None:

@@ -11,10 +11,15 @@ import obstore
 from obstore.exceptions import PreconditionError
 
 from slipway_sync.exports import Listing, ObjectInfo, hostile_key, printable
-from slipway_sync.stores.base import ObjectReplacedError, SourceError, checked_directory
+from slipway_sync.stores.base import (
+    ObjectReplacedError,
+    SourceError,
+    WrongAnswerError,
+    checked_directory,
+)
 from slipway_sync.stores.clients import FOREIGN
 from slipway_sync.stores.erasing import FolderEraser, erase
-from slipway_sync.stores.errors import invalid_key, of_way
+from slipway_sync.stores.errors import broke_off, invalid_key, is_beyond_the_end, of_way
 from slipway_sync.stores.gate import Pass
 
 if TYPE_CHECKING:
@@ -126,6 +131,7 @@ class ObjectStore:
             options["if_match"] = f'"{item.etag}"'
         where = f"{self._uri}/{directory}/{printable(item.path)}"
         received = 0
+        begun = False
         try:
             result = await obstore.get_async(
                 self._client, self._key(directory, item.path), options=options
@@ -133,16 +139,27 @@ class ObjectStore:
             # Not every store knows If-Match.
             if result.meta["size"] != item.size or _etag(result.meta["e_tag"]) != item.etag:
                 raise ObjectReplacedError(item.path)
+            begun = True
             async for chunk in result.stream(min_chunk_size=_CHUNK):
                 received += len(chunk)
+                if received > length:
+                    break
                 yield bytes(chunk)
         except (PreconditionError, FileNotFoundError) as error:
             raise ObjectReplacedError(item.path) from error
         except FOREIGN as error:
-            raise self._error(error, where) from error
+            if is_beyond_the_end(error):
+                raise ObjectReplacedError(item.path) from error
+            found = self._error(error, where)
+            if begun and broke_off(error):
+                raise WrongAnswerError("Truncated", str(found)) from error
+            raise found from error
         if received != length:
-            raise SourceError(
-                "Unavailable", f"{where}: the store sent {received} of {length} bytes"
+            sent = f"{received} of" if received < length else "more than"
+            raise WrongAnswerError(
+                "WrongSize",
+                f"{where}: the store sent {sent} the {length} bytes that it was asked for",
+                trusted=received < length,
             )
 
     async def delete(self, directory: str, paths: Sequence[str]) -> None:
