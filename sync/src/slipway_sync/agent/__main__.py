@@ -18,8 +18,9 @@ import typer
 from structlog.typing import EventDict
 from typer.exceptions import TyperException
 
+from slipway_sync.agent.credentials import IdentityKind, Whose, opened
 from slipway_sync.agent.ending import check_version, tell
-from slipway_sync.agent.errors import SyncError, of_source
+from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.fetch import Request, Surroundings, fetch
 from slipway_sync.agent.mounted import verify_command, watch_command
 from slipway_sync.agent.pauses import FIRST_PAUSE, TRIES, Pauses
@@ -27,10 +28,7 @@ from slipway_sync.exports import ExitCode, SyncOutcome
 from slipway_sync.stores import (
     AddressPolicy,
     Patience,
-    SourceError,
     StoreOptions,
-    credential_names,
-    open_store,
 )
 
 _PATIENCE = Patience()
@@ -60,6 +58,16 @@ def fetch_command(
     addressing: Annotated[str, typer.Option(help="path or virtual.")] = "path",
     credentials: Annotated[
         Path | None, typer.Option(help="Directory with files named like AWS_ACCESS_KEY_ID.")
+    ] = None,
+    identity: Annotated[
+        IdentityKind, typer.Option(help="Whose credentials are used instead.")
+    ] = IdentityKind.NONE,
+    identity_token: Annotated[
+        Path | None, typer.Option(help="File with the ServiceAccount's token.")
+    ] = None,
+    identity_setting: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE of the ServiceAccount's cloud identity; may be repeated."),
     ] = None,
     ca_bundle: Annotated[Path | None, typer.Option(help="PEM file to trust.")] = None,
     allow_network: Annotated[
@@ -106,7 +114,6 @@ def fetch_command(
             endpoint=endpoint,
             region=region,
             addressing=addressing,
-            credentials=_credentials(credentials, source),
             ca_bundle=_ca_bundle(ca_bundle),
             addresses=_addresses(allow_network or ()),
             patience=Patience(
@@ -117,7 +124,8 @@ def fetch_command(
         )
         pauses = Pauses(asyncio.sleep, random.random, tries, first_pause)
         around = Surroundings(report, time.monotonic, pauses)
-        outcome = asyncio.run(_run(request, source, options, around))
+        whose = Whose(credentials, identity, identity_token, identity_setting or ())
+        outcome = asyncio.run(_run(request, source, options, whose, around))
         code = ExitCode.SYNCED
     except SyncError as error:
         code = error.code
@@ -155,34 +163,9 @@ def _event_first(_logger: object, _method: str, line: EventDict) -> EventDict:
 
 
 async def _run(
-    request: Request, source: str, options: StoreOptions, around: Surroundings
+    request: Request, source: str, options: StoreOptions, whose: Whose, around: Surroundings
 ) -> SyncOutcome:
-    try:
-        store = open_store(source, options)
-    except SourceError as error:
-        raise of_source(error) from error
-    return await fetch(request, store, around)
-
-
-def _credentials(directory: Path | None, source: str) -> dict[str, str]:
-    """Read the known names of a mounted Secret, and nothing else of it."""
-    if directory is None:
-        return {}
-    found = {}
-    try:
-        for name in credential_names(source):
-            path = directory / name
-            if path.is_file():
-                found[name] = path.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SyncError(ExitCode.USAGE, f"--credentials {directory} cannot be read") from error
-    if not found:
-        raise SyncError(
-            ExitCode.ACCESS_DENIED,
-            f"--credentials {directory} holds none of {', '.join(credential_names(source))}: "
-            "check the Secret's keys",
-        )
-    return found
+    return await fetch(request, opened(source, options, whose, os.environ), around)
 
 
 def _ca_bundle(path: Path | None) -> bytes | None:

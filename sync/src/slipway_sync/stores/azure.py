@@ -11,10 +11,12 @@ import obstore.store
 from slipway_sync.exports import printable
 from slipway_sync.stores.base import StoreOptions
 from slipway_sync.stores.clients import checked_prefix, endpoint_url, invalid, made, retry
+from slipway_sync.stores.grants import Granted
 from slipway_sync.stores.objects import ObjectStore
+from slipway_sync.stores.provided import provider
 
 if TYPE_CHECKING:
-    from obstore.store import AzureConfig
+    from obstore.store import AzureBearerToken, AzureConfig
 
 _CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}|\$(?:root|web)", re.ASCII)
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}", re.ASCII)
@@ -52,15 +54,25 @@ def open_azure(uri: str, options: StoreOptions) -> ObjectStore:
         raise invalid(f"{printable(uri)}: write az://CONTAINER/PATH")
     prefix = checked_prefix(uri, path)
     config = _config(uri, options)
+    provided = provider(options.identity, _credential)
     client, way = made(
         uri,
         options,
         lambda given: obstore.store.AzureStore(
-            container, config=config, client_options=given, retry_config=retry(options)
+            container,
+            config=config,
+            client_options=given,
+            retry_config=retry(options),
+            credential_provider=provided,
         ),
     )
     return ObjectStore(
-        f"az://{container}/{prefix}", prefix, client, way, signed="skip_signature" not in config
+        f"az://{container}/{prefix}",
+        prefix,
+        client,
+        way,
+        signed="skip_signature" not in config,
+        provided=provided,
     )
 
 
@@ -75,6 +87,8 @@ def _config(uri: str, options: StoreOptions) -> AzureConfig:
     config: AzureConfig = {"account_name": account}
     if options.endpoint:
         config["endpoint"] = endpoint_url(options.endpoint)
+    if options.identity is not None:
+        return config
     application = [name for name in _APPLICATION if name in given]
     if "AZURE_STORAGE_ACCOUNT_KEY" in given:
         config["account_key"] = given["AZURE_STORAGE_ACCOUNT_KEY"]
@@ -103,3 +117,7 @@ def _account_of(endpoint: str) -> str:
         return ""
     parts = urlsplit(endpoint)
     return parts.path.strip("/") or (parts.hostname or "").partition(".")[0]
+
+
+def _credential(granted: Granted) -> AzureBearerToken:
+    return {"token": granted.values["AZURE_BEARER_TOKEN"], "expires_at": granted.expires}

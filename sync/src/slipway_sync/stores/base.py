@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 from slipway_sync.exports import Listing, ObjectInfo, hostile_key, printable
 from slipway_sync.stores.addresses import AddressPolicy
+from slipway_sync.stores.grants import Identity
 
 Reason = Literal["AccessDenied", "NotFound", "Unavailable", "InvalidSource"]
 
@@ -41,6 +42,7 @@ class StoreOptions:
         addressing: `path` (endpoint/bucket) or `virtual` (bucket.endpoint).
         credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where needed, AWS_SESSION_TOKEN;
             empty means anonymous requests.
+        identity: Grants the credentials, in their stead.
         ca_bundle: PEM certificates to trust beside the system's.
         addresses: Which addresses may be reached, at first and after every redirect.
         patience: How long the client waits.
@@ -50,6 +52,7 @@ class StoreOptions:
     region: str = ""
     addressing: str = "path"
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
+    identity: Identity | None = field(default=None, repr=False)
     ca_bundle: bytes | None = field(default=None, repr=False)
     addresses: AddressPolicy = field(default_factory=AddressPolicy)
     patience: Patience = field(default_factory=Patience)

@@ -38,6 +38,7 @@ _DEBUG_PATH = re.compile(r'\bpath: "((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(r"\\(?:u\{([0-9a-f]{1,6})\}|(.))")
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "0": "\0"}
 
+_UNKNOWN = "its certificate is signed by an unknown authority: give that in caBundle"
 _BREAKS_OFF = "it breaks connections off"
 
 # The library's own words for what happened below HTTP, and ours. The first that fits counts.
@@ -45,7 +46,9 @@ _TRANSPORT = (
     ("InvalidListResponse", "its answer is no listing: check the endpoint"),
     ("NotPartial", "it answers otherwise than asked: check the endpoint and what stands before it"),
     ("UnexpectedRange", "it sends another part of the object than it was asked for"),
-    ("UnknownIssuer", "its certificate is signed by an unknown authority: give that in caBundle"),
+    ("UnknownIssuer", _UNKNOWN),
+    ("unable to get local issuer", _UNKNOWN),
+    ("self-signed certificate", _UNKNOWN),
     ("certificate", "its certificate is not valid for it"),
     ("dns error", "its name is not known to DNS"),
     ("Connection refused", "it refuses connections"),

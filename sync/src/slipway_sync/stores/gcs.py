@@ -13,10 +13,12 @@ from slipway_sync.exports import printable
 from slipway_sync.stores.base import StoreOptions
 from slipway_sync.stores.clients import checked_prefix, endpoint_url, invalid, made, retry
 from slipway_sync.stores.erasing import PlainEraser
+from slipway_sync.stores.grants import Granted
 from slipway_sync.stores.objects import ObjectStore
+from slipway_sync.stores.provided import provider
 
 if TYPE_CHECKING:
-    from obstore.store import GCSConfig
+    from obstore.store import GCSConfig, GCSCredential
 
     from slipway_sync.stores.gate import Pass
 
@@ -46,11 +48,16 @@ def open_gcs(uri: str, options: StoreOptions) -> ObjectStore:
         raise invalid(f"{printable(uri)}: write gs://BUCKET/PATH")
     prefix = checked_prefix(uri, path)
     config = _config(options)
+    provided = provider(options.identity, _credential)
     client, way = made(
         uri,
         options,
         lambda given: GCSStore(
-            bucket, config=config, client_options=given, retry_config=retry(options)
+            bucket,
+            config=config,
+            client_options=given,
+            retry_config=retry(options),
+            credential_provider=provided,
         ),
     )
 
@@ -62,7 +69,11 @@ def open_gcs(uri: str, options: StoreOptions) -> ObjectStore:
             uri,
             options,
             lambda given: GCSStore(
-                folder, config=changed, client_options=given, retry_config=retry(options)
+                folder,
+                config=changed,
+                client_options=given,
+                retry_config=retry(options),
+                credential_provider=provided,
             ),
         )
 
@@ -74,6 +85,7 @@ def open_gcs(uri: str, options: StoreOptions) -> ObjectStore:
         way,
         folders=folders,
         signed="skip_signature" not in config,
+        provided=provided,
     )
 
 
@@ -81,6 +93,8 @@ def _config(options: StoreOptions) -> GCSConfig:
     config: GCSConfig = {}
     if options.endpoint:
         config["base_url"] = endpoint_url(options.endpoint)
+    if options.identity is not None:
+        return config
     if key := options.credentials.get(_KEY, "").strip():
         config["service_account_key"] = _checked_key(key)
     elif token := options.credentials.get(_TOKEN, "").strip():
@@ -103,3 +117,7 @@ def _checked_key(text: str) -> str:
             f"{_KEY} lacks {', '.join(sorted(_ACCOUNT_FIELDS))}: put the whole key file there"
         )
     return json.dumps({name: account[name] for name in sorted(_ACCOUNT_FIELDS)})
+
+
+def _credential(granted: Granted) -> GCSCredential:
+    return {"token": granted.values[_TOKEN], "expires_at": granted.expires}

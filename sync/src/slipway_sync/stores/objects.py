@@ -21,6 +21,7 @@ from slipway_sync.stores.clients import FOREIGN
 from slipway_sync.stores.erasing import FolderEraser, erase
 from slipway_sync.stores.errors import broke_off, invalid_key, is_beyond_the_end, of_way
 from slipway_sync.stores.gate import Pass
+from slipway_sync.stores.provided import Provider
 
 if TYPE_CHECKING:
     from obstore import GetOptions
@@ -45,6 +46,7 @@ class ObjectStore:
         *,
         folders: FolderEraser | None = None,
         signed: bool = True,
+        provided: Provider[Any] | None = None,
     ) -> None:
         """Use a client of the bucket.
 
@@ -55,12 +57,14 @@ class ObjectStore:
             way: The client's own pass.
             folders: Deletes the markers of folders; None where that cannot be done.
             signed: Whether requests are signed.
+            provided: What gives the client its credentials, if anything does.
         """
         self._prefix = prefix
         self._client = client
         self._way = way
         self._folders = folders
         self._signed = signed
+        self._provided = provided
         self._uri = uri.rstrip("/")
 
     async def children(self) -> tuple[str, ...]:
@@ -192,6 +196,8 @@ class ObjectStore:
             raise self._error(error, where) from error
 
     def _error(self, error: Exception, where: str) -> SourceError:
+        if self._provided is not None and (failure := self._provided.failure) is not None:
+            return SourceError(failure.reason, f"{where}: {failure}")
         return of_way(error, where, self._way)
 
     def _key(self, directory: str, path: str) -> str:

@@ -18,10 +18,12 @@ from slipway_sync.stores.clients import (
     retry,
 )
 from slipway_sync.stores.erasing import SignedEraser
+from slipway_sync.stores.grants import Granted
 from slipway_sync.stores.objects import ObjectStore
+from slipway_sync.stores.provided import provider
 
 if TYPE_CHECKING:
-    from obstore.store import S3Config
+    from obstore.store import S3Config, S3Credential
 
     from slipway_sync.stores.gate import Pass
 
@@ -52,18 +54,27 @@ def open_s3(uri: str, options: StoreOptions) -> ObjectStore:
         raise invalid(f"{printable(uri)}: write s3://BUCKET/PATH")
     prefix = checked_prefix(uri, path)
     config = _config(bucket, options)
+    provided = provider(options.identity, _credential)
     client, way = made(
         uri,
         options,
         lambda given: S3Store(
-            bucket, config=config, client_options=given, retry_config=retry(options)
+            bucket,
+            config=config,
+            client_options=given,
+            retry_config=retry(options),
+            credential_provider=provided,
         ),
     )
 
     def at_folder(key: str) -> tuple[S3Store, Pass]:
         changed = _at_folder(bucket, key, config)
         return made(
-            uri, options, lambda given: S3Store(bucket, config=changed, client_options=given)
+            uri,
+            options,
+            lambda given: S3Store(
+                bucket, config=changed, client_options=given, credential_provider=provided
+            ),
         )
 
     folders = SignedEraser(at_folder, options.ca_bundle)
@@ -74,6 +85,7 @@ def open_s3(uri: str, options: StoreOptions) -> ObjectStore:
         way,
         folders=folders,
         signed="skip_signature" not in config,
+        provided=provided,
     )
 
 
@@ -102,6 +114,8 @@ def _config(bucket: str, options: StoreOptions) -> S3Config:
         raise invalid(f"addressing is {printable(options.addressing)}: write path or virtual")
     if options.endpoint:
         config["endpoint"] = _endpoint(bucket, options)
+    if options.identity is not None:
+        return config
     given = [name for name in _KEY_PAIR if credentials.get(name)]
     if not given:
         config["skip_signature"] = True
@@ -125,3 +139,13 @@ def _endpoint(bucket: str, options: StoreOptions) -> str:
         return endpoint
     # The library wants the bucket in the endpoint.
     return f"{parts.scheme}://{bucket}.{parts.netloc}{parts.path}"
+
+
+def _credential(granted: Granted) -> S3Credential:
+    values = granted.values
+    return {
+        "access_key_id": values["AWS_ACCESS_KEY_ID"],
+        "secret_access_key": values["AWS_SECRET_ACCESS_KEY"],
+        "token": values.get("AWS_SESSION_TOKEN"),
+        "expires_at": granted.expires,
+    }

@@ -1,0 +1,28 @@
+"""Identities: temporary credentials for a source, from what a cloud believes instead of from a Secret."""
+
+from __future__ import annotations
+
+from slipway_sync.stores.grants import Granted, Identity
+from slipway_sync.stores.identity.annotations import (
+    AnnotationError,
+    Federation,
+    audience_to_ask,
+    federation,
+)
+from slipway_sync.stores.identity.federated import TokenSource, federated, token_file
+from slipway_sync.stores.identity.granting import CachedIdentity
+from slipway_sync.stores.identity.surroundings import ambient
+
+__all__ = [
+    "AnnotationError",
+    "CachedIdentity",
+    "Federation",
+    "Granted",
+    "Identity",
+    "TokenSource",
+    "ambient",
+    "audience_to_ask",
+    "federated",
+    "federation",
+    "token_file",
+]

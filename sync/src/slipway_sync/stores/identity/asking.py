@@ -1,0 +1,173 @@
+"""Requests to those who grant credentials: through the gate, in bounded time and size.
+
+Whoever may create a Model, or annotate a ServiceAccount, may choose whom is asked. So the answer is
+as little trusted as a store's: nothing of it but a plain error code reaches a sentence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from ipaddress import ip_network
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import certifi
+import httpx
+
+from slipway_sync.stores.addresses import AddressPolicy
+from slipway_sync.stores.base import SourceError, StoreOptions
+from slipway_sync.stores.errors import of_way
+from slipway_sync.stores.gate import shared
+
+_SECONDS: Final = 20.0
+"""For a whole exchange, however slowly its answer trickles in."""
+_TIMEOUT: Final = httpx.Timeout(10.0, connect=5.0)
+_MAX_BYTES: Final = 256 << 10
+_XML_CODE: Final = re.compile(r"<Code>([A-Za-z0-9._]{1,64})</Code>")
+_WORD: Final = re.compile(r"[A-Za-z0-9._]{1,64}", re.ASCII)
+_METADATA: Final = tuple(
+    ip_network(text)
+    for text in (
+        "169.254.169.254/32",  # AWS, Azure and Google Cloud
+        "169.254.170.2/32",  # AWS ECS
+        "169.254.170.23/32",  # AWS EKS Pod Identity
+        "fd00:ec2::254/128",
+        "fd00:ec2::23/128",
+        "fd20:ce::254/128",  # Google Cloud
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of at most some hundred KiB."""
+
+    status: int
+    body: bytes
+
+    def fields(self) -> Mapping[str, Any]:
+        """Return its JSON object; empty when it is none."""
+        try:
+            parsed = json.loads(self.body)
+        except ValueError:
+            return {}
+        return parsed if isinstance(parsed, dict) else {}
+
+    def text(self) -> str:
+        """Return it as text, whatever it is."""
+        return self.body.decode(errors="replace")
+
+    def code(self) -> str:
+        """Return its error code, when that is one plain word."""
+        if found := _XML_CODE.search(self.text()):
+            return found[1]
+        told = self.fields().get("error", "")
+        if isinstance(told, dict):
+            told = told.get("status", "")
+        return told if isinstance(told, str) and _WORD.fullmatch(told) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Asks those who grant credentials.
+
+    Attributes:
+        addresses: Where they may be.
+        ca_bundle: PEM certificates to trust beside the system's.
+    """
+
+    addresses: AddressPolicy
+    ca_bundle: bytes | None = None
+
+    @classmethod
+    def of(cls, options: StoreOptions) -> Asker:
+        """Ask as the store is asked."""
+        return cls(options.addresses, options.ca_bundle)
+
+    def metadata(self) -> Asker:
+        """Return one that also reaches the machine's own metadata service."""
+        allowed = AddressPolicy((*self.addresses.allowed, *_METADATA))
+        return replace(self, addresses=allowed)
+
+    async def ask(
+        self,
+        what: str,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+        document: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """Send one request and return its answer, whatever its status.
+
+        Args:
+            what: Subject of the sentence when nobody answers.
+            method: Of HTTP.
+            url: May be anybody's choice.
+            headers: May hold secrets.
+            form: Body, form-encoded; may hold secrets.
+            document: Body, as JSON; may hold secrets.
+
+        Raises:
+            SourceError: There is no answer, or it is too long.
+        """
+        where = f"{what}: {urlsplit(url).hostname or 'the address'}"
+        way = shared().issue(self.addresses)
+        try:
+            async with (
+                asyncio.timeout(_SECONDS),
+                httpx.AsyncClient(
+                    proxy=way.url, verify=_context(self.ca_bundle), trust_env=False,
+                    follow_redirects=False, timeout=_TIMEOUT,
+                ) as client,
+                client.stream(
+                    method, url, headers={"Accept-Encoding": "identity", **(headers or {})},
+                    data=form, json=document,
+                ) as response,
+            ):  # fmt: skip
+                body = b""
+                async for chunk in response.aiter_raw():
+                    body += chunk
+                    if len(body) > _MAX_BYTES:
+                        raise SourceError("InvalidSource", f"{where} sends more than credentials")
+                return Answer(response.status_code, body)
+        except TimeoutError as error:
+            raise SourceError("Unavailable", f"{where} does not answer in time") from error
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            raise of_way(error, where, way) from error
+
+
+def refused(what: str, answer: Answer, advice: str) -> SourceError:
+    """Return the error for an answer that grants nothing.
+
+    Args:
+        what: Subject of the sentence.
+        answer: What came.
+        advice: What to check when it is a refusal.
+    """
+    told = f"{answer.status} {answer.code()}".strip()
+    if answer.status in {408, 425, 429} or answer.status >= 500:  # noqa: PLR2004 - HTTP
+        return SourceError("Unavailable", f"{what}: the answer is {told}")
+    if answer.status < 400:  # noqa: PLR2004 - HTTP
+        return SourceError("InvalidSource", f"{what}: the answer ({told}) holds no credentials")
+    return SourceError("AccessDenied", f"{what}: refused ({told}): {advice}")
+
+
+@lru_cache(maxsize=16)
+def _context(ca_bundle: bytes | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    # Images without the system's own certificates have these.
+    context.load_verify_locations(certifi.where())
+    if ca_bundle is not None:
+        try:
+            context.load_verify_locations(cadata=ca_bundle.decode("ascii"))
+        except (ssl.SSLError, UnicodeDecodeError) as error:
+            raise SourceError("InvalidSource", "the CA bundle holds no certificate") from error
+    return context

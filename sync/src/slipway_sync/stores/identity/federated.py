@@ -1,0 +1,72 @@
+"""The identity of a ServiceAccount: its token, exchanged for what the source's cloud takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from slipway_sync.stores.base import SourceError, StoreOptions
+from slipway_sync.stores.grants import Granted
+from slipway_sync.stores.identity import aws, azure, google
+from slipway_sync.stores.identity.asking import Asker
+from slipway_sync.stores.identity.granting import CachedIdentity
+
+TokenSource = Callable[[], Awaitable[str]]
+"""Returns the ServiceAccount's token as it is now; may raise SourceError."""
+
+_REQUIRED = {"s3": ("role-arn",), "gs": ("audience",), "az": ("client-id", "tenant-id")}
+
+
+def federated(
+    uri: str, settings: Mapping[str, str], token: TokenSource, options: StoreOptions
+) -> CachedIdentity:
+    """Return the identity that a ServiceAccount has in a source's cloud; no request is made.
+
+    Args:
+        uri: Of the source.
+        settings: Of its Federation.
+        token: For its audience.
+        options: How the source is reached; those who grant are asked likewise.
+
+    Raises:
+        SourceError: The settings are not enough, or cannot be.
+    """
+    scheme = uri.partition("://")[0]
+    missing = [name for name in _REQUIRED.get(scheme, ("a cloud",)) if not settings.get(name)]
+    if missing:
+        raise SourceError("InvalidSource", f"the identity lacks {' and '.join(missing)}")
+    exchange = _exchange(scheme, settings, options)
+
+    async def granted() -> Granted:
+        return await exchange(Asker.of(options), await token())
+
+    return CachedIdentity(granted)
+
+
+def token_file(path: Path) -> TokenSource:
+    """Return a source that reads a file anew each time: the kubelet replaces it."""
+
+    def read() -> str:
+        try:
+            found = path.read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SourceError("Unavailable", f"the token {path} cannot be read") from error
+        if not found:
+            raise SourceError("Unavailable", f"the token {path} is empty")
+        return found
+
+    async def token() -> str:
+        return await asyncio.to_thread(read)
+
+    return token
+
+
+def _exchange(
+    scheme: str, settings: Mapping[str, str], options: StoreOptions
+) -> Callable[[Asker, str], Awaitable[Granted]]:
+    if scheme == "s3":
+        return aws.role(settings, options).take_on
+    if scheme == "gs":
+        return google.pool(settings).enter
+    return azure.application(settings).log_in

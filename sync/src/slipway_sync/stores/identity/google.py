@@ -1,0 +1,123 @@
+"""Google Cloud: bearer tokens from workload identity federation, or from the metadata server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from slipway_sync.stores.grants import Granted
+from slipway_sync.stores.identity.asking import Answer, Asker, refused
+
+_SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_only"
+_PLATFORM: Final = "https://www.googleapis.com/auth/cloud-platform"
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A workload identity pool that knows the cluster's tokens.
+
+    Attributes:
+        audience: The pool's provider.
+        account: Service account to impersonate, or "" to read as the federated identity itself.
+        sts: URL of the token service.
+        iam: URL of the service that impersonates.
+    """
+
+    audience: str
+    account: str = ""
+    sts: str = "https://sts.googleapis.com"
+    iam: str = "https://iamcredentials.googleapis.com"
+
+    async def enter(self, asker: Asker, token: str) -> Granted:
+        """Exchange a token for a bearer token.
+
+        Raises:
+            SourceError: Google grants none.
+        """
+        what = "the workload identity pool"
+        answer = await asker.ask(
+            what,
+            "POST",
+            f"{self.sts}/v1/token",
+            document={
+                "audience": self.audience,
+                "grantType": "urn:ietf:params:oauth:grant-type:token-exchange",
+                "requestedTokenType": "urn:ietf:params:oauth:token-type:access_token",
+                "scope": _PLATFORM if self.account else _SCOPE,
+                "subjectToken": token,
+                "subjectTokenType": "urn:ietf:params:oauth:token-type:jwt",
+            },
+        )
+        advice = "check that its provider knows this cluster's issuer and the audience"
+        federated = of_bearer(what, answer, advice)
+        if not self.account:
+            return federated
+        return await self._impersonate(asker, federated)
+
+    async def _impersonate(self, asker: Asker, federated: Granted) -> Granted:
+        what = f"the service account {self.account}"
+        answer = await asker.ask(
+            what,
+            "POST",
+            f"{self.iam}/v1/projects/-/serviceAccounts/{self.account}:generateAccessToken",
+            headers={"Authorization": f"Bearer {federated.values['GOOGLE_BEARER_TOKEN']}"},
+            document={"scope": [_SCOPE]},
+        )
+        found = answer.fields()
+        token = found.get("accessToken")
+        if answer.status != 200 or not isinstance(token, str) or not token:  # noqa: PLR2004 - HTTP
+            raise refused(
+                what, answer, "grant the ServiceAccount roles/iam.workloadIdentityUser on it"
+            )
+        return Granted({"GOOGLE_BEARER_TOKEN": token}, _moment(found.get("expireTime")))
+
+
+def pool(settings: Mapping[str, str]) -> Pool:
+    """Return the pool that a federation's settings speak of."""
+    return Pool(settings["audience"], settings.get("service-account", ""))
+
+
+async def of_metadata(asker: Asker, host: str) -> Granted:
+    """Return the token of the pod's, or the node's, service account.
+
+    Raises:
+        SourceError: It has none.
+    """
+    what = "the metadata server's token"
+    answer = await asker.ask(
+        what,
+        "GET",
+        f"http://{host}/computeMetadata/v1/instance/service-accounts/default/token",
+        headers={"Metadata-Flavor": "Google"},
+    )
+    return of_bearer(what, answer, "give the node, or the pod's ServiceAccount, a service account")
+
+
+def of_bearer(what: str, answer: Answer, advice: str, name: str = "GOOGLE_BEARER_TOKEN") -> Granted:
+    """Return the bearer token of an OAuth answer.
+
+    Raises:
+        SourceError: There is none in it.
+    """
+    found = answer.fields()
+    token = found.get("access_token")
+    if answer.status != 200 or not isinstance(token, str) or not token:  # noqa: PLR2004 - HTTP
+        raise refused(what, answer, advice)
+    return Granted({name: token}, _in_seconds(found.get("expires_in")))
+
+
+def _in_seconds(text: Any) -> datetime | None:
+    try:
+        return datetime.now(UTC) + timedelta(seconds=max(0, min(int(text), 86_400)))
+    except (TypeError, ValueError):
+        return None
+
+
+def _moment(text: Any) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return found if found.tzinfo is not None else None
