@@ -17,7 +17,7 @@ from slipway_sync.stores import (
     credential_names,
     open_store,
 )
-from slipway_sync.stores.identity import Identity, ambient, federated, token_file
+from slipway_sync.stores.grants import Identity
 
 
 class IdentityKind(StrEnum):
@@ -95,6 +95,9 @@ def _with_identity(
 def _identity(
     source: str, options: StoreOptions, whose: Whose, environment: Mapping[str, str]
 ) -> Identity:
+    # It brings an HTTP client along, a tenth of a second that most syncs need not spend.
+    from slipway_sync.stores.identity import ambient, federated, token_file  # noqa: PLC0415
+
     if whose.secret is not None:
         raise SyncError(ExitCode.USAGE, "--identity and --credentials exclude each other")
     if whose.identity is IdentityKind.AMBIENT:

@@ -1,7 +1,7 @@
 """A store whose credentials end while a sync runs, and are replaced.
 
 The kubelet writes a changed Secret into running pods, and identities are granted anew. A request that
-is refused is tried once more with what is there then.
+is refused is tried again with what is there then.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ from typing import TypeVar
 
 from slipway_sync.exports import Listing, ObjectInfo
 from slipway_sync.stores import SourceError, Store
+
+_TIMES = 4
+"""How often one request is tried, each time with other credentials."""
 
 _Result = TypeVar("_Result")
 
@@ -51,27 +54,27 @@ class RenewedStore:
         self, directory: str, item: ObjectInfo, *, start: int, length: int
     ) -> AsyncIterator[bytes]:
         """Yield bytes of one object (see Store)."""
-        used, sent = self._store, 0
-        try:
-            async for chunk in used.stream(directory, item, start=start, length=length):
-                sent += len(chunk)
-                yield chunk
-        except SourceError as error:
-            if sent or not await self._renewed(used, error):
-                raise
-        else:
-            return
-        async for chunk in self._store.stream(directory, item, start=start, length=length):
-            yield chunk
+        for left in reversed(range(_TIMES)):
+            used, sent = self._store, 0
+            try:
+                async for chunk in used.stream(directory, item, start=start, length=length):
+                    sent += len(chunk)
+                    yield chunk
+            except SourceError as error:
+                if sent or not left or not await self._renewed(used, error):
+                    raise
+            else:
+                return
 
     async def _run(self, operation: Callable[[Store], Awaitable[_Result]]) -> _Result:
-        used = self._store
-        try:
-            return await operation(used)
-        except SourceError as error:
-            if not await self._renewed(used, error):
-                raise
-        return await operation(self._store)
+        for left in reversed(range(_TIMES)):
+            used = self._store
+            try:
+                return await operation(used)
+            except SourceError as error:
+                if not left or not await self._renewed(used, error):
+                    raise
+        raise AssertionError("there is more than one try")
 
     async def _renewed(self, used: Store, error: SourceError) -> bool:
         """Whether trying again makes sense: another request may have renewed already."""

@@ -15,22 +15,32 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import ip_network
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import certifi
-import httpx
+import httpcore
 
 from slipway_sync.stores.addresses import AddressPolicy
 from slipway_sync.stores.base import SourceError, StoreOptions
 from slipway_sync.stores.errors import of_way
-from slipway_sync.stores.gate import shared
+from slipway_sync.stores.gate import Pass, shared
 
 _SECONDS: Final = 20.0
 """For a whole exchange, however slowly its answer trickles in."""
-_TIMEOUT: Final = httpx.Timeout(10.0, connect=5.0)
+_TIMEOUT: Final = {"timeout": {"connect": 5.0, "read": 10.0, "write": 10.0, "pool": 10.0}}
 _MAX_BYTES: Final = 256 << 10
 _XML_CODE: Final = re.compile(r"<Code>([A-Za-z0-9._]{1,64})</Code>")
 _WORD: Final = re.compile(r"[A-Za-z0-9._]{1,64}", re.ASCII)
+_FOREIGN: Final = (
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.TimeoutException,
+    httpcore.UnsupportedProtocol,
+    OSError,
+    ValueError,
+)
+"""Everything that the library documents to raise."""
 _METADATA: Final = tuple(
     ip_network(text)
     for text in (
@@ -120,28 +130,63 @@ class Asker:
         """
         where = f"{what}: {urlsplit(url).hostname or 'the address'}"
         way = shared().issue(self.addresses)
+        content, kind = _body(form, document)
+        sent: dict[bytes | str, bytes | str] = {
+            "Accept-Encoding": "identity",
+            **kind,
+            **(headers or {}),
+        }
         try:
             async with (
                 asyncio.timeout(_SECONDS),
-                httpx.AsyncClient(
-                    proxy=way.url, verify=_context(self.ca_bundle), trust_env=False,
-                    follow_redirects=False, timeout=_TIMEOUT,
-                ) as client,
-                client.stream(
-                    method, url, headers={"Accept-Encoding": "identity", **(headers or {})},
-                    data=form, json=document,
+                _through(way, _context(self.ca_bundle)) as pool,
+                pool.stream(
+                    method, _url(url), headers=sent, content=content, extensions=_TIMEOUT
                 ) as response,
-            ):  # fmt: skip
+            ):
+                if way.refusal is not None or way.trouble is not None:
+                    # To plain http it is the gate itself that answers.
+                    raise httpcore.ConnectError("the gate")
                 body = b""
-                async for chunk in response.aiter_raw():
+                async for chunk in response.aiter_stream():
                     body += chunk
                     if len(body) > _MAX_BYTES:
                         raise SourceError("InvalidSource", f"{where} sends more than credentials")
-                return Answer(response.status_code, body)
+                return Answer(response.status, body)
         except TimeoutError as error:
             raise SourceError("Unavailable", f"{where} does not answer in time") from error
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        except _FOREIGN as error:
             raise of_way(error, where, way) from error
+
+
+def _through(way: Pass, context: ssl.SSLContext) -> httpcore.AsyncHTTPProxy:
+    parts = urlsplit(way.url)
+    return httpcore.AsyncHTTPProxy(
+        f"http://{parts.hostname}:{parts.port}",
+        proxy_auth=(parts.username or "", parts.password or ""),
+        ssl_context=context,
+    )
+
+
+def _url(url: str) -> httpcore.URL:
+    """Return a URL for the library, whose proxies forget the brackets of an address."""
+    parsed = httpcore.URL(url)
+    if b":" in parsed.host and parsed.scheme == b"http":
+        parsed.host = b"[%b]" % parsed.host
+    return parsed
+
+
+def _body(
+    form: Mapping[str, str] | None, document: Mapping[str, Any] | None
+) -> tuple[bytes | None, dict[str, str]]:
+    """Return a body and the headers that belong to it."""
+    if form is not None:
+        content, kind = urlencode(form).encode(), "application/x-www-form-urlencoded"
+    elif document is not None:
+        content, kind = json.dumps(document).encode(), "application/json"
+    else:
+        return None, {}
+    return content, {"Content-Type": kind, "Content-Length": str(len(content))}
 
 
 def refused(what: str, answer: Answer, advice: str) -> SourceError:
