@@ -131,11 +131,8 @@ class Asker:
         where = f"{what}: {urlsplit(url).hostname or 'the address'}"
         way = shared().issue(self.addresses)
         content, kind = _body(form, document)
-        sent: dict[bytes | str, bytes | str] = {
-            "Accept-Encoding": "identity",
-            **kind,
-            **(headers or {}),
-        }
+        sent: list[tuple[bytes | str, bytes | str]] = [("Accept-Encoding", "identity")]
+        sent += [*kind.items(), *(headers or {}).items()]
         try:
             async with (
                 asyncio.timeout(_SECONDS),
