@@ -15,6 +15,8 @@ import pytest
 from slipway_sync.agent import transfer, volume
 from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.fetch import Request, Surroundings, fetch
+from slipway_sync.agent.filesystem import FileSystem
+from slipway_sync.agent.layout import Layout
 from slipway_sync.agent.pauses import Pauses
 from slipway_sync.exports import PASSING, ExitCode, Listing, ObjectInfo, SyncOutcome, revision
 from slipway_sync.stores import LocalStore, ObjectReplacedError, SourceError, Store
@@ -287,7 +289,7 @@ def test_all_is_on_disk_before_the_rename_and_the_rename_before_the_end(
 
     def noted_fsync(descriptor: int) -> None:
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
-        seen.append(str(path.relative_to(world.destination)))
+        seen.append(os.path.relpath(path, world.destination))
         fsync(descriptor)
 
     def noted_rename(source: Path, target: Path) -> None:
@@ -298,10 +300,13 @@ def test_all_is_on_disk_before_the_rename_and_the_rename_before_the_end(
     monkeypatch.setattr(os, "rename", noted_rename)
     world.fetch()
     partial = f".slipway-3-{revision(world.listing())[:12]}.partial"
-    before, after = seen[: seen.index("RENAME")], seen[seen.index("RENAME") + 1 :]
+    assert seen.count("RENAME") == 2, "of the record, then of the version"
+    last = len(seen) - seen[::-1].index("RENAME")
+    before, after = seen[: last - 1], seen[last:]
     directories = ("assets", "assets.extra", "variables", "")
     wanted = {f"{partial}/files/{path}".rstrip("/") for path in (*FILES, *directories)}
     assert wanted <= set(before)
+    assert all(before.count(f"{partial}/files/{path}") == 1 for path in FILES), "once is enough"
     assert before.index(".slipway-3.json.new") > max(map(before.index, wanted))
     assert after == ["."]
 
@@ -444,14 +449,22 @@ def test_leftovers_of_other_runs_go_and_others_stay(world: World) -> None:
 
 def test_a_sync_under_way_is_not_disturbed(world: World) -> None:
     world.destination.mkdir(parents=True)
-    other = volume.Volume(world.destination, 2, "a" * 64).open_partial()
-    same = volume.Volume(world.destination, 3, revision(world.listing())).open_partial()
+    around = volume.World(FileSystem(), world.clock, world.clock, lambda *_: None)
+
+    def begun(version: int, planned: str) -> volume.Turn:
+        place = volume.Volume(Layout(world.destination, version, planned), around)
+        return asyncio.run(place.acquire(Pauses(world.sleep, lambda: 0.5)))
+
+    other = begun(2, "a" * 64)
+    same = begun(3, revision(world.listing()))
     error = world.fails()
     assert error.code is ExitCode.VOLUME_ERROR
     assert "another sync of version 3 is at work" in str(error)
     same.close()
     world.fetch()
-    assert other.files.is_dir()
+    assert [name for name in world.hidden() if name.endswith(".partial")] == [
+        f".slipway-2-{'a' * 12}.partial"
+    ]
     other.close()
 
 

@@ -24,6 +24,7 @@ from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.fetch import Request, Surroundings, fetch
 from slipway_sync.agent.mounted import verify_command, watch_command
 from slipway_sync.agent.pauses import FIRST_PAUSE, TRIES, Pauses
+from slipway_sync.agent.sharing import store_name
 from slipway_sync.exports import ExitCode, SyncOutcome
 from slipway_sync.stores import (
     AddressPolicy,
@@ -87,6 +88,13 @@ def fetch_command(
     first_pause: Annotated[
         float, typer.Option(min=0.0, help="Seconds before the second try; then twice as long.")
     ] = FIRST_PAUSE,
+    cache: Annotated[  # noqa: FBT002 - a flag of the command line
+        bool,
+        typer.Option("--cache", help="The destination is on a volume that is kept and shared."),
+    ] = False,
+    keep: Annotated[
+        Path | None, typer.Option(help="With --cache: JSON file that names the versions to keep.")
+    ] = None,
     termination_log: Annotated[
         Path | None, typer.Option(help="Gets one JSON object that says how it ended.")
     ] = None,
@@ -100,6 +108,9 @@ def fetch_command(
         moved = numbers["bytes"]
         log.info("progress", **numbers)
 
+    def say(event: str, sentence: str) -> None:
+        log.info(event, message=sentence)
+
     try:
         request = Request(
             directory=directory,
@@ -108,6 +119,9 @@ def fetch_command(
             destination=destination,
             marker=completion_marker,
             concurrency=concurrency,
+            kept=cache,
+            keep=keep,
+            origin=store_name(source, endpoint),
         )
         check_version(directory, version, revision)
         options = StoreOptions(
@@ -123,7 +137,7 @@ def fetch_command(
             ),
         )
         pauses = Pauses(asyncio.sleep, random.random, tries, first_pause)
-        around = Surroundings(report, time.monotonic, pauses)
+        around = Surroundings(report, time.monotonic, pauses, say)
         whose = Whose(credentials, identity, identity_token, identity_setting or ())
         outcome = asyncio.run(_run(request, source, options, whose, around))
         code = ExitCode.SYNCED

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from slipway_sync.agent.errors import SyncError, of_source, volume_errors
+from slipway_sync.agent.filesystem import FileSystem
+from slipway_sync.agent.journal import Key
+from slipway_sync.agent.layout import LOCK, Layout
+from slipway_sync.agent.partial import Partial
 from slipway_sync.agent.pauses import Pauses
 from slipway_sync.agent.progress import Progress
-from slipway_sync.agent.transfer import Transfer, in_thread
-from slipway_sync.agent.volume import Partial, Verified, Volume
+from slipway_sync.agent.record import FileRecord, Record
+from slipway_sync.agent.sharing import copy, link, shareable
+from slipway_sync.agent.threads import in_thread
+from slipway_sync.agent.transfer import Transfer
+from slipway_sync.agent.verification import verify
+from slipway_sync.agent.volume import Volume, World
 from slipway_sync.exports import (
     Bundle,
     BundleError,
@@ -24,6 +33,7 @@ from slipway_sync.exports import (
     Verdict,
     digest,
     examine,
+    printable,
     read_bundle,
     reads,
     revision,
@@ -45,6 +55,9 @@ class Request:
         destination: The directory that gets the version as a child.
         marker: Name of an object that must be there, or "".
         concurrency: How many requests run at once.
+        kept: Whether the destination outlives the pod and is shared with other pods and versions.
+        keep: On such a volume, the file that names the versions to keep; None collects none.
+        origin: Says which store it is, for the comparison of ETags.
     """
 
     directory: str
@@ -53,6 +66,9 @@ class Request:
     destination: Path
     marker: str = ""
     concurrency: int = 8
+    kept: bool = False
+    keep: Path | None = None
+    origin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +79,17 @@ class Surroundings:
         report: Is given the numbers of each progress line.
         clock: Returns seconds that never go back.
         pauses: How to wait before trying again.
+        say: Is given an event and a sentence for the log.
+        now: Returns seconds of the Unix clock.
+        operations: How the volume is changed.
     """
 
     report: Callable[[dict[str, int]], None]
     clock: Callable[[], float]
     pauses: Pauses
+    say: Callable[[str, str], None] = lambda _event, _sentence: None
+    now: Callable[[], float] = time.time
+    operations: FileSystem = field(default_factory=FileSystem)
 
 
 async def fetch(request: Request, store: Store, around: Surroundings) -> SyncOutcome:
@@ -79,21 +101,62 @@ async def fetch(request: Request, store: Store, around: Surroundings) -> SyncOut
     Raises:
         SyncError: How it went wrong. The volume holds no half version, whatever happened.
     """
-    volume = Volume(request.destination, request.version, request.revision)
-    there = await in_thread(volume.verified)
+    layout = Layout(request.destination, request.version, request.revision, request.kept)
+    world = World(around.operations, around.clock, around.now, around.say)
+    volume = Volume(layout, world, request.keep)
+    there, damaged = await _found(request, around, volume)
     if there is not None:
-        with volume_errors():
-            await in_thread(volume.remove_leftovers)
-        progress = Progress(
-            around.report, around.clock, total_bytes=there.bytes, total_files=there.files
-        )
-        progress.found(there.bytes, there.files)
+        await in_thread(volume.tidy_if_free)
         return _synced(request, there, "was on the volume already")
     listing = await _planned(request, store, around.pauses)
-    with closing(await in_thread(volume.open_partial)) as partial:
-        verified = await _bring(request, store, around, listing, volume, partial)
-        await in_thread(lambda: volume.install(partial, verified))
-    return _synced(request, verified, "is on the volume, verified")
+    with closing(await volume.acquire(around.pauses)) as turn:
+        if turn.waited:
+            # Most likely for one that brought this very version.
+            there, damaged = await _found(request, around, volume)
+            if there is not None:
+                await in_thread(lambda: volume.tidy(done=True))
+                return _synced(request, there, "was brought by another pod")
+            listing = await _planned(request, store, around.pauses)
+        await in_thread(volume.tidy)
+        if damaged is not None:
+            record, good = damaged
+            await in_thread(lambda: volume.take_apart(record, good, listing))
+        partial = await in_thread(volume.open_partial)
+        record = await _bring(request, store, around, listing, volume, partial)
+        await in_thread(lambda: volume.install(partial, record))
+    return _synced(request, record, "is on the volume, verified")
+
+
+async def _found(
+    request: Request, around: Surroundings, volume: Volume
+) -> tuple[Record | None, tuple[Record, frozenset[str]] | None]:
+    """Read what lies on the volume again.
+
+    Returns:
+        What is verified there, or what should be there and which files of it are right.
+    """
+    record = await in_thread(volume.record)
+    if record is None:
+        return None, None
+    with volume.in_use() as stays:
+        if not stays:
+            return None, None
+        target = volume.layout.target
+        progress = Progress(
+            around.report, around.clock, total_bytes=record.size, total_files=len(record.files)
+        )
+        findings = await verify(target, record, progress)
+        if findings.whole:
+            _require(await _local_proof(request, target))
+            volume.refresh()
+            progress.finish()
+            return record, None
+    bad = sorted(set(record.files) - findings.good)
+    what = printable(bad[0]) if bad else "a file that does not belong there"
+    around.say(
+        "damaged", f"{target.name} was damaged on the volume: {len(bad)} files, {what} first"
+    )
+    return None, (record, findings.good)
 
 
 async def _planned(request: Request, store: Store, pauses: Pauses) -> Listing:
@@ -123,13 +186,14 @@ async def _bring(
     listing: Listing,
     volume: Volume,
     partial: Partial,
-) -> Verified:
+) -> Record:
     """Bring what is missing of a listing and prove the whole on the volume."""
+    _require_name_for_lock(request, listing)
     known = await in_thread(partial.verified_files)
-    missing = [item for item in listing if (item.path, item.size, item.etag) not in known]
+    missing = [item for item in listing if _key(item) not in known]
     kept = frozenset(item.path for item in listing) - {item.path for item in missing}
     await in_thread(lambda: partial.keep_only(kept))
-    await in_thread(lambda: volume.require_space(sum(item.size for item in missing), len(missing)))
+    known |= await in_thread(lambda: _take_over(request, volume, partial, missing))
     total = sum(item.size for item in listing)
     progress = Progress(around.report, around.clock, total_bytes=total, total_files=len(listing))
 
@@ -152,9 +216,45 @@ async def _bring(
     bundle = await in_thread(lambda: _bundle(partial, indexes))
     others = [item for item in listing if item.path not in _INDEXES]
     hashes |= await transfer.bring(others, known, bundle)
-    _require(await _local_proof(request, partial))
+    _require(await _local_proof(request, partial.files))
     progress.finish()
-    return Verified(request.revision, digest(hashes), total, len(listing))
+    files = {
+        item.path: FileRecord(item.size, item.etag, hashes[item.path].hex()) for item in listing
+    }
+    return Record(request.revision, digest(hashes), request.origin, files)
+
+
+def _take_over(
+    request: Request, volume: Volume, partial: Partial, missing: Sequence[ObjectInfo]
+) -> dict[Key, bytes]:
+    """Link, or else copy, what other versions on the volume hold, and see that the rest has room."""
+    shared = list(shareable(missing, volume.others(), request.origin))
+    linked = {_key(one.item): one.sha256 for one in shared if link(partial, one)}
+    left = [item for item in missing if _key(item) not in linked]
+    volume.require_space(sum(item.size for item in left), len(left))
+    copied = {
+        _key(one.item): one.sha256
+        for one in shared
+        if _key(one.item) not in linked and copy(partial, one)
+    }
+    for one in shared:
+        if _key(one.item) in linked | copied:
+            partial.note_verified(one.item, one.sha256)
+    return linked | copied
+
+
+def _require_name_for_lock(request: Request, listing: Listing) -> None:
+    if request.kept and any(item.path == LOCK for item in listing):
+        raise SyncError(
+            ExitCode.REJECTED,
+            f"{LOCK} is the name of Slipway's own file in a version on a kept volume: remove it",
+            reason="HostileKey",
+            path=LOCK,
+        )
+
+
+def _key(item: ObjectInfo) -> Key:
+    return item.path, item.size, item.etag
 
 
 def _bundle(partial: Partial, indexes: list[ObjectInfo]) -> Bundle | None:
@@ -171,18 +271,20 @@ def _bundle(partial: Partial, indexes: list[ObjectInfo]) -> Bundle | None:
     return None
 
 
-async def _local_proof(request: Request, partial: Partial) -> Proof:
+async def _local_proof(request: Request, version: Path) -> Proof:
     """Prove what lies on the volume, graphs of any size included: they are mapped, not read."""
     try:
-        listing = await LocalStore(partial.files.parent).listing(partial.files.name)
+        found = await LocalStore(version.parent).listing(version.name)
     except SourceError as error:
         raise SyncError(ExitCode.VOLUME_ERROR, str(error)) from error
+
+    listing = tuple(item for item in found if item.path != LOCK)
 
     def examined() -> Proof:
         contents: dict[str, bytes | memoryview] = {}
         with volume_errors():
             for path in reads(listing, limit=_UNLIMITED):
-                with (partial.files / path).open("rb") as file:
+                with (version / path).open("rb") as file:
                     mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
                 contents[path] = memoryview(mapped)
         return examine(listing, contents, marker=request.marker, limit=_UNLIMITED)
@@ -198,12 +300,12 @@ def _require(proof: Proof) -> None:
     raise SyncError(ExitCode.REJECTED, proof.message, reason=proof.reason, path=proof.object)
 
 
-def _synced(request: Request, verified: Verified, how: str) -> SyncOutcome:
+def _synced(request: Request, verified: Record, how: str) -> SyncOutcome:
     return SyncOutcome(
         reason=ExitCode.SYNCED.reason,
-        message=f"version {request.version} {how}: {verified.bytes} bytes",
+        message=f"version {request.version} {how}: {verified.size} bytes",
         object="",
         digest=verified.digest,
         revision=request.revision,
-        bytes=verified.bytes,
+        bytes=verified.size,
     )

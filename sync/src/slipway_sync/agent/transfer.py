@@ -8,12 +8,12 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
 
 from slipway_sync.agent.errors import SyncError, of_replacement, of_source, volume_errors
+from slipway_sync.agent.partial import Partial
 from slipway_sync.agent.pauses import Pauses
 from slipway_sync.agent.progress import Progress
-from slipway_sync.agent.volume import Partial
+from slipway_sync.agent.threads import in_thread
 from slipway_sync.exports import (
     Bundle,
     ChecksumError,
@@ -36,8 +36,6 @@ _CHUNK = 1 << 20
 _FETCHES = 2
 """How often a file is fetched whose content proves wrong: the line may have been, not the source."""
 
-_Result = TypeVar("_Result")
-
 
 @dataclass(slots=True)
 class _File:
@@ -46,7 +44,7 @@ class _File:
     item: ObjectInfo
     tensors: tuple[TensorEntry, ...]
     known: bytes | None
-    """SHA-256 that an earlier run noted for what lies there."""
+    """SHA-256 of what lies there already, on the disk: from an earlier run or another version."""
     parts_left: int = 0
     descriptor: int = -1
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -181,7 +179,7 @@ class Transfer:
                 # What lies there is another part's.
                 message = f"{printable(file.item.path)} is too long"
                 raise WrongAnswerError("WrongSize", message, trusted=False)
-            await in_thread(partial(_write, file, chunk, part.position))
+            await in_thread(partial(_write, self._partial, file, chunk, part.position))
             part.position += len(chunk)
             self._progress.add_bytes(len(chunk))
         if part.position < end:
@@ -227,7 +225,7 @@ class Transfer:
 
 
 def _verify(target: Partial, file: _File) -> bytes:
-    """Read a file once: size, SHA-256 and the checksum of each tensor; then write it to disk."""
+    """Read a file once: size, SHA-256 and the checksum of each tensor; then see it on the disk."""
     item = file.item
     checker = ShardChecker(file.tensors)
     hasher = hashlib.sha256()
@@ -238,7 +236,8 @@ def _verify(target: Partial, file: _File) -> bytes:
                 hasher.update(chunk)
                 checker.feed(chunk)
                 size += len(chunk)
-            os.fsync(content.fileno())
+            if file.known is None:
+                target.seal(content.fileno())
         if size != item.size:
             raise SyncError(
                 ExitCode.REJECTED,
@@ -258,13 +257,9 @@ def _verify(target: Partial, file: _File) -> bytes:
     return hasher.digest()
 
 
-def _write(file: _File, data: bytes, at: int) -> None:
+def _write(target: Partial, file: _File, data: bytes, at: int) -> None:
     with volume_errors(file.item.path):
-        view = memoryview(data)
-        while view:
-            written = os.pwrite(file.descriptor, view, at)
-            view = view[written:]
-            at += written
+        target.write(file.descriptor, data, at)
 
 
 def _close(file: _File) -> None:
@@ -290,21 +285,6 @@ def _by_shard(bundle: Bundle | None) -> dict[str, tuple[TensorEntry, ...]]:
     for tensor in bundle.tensors if bundle is not None else ():
         found.setdefault(bundle.shard_path(tensor.shard) if bundle else "", []).append(tensor)
     return {path: tuple(tensors) for path, tensors in found.items()}
-
-
-async def in_thread(function: Callable[[], _Result]) -> _Result:
-    """Run a blocking function in a thread and, even when cancelled, wait until it is done.
-
-    A file must not be closed while a thread still writes to its descriptor.
-    """
-    running = asyncio.ensure_future(asyncio.to_thread(function))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        if not running.cancelled():
-            running.exception()
-        raise
 
 
 async def _all_or_first_error(workers: Sequence[Awaitable[None]]) -> None:

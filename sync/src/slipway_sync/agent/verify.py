@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from slipway_sync.agent.errors import SyncError, of_source
 from slipway_sync.agent.progress import Progress
-from slipway_sync.agent.transfer import in_thread
+from slipway_sync.agent.threads import in_thread
 from slipway_sync.exports import (
     Bundle,
     BundleError,

@@ -1,188 +1,208 @@
-"""The destination directory: what a sync leaves there, and in which order.
+"""One version's place on a volume: what a sync does there, and in which order.
 
-    DESTINATION/
-        3/                                   a whole, verified version, or nothing
-        .slipway-3.json                      what was verified in it
-        .slipway-3-0123456789ab.partial/     a sync under way, or what a killed one left
-            files/                           becomes 3/ by one rename
-            journal.jsonl                    files that were whole and verified, for the next run
-
-Names that are no numbers are invisible to readers of versions. Everything below `files` is on disk
-before the rename, and the rename is on disk before the sync says so; a crash at any moment leaves
-the old version, the new one, or none.
+A version has its name only while all of it is verified. Everything below `files` is on disk before
+the rename that gives the name, and the rename is on disk before the sync says so; a crash at any
+moment leaves the old version, the new one, or none. What is found damaged loses its name first and
+is repaired where it cannot be taken for a version. `layout.py` shows the names.
 """
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-import shutil
-import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from slipway_sync.agent.collect import Collector, Keep, KeepError, read_keep
 from slipway_sync.agent.errors import SyncError, volume_errors
-from slipway_sync.exports import ExitCode, ObjectInfo
+from slipway_sync.agent.filesystem import (
+    FileSystem,
+    make_directories,
+    remove_tree,
+    write_durably,
+)
+from slipway_sync.agent.journal import Journal, fsync_file
+from slipway_sync.agent.layout import FILES, JOURNAL, Layout, gone_path, is_leftover
+from slipway_sync.agent.locks import WriterLock, in_use, lock_errors, wait_for
+from slipway_sync.agent.partial import Partial
+from slipway_sync.agent.pauses import Pauses
+from slipway_sync.agent.record import Record, read_record, versions_beside
+from slipway_sync.exports import ExitCode, Listing
 
-_PREFIX = ".slipway-"
-_SUFFIX = ".partial"
+__all__ = ["Partial", "Volume", "World"]
+
 _RESERVE = 16 << 20
 _RESERVE_PER_FILE = 8192
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
-    """A version that lies on the volume and was verified there.
+class World:
+    """What the work on a volume takes from outside.
 
     Attributes:
-        revision: What it was synced from.
-        digest: `sha256:…` of its content.
-        bytes: Its size.
-        files: How many files it has.
+        operations: How the volume is changed.
+        clock: Returns seconds that never go back.
+        now: Returns seconds of the Unix clock.
+        say: Is given an event and a sentence for the log.
     """
 
-    revision: str
-    digest: str
-    bytes: int
-    files: int
+    operations: FileSystem
+    clock: Callable[[], float]
+    now: Callable[[], float]
+    say: Callable[[str, str], None]
 
 
-class Partial:
-    """The directory of a sync under way. It is locked as long as this object is open."""
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The right to write, until it is closed.
 
-    def __init__(self, path: Path, lock: int) -> None:
-        self._path = path
-        self._lock = lock
-        self.files = path / "files"
-        self._journal = path / "journal.jsonl"
+    Attributes:
+        lock: A descriptor whose lock says so.
+        waited: Whether another writer was waited for.
+    """
+
+    lock: int
+    waited: bool
 
     def close(self) -> None:
-        """Let go of the directory; it stays for the next run."""
-        os.close(self._lock)
-
-    def verified_files(self) -> dict[tuple[str, int, str], bytes]:
-        """Return the SHA-256 of files that an earlier run finished, by (path, size, ETag).
-
-        They have to be hashed again before they are believed.
-        """
-        found: dict[tuple[str, int, str], bytes] = {}
-        try:
-            lines = self._journal.read_text().splitlines()
-        except (OSError, UnicodeDecodeError):
-            return found
-        for line in lines:
-            try:
-                entry = json.loads(line)
-                key = (str(entry["path"]), int(entry["size"]), str(entry["etag"]))
-                found[key] = bytes.fromhex(entry["sha256"])
-            except (ValueError, KeyError, TypeError):
-                continue  # The line that was being written when the run was killed.
-        return {key: value for key, value in found.items() if self._size(key[0]) == key[1]}
-
-    def note_verified(self, item: ObjectInfo, sha256: bytes) -> None:
-        """Write down that a file is whole."""
-        entry = {
-            "path": item.path,
-            "size": item.size,
-            "etag": item.etag,
-            "sha256": sha256.hex(),
-        }
-        with volume_errors(item.path), self._journal.open("a") as journal:
-            journal.write(f"\n{json.dumps(entry)}\n")
-
-    def create(self, path: str) -> int:
-        """Create an empty file, with its directories, and return its descriptor."""
-        with volume_errors(path):
-            target = self.files / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-            return os.open(target, flags, 0o644)
-
-    def keep_only(self, paths: frozenset[str]) -> None:
-        """Remove all files but these; the others would only take up room until they come again."""
-        with volume_errors():
-            for path, _ in list(_files(self.files)):
-                if path not in paths:
-                    (self.files / path).unlink()
-
-    def _size(self, path: str) -> int:
-        try:
-            found = (self.files / path).lstat()
-        except (OSError, ValueError):
-            return -1
-        return found.st_size if stat.S_ISREG(found.st_mode) else -1
+        """Let others write."""
+        os.close(self.lock)
 
 
 class Volume:
-    """One version's place in the destination directory."""
+    """One version's place below a destination."""
 
-    def __init__(self, destination: Path, version: int, revision: str) -> None:
-        """Sync into `destination`, which is made if it is not there."""
-        self._destination = destination
-        self._version = version
-        self._revision = revision
-        self._target = destination / str(version)
-        self._record = destination / f"{_PREFIX}{version}.json"
-        self._partial = destination / f"{_PREFIX}{version}-{revision[:12]}{_SUFFIX}"
+    def __init__(self, layout: Layout, world: World, keep: Path | None = None) -> None:
+        """Work below a destination, which is made if it is not there.
 
-    def verified(self) -> Verified | None:
-        """Return what is there already, if it is this revision and was not touched since.
-
-        Cheap: sizes and times of modification are compared, nothing is read.
+        Args:
+            layout: Where the version lies.
+            world: What is needed for it.
+            keep: The file that names the versions to keep; None collects none.
         """
-        try:
-            record = json.loads(self._record.read_text())
-            if record["revision"] != self._revision:
-                return None
-            if {path: tuple(entry) for path, entry in record["files"].items()} != _stats(
-                self._target
-            ):
-                return None
-            return Verified(
-                record["revision"], record["digest"], record["bytes"], len(record["files"])
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None
+        self.layout = layout
+        self._world = world
+        self._operations = world.operations
+        self._keep = keep
 
-    def open_partial(self) -> Partial:
-        """Make or take up the directory of this sync and remove what other runs left.
+    def record(self) -> Record | None:
+        """Return what was verified on the volume, if it is this revision; nothing is read of it."""
+        found = read_record(self.layout.record)
+        if found is None or found.revision != self.layout.revision:
+            return None
+        return found if self.layout.target.is_dir() else None
+
+    @contextmanager
+    def in_use(self) -> Iterator[bool]:
+        """Keep the version from being collected; false when it is on its way out."""
+        if not self.layout.kept:
+            yield True
+            return
+        with in_use(self.layout.target, self._operations) as stays:
+            self.refresh()
+            yield stays
+
+    def refresh(self) -> None:
+        """Note that the version is in use now."""
+        if self.layout.kept:
+            # A volume that lets nobody set times lets the operator's list keep the version.
+            with suppress(OSError):
+                self._operations.touch(self.layout.record, self._world.now())
+
+    async def acquire(self, pauses: Pauses) -> Turn:
+        """Become the writer: on a kept volume the only one, else the only one of this revision.
 
         Raises:
-            SyncError: It cannot be written, or another process works in it.
+            SyncError: The volume cannot be written or locked.
         """
-        with volume_errors():
-            (self._partial / "files").mkdir(parents=True, exist_ok=True)
-            lock = _locked(self._partial)
-            if lock is None:
-                raise SyncError(
-                    ExitCode.VOLUME_ERROR,
-                    f"another sync of version {self._version} is at work in the destination",
-                )
+        if not self.layout.kept:
+            with volume_errors():
+                return Turn(self._own_partial(), waited=False)
+        lock = WriterLock(self.layout, self._operations)
         try:
-            self.remove_leftovers(but=self._partial)
-        except BaseException:
-            os.close(lock)
-            raise
-        return Partial(self._partial, lock)
+            waited = await wait_for(
+                lock, pauses, self._world.clock, self._world.now, self._world.say
+            )
+            return Turn(lock.taken(), waited)
+        finally:
+            lock.close()
 
-    def remove_leftovers(self, *, but: Path | None = None) -> None:
-        """Remove the directories of syncs that no process holds."""
+    def open_partial(self) -> Partial:
+        """Make or take up the directory of this sync; for the writer only."""
         with volume_errors():
-            for path in self._destination.iterdir():
-                name = path.name
-                if not (name.startswith(_PREFIX) and name.endswith(_SUFFIX)):
-                    continue
-                if path == but:
-                    continue
-                lock = _locked(path)
-                if lock is not None:
-                    try:
-                        shutil.rmtree(path, ignore_errors=True)
-                    finally:
-                        os.close(lock)
+            changed = make_directories(self._operations, self.layout.partial / FILES)
+            for directory in {*changed, self.layout.destination}:
+                self._operations.fsync_directory(directory)
+        return Partial(
+            self.layout.partial, self._operations, self._world.clock, kept=self.layout.kept
+        )
+
+    def take_apart(self, record: Record, good: frozenset[str], listing: Listing) -> None:
+        """Take its name from a damaged version and make it a sync under way that lacks some files.
+
+        The directory itself stays what it is: pods that mounted it see the repaired files.
+
+        Args:
+            record: What was verified in it.
+            good: Paths of the files that are still right.
+            listing: Of the source.
+        """
+        partial = self.layout.partial
+        with volume_errors():
+            make_directories(self._operations, partial)
+            remove_tree(self._operations, partial / FILES)
+            with suppress(FileNotFoundError):
+                self._operations.unlink(partial / JOURNAL)
+            journal = Journal(
+                partial / JOURNAL, self.layout.target, self._operations, self._world.clock
+            )
+            for item in listing:
+                entry = record.files.get(item.path)
+                if item.path in good and entry is not None and entry.etag == item.etag:
+                    journal.note(item, bytes.fromhex(entry.sha256))
+            if (partial / JOURNAL).exists():
+                fsync_file(self._operations, partial / JOURNAL)
+            self._operations.fsync_directory(partial)
+            self._operations.rename(self.layout.target, partial / FILES)
+            self._operations.fsync_directory(partial)
+            self._operations.fsync_directory(self.layout.destination)
+
+    def tidy(self, *, done: bool = False) -> None:
+        """Remove what is not needed any more, before room is counted; for the writer only.
+
+        Args:
+            done: The version is there: what an earlier run left of its sync can go, too.
+        """
+        with volume_errors(), lock_errors():
+            if not self.layout.kept:
+                self._remove_leftovers()
+                return
+            keep = self._wanted()
+            collector = Collector(
+                self.layout.destination,
+                self.layout.identity,
+                self._operations,
+                self._world.now,
+                self._world.say,
+            )
+            collector.tidy(keep or frozenset())
+            if keep is not None:
+                collector.collect(keep)
+            if done:
+                remove_tree(self._operations, self.layout.partial)
+
+    def tidy_if_free(self) -> None:
+        """Do the same when the version is there, unless another sync writes."""
+        if not self.layout.kept:
+            self.tidy()
+            return
+        lock = WriterLock(self.layout, self._operations)
+        try:
+            if lock.attempt():
+                self.tidy(done=True)
+        finally:
+            lock.close()
 
     def require_space(self, count: int, files: int) -> None:
         """Check that bytes and files yet to come have room.
@@ -191,7 +211,7 @@ class Volume:
             SyncError: They have not.
         """
         with volume_errors():
-            found = os.statvfs(self._destination)
+            found = os.statvfs(self.layout.destination)
         free = found.f_bavail * found.f_frsize
         needed = count + _RESERVE_PER_FILE * files
         # A small reserve on volumes large enough to have one: other files grow meanwhile.
@@ -202,83 +222,83 @@ class Volume:
                 f"the volume is too small: {_mib(needed)} are needed, {_mib(free)} are free",
             )
 
-    def install(self, partial: Partial, verified: Verified) -> None:
-        """Give the version its number: everything to disk, then one rename.
+    def install(self, partial: Partial, record: Record) -> None:
+        """Give the version its name: everything to disk, then one rename.
 
         Raises:
             SyncError: The volume cannot be written.
         """
+        target, destination = self.layout.target, self.layout.destination
+        aside = gone_path(destination, self.layout.identity)
         with volume_errors():
-            for directory in _directories(partial.files):
-                _fsync(directory)
-            if self._target.is_symlink() or self._target.is_file():
-                self._target.unlink()
-            elif self._target.exists():
-                aside = self._partial.with_name(f"{_PREFIX}{self._version}-old{_SUFFIX}")
-                shutil.rmtree(aside, ignore_errors=True)
-                self._target.rename(aside)
-                _fsync(self._destination)
-            record: dict[str, Any] = {
-                "revision": verified.revision,
-                "digest": verified.digest,
-                "bytes": verified.bytes,
-                "files": _stats(partial.files),
-            }
+            partial.finish()
+            if target.is_symlink() or target.is_file():
+                self._operations.unlink(target)
+            elif target.exists():
+                remove_tree(self._operations, aside)
+                self._operations.rename(target, aside)
+                self._operations.fsync_directory(destination)
             # The record goes first: alone it says nothing, and no version is without one.
-            _write_durably(self._record, json.dumps(record))
-            partial.files.rename(self._target)
-            _fsync(self._destination)
-            shutil.rmtree(self._partial, ignore_errors=True)
-        self.remove_leftovers()
+            write_durably(self._operations, self.layout.record, record.render())
+            self._operations.rename(partial.files, target)
+            self._operations.fsync_directory(destination)
+            self.refresh()
+            partial.discard()
+            remove_tree(self._operations, aside)
 
+    def others(self) -> Sequence[tuple[Path, Record]]:
+        """Return the other versions of a kept volume, and what was verified in them."""
+        if not self.layout.kept:
+            return ()
+        with volume_errors():
+            return versions_beside(self.layout)
 
-def _locked(directory: Path) -> int | None:
-    """Lock a directory against other syncs; None when another one has it."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    def _wanted(self) -> Keep | None:
+        """Return what is to be kept; None when that is not known."""
+        if self._keep is None:
+            return None
+        try:
+            return read_keep(self._keep)
+        except KeepError as error:
+            self._world.say("keeping", f"no version is removed: {self._keep} is of no use: {error}")
+            return None
 
+    def _own_partial(self) -> int:
+        changed = make_directories(self._operations, self.layout.partial)
+        for directory in changed:
+            self._operations.fsync_directory(directory)
+        lock = self._locked(self.layout.partial)
+        if lock is None:
+            raise SyncError(
+                ExitCode.VOLUME_ERROR,
+                f"another sync of version {self.layout.version} is at work in the destination",
+            )
+        return lock
 
-def _stats(directory: Path) -> Mapping[str, tuple[int, int]]:
-    """Return size and time of modification (nanoseconds) of every file, by relative path."""
-    return {path: (found.st_size, found.st_mtime_ns) for path, found in _files(directory)}
+    def _locked(self, directory: Path) -> int | None:
+        """Lock a directory against other syncs; None when another one has it."""
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            locked = self._operations.lock(descriptor, exclusive=True)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if not locked:
+            os.close(descriptor)
+            return None
+        return descriptor
 
-
-def _files(directory: Path, prefix: str = "") -> Iterator[tuple[str, os.stat_result]]:
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files(directory / entry.name, f"{prefix}{entry.name}/")
-            else:
-                yield f"{prefix}{entry.name}", entry.stat(follow_symlinks=False)
-
-
-def _directories(top: Path) -> Iterator[Path]:
-    """Yield the directories of a tree, the inner ones first."""
-    for path, _, _ in os.walk(top, topdown=False):
-        yield Path(path)
-
-
-def _write_durably(path: Path, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.new")
-    with temporary.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    _fsync(path.parent)
-
-
-def _fsync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def _remove_leftovers(self) -> None:
+        """Remove the directories of syncs that no process holds, and of versions on their way out."""
+        for path in self.layout.destination.iterdir():
+            if not is_leftover(path.name):
+                continue
+            lock = self._locked(path)
+            if lock is not None:
+                try:
+                    remove_tree(self._operations, path)
+                finally:
+                    os.close(lock)
 
 
 def _mib(count: int) -> str:
