@@ -22,6 +22,7 @@ from slipway_sync.agent.credentials import IdentityKind, Whose, opened
 from slipway_sync.agent.ending import check_version, tell
 from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.fetch import Request, Surroundings, fetch
+from slipway_sync.agent.indexing import index_command
 from slipway_sync.agent.mounted import verify_command, watch_command
 from slipway_sync.agent.pauses import FIRST_PAUSE, TRIES, Pauses
 from slipway_sync.agent.sharing import store_name
@@ -71,6 +72,11 @@ def fetch_command(
         typer.Option(help="NAME=VALUE of the ServiceAccount's cloud identity; may be repeated."),
     ] = None,
     ca_bundle: Annotated[Path | None, typer.Option(help="PEM file to trust.")] = None,
+    proxy: Annotated[str, typer.Option(help="http://HOST[:PORT] on the way to the source.")] = "",
+    no_proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="A host, .suffix or network that is reached without the proxy."),
+    ] = None,
     allow_network: Annotated[
         list[str] | None, typer.Option(help="A network that is allowed although link-local.")
     ] = None,
@@ -129,6 +135,8 @@ def fetch_command(
             region=region,
             addressing=addressing,
             ca_bundle=_ca_bundle(ca_bundle),
+            proxy=proxy,
+            no_proxy=tuple(no_proxy or ()),
             addresses=_addresses(allow_network or ()),
             patience=Patience(
                 stall=stall_timeout,
@@ -150,6 +158,7 @@ def fetch_command(
 
 app.command("verify")(verify_command)
 app.command("watch")(watch_command)
+app.command("index")(index_command)
 
 
 def main() -> NoReturn:

@@ -122,7 +122,10 @@ async def fetch(request: Request, store: Store, around: Surroundings) -> SyncOut
             record, good = damaged
             await in_thread(lambda: volume.take_apart(record, good, listing))
         partial = await in_thread(volume.open_partial)
-        record = await _bring(request, store, around, listing, volume, partial)
+        try:
+            record = await _bring(request, store, around, listing, volume, partial)
+        except SyncError as error:
+            raise await _explained(error, request, store, around.pauses) from error
         await in_thread(lambda: volume.install(partial, record))
     return _synced(request, record, "is on the volume, verified")
 
@@ -177,6 +180,23 @@ async def _planned(request: Request, store: Store, pauses: Pauses) -> Listing:
         raise of_source(error) from error
     _require(proof)
     return listing
+
+
+async def _explained(error: SyncError, request: Request, store: Store, pauses: Pauses) -> SyncError:
+    """Return the error, or a kinder one when what seems wrong was replaced while it was synced."""
+    if error.code is not ExitCode.REJECTED:
+        return error
+    try:
+        found = revision(await pauses.retried(lambda: store.listing(request.directory)))
+    except SourceError:
+        return error
+    if found == request.revision:
+        return error
+    return SyncError(
+        ExitCode.REVISION_MOVED,
+        f"the listing of {request.directory} changed while it was synced: it is {found[:12]} now",
+        path=error.object,
+    )
 
 
 async def _bring(

@@ -49,10 +49,13 @@ class _File:
     descriptor: int = -1
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    ranged: bool = True
+
     def parts(self) -> list[tuple[int, int]]:
         """Return start and length of the requests that bring this file."""
         size = self.item.size
-        return [(start, min(PART, size - start)) for start in range(0, size, PART)]
+        part = PART if self.ranged else max(size, 1)
+        return [(start, min(part, size - start)) for start in range(0, size, part)]
 
 
 @dataclass(slots=True)
@@ -108,6 +111,7 @@ class Transfer:
                 item,
                 shards.get(item.path, ()),
                 known.get((item.path, item.size, item.etag)),
+                ranged=item.size <= PART or await self._store.ranged(self._directory, item),
             )
             for item in items
         ]
@@ -247,6 +251,14 @@ def _verify(target: Partial, file: _File) -> bytes:
                 path=item.path,
             )
         checker.finish()
+        if item.sha256 and hasher.hexdigest() != item.sha256:
+            raise SyncError(
+                ExitCode.REJECTED,
+                f"{printable(item.path)} is not what the source says it is: its SHA-256 is "
+                f"{hasher.hexdigest()}, not {item.sha256}",
+                reason="WrongChecksum",
+                path=item.path,
+            )
     except ChecksumError as error:
         raise SyncError(
             ExitCode.REJECTED,

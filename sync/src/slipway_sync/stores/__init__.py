@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from urllib.parse import unquote
 
 from slipway_sync.exports import printable
-from slipway_sync.stores import azure, gcs, s3
+from slipway_sync.stores import azure, gcs, http, s3
 from slipway_sync.stores.addresses import AddressPolicy
 from slipway_sync.stores.azure import open_azure
 from slipway_sync.stores.base import (
@@ -18,8 +18,10 @@ from slipway_sync.stores.base import (
     StoreOptions,
     WrongAnswerError,
 )
+from slipway_sync.stores.clients import PROXY_CREDENTIALS
 from slipway_sync.stores.erasing import ErasableStore
 from slipway_sync.stores.gcs import open_gcs
+from slipway_sync.stores.http import HttpStore, open_http
 from slipway_sync.stores.local import LocalStore
 from slipway_sync.stores.mounted import MountedStore, not_a_file, unchanged
 from slipway_sync.stores.objects import ObjectStore
@@ -29,6 +31,7 @@ from slipway_sync.stores.s3 import open_s3
 __all__ = [
     "AddressPolicy",
     "ErasableStore",
+    "HttpStore",
     "LocalStore",
     "MountedStore",
     "ObjectReplacedError",
@@ -47,21 +50,37 @@ __all__ = [
 ]
 
 
-_CREDENTIALS = {"s3": s3.CREDENTIALS, "gs": gcs.CREDENTIALS, "az": azure.CREDENTIALS}
-_WAYS = {"s3": s3.WAYS, "gs": gcs.WAYS, "az": azure.WAYS}
-_OPENERS = {"s3": open_s3, "gs": open_gcs, "az": open_azure}
+_CREDENTIALS = {
+    "s3": s3.CREDENTIALS,
+    "gs": gcs.CREDENTIALS,
+    "az": azure.CREDENTIALS,
+    "http": http.CREDENTIALS,
+    "https": http.CREDENTIALS,
+}
+_WAYS = {"s3": s3.WAYS, "gs": gcs.WAYS, "az": azure.WAYS, "http": http.WAYS, "https": http.WAYS}
+_OPENERS: dict[str, Callable[[str, StoreOptions], Store]] = {
+    "s3": open_s3,
+    "gs": open_gcs,
+    "az": open_azure,
+    "http": open_http,
+    "https": open_http,
+}
 
 
 def credential_names(uri: str) -> tuple[str, ...]:
-    """Return the names of all credentials that a source of this kind could use."""
-    return _CREDENTIALS.get(uri.partition("://")[0], ())
+    """Return the names of all credentials that a source of this kind, or its proxy, could use."""
+    own = _CREDENTIALS.get(uri.partition("://")[0])
+    return () if own is None else (*own, *PROXY_CREDENTIALS)
 
 
 def missing_credentials(uri: str, given: Collection[str]) -> str | None:
     """Return what a Secret for a source has to hold, in words, when it does not."""
-    ways = _WAYS.get(uri.partition("://")[0], ())
+    scheme = uri.partition("://")[0]
+    ways = _WAYS.get(scheme, ())
     if not ways or any(set(way) <= set(given) for way in ways):
         return None
+    if set(PROXY_CREDENTIALS) <= set(given) and not set(_CREDENTIALS[scheme]) & set(given):
+        return None  # A public source, behind a proxy that asks who comes.
     return ", or ".join(" and ".join(way) for way in ways)
 
 
@@ -69,7 +88,8 @@ def open_store(uri: str, options: StoreOptions) -> Store:
     """Open the directory above a model's versions; no request is made yet.
 
     Args:
-        uri: `s3://bucket/path`, `gs://bucket/path`, `az://container/path` or `file:///path`.
+        uri: `s3://bucket/path`, `gs://bucket/path`, `az://container/path`, `http(s)://host/path`
+            or `file:///path`.
         options: How it is reached. The process's environment has no say.
 
     Raises:
@@ -83,5 +103,5 @@ def open_store(uri: str, options: StoreOptions) -> Store:
     raise SourceError(
         "InvalidSource",
         f"{printable(uri)} is no source: write s3://BUCKET/PATH, gs://BUCKET/PATH, "
-        "az://CONTAINER/PATH or file:///PATH",
+        "az://CONTAINER/PATH, http(s)://HOST/PATH or file:///PATH",
     )

@@ -7,6 +7,7 @@ what is no address of one host.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import (
@@ -32,6 +33,10 @@ _METADATA: Final = frozenset(
         "fd20:ce::254",  # Google Cloud over IPv6
     )
 )
+_METADATA_NAMES: Final = frozenset(
+    {"metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"}
+)
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _THIS_HOST: Final = ip_network("0.0.0.0/8")
 _NAT64: Final = ip_network("64:ff9b::/96")
 _COMPATIBLE: Final = ip_network("::/96")
@@ -96,6 +101,25 @@ def first_refusal(
     for address in addresses:
         if (kind := policy.refusal(address)) is not None:
             return address, kind
+    return None
+
+
+def refusal_unseen(host: str) -> str | None:
+    """Return what a host is that makes it no source, when no address of it is known here.
+
+    For what only a proxy can look up: names of metadata services, and spellings that the proxy may take for the
+    number of an address.
+
+    >>> refusal_unseen("metadata.google.internal")
+    "a cloud's metadata service"
+    >>> refusal_unseen("169.254.169.254.")
+    'no name of a host'
+    """
+    name = host.lower().rstrip(".")
+    if name in _METADATA_NAMES:
+        return "a cloud's metadata service"
+    if ":" in name or _NUMBER.fullmatch(name.rpartition(".")[2]):
+        return "no name of a host"
     return None
 
 

@@ -40,10 +40,12 @@ class StoreOptions:
         endpoint: URL of an S3-compatible store, "" for AWS; plain http is allowed.
         region: Region to sign for; "" takes the one in `credentials`, else us-east-1.
         addressing: `path` (endpoint/bucket) or `virtual` (bucket.endpoint).
-        credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where needed, AWS_SESSION_TOKEN;
-            empty means anonymous requests.
+        credentials: By the names that `credential_names` tells; empty means anonymous requests.
         identity: Grants the credentials, in their stead.
         ca_bundle: PEM certificates to trust beside the system's.
+        proxy: `http://HOST[:PORT]` on the way, or "". PROXY_USERNAME and PROXY_PASSWORD in
+            `credentials` are for it.
+        no_proxy: Hosts, `.suffixes` and networks that are reached without it.
         addresses: Which addresses may be reached, at first and after every redirect.
         patience: How long the client waits.
     """
@@ -54,6 +56,8 @@ class StoreOptions:
     credentials: Mapping[str, str] = field(default_factory=dict, repr=False)
     identity: Identity | None = field(default=None, repr=False)
     ca_bundle: bytes | None = field(default=None, repr=False)
+    proxy: str = ""
+    no_proxy: tuple[str, ...] = ()
     addresses: AddressPolicy = field(default_factory=AddressPolicy)
     patience: Patience = field(default_factory=Patience)
 
@@ -123,6 +127,9 @@ class Store(Protocol):
             ObjectReplacedError: It is not the object that was listed any more.
             WrongAnswerError: The body is too short or too long.
         """
+
+    async def ranged(self, directory: str, item: ObjectInfo) -> bool:
+        """Whether parts of an object can be had by themselves; else it had better be one stream."""
 
 
 def checked_directory(directory: str) -> str:

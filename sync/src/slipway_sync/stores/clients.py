@@ -15,6 +15,7 @@ from obstore.exceptions import BaseError
 from slipway_sync.exports import hostile_key, printable
 from slipway_sync.stores.base import SourceError, StoreOptions
 from slipway_sync.stores.gate import Pass, shared
+from slipway_sync.stores.routes import Exceptions, Proxy, Route
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
@@ -28,9 +29,15 @@ _environment_lock = threading.Lock()
 
 _Client = TypeVar("_Client")
 
+PROXY_CREDENTIALS = ("PROXY_USERNAME", "PROXY_PASSWORD")
+"""What a Secret may hold for a proxy on the way, whatever the source."""
+
 
 def made(
-    uri: str, options: StoreOptions, make: Callable[[ClientConfig], _Client]
+    uri: str,
+    options: StoreOptions,
+    make: Callable[[ClientConfig], _Client],
+    further: ClientConfig | None = None,
 ) -> tuple[_Client, Pass]:
     """Make a client that goes through the gate; no request is made.
 
@@ -38,17 +45,19 @@ def made(
         uri: What sentences call it.
         options: For its certificates and addresses.
         make: Calls the library's constructor.
+        further: Options of this client beside those of all.
 
     Raises:
         SourceError: The library refuses the options.
     """
-    way = shared().issue(options.addresses)
+    way = shared().issue(options.addresses, route(options))
     client: ClientConfig = {
         "allow_http": True,
         "connect_timeout": timedelta(seconds=options.patience.connect),
         # A stalled connection ends here; a slow one may take as long as `timeout` for one request.
         "read_timeout": timedelta(seconds=options.patience.stall),
         "timeout": timedelta(seconds=options.patience.request),
+        **(further or {}),
         "proxy_url": way.url,
     }
     if options.ca_bundle is not None:
@@ -69,6 +78,22 @@ def retry(options: StoreOptions) -> RetryConfig:
         "retry_timeout": timedelta(seconds=30),
         "backoff": {"init_backoff": first, "max_backoff": max(first, _MAX_PAUSE), "base": 2},
     }
+
+
+def route(options: StoreOptions) -> Route:
+    """Return the way that the options prescribe.
+
+    Raises:
+        SourceError: They hold a proxy or an exception that cannot be.
+    """
+    try:
+        exceptions = Exceptions.read(options.no_proxy)
+        if not options.proxy:
+            return Route(exceptions=exceptions)
+        name, word = (options.credentials.get(key, "").strip() for key in PROXY_CREDENTIALS)
+        return Route(Proxy.read(options.proxy, name, word), exceptions)
+    except ValueError as error:
+        raise invalid(str(error)) from error
 
 
 def checked_prefix(uri: str, path: str) -> str:

@@ -100,9 +100,11 @@ def of_way(error: Exception, where: str, way: Pass) -> SourceError:
     """Return the SourceError for an exception of a client that goes through the gate."""
     if way.refusal is not None:
         return SourceError("InvalidSource", f"{where}: {way.refusal}")
+    if way.denial is not None:
+        return SourceError("AccessDenied", f"{where}: {way.denial}")
     if _PASS_IS_MISSING in str(error):
         # A client shows its pass to no other host than the first, so this can only be a redirect.
-        why = "the store redirects to another host, which is not followed: check the endpoint"
+        why = "it redirects to another host, which is not followed: name that one in the source"
         return SourceError("InvalidSource", f"{where}: {why}")
     found = translated(error, where)
     if way.trouble is not None and found.reason == "Unavailable":

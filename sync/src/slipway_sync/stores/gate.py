@@ -4,6 +4,9 @@ The object store library resolves names and follows redirects by itself, and off
 to use this proxy, which resolves each name once, judges all its addresses, and connects to the very address that it
 judged: no redirect, no second answer of a DNS server and no other spelling gets past it. Bytes are moved by the
 kernel (`splice`), not by Python.
+
+Where the way leads through another proxy, every host that is known here is judged all the same, and so is that proxy;
+what a name means that is not known here is the proxy's word.
 """
 
 from __future__ import annotations
@@ -14,20 +17,31 @@ import os
 import secrets
 import socket
 import threading
-from base64 import b64decode
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from ipaddress import ip_address
 from typing import Final
-from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
-from slipway_sync.stores.addresses import Address, AddressPolicy, first_refusal
+from slipway_sync.stores.addresses import (
+    Address,
+    AddressPolicy,
+    first_refusal,
+    refusal_unseen,
+)
+from slipway_sync.stores.chain import (
+    WRONG_CREDENTIALS,
+    ProxyError,
+    asks_for_credentials,
+    open_tunnel,
+    read_to_empty_line,
+    trouble,
+)
+from slipway_sync.stores.heads import Asked, read_head
+from slipway_sync.stores.routes import Proxy, Route
 
 Resolve = Callable[[str, int], Sequence[Address]]
 
-_HEAD_BYTES: Final = 64 << 10
 _PIPE_BYTES: Final = 1 << 20
 _CONNECT_SECONDS: Final = 5.0
 _HEAD_SECONDS: Final = 30.0
@@ -55,14 +69,17 @@ class Pass:
         url: What the client's `proxy_url` has to be; nobody else knows it.
         refusal: Why the address may not be reached, as a sentence without its subject; or None.
         trouble: Why it could not be reached, likewise.
+        denial: Why a proxy on the way does not let it through, likewise.
     """
 
-    def __init__(self, policy: AddressPolicy, address: str) -> None:
+    def __init__(self, policy: AddressPolicy, route: Route, address: str) -> None:
         self.policy = policy
+        self.route = route
         self.token = secrets.token_hex(16)
         self.url = f"http://slipway:{self.token}@{address}"
         self.refusal: str | None = None
         self.trouble: str | None = None
+        self.denial: str | None = None
 
 
 class Gate:
@@ -79,9 +96,9 @@ class Gate:
         self._thread = threading.Thread(target=self._accept, name="gate", daemon=True)
         self._thread.start()
 
-    def issue(self, policy: AddressPolicy) -> Pass:
+    def issue(self, policy: AddressPolicy, route: Route | None = None) -> Pass:
         """Let a client through to what a policy does not refuse, for as long as the pass is kept."""
-        made = Pass(policy, f"127.0.0.1:{self._listener.getsockname()[1]}")
+        made = Pass(policy, route or Route(), f"127.0.0.1:{self._listener.getsockname()[1]}")
         self._passes[made.token] = made
         return made
 
@@ -109,7 +126,7 @@ class Gate:
                 if owner is None:
                     _answer(client, 407)
                     return
-                server = self._connect(owner, asked.host, asked.port)
+                server, through = self._connect(owner, asked)
             except Refused:
                 _answer(client, 403)
                 return
@@ -120,30 +137,79 @@ class Gate:
                 _answer(client, 502)
                 return
             with server:
-                client.settimeout(None)
-                server.settimeout(None)
-                back = threading.Thread(target=_move, args=(server, client), daemon=True)
-                if asked.tunnel:
-                    client.sendall(_TUNNEL)
-                    server.sendall(rest)
-                    back.start()
-                    _move(client, server)
-                else:
-                    back.start()
-                    _forward(client, server, asked, rest)
-                back.join()
+                self._relay(client, server, owner, asked, rest, through)
 
-    def _connect(self, owner: Pass, host: str, port: int) -> socket.socket:
-        owner.refusal = owner.trouble = None
+    def _relay(
+        self,
+        client: socket.socket,
+        server: socket.socket,
+        owner: Pass,
+        asked: Asked,
+        rest: bytes,
+        through: Proxy | None,
+    ) -> None:
+        if asked.tunnel:
+            try:
+                early = open_tunnel(server, asked, through) if through is not None else b""
+            except ProxyError as error:
+                if error.denied:
+                    owner.denial = str(error)
+                else:
+                    owner.trouble = str(error)
+                _answer(client, 502)
+                return
+            client.settimeout(None)
+            server.settimeout(None)
+            client.sendall(_TUNNEL + early)
+            server.sendall(rest)
+            back = threading.Thread(target=_move, args=(server, client), daemon=True)
+            back.start()
+            _move(client, server)
+        else:
+            client.settimeout(None)
+            server.settimeout(None)
+            answers = _move if through is None else partial(_move_from_proxy, owner)
+            back = threading.Thread(target=answers, args=(server, client), daemon=True)
+            back.start()
+            _forward(client, server, asked, rest, through)
+        back.join()
+
+    def _connect(self, owner: Pass, asked: Asked) -> tuple[socket.socket, Proxy | None]:
+        """Connect to the host or, where the way leads through one, to the proxy."""
+        owner.refusal = owner.trouble = owner.denial = None
+        through = owner.route.proxy
+        exceptions = owner.route.exceptions
+        if through is not None and exceptions.hold_name(asked.host):
+            through = None
+        addresses: Sequence[Address] = ()
         try:
-            addresses = self._resolve(host, port)
-            if (found := first_refusal(owner.policy, addresses)) is not None:
-                owner.refusal = _refusal(host, *found)
-                raise Refused(owner.refusal)
-            return _first_connected(addresses, port)
+            addresses = self._judged(owner, asked.host, asked.port, asked.host)
         except OSError as error:
-            owner.trouble = _trouble(error)
+            if through is None:
+                owner.trouble = trouble(error)
+                raise
+            if (kind := refusal_unseen(asked.host)) is not None:
+                owner.refusal = _refusal(asked.host, asked.host, kind)
+                raise Refused(owner.refusal) from error
+        if through is not None and exceptions.hold_all(addresses):
+            through = None
+        try:
+            if through is None:
+                return _first_connected(addresses, asked.port), None
+            ways = self._judged(owner, through.host, through.port, f"the proxy {through.host}")
+            return _first_connected(ways, through.port), through
+        except OSError as error:
+            owner.trouble = trouble(error, "it" if through is None else "the proxy")
             raise
+
+    def _judged(self, owner: Pass, host: str, port: int, name: str) -> Sequence[Address]:
+        """Return the addresses of a host, all of which may be reached."""
+        addresses = self._resolve(host, port)
+        if (found := first_refusal(owner.policy, addresses)) is not None:
+            address, kind = found
+            owner.refusal = _refusal(name, str(address), kind)
+            raise Refused(owner.refusal)
+        return addresses
 
 
 @cache
@@ -152,22 +218,12 @@ def shared() -> Gate:
     return Gate()
 
 
-def _refusal(host: str, address: Address, kind: str) -> str:
-    name = host if host == str(address) else f"{host} ({address})"
+def _refusal(host: str, address: str, kind: str) -> str:
+    name = host if host.endswith(address) else f"{host} ({address})"
     return (
         f"{name} is {kind}, which is no source; the cluster's administrator can allow it with the "
         "chart's value sources.allowedNetworks"
     )
-
-
-def _trouble(error: OSError) -> str:
-    if isinstance(error, socket.gaierror):
-        return "its name is not known to DNS"
-    if isinstance(error, ConnectionRefusedError):
-        return "it refuses connections"
-    if isinstance(error, TimeoutError):
-        return "it does not answer in time"
-    return "the connection failed"
 
 
 def _first_connected(addresses: Sequence[Address], port: int) -> socket.socket:
@@ -183,82 +239,24 @@ def _first_connected(addresses: Sequence[Address], port: int) -> socket.socket:
     raise last
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The head of a request to the proxy.
-
-    Attributes:
-        tunnel: Whether a tunnel is asked for (CONNECT), else this one request.
-        token: Whose pass it shows, or "".
-        forwarded: The head for the server, without what was meant for the proxy.
-        body: Bytes that follow the head.
-    """
-
-    host: str
-    port: int
-    tunnel: bool
-    token: str
-    forwarded: bytes
-    body: int
-
-
-def read_head(head: bytes) -> Asked:
-    r"""Read the head of a proxy request, up to and without its empty line.
-
-    Raises:
-        ValueError: It is no such request.
-
-    >>> read_head(b"CONNECT s3.example:443 HTTP/1.1").port
-    443
-    >>> read_head(b"GET http://[::1]:9000/bucket HTTP/1.1").host
-    '::1'
-    """
-    first, *headers = head.split(b"\r\n")
-    method, where, version = first.decode("ascii").split(" ")
-    tunnel = method == "CONNECT"
-    parts = urlsplit(f"//{where}" if tunnel else where)
-    if not version.startswith("HTTP/1.") or not parts.hostname:
-        raise ValueError(where)
-    if not tunnel and parts.scheme != "http":
-        raise ValueError(where)
-    token, body = "", 0
-    kept = [first]
-    for header in headers:
-        name, _, value = header.partition(b":")
-        match name.lower():
-            case b"proxy-authorization":
-                shown = b64decode(value.strip().removeprefix(b"Basic ").strip())
-                token = shown.decode("ascii").partition(":")[2]
-                continue
-            case b"content-length":
-                body = int(value)
-            case b"transfer-encoding":
-                raise ValueError("the clients of this proxy send bodies of a known length")
-            case _:
-                pass
-        kept.append(header)
-    port = parts.port or (443 if tunnel else 80)
-    forwarded = b"\r\n".join(kept) + b"\r\n\r\n"
-    return Asked(parts.hostname, port, tunnel, token, forwarded, body)
-
-
 def _read_request(client: socket.socket, start: bytes) -> tuple[Asked, bytes]:
     """Read one head; `start` is what has arrived of it, and what comes after it is returned."""
-    head = start
-    while (end := head.find(b"\r\n\r\n")) < 0:
-        chunk = client.recv(_HEAD_BYTES)
-        if not chunk or len(head) > _HEAD_BYTES:
-            raise ValueError("no head of a request")
-        head += chunk
-    return read_head(head[:end]), head[end + 4 :]
+    head, rest = read_to_empty_line(client, start)
+    return read_head(head), rest
 
 
-def _forward(client: socket.socket, server: socket.socket, asked: Asked, rest: bytes) -> None:
+def _forward(
+    client: socket.socket,
+    server: socket.socket,
+    asked: Asked,
+    rest: bytes,
+    through: Proxy | None,
+) -> None:
     """Pass plain requests on, one after the other: each to the host that was judged, none with the pass."""
     first = asked
     try:
         while (asked.host, asked.port, asked.tunnel) == (first.host, first.port, False):
-            server.sendall(asked.forwarded)
+            server.sendall(asked.forwarded(through))
             body, rest = rest[: asked.body], rest[asked.body :]
             server.sendall(body)
             left = asked.body - len(body)
@@ -276,6 +274,12 @@ def _forward(client: socket.socket, server: socket.socket, asked: Asked, rest: b
 def _answer(client: socket.socket, status: int) -> None:
     with contextlib.suppress(OSError):
         client.sendall(b"HTTP/1.1 %d -\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status)
+
+
+def _move_from_proxy(owner: Pass, proxy: socket.socket, client: socket.socket) -> None:
+    if asks_for_credentials(proxy):
+        owner.denial = WRONG_CREDENTIALS
+    _move(proxy, client)
 
 
 def _move(source: socket.socket, target: socket.socket) -> None:

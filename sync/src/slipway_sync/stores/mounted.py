@@ -70,6 +70,10 @@ class MountedStore:
 
         return await asyncio.to_thread(read)
 
+    async def ranged(self, directory: str, item: ObjectInfo) -> bool:  # noqa: ARG002
+        """Say that it is so (see Store)."""
+        return True
+
     async def stream(
         self, directory: str, item: ObjectInfo, *, start: int, length: int
     ) -> AsyncIterator[bytes]:
