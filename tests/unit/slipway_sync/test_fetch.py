@@ -249,6 +249,9 @@ class Scripted:
     ) -> bytes:
         return await self.inner.read(directory, path, start=start, length=length)
 
+    async def ranged(self, directory: str, item: ObjectInfo) -> bool:
+        return await self.inner.ranged(directory, item)
+
     async def stream(
         self, directory: str, item: ObjectInfo, *, start: int, length: int
     ) -> AsyncIterator[bytes]:

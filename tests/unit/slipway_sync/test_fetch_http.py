@@ -140,13 +140,14 @@ def test_an_index_that_changes_meanwhile_is_said_and_nothing_is_installed(
         ),
     ],
 )
-def test_a_missing_or_short_file_is_waited_for_by_name(
+def test_a_missing_or_short_file_is_rejected_by_name_until_it_is_right(
     server: StaticServer, tmp_path: Path, spoil: Callable[[dict[str, bytes]], Any], said: str
 ) -> None:
     wanted = planned(server)
     spoil(server.files)
     code, last = fetch(server, tmp_path)
-    assert code == ExitCode.SOURCE_UNAVAILABLE
+    assert (code, last["reason"]) == (ExitCode.REJECTED, "ObjectDiffers")
+    assert last["object"] == "assets/words.txt"
     assert f"7/assets/words.txt is not what index.json lists: {said}" in last["message"]
     server.files |= exports()
     assert fetch(server, tmp_path, wanted=wanted)[0] == ExitCode.SYNCED, "no hand is needed"

@@ -15,6 +15,7 @@ from slipway_sync.stores import (
     SourceError,
     Store,
     StoreOptions,
+    WrongAnswerError,
     credential_names,
     index_cache,
     missing_credentials,
@@ -185,6 +186,15 @@ def test_a_missing_file_is_named_and_may_still_come(server: StaticServer) -> Non
     with pytest.raises(SourceError) as caught:
         asyncio.run(store.read("1", "saved_model.pb"))
     assert caught.value.reason == "NotFound"
+
+
+def test_a_file_that_ends_before_a_part_of_it_is_named(server: StaticServer) -> None:
+    server.files |= indexed({"1/big": bytes(3_000_000)})
+    store = store_of(server)
+    item = item_of(store, "big")
+    server.files["m/1/big"] = b"short"
+    with pytest.raises(WrongAnswerError, match=r"index\.json lists: the file there is shorter"):
+        asyncio.run(streamed(store, item, 1_000_000, 1_000_000))
 
 
 @pytest.mark.parametrize("new", [b"longer than it was" * 1000, None])

@@ -146,7 +146,9 @@ class Transfer:
         while part.position < part.end:
             before = part.position
             try:
-                await self._receive(file, part, min(part.end, before + reach))
+                # One stream that breaks off starts from the file's beginning again: no small steps.
+                end = min(part.end, before + reach) if file.ranged else part.end
+                await self._receive(file, part, end)
                 reach = min(PART, 4 * reach)
             except (SourceError, ObjectReplacedError) as error:
                 if isinstance(error, WrongAnswerError) and not error.trusted:

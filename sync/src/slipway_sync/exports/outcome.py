@@ -33,7 +33,7 @@ class ExitCode(IntEnum):
         return _REASONS[self]
 
 
-PASSING = frozenset({"ObjectDiffers", "Truncated", "WrongSize"})
+PASSING = frozenset({"ObjectDiffers", "Truncated", "WrongChecksum", "WrongSize"})
 """Reasons of a rejection for what the store sent, not for what it lists: trying again later may help."""
 
 _REASONS = {

@@ -79,13 +79,17 @@ class WrongAnswerError(SourceError):
     """The store answers about an object, but not with the bytes that were asked for; often it passes.
 
     Attributes:
-        finding: `Truncated`, the body breaks off; or `WrongSize`, it is whole, but too short or
-            too long.
+        finding: `Truncated`, the body breaks off; `WrongSize`, it is whole, but too short or too
+            long; or `ObjectDiffers`, it is not what an index beside it lists.
         trusted: Whether the bytes that came are those that were asked for.
     """
 
     def __init__(
-        self, finding: Literal["Truncated", "WrongSize"], message: str, *, trusted: bool = True
+        self,
+        finding: Literal["Truncated", "WrongSize", "ObjectDiffers"],
+        message: str,
+        *,
+        trusted: bool = True,
     ) -> None:
         super().__init__("Unavailable", message)
         self.finding = finding

@@ -22,10 +22,11 @@ from slipway_sync.stores.base import (
     Patience,
     SourceError,
     StoreOptions,
+    WrongAnswerError,
     checked_directory,
 )
 from slipway_sync.stores.clients import FOREIGN, checked_prefix, invalid, made, retry
-from slipway_sync.stores.errors import of_way
+from slipway_sync.stores.errors import broke_off, is_beyond_the_end, of_way
 from slipway_sync.stores.gate import Pass
 from slipway_sync.stores.index import (
     MAX_BYTES,
@@ -149,6 +150,7 @@ class HttpStore:
         where = self._where(directory, item.path)
         whole = start == 0 and length == item.size
         received = 0
+        begun = False
         try:
             result, skip = await self._get(key, start, None if whole else length, patient=whole)
             if result.meta["size"] != item.size:
@@ -156,16 +158,22 @@ class HttpStore:
                 raise await self._mismatch(
                     directory, item, f"the file there has {size} bytes, not {item.size}"
                 )
+            begun = True
             async for chunk in _pieces(result, skip, length):
                 received += len(chunk)
                 yield chunk
         except FileNotFoundError as error:
             raise await self._mismatch(directory, item, "the server has no such file") from error
         except FOREIGN as error:
-            raise self._error(error, where) from error
+            if is_beyond_the_end(error):
+                raise await self._mismatch(directory, item, "the file there is shorter") from error
+            found = self._error(error, where)
+            if begun and broke_off(error):
+                raise WrongAnswerError("Truncated", str(found)) from error
+            raise found from error
         if received != length:
-            raise SourceError(
-                "Unavailable", f"{where}: the server sent {received} of {length} bytes"
+            raise WrongAnswerError(
+                "WrongSize", f"{where}: the server sent {received} of {length} bytes"
             )
 
     async def ranged(self, directory: str, item: ObjectInfo) -> bool:
@@ -208,8 +216,8 @@ class HttpStore:
         if item not in index.versions.get(directory, ()):
             return ObjectReplacedError(item.path)
         # The file may still come: an upload is under way, or one server of several lags behind.
-        return SourceError(
-            "Unavailable",
+        return WrongAnswerError(
+            "ObjectDiffers",
             f"{self._where(directory, item.path)} is not what {NAME} lists: {what}",
         )
 
