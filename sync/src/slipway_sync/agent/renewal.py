@@ -50,6 +50,10 @@ class RenewedStore:
             lambda store: store.read(directory, path, start=start, length=length)
         )
 
+    async def ranged(self, directory: str, item: ObjectInfo) -> bool:
+        """Say whether parts can be had (see Store)."""
+        return await self._run(lambda store: store.ranged(directory, item))
+
     async def stream(
         self, directory: str, item: ObjectInfo, *, start: int, length: int
     ) -> AsyncIterator[bytes]:
