@@ -16,6 +16,7 @@ from slipway_server.batching.parameters import (
     parameters_without_file,
     read_parameters,
 )
+from slipway_server.core.held_load import HoldingLoader
 from slipway_server.core.manager import Loader
 from slipway_server.core.timed_load import TimedLoader
 from slipway_server.inference.warmup import WarmingLoader, WarmUpObserver, WarmUpRule
@@ -73,12 +74,15 @@ def make_loader(
 
 
 def guarded(loader: Loader[ServedModel], settings: Settings) -> Loader[ServedModel]:
-    """Add what keeps a bad version from harming the server: a limit of time, a trial in a child process."""
+    """Add what keeps a bad version from harming the server: a limit of time, a trial in a child process.
+
+    A version is held from before its trial, so that nobody removes it under the child.
+    """
     if settings.load_timeout > 0:
         loader = TimedLoader(loader, settings.load_timeout)
     if settings.isolated_load:
         loader = IsolatedLoader(loader, _trials(settings), free_memory)
-    return loader
+    return HoldingLoader(loader)
 
 
 def _trials(settings: Settings) -> TrialSettings:
