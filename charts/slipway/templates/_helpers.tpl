@@ -77,6 +77,10 @@ capabilities:
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
+# Certificates and public keys that sources name.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import signal
 import socket
@@ -27,9 +28,13 @@ from slipway_operator.cluster.lease import Leadership, LeadershipLostError
 from slipway_operator.handlers import registry_for, settings_for
 from slipway_operator.health import application, serve
 from slipway_operator.reconcile import metrics
+from slipway_operator.reconcile.access import Accesses
+from slipway_operator.reconcile.failing import Installation
+from slipway_operator.reconcile.identities import Identities
+from slipway_operator.reconcile.lookup import Lookup
 from slipway_operator.reconcile.loop import Loop
 from slipway_operator.reconcile.reconciler import Reconciler
-from slipway_operator.reconcile.sources import Installation, Sources
+from slipway_operator.reconcile.sources import Sources
 from slipway_operator.rendering.settings import RenderSettings
 from slipway_sync.stores import AddressPolicy
 
@@ -112,7 +117,11 @@ async def run(options: Options) -> None:
                 "CustomResourceDefinition (helm does, unless crds.install is false)"
             )
         addresses = AddressPolicy.allowing(options.render.allowed_networks)
-        sources = Sources(client, options.installation, addresses, _utc_now, random.random)
+        lookup = Lookup(client, options.installation)
+        surroundings = os.environ if options.render.ambient_identity else None
+        identities = Identities(client, lookup, options.installation, surroundings)
+        accesses = Accesses(lookup, identities, addresses)
+        sources = Sources(accesses, _utc_now, random.random)
         reconciler = Reconciler(client, sources, options.render, identity, _utc_now)
         work = Loop(client, reconciler, sources, options.namespaces)
         leadership = Leadership(client, options.installation.namespace, options.lease, identity)
@@ -190,6 +199,10 @@ def run_command(
             "may be repeated."
         ),
     ] = None,
+    allow_ambient_identity: Annotated[  # noqa: FBT002 (a flag of the command line)
+        bool,
+        typer.Option(help="Let Models be read with what the pods' surroundings give."),
+    ] = False,
     lease: Annotated[str, typer.Option(help="Name of the Lease.")] = "slipway-operator",
     port: Annotated[int, typer.Option(help="Of /livez, /readyz and /metrics.")] = 8080,
     log_level: Annotated[str, typer.Option(envvar="SLIPWAY_LOG_LEVEL")] = "info",
@@ -204,7 +217,11 @@ def run_command(
         namespaces=tuple(namespace or ()),
         installation=Installation(operator_namespace, service_account, credentials_role),
         render=RenderSettings(
-            server_image, sync_image, image_pull_policy, tuple(allow_network or ())
+            server_image,
+            sync_image,
+            image_pull_policy,
+            tuple(allow_network or ()),
+            ambient_identity=allow_ambient_identity,
         ),
         lease=lease,
         port=port,

@@ -63,6 +63,7 @@ def failed_poll(
         error_message=message,
         versions=before.versions,
         warnings=before.warnings,
+        identity=before.identity,
     )
     return Poll(observation, memory, again)
 

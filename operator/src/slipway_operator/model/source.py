@@ -41,6 +41,21 @@ class SourceVersion:
 
 
 @dataclass(frozen=True, slots=True)
+class CloudIdentity:
+    """What a ServiceAccount is in the cloud of a source. Nothing of it is secret.
+
+    Attributes:
+        account: Name of the ServiceAccount.
+        audience: Of the token that the cloud takes.
+        settings: Names and values for the agent.
+    """
+
+    account: str
+    audience: str
+    settings: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SourceObservation:
     """The last poll.
 
@@ -50,6 +65,8 @@ class SourceObservation:
         error_message: One sentence.
         versions: Of the last successful poll; an error does not empty it.
         warnings: Sentences about the listing, such as a number spelled twice.
+        identity: Of the Model's ServiceAccount, where the source is read with that; None while it
+            is not known. An error does not forget it.
     """
 
     polled: bool = False
@@ -57,3 +74,4 @@ class SourceObservation:
     error_message: str = ""
     versions: tuple[SourceVersion, ...] = ()
     warnings: tuple[str, ...] = ()
+    identity: CloudIdentity | None = None

@@ -32,6 +32,7 @@ from slipway_operator.planning.traffic import (
 )
 from slipway_operator.rendering.budget import disruption_budget
 from slipway_operator.rendering.deployment import deployment
+from slipway_operator.rendering.identity import is_known
 from slipway_operator.rendering.inputs import Servable
 from slipway_operator.rendering.services import (
     label_service,
@@ -304,7 +305,12 @@ def _deployments(
     for servable in aspiration.servables:
         name = names.deployment_name(observed.model.name, servable.id)
         if servable.id not in present and f"Deployment/{name}" not in observed.foreign:
-            manifest = deployment(observed.model, servable, decided[servable.id], settings)
+            identity = observed.source.identity
+            if not is_known(observed.model, identity, settings):
+                continue  # Its pods could only fail; the next good poll tells.
+            manifest = deployment(
+                observed.model, servable, decided[servable.id], settings, account=identity
+            )
             yield actions.CreateDeployment(manifest)
     for servable_id, replicas in decided.items():
         found = present.get(servable_id)

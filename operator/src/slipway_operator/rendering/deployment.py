@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from slipway_operator.api import names
 from slipway_operator.api.resource import ModelResource
+from slipway_operator.model.source import CloudIdentity
 from slipway_operator.rendering.inputs import Servable
 from slipway_operator.rendering.metadata import child_metadata, model_labels
 from slipway_operator.rendering.pods import USER
@@ -16,7 +17,11 @@ _STOP_SLACK_SECONDS: Final = 30
 
 
 def deployment(
-    model: ModelResource, servable: Servable, replicas: int, settings: RenderSettings
+    model: ModelResource,
+    servable: Servable,
+    replicas: int,
+    settings: RenderSettings,
+    account: CloudIdentity | None = None,
 ) -> dict[str, Any]:
     """The Deployment; its template is final, only `replicas` changes later."""
     identity = {
@@ -45,18 +50,23 @@ def deployment(
                     "labels": dict(model.spec.serving.pod_labels) | model_labels(model) | identity,
                     "annotations": dict(model.spec.serving.pod_annotations),
                 },
-                "spec": _pod(model, servable, settings),
+                "spec": _pod(model, servable, settings, account),
             },
         },
     }
 
 
-def _pod(model: ModelResource, servable: Servable, settings: RenderSettings) -> dict[str, Any]:
+def _pod(
+    model: ModelResource,
+    servable: Servable,
+    settings: RenderSettings,
+    account: CloudIdentity | None,
+) -> dict[str, Any]:
     serving = model.spec.serving
     volumes: list[dict[str, Any]] = [
         {"name": "models", "emptyDir": {}},
         {"name": "tmp", "emptyDir": {}},
-        *sync_volumes(model),
+        *sync_volumes(model, account),
     ]
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
@@ -69,7 +79,7 @@ def _pod(model: ModelResource, servable: Servable, settings: RenderSettings) -> 
             "fsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "initContainers": [sync_container(model, servable, settings)],
+        "initContainers": [sync_container(model, servable, settings, account)],
         "containers": [server_container(model, settings)],
         "volumes": volumes,
     }

@@ -9,9 +9,11 @@ class RenderSettings:
 
     Attributes:
         allowed_networks: Networks that sources may lie in although they are link-local or the like.
+        ambient_identity: Whether sources may be read with what the pods' surroundings give.
     """
 
     server_image: str
     sync_image: str
     image_pull_policy: str = "IfNotPresent"
     allowed_networks: tuple[str, ...] = ()
+    ambient_identity: bool = False

@@ -1,17 +1,20 @@
 """The init container that brings a version to its pod's volume, verified."""
 
-from typing import Any, Final
+from typing import Any
 
 from slipway_operator.api.resource import ModelResource
+from slipway_operator.model.source import CloudIdentity
+from slipway_operator.rendering.identity import given
 from slipway_operator.rendering.inputs import Servable
 from slipway_operator.rendering.pods import MODELS_DIR, RESTRICTED, TERMINATION_LOG, TMP
 from slipway_operator.rendering.settings import RenderSettings
 
-CREDENTIALS_DIR: Final = "/var/run/slipway/credentials"
-
 
 def sync_container(
-    model: ModelResource, servable: Servable, settings: RenderSettings
+    model: ModelResource,
+    servable: Servable,
+    settings: RenderSettings,
+    identity: CloudIdentity | None = None,
 ) -> dict[str, Any]:
     """The init container."""
     source = model.spec.source
@@ -37,9 +40,10 @@ def sync_container(
         if value:
             args.append(f"--{flag}={value}")
     args += [f"--allow-network={network}" for network in settings.allowed_networks]
-    if source.credentials_secret:
-        args.append(f"--credentials={CREDENTIALS_DIR}")
-        mounts.append({"name": "credentials", "mountPath": CREDENTIALS_DIR, "readOnly": True})
+    for part in given(model, identity):
+        args += part.arguments
+        if part.volume is not None:
+            mounts.append(part.mount)
     return {
         "name": "sync",
         "image": settings.sync_image,
@@ -56,9 +60,6 @@ def sync_container(
     }
 
 
-def sync_volumes(model: ModelResource) -> list[dict[str, Any]]:
+def sync_volumes(model: ModelResource, identity: CloudIdentity | None) -> list[dict[str, Any]]:
     """The volumes that only the init container mounts."""
-    secret = model.spec.source.credentials_secret
-    if not secret:
-        return []
-    return [{"name": "credentials", "secret": {"secretName": secret, "defaultMode": 0o440}}]
+    return [part.volume for part in given(model, identity) if part.volume is not None]
