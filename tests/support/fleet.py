@@ -5,24 +5,28 @@ scheduler, a kubelet, the EndpointSlice controller, a poll, one pass of the oper
 chooses the order of things. Where the real component may choose, the `Random` given to it does.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from random import Random
-from typing import Any, Final, assert_never
+from typing import Any, Final
 
 from slipway_operator.api import names
+from slipway_operator.api.quantities import parse_quantity
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.spec import ModelSpec, VersionPolicy
 from slipway_operator.api.status import ModelStatus, VersionState
 from slipway_operator.discovery.memory import worth_looking_at
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
+from slipway_operator.model.claims import Claim
 from slipway_operator.model.observed import Child, Container, ContainerState, Observed, Pod
 from slipway_operator.model.observed import Deployment as SeenDeployment
 from slipway_operator.model.source import Readiness, SourceObservation, SourceVersion
 from slipway_operator.planning.plan import plan
+from slipway_operator.rendering.claims import KEEP_KEY
 from slipway_operator.rendering.services import SELECTS_LABEL
 from slipway_operator.rendering.settings import RenderSettings
 from slipway_sync.exports import ExitCode, SyncOutcome, VersionDirectory
@@ -75,6 +79,8 @@ class SimPod:
     synced_at: datetime | None = None
     refused_at: datetime | None = None
     terminating: bool = False
+    directory: str = ""
+    """What it mounts of the cache."""
     taken: bool = False
     """Deleted by someone else: what replaces it is not the planner's doing."""
     sync_exit: int | None = None
@@ -164,6 +170,12 @@ class Fleet:
     """The Services as that controller last saw them: its watches are not ordered among themselves."""
     slices: dict[str, Slices] = field(default_factory=dict)
     foreign: frozenset[str] = frozenset()
+    claim: Claim | None = None
+    """What the pods mount as cache; None when it does not exist."""
+    watcher: Child | None = None
+    keep: Child | None = None
+    cache: set[str] = field(default_factory=set)
+    """Directories of the cache; collected, as by an agent without patience, at each sync."""
     choice: Random = field(default_factory=lambda: Random(0))  # noqa: S311 (a test's choices)
     _count: int = 0
     _parsed: ModelSpec = field(init=False)
@@ -284,6 +296,9 @@ class Fleet:
             budgets=dict(self.budgets),
             endpoints=endpoints,
             caught_up=frozenset(caught_up),
+            claim=self.claim,
+            watcher=self.watcher,
+            keep=self.keep,
             foreign=self.foreign,
         )
 
@@ -331,7 +346,36 @@ class Fleet:
             case actions.RotatePod(name, uid, rotate):
                 self._rotate(name, uid, rotate=rotate)
             case _:
-                assert_never(action)
+                self._write_for_volumes(action)
+
+    def _write_for_volumes(self, action: Action) -> None:
+        match action:
+            case actions.CreateClaim(manifest):
+                if self.claim:
+                    raise Refused("the claim exists")
+                spec = manifest["spec"]
+                size = parse_quantity(spec["resources"]["requests"]["storage"])
+                modes = frozenset(spec["accessModes"])
+                self.claim = Claim(
+                    manifest["metadata"]["name"], self._uid("claim"), modes, "Pending",
+                    owned=True, requested=size,
+                )  # fmt: skip
+            case actions.GrowClaim(_, uid, size):
+                assert self.claim
+                self._ours(self.claim.uid, uid)
+                if size <= self.claim.requested:
+                    raise Refused("a claim does not shrink")
+                self.claim = replace(self.claim, requested=size)
+            case actions.ApplyKeep(manifest):
+                self.keep = self._applied(self.keep, manifest)
+            case actions.ApplyWatcher(manifest):
+                self.watcher = self._applied(self.watcher, manifest)
+            case actions.DeleteWatcher(_, uid):
+                assert self.watcher
+                self._ours(self.watcher.uid, uid)
+                self.watcher = None
+            case _:
+                raise Refused(f"nobody knows {action}")
 
     def _create(self, manifest: dict[str, Any]) -> None:
         name = manifest["metadata"]["name"]
@@ -351,7 +395,8 @@ class Fleet:
         # An item of a list: without kind and version, with what the API server adds.
         stored = {
             "metadata": {**manifest["metadata"], "uid": uid, "managedFields": []},
-            "spec": {"sessionAffinity": "None", **manifest["spec"]},
+            "spec": {"sessionAffinity": "None", **manifest.get("spec", {})},
+            "data": manifest.get("data", {}),
         }
         return Child(name, uid, stored)
 
@@ -412,6 +457,7 @@ class Fleet:
             labels=dict(template["metadata"]["labels"]),
             revision=deployment.manifest["metadata"]["annotations"][names.REVISION_ANNOTATION],
             image=server["image"],
+            directory=cached_directory(deployment),
             created_at=self.now,
         )
 
@@ -475,6 +521,16 @@ class Fleet:
             pod.sync_exit = ExitCode.SYNCED
             pod.synced_at = self.now
             pod.stage = Stage.LOADING
+            self._collect(pod)
+
+    def _collect(self, pod: SimPod) -> None:
+        """The agent of a cached version puts it there and removes what need not stay."""
+        if not pod.directory:
+            return
+        keep = self.keep.manifest["data"][KEEP_KEY] if self.keep else ""
+        self.cache.add(pod.directory)
+        if keep:
+            self.cache &= {*json.loads(keep)["keep"], pod.directory}
 
     def _load(self, pod: SimPod) -> bool:
         match self.behaviour(pod):
@@ -632,6 +688,13 @@ class Fleet:
         )
 
 
+def cached_directory(deployment: SimDeployment) -> str:
+    """The directory of the cache that a Deployment's servers mount, below their Model's own."""
+    [server] = deployment.manifest["spec"]["template"]["spec"]["containers"]
+    paths = [mount.get("subPath", "") for mount in server["volumeMounts"]]
+    return next((path.partition("/")[2] for path in paths if path), "")
+
+
 def _seen_server(pod: SimPod) -> Container:
     state = {
         Stage.LOADING: ContainerState.RUNNING,
@@ -666,4 +729,12 @@ def _seen_deployment(deployment: SimDeployment) -> SeenDeployment:
         directory=annotations[names.DIRECTORY_ANNOTATION],
         replicas=deployment.replicas,
         created_at=deployment.created_at,
+        claims=claims_of(deployment),
     )
+
+
+def claims_of(deployment: SimDeployment) -> frozenset[str]:
+    """The claims that a Deployment's pods mount."""
+    volumes = deployment.manifest["spec"]["template"]["spec"]["volumes"]
+    mounted = (volume.get("persistentVolumeClaim") for volume in volumes)
+    return frozenset(claim["claimName"] for claim in mounted if claim)

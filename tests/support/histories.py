@@ -4,13 +4,14 @@ An event is a name and a number; what the number means is the event's own busine
 of pairs is a history, and every shorter list is one, too.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from random import Random
 from typing import Any, Final, TypeVar
 
-from fleet import BROKEN_IMAGE, Behaviour, Fleet
+from fleet import BROKEN_IMAGE, Behaviour, Fleet, Stage, cached_directory
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.names import ROTATION_LABEL, SERVABLE_LABEL, VERSION_LABEL
 from slipway_operator.api.status import ModelStatus, VersionState
@@ -19,6 +20,7 @@ from slipway_operator.model.actions import Action, Plan
 from slipway_operator.planning.aspiration import select
 from slipway_operator.planning.plan import plan
 from slipway_operator.planning.scaling import limits_of
+from slipway_operator.rendering.claims import KEEP_KEY
 from slipway_operator.rendering.services import SELECTS_LABEL
 from slipway_operator.rendering.settings import RenderSettings
 
@@ -30,6 +32,7 @@ _ROUNDS: Final = 150
 _WAITS: Final = 12
 """Requeues that a fleet may take to get over every deadline that runs."""
 _MOST_VERSIONS: Final = 5
+_MOUNTED: Final = (Stage.LOADING, Stage.READY, Stage.SERVER_BACKOFF)
 _BEHAVIOURS: Final = (Behaviour.GOOD, Behaviour.GOOD, Behaviour.GOOD, *Behaviour)
 _POLICIES: Final = ("AvailabilityPreserving", "ResourcePreserving")
 _VERSIONS: Final[tuple[dict[str, Any], ...]] = (
@@ -181,6 +184,7 @@ class History:
 
     def check_instant(self) -> None:
         """What must hold between any two steps."""
+        self._check_volume()
         if not self.calm:
             return
         fleet = self.fleet
@@ -193,6 +197,25 @@ class History:
             self.broken(f"more than {most} pods")
         if self.policy == "ResourcePreserving" and len(fleet.pods) > most:
             self.broken(f"T4: {len(fleet.pods)} pods, {most} are allowed")
+
+    def _check_volume(self) -> None:
+        """No mounted version is collected, and no pod waits for a volume that another one holds."""
+        fleet = self.fleet
+        for pod in fleet.pods.values():
+            mounted = pod.directory and pod.stage in _MOUNTED
+            if mounted and pod.deployment in fleet.deployments and pod.directory not in fleet.cache:
+                self.broken(f"collected: {pod.directory}, which {pod.name} mounts")
+        kept = (
+            set(json.loads(fleet.keep.manifest["data"][KEEP_KEY])["keep"]) if fleet.keep else set()
+        )
+        needed = {cached_directory(d) for d in fleet.deployments.values()} - {""}
+        if fleet.keep and not needed <= kept:
+            self.broken(f"not kept: {needed - kept}, although there are Deployments of them")
+        if not fleet.claim or "ReadWriteOncePod" not in fleet.claim.access_modes:
+            return
+        mounting = [pod for pod in fleet.pods.values() if pod.directory and not pod.taken]
+        if len(mounting) > 1:
+            self.broken(f"{len(mounting)} pods for a volume that one may mount")
 
     def come_to_rest(self) -> None:
         """Let everything happen that happens without time going on; planning again does nothing."""

@@ -73,7 +73,15 @@ capabilities:
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch, patch]
-# The progress of a download.
+# A Model's own cache is made and grows; other claims are only looked at.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, create, patch]
+# NAME-cache says which versions a cache has to keep.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, create, patch]
+# The progress of a download, and what a volume was seen to hold.
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]

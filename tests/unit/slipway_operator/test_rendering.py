@@ -6,7 +6,9 @@ import pytest
 
 from slipway_operator.api.names import MODEL_LABEL, ROTATION_LABEL, SERVABLE_LABEL
 from slipway_operator.api.resource import ModelResource, parse
+from slipway_operator.model.claims import Sharing
 from slipway_operator.rendering.budget import disruption_budget
+from slipway_operator.rendering.claims import claim_manifest, volume_label
 from slipway_operator.rendering.deployment import deployment
 from slipway_operator.rendering.inputs import Servable, servable
 from slipway_operator.rendering.services import (
@@ -19,6 +21,7 @@ from slipway_operator.rendering.services import (
     version_service,
 )
 from slipway_operator.rendering.settings import RenderSettings
+from slipway_operator.rendering.watcher import is_current, watcher
 
 SETTINGS = RenderSettings("server:1", "sync:1")
 FULL: dict[str, Any] = {
@@ -333,3 +336,189 @@ def test_at_most_one_pod_is_evicted_at_a_time() -> None:
         "maxUnavailable": 1,
         "selector": {"matchLabels": {MODEL_LABEL: "digits"}},
     }
+
+
+PVC: dict[str, Any] = {
+    "source": {"uri": "pvc://exports/team $$/digits/", "completionMarker": "DONE"},
+    "serving": {
+        "nodeSelector": {"gpu": "a100"},
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+        "imagePullSecrets": ["pull"],
+    },
+}
+CACHED: dict[str, Any] = {
+    "source": {"uri": "s3://models/digits", "credentialsSecret": "digits-s3"},
+    "serving": {"cache": {"persistentVolumeClaim": "shelf"}},
+}
+
+
+def mounts(container: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {mount["mountPath"]: mount for mount in container["volumeMounts"]}
+
+
+def test_a_cache_shows_a_server_its_version_and_nothing_else_of_the_volume() -> None:
+    pod = pod_of(CACHED)
+    [sync], [server] = pod["initContainers"], pod["containers"]
+    assert mounts(sync)["/models/digits"] == {
+        "name": "claim", "mountPath": "/models/digits", "subPath": "digits",
+    }  # fmt: skip
+    assert mounts(server)["/models/digits/3"] == {
+        "name": "claim",
+        "mountPath": "/models/digits/3",
+        "subPath": "digits/3-" + "a" * 12,
+        "readOnly": True,
+    }
+    assert len(mounts(server)) == 2, "its version, and room for temporary files"
+    assert {"--cache", "--keep=/var/run/slipway/cache/keep.json"} < set(sync["args"])
+    assert "--destination=/models/digits" in sync["args"]
+    assert mounts(sync)["/var/run/slipway/cache"]["readOnly"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert volumes["claim"]["persistentVolumeClaim"] == {"claimName": "shelf"}
+    assert volumes["keep"]["configMap"] == {"name": "digits-cache", "optional": True}
+    assert pod["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
+
+
+def test_without_a_cache_nothing_of_it_is_rendered() -> None:
+    pod = pod_of(BARE)
+    assert pod["volumes"][0] == {"name": "models", "emptyDir": {}}
+    assert "--cache" not in pod["initContainers"][0]["args"]
+    assert "fsGroupChangePolicy" not in pod["securityContext"]
+    assert "affinity" not in pod
+
+
+def test_a_volume_that_is_the_source_is_verified_and_served_where_it_lies() -> None:
+    pod = pod_of(PVC)
+    [sync], [server] = pod["initContainers"], pod["containers"]
+    assert sync["args"] == [
+        "verify",
+        "--mount=/source",
+        "--path=team $$$$/digits",  # Kubernetes makes one $ of two.
+        "--directory=00000003",
+        "--version=3",
+        f"--revision={'a' * 64}",
+        "--completion-marker=DONE",
+        "--termination-log=/dev/termination-log",
+    ]
+    assert mounts(sync)["/source"] == {"name": "claim", "mountPath": "/source", "readOnly": True}
+    assert mounts(server)["/models/digits/3"] == {
+        "name": "claim",
+        "mountPath": "/models/digits/3",
+        "subPath": "team $$/digits/00000003",
+        "readOnly": True,
+    }
+    claim = {"claimName": "exports", "readOnly": True}
+    assert {"name": "claim", "persistentVolumeClaim": claim} in pod["volumes"]
+    assert "fsGroup" not in pod["securityContext"], "the files are somebody else's"
+
+
+def test_a_volume_that_is_the_source_needs_keys_and_nothing_for_a_network() -> None:
+    signature = {"publicKey": {"secret": "keys", "key": "k.pem"}}
+    more = {"signature": signature, "caBundle": {"configMap": "corp-ca"}}
+    pod = pod_of(PVC | {"source": PVC["source"] | more})
+    [sync] = pod["initContainers"]
+    assert "--public-key=/var/run/slipway/public-key/publicKey.pem" in sync["args"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert set(volumes) == {"claim", "tmp", "public-key"}
+    assert volumes["public-key"]["secret"]["defaultMode"] == 0o444
+
+
+def test_the_watcher_is_small_restricted_and_no_pod_of_the_models_services() -> None:
+    found = watcher(model(PVC), SETTINGS, Sharing.ANYWHERE)
+    assert found is not None
+    template = found["spec"]["template"]
+    pod = template["spec"]
+    [container] = pod["containers"]
+    assert container["args"] == [
+        "watch", "--mount=/source", "--path=team $$$$/digits", "--poll-interval=30", "--settle=5",
+        "--complete=17", "--completion-marker=DONE",
+    ]  # fmt: skip
+    assert MODEL_LABEL not in template["metadata"]["labels"]
+    assert SERVABLE_LABEL not in template["metadata"]["labels"]
+    assert (
+        found["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    )
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["volumes"][0]["persistentVolumeClaim"] == {"claimName": "exports", "readOnly": True}
+    assert mounts(container)["/source"]["readOnly"]
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert "fsGroup" not in pod["securityContext"]
+    assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
+    assert "affinity" not in pod
+    assert "nodeSelector" not in pod
+    assert watcher(model(BARE), SETTINGS, Sharing.ANYWHERE) is None
+
+
+def test_on_a_volume_of_one_node_watcher_and_servers_share_it() -> None:
+    found = watcher(model(PVC), SETTINGS, Sharing.ONE_NODE)
+    parsed = model(PVC)
+    servers = deployment(
+        parsed, servable(parsed, 3, "3", "a" * 64), 2, SETTINGS, sharing=Sharing.ONE_NODE
+    )
+    assert found is not None
+    for template in (found["spec"]["template"], servers["spec"]["template"]):
+        [term] = template["spec"]["affinity"]["podAffinity"][
+            "requiredDuringSchedulingIgnoredDuringExecution"
+        ]
+        assert term["topologyKey"] == "kubernetes.io/hostname"
+        labels = template["metadata"]["labels"]
+        assert term["labelSelector"]["matchLabels"].items() <= labels.items()
+        assert template["spec"]["nodeSelector"] == {"gpu": "a100"}
+
+
+@pytest.mark.parametrize(
+    ("change", "anew"),
+    [
+        ({"source": {"settle": "9s"}}, True),
+        ({"source": {"uri": "pvc://exports/other"}}, True),
+        ({"versions": {"specific": [3]}}, True),
+        ({"source": {"allowMutation": True}}, False),
+        ({"serving": {"replicas": 7}}, False),
+        ({"labels": {"stable": 3}}, False),
+    ],
+)
+def test_a_watcher_is_made_anew_for_what_it_is_told_and_for_nothing_else(
+    change: dict[str, Any],
+    anew: bool,  # noqa: FBT001
+) -> None:
+    def of(spec: dict[str, Any], settings: RenderSettings = SETTINGS) -> dict[str, Any]:
+        found = watcher(model(spec), settings, Sharing.ANYWHERE)
+        assert found is not None
+        return found
+
+    other = {**PVC, **{name: {**PVC.get(name, {}), **value} for name, value in change.items()}}
+    assert is_current(of(PVC), of(other)) is not anew
+    assert is_current(of(PVC), of(PVC, RenderSettings("server:2", "sync:2")))
+    assert not is_current({"metadata": {}}, of(PVC))
+
+
+def test_the_watcher_looks_at_what_the_policy_asks_for() -> None:
+    def args(versions: dict[str, Any]) -> list[str]:
+        found = watcher(model(PVC | {"versions": versions}), SETTINGS, Sharing.ANYWHERE)
+        assert found is not None
+        [container] = found["spec"]["template"]["spec"]["containers"]
+        return [arg for arg in container["args"] if arg.startswith(("--only", "--complete="))]
+
+    assert args({"latest": 3}) == ["--complete=19"]
+    assert args({"specific": [2, 7]}) == ["--only=2", "--only=7"]
+    assert args({"all": True}) == ["--complete=256"]
+
+
+def test_the_own_claim_asks_for_what_the_template_says() -> None:
+    template = {"size": "10Gi", "storageClassName": "fast", "accessModes": ["ReadWriteMany"]}
+    own = claim_manifest(model(BARE | {"serving": {"cache": {"claimTemplate": template}}}))
+    assert own is not None
+    assert own["metadata"]["name"] == "digits-cache"
+    assert own["metadata"]["ownerReferences"][0]["uid"] == "u1"
+    assert own["spec"] == {
+        "accessModes": ["ReadWriteMany"],
+        "resources": {"requests": {"storage": "10Gi"}},
+        "storageClassName": "fast",
+    }
+    assert claim_manifest(model(CACHED)) is None
+
+
+def test_a_claim_with_a_long_name_has_a_label_all_the_same() -> None:
+    assert volume_label("shelf") == "shelf"
+    assert len(volume_label("s" * 253)) <= 63
+    assert volume_label("s" * 253) != volume_label("s" * 252)

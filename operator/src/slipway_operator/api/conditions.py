@@ -44,6 +44,19 @@ class Reason(StrEnum):
     CREDENTIALS_FORBIDDEN = "CredentialsForbidden"
     """The operator may not read the Secret; the message holds the command that allows it."""
 
+    WATCHER_NOT_READY = "WatcherNotReady"
+    """The pod that lists a volume for the operator does not run; the message says why."""
+
+    # Claims
+    CLAIM_MISSING = "ClaimMissing"
+    """The PersistentVolumeClaim does not exist."""
+    CLAIM_UNUSABLE = "ClaimUnusable"
+    """The claim is there, but no pod could use it as it has to."""
+    CLAIM_EXCLUSIVE = "ClaimExclusive"
+    """The spec needs more pods at a time than may use the claim."""
+    CLAIM_NOT_GROWN = "ClaimNotGrown"
+    """The claim was not made larger; the message is the API server's."""
+
     # Progress and readiness
     AVAILABLE = "Available"
     """Everything asked for serves."""

@@ -19,6 +19,10 @@ SERVABLE_LABEL: Final = f"{GROUP}/servable"
 ROTATION_LABEL: Final = f"{GROUP}/rotation"
 """Set on live pods while a transition mixes versions; the Service NAME selects it then."""
 ROTATION_IN: Final = "in"
+SOURCE_LABEL: Final = f"{GROUP}/source"
+"""On the pod that lists a volume for the Model of that name."""
+VOLUME_LABEL: Final = f"{GROUP}/volume"
+"""On every pod of ours that mounts a claim: which one."""
 
 REVISION_ANNOTATION: Final = f"{GROUP}/revision"
 DIRECTORY_ANNOTATION: Final = f"{GROUP}/directory"
@@ -64,3 +68,13 @@ def servable_id(version: int, key: str) -> str:
 def deployment_name(model: str, servable: str) -> str:
     """The Deployment of a servable."""
     return f"{model}-{servable}"
+
+
+def cache(model: str) -> str:
+    """The Model's own claim, and the ConfigMap that says what has to stay in its cache."""
+    return f"{model}-cache"
+
+
+def watcher(model: str) -> str:
+    """The Deployment whose pod lists a volume for the operator."""
+    return f"{model}-source"

@@ -3,7 +3,8 @@
 import math
 import re
 from datetime import timedelta
-from typing import Annotated, Any
+from fractions import Fraction
+from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, StringConstraints, WithJsonSchema
 
@@ -61,6 +62,23 @@ Quantity = Annotated[
     WithJsonSchema({"x-kubernetes-int-or-string": True, "maxLength": 64}),
 ]
 """A Kubernetes quantity without sign and exponent: `1`, `500m`, `8Gi`."""
+
+
+_SCALE: Final = {
+    "n": Fraction(1, 10**9), "u": Fraction(1, 10**6), "m": Fraction(1, 1000), "": Fraction(1),
+    **{unit: Fraction(1000**n) for n, unit in enumerate(("k", "M", "G", "T", "P", "E"), 1)},
+    **{unit: Fraction(1024**n) for n, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)},
+}  # fmt: skip
+
+
+def parse_quantity(value: int | str) -> int:
+    """A quantity as a whole number, rounded up.
+
+    >>> parse_quantity("1.5Gi"), parse_quantity("500m"), parse_quantity(7)
+    (1610612736, 1, 7)
+    """
+    digits = str(value).rstrip("numkMGTPEi")
+    return math.ceil(Fraction(digits) * _SCALE[str(value)[len(digits) :]])
 
 
 def _good(value: int | str) -> bool:

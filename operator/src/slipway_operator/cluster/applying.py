@@ -6,6 +6,8 @@ from typing import Any, assert_never
 from slipway_operator.api import names
 from slipway_operator.cluster.client import (
     BUDGETS,
+    CLAIMS,
+    CONFIG_MAPS,
     DEPLOYMENTS,
     MODELS,
     PODS,
@@ -16,7 +18,15 @@ from slipway_operator.cluster.client import (
 )
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action
-from slipway_operator.model.observed import Observed
+from slipway_operator.model.observed import Child, Observed
+
+_ForVolumes = (
+    actions.CreateClaim
+    | actions.GrowClaim
+    | actions.ApplyKeep
+    | actions.ApplyWatcher
+    | actions.DeleteWatcher
+)
 
 
 async def execute(client: Client, observed: Observed, action: Action) -> None:
@@ -49,8 +59,39 @@ async def execute(client: Client, observed: Observed, action: Action) -> None:
             value = names.ROTATION_IN if rotate else None
             patch = {"metadata": {"uid": uid, "labels": {names.ROTATION_LABEL: value}}}
             await client.merge(PODS, namespace, name, patch)
+        case (
+            actions.CreateClaim()
+            | actions.GrowClaim()
+            | actions.ApplyKeep()
+            | actions.ApplyWatcher()
+            | actions.DeleteWatcher()
+        ):
+            await _execute_for_volumes(client, observed, action)
         case _:
             assert_never(action)
+
+
+async def _execute_for_volumes(client: Client, observed: Observed, action: _ForVolumes) -> None:
+    namespace = observed.model.namespace
+    match action:
+        case actions.CreateClaim(manifest):
+            await client.create(CLAIMS, namespace, manifest)
+        case actions.GrowClaim(name, uid, size):
+            requests = {"resources": {"requests": {"storage": str(size)}}}
+            patch = {"metadata": {"uid": uid}, "spec": requests}
+            await client.merge(CLAIMS, namespace, name, patch)
+        case actions.ApplyKeep(manifest):
+            await _write(client, CONFIG_MAPS, namespace, manifest, _uid(observed.keep))
+        case actions.ApplyWatcher(manifest):
+            await _write(client, DEPLOYMENTS, namespace, manifest, _uid(observed.watcher))
+        case actions.DeleteWatcher(name, uid):
+            await _delete(client, DEPLOYMENTS, namespace, name, uid)
+        case _:
+            assert_never(action)
+
+
+def _uid(child: Child | None) -> str:
+    return child.uid if child else ""
 
 
 async def _write(

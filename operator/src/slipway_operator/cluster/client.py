@@ -16,6 +16,7 @@ REQUEST_TIMEOUT_SECONDS: Final = 4.0
 """Below the Lease's duration less its renew deadline: a request of a former leader dies before the
 next one starts to write."""
 
+_LOG_LIMIT: Final = 64 << 10
 _NOT_FOUND: Final = 404
 _CONFLICT: Final = 409
 _FORBIDDEN: Final = 403
@@ -67,8 +68,9 @@ class Resource:
 MODELS: Final = Resource(names.API_VERSION, names.PLURAL)
 PODS: Final = Resource("v1", "pods")
 SERVICES: Final = Resource("v1", "services")
-SECRETS: Final = Resource("v1", "secrets")
 CONFIG_MAPS: Final = Resource("v1", "configmaps")
+CLAIMS: Final = Resource("v1", "persistentvolumeclaims")
+SECRETS: Final = Resource("v1", "secrets")
 SERVICE_ACCOUNTS: Final = Resource("v1", "serviceaccounts")
 DEPLOYMENTS: Final = Resource("apps/v1", "deployments")
 ENDPOINT_SLICES: Final = Resource("discovery.k8s.io/v1", "endpointslices")
@@ -231,9 +233,11 @@ class Client:
         }
         await self.request("DELETE", resource.path(namespace, name), body=body)
 
-    async def log_tail(self, namespace: str, pod: str, container: str, lines: int) -> str:
-        """The last lines of a container's log."""
-        query = {"container": container, "tailLines": str(lines)}
+    async def log_tail(
+        self, namespace: str, pod: str, container: str, lines: int, limit: int = _LOG_LIMIT
+    ) -> str:
+        """The last lines of a container's log, `limit` bytes of them at most."""
+        query = {"container": container, "tailLines": str(lines), "limitBytes": str(limit)}
         path = PODS.path(namespace, pod, "log")
         raw = await self._raw("GET", path, query=query, body=None, content_type="application/json")
         return raw.decode(errors="replace")

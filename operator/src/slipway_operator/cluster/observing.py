@@ -14,6 +14,8 @@ from slipway_operator.api.resource import ModelResource
 from slipway_operator.cluster import reading
 from slipway_operator.cluster.client import (
     BUDGETS,
+    CLAIMS,
+    CONFIG_MAPS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     PODS,
@@ -24,8 +26,10 @@ from slipway_operator.cluster.client import (
 )
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action
+from slipway_operator.model.claims import Claim
 from slipway_operator.model.observed import Child, Observed
 from slipway_operator.model.source import SourceObservation
+from slipway_operator.rendering.claims import cache_claim, claim_manifest, claim_name
 
 
 async def observe(client: Client, model: ModelResource, source: SourceObservation) -> Observed:
@@ -45,6 +49,7 @@ async def observe(client: Client, model: ModelResource, source: SourceObservatio
         client.list(BUDGETS, model.namespace, labels),
         client.list(ENDPOINT_SLICES, model.namespace, {names.MODEL_LABEL: model.name}),
     )
+    claim, keep = await asyncio.gather(_claim(client, model), _keep(client, model))
     foreign = {
         f"{kind}/{item['metadata']['name']}"
         for kind, items in (
@@ -55,6 +60,12 @@ async def observe(client: Client, model: ModelResource, source: SourceObservatio
         for item in items
         if not reading.owned_by(item, model.uid)
     }
+    own_name = names.cache(model.name)
+    if claim_manifest(model) and claim and not claim.owned:
+        foreign.add(f"PersistentVolumeClaim/{own_name}")
+    if keep and not reading.owned_by(keep, model.uid):
+        foreign.add(f"ConfigMap/{own_name}")
+        keep = None
     ours = _children(services, model)
     return Observed(
         model=model,
@@ -69,8 +80,37 @@ async def observe(client: Client, model: ModelResource, source: SourceObservatio
         budgets=_children(budgets, model),
         endpoints=reading.ready_endpoints(slices, ours, names.next_service(model.name)),
         caught_up=reading.caught_up(slices, ours),
+        claim=claim,
+        watcher=_children(deployments, model).get(names.watcher(model.name)),
+        keep=reading.child(keep) if keep else None,
         foreign=frozenset(foreign),
     )
+
+
+async def find_claim(client: Client, model: ModelResource) -> Claim | None:
+    """The claim that the Model's pods mount; None when it does not exist.
+
+    Raises:
+        ClusterError: It cannot be read.
+    """
+    try:
+        found = await client.get(CLAIMS, model.namespace, claim_name(model))
+    except NotFoundError:
+        return None
+    return reading.claim(found, model.uid)
+
+
+async def _claim(client: Client, model: ModelResource) -> Claim | None:
+    return await find_claim(client, model) if claim_name(model) else None
+
+
+async def _keep(client: Client, model: ModelResource) -> dict[str, Any] | None:
+    if not cache_claim(model):
+        return None
+    try:
+        return await client.get(CONFIG_MAPS, model.namespace, names.cache(model.name))
+    except NotFoundError:
+        return None
 
 
 def _children(items: Iterable[dict[str, Any]], model: ModelResource) -> dict[str, Child]:
@@ -87,6 +127,8 @@ def _creations(observed: Observed, planned: Iterable[Action]) -> list[tuple[str,
     for action in planned:
         match action:
             case actions.CreateDeployment(manifest):
+                found.append(("Deployment", DEPLOYMENTS, manifest["metadata"]["name"]))
+            case actions.ApplyWatcher(manifest) if observed.watcher is None:
                 found.append(("Deployment", DEPLOYMENTS, manifest["metadata"]["name"]))
             case actions.ApplyService(manifest):
                 name = manifest["metadata"]["name"]

@@ -5,6 +5,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from slipway_operator.api import names
+from slipway_operator.api.quantities import parse_quantity
+from slipway_operator.model.claims import Claim
 from slipway_operator.model.observed import Child, Container, ContainerState, Deployment, Pod
 from slipway_operator.rendering.services import SELECTS_LABEL
 
@@ -47,9 +49,43 @@ def deployment(manifest: Mapping[str, Any]) -> Deployment | None:
             directory=annotations.get(names.DIRECTORY_ANNOTATION, ""),
             replicas=manifest["spec"].get("replicas", 1),
             created_at=created,
+            claims=_claims(manifest["spec"]),
         )
     except (KeyError, ValueError):
         return None
+
+
+def _claims(spec: Mapping[str, Any]) -> frozenset[str]:
+    volumes = ((spec.get("template") or {}).get("spec") or {}).get("volumes") or ()
+    mounted = (volume.get("persistentVolumeClaim") for volume in volumes)
+    return frozenset(claim["claimName"] for claim in mounted if claim)
+
+
+def claim(manifest: Mapping[str, Any], uid: str) -> Claim:
+    """A PersistentVolumeClaim; `uid` is the Model's."""
+    metadata = manifest["metadata"]
+    spec = manifest["spec"]
+    status = manifest.get("status") or {}
+    asked = frozenset(spec.get("accessModes") or ())
+    # A volume may allow more than was asked for; but one pod stays one pod: the scheduler holds it.
+    bound = frozenset(status.get("accessModes") or ())
+    requests = (spec.get("resources") or {}).get("requests") or {}
+    return Claim(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        access_modes=asked if "ReadWriteOncePod" in asked else bound or asked,
+        phase=status.get("phase", "Pending"),
+        deleting="deletionTimestamp" in metadata,
+        owned=owned_by(manifest, uid),
+        requested=_bytes(requests.get("storage", "0")),
+    )
+
+
+def _bytes(quantity: str) -> int:
+    try:
+        return parse_quantity(quantity)
+    except ValueError:
+        return 0  # Written with an exponent: it is left as it is.
 
 
 def _container(statuses: Iterable[Mapping[str, Any]], name: str) -> Container:

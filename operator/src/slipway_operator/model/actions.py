@@ -71,6 +71,44 @@ class RotatePod:
     rotate: bool
 
 
+@dataclass(frozen=True, slots=True)
+class CreateClaim:
+    """Create the Model's own PersistentVolumeClaim; one that exists is never written over."""
+
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class GrowClaim:
+    """Ask for more bytes: the only change a claim of ours ever sees."""
+
+    name: str
+    uid: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyKeep:
+    """Server-side apply of the ConfigMap that says what has to stay in the cache."""
+
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyWatcher:
+    """Server-side apply of the Deployment that lists a volume."""
+
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteWatcher:
+    """Delete it: the source lies elsewhere now."""
+
+    name: str
+    uid: str
+
+
 Action = (
     CreateDeployment
     | ScaleDeployment
@@ -80,6 +118,11 @@ Action = (
     | ApplyBudget
     | DeleteBudget
     | RotatePod
+    | CreateClaim
+    | GrowClaim
+    | ApplyKeep
+    | ApplyWatcher
+    | DeleteWatcher
 )
 
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from slipway_operator.api.resource import ModelResource
+from slipway_operator.model.claims import Claim
 from slipway_operator.model.source import SourceObservation
 
 
@@ -79,7 +80,11 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """The Deployment of a servable: a version rendered from one set of inputs."""
+    """The Deployment of a servable: a version rendered from one set of inputs.
+
+    Attributes:
+        claims: That its pods mount.
+    """
 
     name: str
     uid: str
@@ -90,11 +95,12 @@ class Deployment:
     directory: str
     replicas: int
     created_at: datetime
+    claims: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A Service or PodDisruptionBudget of the Model: its manifest as the API server holds it."""
+    """A Service, PodDisruptionBudget or the like of the Model: its manifest as it is stored."""
 
     name: str
     uid: str
@@ -109,6 +115,9 @@ class Observed:
         endpoints: For each Service of ours, the uids of the pods that its EndpointSlices show ready;
             of NAME-next, counting only slices that were computed for its present selector.
         caught_up: Services whose EndpointSlices were computed for their present selector.
+        claim: What the Model's pods mount as cache or as source; None when it does not exist.
+        watcher: The Deployment that lists a pvc:// source.
+        keep: The ConfigMap that says what has to stay in the cache.
         foreign: `Kind/name` of objects that bear a name of ours and belong to someone else.
     """
 
@@ -120,4 +129,7 @@ class Observed:
     budgets: Mapping[str, Child] = field(default_factory=dict)
     endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
     caught_up: frozenset[str] = frozenset()
+    claim: Claim | None = None
+    watcher: Child | None = None
+    keep: Child | None = None
     foreign: frozenset[str] = frozenset()

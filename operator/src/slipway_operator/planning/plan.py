@@ -5,7 +5,7 @@ desired state whatever happened before: the operator may die between any two of 
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -15,8 +15,10 @@ from slipway_operator.api.quantities import parse_duration
 from slipway_operator.api.status import VersionState, VersionStatus
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
+from slipway_operator.model.claims import Volume
 from slipway_operator.model.observed import ContainerState, Observed
 from slipway_operator.planning.aspiration import Aspiration, aspire
+from slipway_operator.planning.claims import volume_of
 from slipway_operator.planning.covers import is_as_wanted
 from slipway_operator.planning.diagnosis import Finding, deadline, diagnose
 from slipway_operator.planning.rows import Rows, is_proven, timestamp
@@ -30,7 +32,9 @@ from slipway_operator.planning.traffic import (
     selected_pods,
     selects_now,
 )
+from slipway_operator.planning.volumes import claim_actions, growth_actions, watcher_actions
 from slipway_operator.rendering.budget import disruption_budget
+from slipway_operator.rendering.claims import claim_name
 from slipway_operator.rendering.deployment import deployment
 from slipway_operator.rendering.identity import is_known
 from slipway_operator.rendering.inputs import Servable
@@ -45,6 +49,19 @@ from slipway_operator.rendering.settings import RenderSettings
 
 PROGRESS_INTERVAL: Final = timedelta(seconds=3)
 """How often sync progress is read; every change of it is a line in `kubectl get -w`."""
+CLAIM_INTERVAL: Final = timedelta(seconds=10)
+"""How often a claim that cannot be used is looked at again: claims are not watched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What actions are made from."""
+
+    observed: Observed
+    aspiration: Aspiration
+    limits: Limits
+    settings: RenderSettings
+    volume: Volume
 
 
 def plan(observed: Observed, settings: RenderSettings, now: datetime) -> Plan:
@@ -52,21 +69,23 @@ def plan(observed: Observed, settings: RenderSettings, now: datetime) -> Plan:
     observed = _in_order(observed)
     before = observed.model.status
     judged, aspiration, findings = _judge(observed, now)
-    limits = limits_of(observed.model.spec)
+    volume = volume_of(judged)
+    limits = limits_of(observed.model.spec, volume.most)
     rotating = rotating_pods(judged)
     selects = selects_now(judged, judged.model.name)
-    rows = Rows(judged, aspiration, findings, rotating, now).all()
+    rows = Rows(judged, aspiration, findings, rotating, now, volume).all()
     settled = _settled(judged, aspiration, selects, rows)
-    facts = Facts(judged, aspiration, limits, rows, selects, rotating, settled)
+    facts = Facts(judged, aspiration, limits, rows, selects, rotating, settled, volume)
     status = summarise(facts, now)
     steps: tuple[Action, ...] = ()
     if not judged.model.spec.paused:
-        steps = tuple(_actions(judged, aspiration, limits, rows, settings, settled=settled))
+        desk = Desk(judged, aspiration, limits, settings, volume)
+        steps = tuple(_actions(desk, rows, settled=settled))
     return Plan(
         actions=steps,
         status=status,
         notes=notes(before, status),
-        requeue=_requeue(judged, aspiration, now),
+        requeue=_requeue(judged, aspiration, volume, now),
     )
 
 
@@ -223,26 +242,24 @@ def _fleets(observed: Observed, aspiration: Aspiration) -> list[Fleet]:
                 terminating=len(pods) - len(live),
                 incumbent=servable in selected,
                 failed=bool(failed and not last),
+                mounts=deployment_ is None or claim_name(observed.model) in deployment_.claims,
             )
         )
     return fleets
 
 
-def _actions(
-    observed: Observed,
-    aspiration: Aspiration,
-    limits: Limits,
-    rows: list[VersionStatus],
-    settings: RenderSettings,
-    *,
-    settled: bool,
-) -> Iterator[Action]:
+def _actions(desk: Desk, rows: list[VersionStatus], *, settled: bool) -> Iterator[Action]:
+    observed, aspiration, limits = desk.observed, desk.aspiration, desk.limits
     traffic = route(observed, aspiration, limits)
     yield from _rotation(traffic)
     yield from _services(observed, aspiration, limits, traffic)
     yield from _budget(observed, limits)
-    yield from _deployments(observed, aspiration, limits, settings)
+    # What a pod mounts is there, and says the right thing, before the pod is.
+    yield from claim_actions(observed, aspiration)
+    yield from watcher_actions(observed, desk.settings, desk.volume)
+    yield from _deployments(desk)
     yield from _deletions(observed, aspiration, rows, settled=settled)
+    yield from growth_actions(observed)
 
 
 def _rotation(traffic: Traffic) -> Iterator[Action]:
@@ -297,19 +314,27 @@ def _budget(observed: Observed, limits: Limits) -> Iterator[Action]:
         yield actions.DeleteBudget(name, child.uid)
 
 
-def _deployments(
-    observed: Observed, aspiration: Aspiration, limits: Limits, settings: RenderSettings
-) -> Iterator[Action]:
-    decided = scale(_fleets(observed, aspiration), limits)
+def _deployments(desk: Desk) -> Iterator[Action]:
+    observed, aspiration = desk.observed, desk.aspiration
+    decided = scale(_fleets(observed, aspiration), desk.limits)
     present = {d.servable: d for d in observed.deployments}
-    for servable in aspiration.servables:
+    missing = [servable for servable in aspiration.servables if servable.id not in present]
+    identity = observed.source.identity
+    known = is_known(observed.model, identity, desk.settings)
+    if missing and (desk.volume.reason or not known):
+        # Nothing new could be started now, so nothing old may go for it; the status or the next
+        # good poll tells why.
+        return
+    for servable in missing:
         name = names.deployment_name(observed.model.name, servable.id)
-        if servable.id not in present and f"Deployment/{name}" not in observed.foreign:
-            identity = observed.source.identity
-            if not is_known(observed.model, identity, settings):
-                continue  # Its pods could only fail; the next good poll tells.
+        if f"Deployment/{name}" not in observed.foreign:
             manifest = deployment(
-                observed.model, servable, decided[servable.id], settings, account=identity
+                observed.model,
+                servable,
+                decided[servable.id],
+                desk.settings,
+                identity,
+                desk.volume.sharing,
             )
             yield actions.CreateDeployment(manifest)
     for servable_id, replicas in decided.items():
@@ -335,7 +360,9 @@ def _deletions(
             yield actions.DeleteDeployment(found.name, found.uid)
 
 
-def _requeue(observed: Observed, aspiration: Aspiration, now: datetime) -> timedelta | None:
+def _requeue(
+    observed: Observed, aspiration: Aspiration, volume: Volume, now: datetime
+) -> timedelta | None:
     """When time alone could change the plan."""
     due: list[timedelta] = []
     limit = parse_duration(observed.model.spec.transition.progress_deadline)
@@ -345,4 +372,6 @@ def _requeue(observed: Observed, aspiration: Aspiration, now: datetime) -> timed
             due.append(max(timedelta(seconds=1), moment - now))
     if any(pod.sync.state is ContainerState.RUNNING for pod in observed.pods):
         due.append(PROGRESS_INTERVAL)
+    if volume.reason:
+        due.append(CLAIM_INTERVAL)
     return min(due, default=None)

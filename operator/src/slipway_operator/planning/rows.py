@@ -7,6 +7,7 @@ from typing import Final
 
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.status import VersionState, VersionStatus
+from slipway_operator.model.claims import NO_VOLUME, Volume
 from slipway_operator.model.observed import ContainerState, Observed, Pod
 from slipway_operator.model.source import Readiness, SourceVersion
 from slipway_operator.planning.aspiration import Aspiration, existing
@@ -93,7 +94,13 @@ def _listed_draft(listed: SourceVersion) -> _Draft:
 
 
 def _aspired_draft(
-    pods: Sequence[Pod], finding: Finding | None, wanted: int, *, proven: bool, gone: bool
+    pods: Sequence[Pod],
+    finding: Finding | None,
+    wanted: int,
+    *,
+    proven: bool,
+    gone: bool,
+    waits: _Draft | None,
 ) -> _Draft:
     """Where an aspired version stands."""
     live = [pod for pod in pods if not pod.terminating]
@@ -114,6 +121,8 @@ def _aspired_draft(
         return _Draft(VersionState.AVAILABLE, reason, message)
     if finding:
         return _Draft(finding.state, finding.reason, finding.message)
+    if waits:
+        return waits
     syncing = any(
         pod.sync.state is not ContainerState.TERMINATED and pod.server.exit_code is None
         for pod in live
@@ -142,6 +151,7 @@ class Rows:
         findings: dict[str, Finding],
         rotating: Sequence[Pod],
         now: datetime,
+        volume: Volume = NO_VOLUME,
     ) -> None:
         self._observed = observed
         self._aspiration = aspiration
@@ -149,6 +159,7 @@ class Rows:
         self._rotating = rotating
         self._shares = shares(rotating)
         self._now = now
+        self._volume = volume
         self._before = {row.version: row for row in observed.model.status.versions}
         self._listed = {version.number: version for version in observed.source.versions}
         self._aspired = {servable.version: servable for servable in aspiration.servables}
@@ -243,6 +254,19 @@ class Rows:
             return _Draft(before.state, before.reason, before.message)
         return _Draft(VersionState.DISCOVERED)
 
+    def _waits(self, aspired: Servable, pods: Sequence[Pod]) -> _Draft | None:
+        """That pods which are still wanted are not created: they could not have their volume."""
+        volume = self._volume
+        found = [d for d in self._observed.deployments if d.servable == aspired.id]
+        if volume.reason:
+            draft = _Draft(VersionState.UNSCHEDULABLE, volume.reason, volume.message)
+            return None if found else draft
+        live = [p for p in pods if p.servable == aspired.id and not p.terminating]
+        full = self._observed.pods and sum(d.replicas for d in found) <= len(live)
+        if not volume.exclusive or not full:
+            return None
+        return _Draft(VersionState.UNSCHEDULABLE, Reason.CLAIM_EXCLUSIVE, volume.exclusive)
+
     def _rewritten(self, listed: SourceVersion | None, before: VersionStatus) -> bool:
         if listed is None or not listed.revision or self._observed.model.spec.source.allow_mutation:
             return False
@@ -258,6 +282,7 @@ class Rows:
             self._observed.model.spec.serving.replicas,
             proven=is_proven(before, aspired.key),
             gone=candidate.reason == Reason.SOURCE_GONE,
+            waits=self._waits(aspired, pods),
         )
         if draft.reason:
             return draft

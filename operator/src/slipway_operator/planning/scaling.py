@@ -34,11 +34,14 @@ class Limits:
         replicas: R.
         surge: Pods above what is wanted.
         floor: Pods in rotation that old servables must leave.
+        mounting: Pods that may mount the Model's volume at a time, terminating ones included; None
+            means any number.
     """
 
     replicas: int
     surge: int
     floor: int
+    mounting: int | None = None
 
     @property
     def atomic(self) -> bool:
@@ -46,16 +49,16 @@ class Limits:
         return self.surge >= self.replicas
 
 
-def limits_of(spec: ModelSpec) -> Limits:
-    """The limits that a spec sets."""
+def limits_of(spec: ModelSpec, mounting: int | None = None) -> Limits:
+    """The limits that a spec sets, and its volume."""
     replicas = spec.serving.replicas
     transition = spec.transition
     if transition.policy == "AvailabilityPreserving":
-        return Limits(replicas, resolve_count(transition.max_surge, replicas), replicas)
+        return Limits(replicas, resolve_count(transition.max_surge, replicas), replicas, mounting)
     missing = resolve_count(transition.max_unavailable, replicas)
     # T2: only a Model with one replica may have a gap, however much may be missing.
     least = 1 if replicas > 1 else 0
-    return Limits(replicas, 0, max(least, replicas - missing))
+    return Limits(replicas, 0, max(least, replicas - missing), mounting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class Fleet:
         terminating: Pods that still hold their place and their hardware.
         incumbent: The Service NAME selects it.
         failed: It will not be tried again.
+        mounts: Its pods mount the Model's volume.
     """
 
     id: str
@@ -85,6 +89,7 @@ class Fleet:
     terminating: int
     incumbent: bool
     failed: bool = False
+    mounts: bool = False
 
     @property
     def held(self) -> int:
@@ -137,9 +142,14 @@ def scale(fleets: Sequence[Fleet], limits: Limits) -> dict[str, int]:
     old = [fleet for fleet in fleets if not fleet.aspired and fleet.exists]
     budget = len(aspired) * limits.replicas + limits.surge
     headroom = budget - sum(fleet.held for fleet in fleets)
+    places = _places(fleets, limits)
     decided: dict[str, int] = {}
     for fleet in aspired:
         growth = max(0, min(limits.replicas - fleet.replicas, headroom))
+        if fleet.mounts:
+            # One that could never attach its volume is not created.
+            growth = min(growth, places)
+            places -= growth
         headroom -= growth
         # Above R, when R was lowered: only as far as none is lost that takes requests.
         taking = max(fleet.least(view(fleet), limits.replicas) for view in _VIEWS)
@@ -147,6 +157,13 @@ def scale(fleets: Sequence[Fleet], limits: Limits) -> dict[str, int]:
         decided[fleet.id] = min(fleet.replicas + growth, shrunk)
     keeps = [_keep(old, aspired, decided, limits, view) for view in _VIEWS]
     return decided | {fleet.id: max(keep[fleet.id] for keep in keeps) for fleet in old}
+
+
+def _places(fleets: Sequence[Fleet], limits: Limits) -> int:
+    """How many more pods may mount the Model's volume."""
+    if limits.mounting is None:
+        return sum(limits.replicas for _ in fleets)
+    return max(0, limits.mounting - sum(fleet.held for fleet in fleets if fleet.mounts))
 
 
 def _keep(

@@ -9,12 +9,18 @@ from slipway_operator.api import names
 from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.status import Condition, ModelStatus, VersionState, VersionStatus
 from slipway_operator.model.actions import Note
+from slipway_operator.model.claims import NO_VOLUME, Volume
 from slipway_operator.model.observed import ContainerState, Observed, Pod
 from slipway_operator.model.source import Readiness, SourceVersion
 from slipway_operator.planning.aspiration import Aspiration
+from slipway_operator.planning.claims import not_grown
 from slipway_operator.planning.rows import shares, timestamp
 from slipway_operator.planning.scaling import Limits
 
+_OF_VOLUMES: Final = frozenset(
+    {Reason.CLAIM_MISSING, Reason.CLAIM_UNUSABLE, Reason.CLAIM_EXCLUSIVE, Reason.NAME_CONFLICT}
+)
+"""Why a version's pods are not created: they could not have their volume."""
 _BAD: Final = frozenset({VersionState.FAILED, VersionState.REJECTED, VersionState.ROLLED_BACK})
 
 
@@ -26,6 +32,7 @@ class Facts:
         selects: What NAME selects now.
         rotating: Pods that take unversioned requests now.
         settled: The primary has arrived, takes all traffic, and no older pod is left.
+        volume: What the claim that the pods mount lets them do.
     """
 
     observed: Observed
@@ -35,6 +42,7 @@ class Facts:
     selects: str
     rotating: Sequence[Pod]
     settled: bool
+    volume: Volume = NO_VOLUME
 
     @property
     def rows_by_version(self) -> dict[int, VersionStatus]:
@@ -109,6 +117,8 @@ def _transition_phase(facts: Facts) -> str:
     wanted = facts.limits.replicas
     ready = sum(p.ready for p in pods)
     if row and row.state is VersionState.UNSCHEDULABLE:
+        if row.reason in _OF_VOLUMES:
+            return "WaitingForVolume"
         return "WaitingForGPU" if "gpu" in row.message.lower() else "Unschedulable"
     others = [p for p in facts.observed.pods if p.servable != primary.id]
     if shifted >= wanted:
@@ -252,6 +262,12 @@ def _degraded_claim(facts: Facts) -> _Claim:
             f"{listed} exists and does not belong to this Model: delete or rename it, or rename "
             "the Model",
         )
+    if facts.volume.reason or facts.volume.exclusive:
+        return _Claim(
+            "True",
+            facts.volume.reason or Reason.CLAIM_EXCLUSIVE,
+            facts.volume.message or facts.volume.exclusive,
+        )
     if facts.observed.source.error_reason:
         return _Claim(
             "True", facts.observed.source.error_reason, facts.observed.source.error_message
@@ -264,6 +280,8 @@ def _degraded_claim(facts: Facts) -> _Claim:
             return _Claim("True", row.reason, _row_message(row))
         if row.state is VersionState.UNSCHEDULABLE:
             return _Claim("True", row.reason, _row_message(row))
+    if refusal := not_grown(facts.observed):
+        return _Claim("True", Reason.CLAIM_NOT_GROWN, refusal)
     return _Claim("False", Reason.AS_DESIRED, "nothing needs a person")
 
 

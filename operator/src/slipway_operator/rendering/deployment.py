@@ -4,7 +4,16 @@ from typing import Any, Final
 
 from slipway_operator.api import names
 from slipway_operator.api.resource import ModelResource
+from slipway_operator.model.claims import Sharing
 from slipway_operator.model.source import CloudIdentity
+from slipway_operator.rendering.claims import (
+    affinity,
+    cache_claim,
+    claim_labels,
+    claim_name,
+    model_volumes,
+    mounted_source,
+)
 from slipway_operator.rendering.inputs import Servable
 from slipway_operator.rendering.metadata import child_metadata, model_labels
 from slipway_operator.rendering.pods import USER
@@ -22,8 +31,18 @@ def deployment(
     replicas: int,
     settings: RenderSettings,
     account: CloudIdentity | None = None,
+    sharing: Sharing = Sharing.ANYWHERE,
 ) -> dict[str, Any]:
-    """The Deployment; its template is final, only `replicas` changes later."""
+    """The Deployment; its template is final, only `replicas` changes later.
+
+    Args:
+        model: What it belongs to.
+        servable: What it serves.
+        replicas: Its pods.
+        settings: The installation's.
+        account: Whose cloud identity reads the source, where it is a ServiceAccount's.
+        sharing: Which pods may use the claim that they mount, if they mount one.
+    """
     identity = {
         names.VERSION_LABEL: str(servable.version),
         names.SERVABLE_LABEL: servable.id,
@@ -47,10 +66,13 @@ def deployment(
             "selector": {"matchLabels": selector},
             "template": {
                 "metadata": {
-                    "labels": dict(model.spec.serving.pod_labels) | model_labels(model) | identity,
+                    "labels": dict(model.spec.serving.pod_labels)
+                    | model_labels(model)
+                    | identity
+                    | claim_labels(model),
                     "annotations": dict(model.spec.serving.pod_annotations),
                 },
-                "spec": _pod(model, servable, settings, account),
+                "spec": _pod(model, servable, settings, account, sharing),
             },
         },
     }
@@ -61,10 +83,11 @@ def _pod(
     servable: Servable,
     settings: RenderSettings,
     account: CloudIdentity | None,
+    sharing: Sharing,
 ) -> dict[str, Any]:
     serving = model.spec.serving
     volumes: list[dict[str, Any]] = [
-        {"name": "models", "emptyDir": {}},
+        *model_volumes(model),
         {"name": "tmp", "emptyDir": {}},
         *sync_volumes(model, account),
     ]
@@ -76,11 +99,11 @@ def _pod(
             "runAsNonRoot": True,
             "runAsUser": USER,
             "runAsGroup": USER,
-            "fsGroup": USER,
+            **_volume_group(model),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "initContainers": [sync_container(model, servable, settings, account)],
-        "containers": [server_container(model, settings)],
+        "containers": [server_container(model, servable, settings)],
         "volumes": volumes,
     }
     optional: dict[str, Any] = {
@@ -92,5 +115,13 @@ def _pod(
         "priorityClassName": serving.priority_class_name,
         "runtimeClassName": serving.runtime_class_name,
         "serviceAccountName": serving.service_account,
-    }
+    } | affinity(claim_name(model), sharing)
     return pod | {key: value for key, value in optional.items() if value}
+
+
+def _volume_group(model: ModelResource) -> dict[str, Any]:
+    """Who owns the volumes' files: a source is left as it is, a large cache is looked at once."""
+    if mounted_source(model):
+        return {}
+    group: dict[str, Any] = {"fsGroup": USER}
+    return group | ({"fsGroupChangePolicy": "OnRootMismatch"} if cache_claim(model) else {})

@@ -17,6 +17,7 @@ KEY_DIR: Final = "/var/run/slipway/public-key"
 _TOKEN_SECONDS: Final = 3600
 """The kubelet replaces the token at four fifths of its life."""
 _READABLE: Final = 0o440
+_PUBLIC: Final = 0o444
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,15 @@ def is_known(
 def given(model: ModelResource, identity: CloudIdentity | None) -> Iterator[Given]:
     """Everything that the sync of a Model is given."""
     source = model.spec.source
+    if source.signature is not None:
+        yield _file("public-key", source.signature.public_key, KEY_DIR, "publicKey.pem")
+    if not source.uri.startswith("pvc://"):
+        yield from _of_the_way(model, identity)
+
+
+def _of_the_way(model: ModelResource, identity: CloudIdentity | None) -> Iterator[Given]:
+    """What only a source that is reached over a network needs."""
+    source = model.spec.source
     if secret := source.credentials_secret:
         volume = {"secretName": secret, "defaultMode": _READABLE}
         yield Given(
@@ -69,8 +79,6 @@ def given(model: ModelResource, identity: CloudIdentity | None) -> Iterator[Give
         yield _token(identity)
     if source.ca_bundle is not None:
         yield _file("ca-bundle", source.ca_bundle, CA_DIR, "ca.crt")
-    if source.signature is not None:
-        yield _file("public-key", source.signature.public_key, KEY_DIR, "publicKey.pem")
 
 
 def _token(identity: CloudIdentity) -> Given:
@@ -102,7 +110,8 @@ def _file(flag: str, reference: CaBundle | PublicKey, directory: str, name: str)
     else:
         kind = {
             "secret": {
-                "secretName": reference.secret, "items": items, "defaultMode": _READABLE,
+                # No secret, in spite of its place; not every pod has a group of its own.
+                "secretName": reference.secret, "items": items, "defaultMode": _PUBLIC,
             }
         }  # fmt: skip
     return Given((f"--{flag}={directory}/{name}",), {"name": flag, **kind}, directory)

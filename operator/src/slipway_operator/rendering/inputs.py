@@ -50,10 +50,19 @@ def inputs_of(model: ModelResource, version: int, directory: str, revision: str)
         "source": model.spec.source.model_dump(
             mode="json", by_alias=True, exclude=_NOT_IN_SYNC, exclude_defaults=True
         ),
-        "serving": model.spec.serving.model_dump(
-            mode="json", by_alias=True, exclude=_NOT_IN_PODS, exclude_defaults=True
-        ),
+        "serving": _serving(model),
     }
+
+
+def _serving(model: ModelResource) -> dict[str, Any]:
+    serving = model.spec.serving.model_dump(
+        mode="json", by_alias=True, exclude=_NOT_IN_PODS, exclude_defaults=True
+    )
+    cache = model.spec.serving.cache
+    if cache is not None and cache.claim_template is not None:
+        # A claim that grows is the same claim, and nothing else of it can change.
+        serving["cache"] = {"claimTemplate": {}}
+    return serving
 
 
 def servable(model: ModelResource, version: int, directory: str, revision: str) -> Servable:

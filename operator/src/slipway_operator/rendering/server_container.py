@@ -6,6 +6,8 @@ from typing import Any, Final
 from slipway_operator.api import names
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.rendering.batching import batching_arguments
+from slipway_operator.rendering.claims import server_mounts
+from slipway_operator.rendering.inputs import Servable
 from slipway_operator.rendering.pods import MODELS_DIR, RESTRICTED, TERMINATION_LOG, TMP
 from slipway_operator.rendering.settings import RenderSettings
 
@@ -14,7 +16,9 @@ _STARTUP_SECONDS: Final = 600
 """A busy node may take long to import TensorFlow; loading itself is judged by the operator."""
 
 
-def server_container(model: ModelResource, settings: RenderSettings) -> dict[str, Any]:
+def server_container(
+    model: ModelResource, servable: Servable, settings: RenderSettings
+) -> dict[str, Any]:
     """The container that answers requests."""
     serving = model.spec.serving
     resources = serving.resources.model_dump(by_alias=True, exclude_defaults=True)
@@ -47,10 +51,7 @@ def server_container(model: ModelResource, settings: RenderSettings) -> dict[str
         "startupProbe": _probe("/livez", period=1, failures=_STARTUP_SECONDS),
         "livenessProbe": _probe("/livez", period=10, failures=6),
         "readinessProbe": _probe("/readyz", period=2, failures=2),
-        "volumeMounts": [
-            {"name": "models", "mountPath": MODELS_DIR, "readOnly": True},
-            TMP,
-        ],
+        "volumeMounts": [*server_mounts(model, servable), TMP],
     }
 
 

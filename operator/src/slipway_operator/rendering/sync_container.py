@@ -4,6 +4,12 @@ from typing import Any
 
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.model.source import CloudIdentity
+from slipway_operator.rendering.claims import (
+    cache_arguments,
+    mounted_source,
+    sync_mounts,
+    verify_arguments,
+)
 from slipway_operator.rendering.identity import given
 from slipway_operator.rendering.inputs import Servable
 from slipway_operator.rendering.pods import MODELS_DIR, RESTRICTED, TERMINATION_LOG, TMP
@@ -17,29 +23,8 @@ def sync_container(
     identity: CloudIdentity | None = None,
 ) -> dict[str, Any]:
     """The init container."""
-    source = model.spec.source
-    args = [
-        "fetch",
-        f"--source={source.uri}",
-        f"--directory={servable.directory}",
-        f"--version={servable.version}",
-        f"--revision={servable.revision}",
-        f"--destination={MODELS_DIR}/{model.name}",
-        f"--addressing={source.addressing}",
-        f"--termination-log={TERMINATION_LOG}",
-    ]
-    mounts: list[dict[str, Any]] = [
-        {"name": "models", "mountPath": MODELS_DIR},
-        TMP,
-    ]
-    for flag, value in (
-        ("endpoint", source.endpoint),
-        ("region", source.region),
-        ("completion-marker", source.completion_marker),
-    ):
-        if value:
-            args.append(f"--{flag}={value}")
-    args += [f"--allow-network={network}" for network in settings.allowed_networks]
+    args = [*_arguments(model, servable, settings), f"--termination-log={TERMINATION_LOG}"]
+    mounts: list[dict[str, Any]] = [*sync_mounts(model), TMP]
     for part in given(model, identity):
         args += part.arguments
         if part.volume is not None:
@@ -63,3 +48,27 @@ def sync_container(
 def sync_volumes(model: ModelResource, identity: CloudIdentity | None) -> list[dict[str, Any]]:
     """The volumes that only the init container mounts."""
     return [part.volume for part in given(model, identity) if part.volume is not None]
+
+
+def _arguments(model: ModelResource, servable: Servable, settings: RenderSettings) -> list[str]:
+    if mounted := mounted_source(model):
+        return verify_arguments(model, servable, mounted)
+    source = model.spec.source
+    args = [
+        "fetch",
+        f"--source={source.uri}",
+        f"--directory={servable.directory}",
+        f"--version={servable.version}",
+        f"--revision={servable.revision}",
+        f"--destination={MODELS_DIR}/{model.name}",
+        f"--addressing={source.addressing}",
+        *cache_arguments(model),
+    ]
+    for flag, value in (
+        ("endpoint", source.endpoint),
+        ("region", source.region),
+        ("completion-marker", source.completion_marker),
+    ):
+        if value:
+            args.append(f"--{flag}={value}")
+    return [*args, *(f"--allow-network={network}" for network in settings.allowed_networks)]

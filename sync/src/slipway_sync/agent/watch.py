@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 
 from slipway_sync.exports import (
     Proof,
-    Requirements,
     Verdict,
     VersionDirectory,
     printable,
@@ -43,13 +42,13 @@ class Wanted:
         complete: Versions are looked at from the highest one down until so many are complete.
         numbers: These and no others are looked at; None looks by `complete`.
         settle: Seconds for which an export's files must stand still before it is looked into.
-        requirements: What is asked of an export.
+        marker: Name of a file that must be there, or "".
     """
 
     complete: int = 32
     numbers: frozenset[int] | None = None
     settle: float = 5.0
-    requirements: Requirements = field(default_factory=Requirements)
+    marker: str = ""
 
 
 @dataclass(slots=True)
@@ -117,7 +116,7 @@ class Look:
                 if self.clock() - seen.since < self.wanted.settle:
                     return replace(plain, standing=Standing.SETTLING)
                 seen.proof = not_a_file(listing) or await prove(
-                    self.store, version.name, listing, self.wanted.requirements
+                    self.store, version.name, listing, marker=self.wanted.marker
                 )
         except SourceError as error:
             # One export that cannot be read is that export's trouble, not the others'.

@@ -25,9 +25,8 @@ from slipway_sync.stores.http import HttpStore, open_http
 from slipway_sync.stores.local import LocalStore
 from slipway_sync.stores.mounted import MountedStore, not_a_file, unchanged
 from slipway_sync.stores.objects import ObjectStore
-from slipway_sync.stores.proving import described, prove
+from slipway_sync.stores.proving import prove
 from slipway_sync.stores.s3 import open_s3
-from slipway_sync.stores.surveying import survey
 
 __all__ = [
     "AddressPolicy",
@@ -43,12 +42,10 @@ __all__ = [
     "StoreOptions",
     "WrongAnswerError",
     "credential_names",
-    "described",
     "missing_credentials",
     "not_a_file",
     "open_store",
     "prove",
-    "survey",
     "unchanged",
 ]
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from slipway_sync.exports import Listing, ObjectInfo, hostile_key, in_slices, printable
+from slipway_sync.exports import Listing, ObjectInfo, hostile_key, printable
 from slipway_sync.stores.addresses import AddressPolicy
 from slipway_sync.stores.grants import Identity
-
-PAGE = 250
-"""Objects that are handled at once: a millisecond or two of work."""
 
 Reason = Literal["AccessDenied", "NotFound", "Unavailable", "InvalidSource"]
 
@@ -112,22 +108,6 @@ class ObjectReplacedError(Exception):
         self.path = path
 
 
-Pages = AsyncGenerator[Sequence[ObjectInfo], None]
-"""The objects of a directory as they come."""
-
-
-class HostileKeyError(Exception):
-    """A listing holds a key that must not become a file, and nothing else of it can be told.
-
-    Attributes:
-        path: Relative to the version's directory.
-    """
-
-    def __init__(self, path: str) -> None:
-        super().__init__(f"the key {printable(path)} is no path")
-        self.path = path
-
-
 class Store(Protocol):
     """The directory above the versions of one model. Every method may raise SourceError."""
 
@@ -136,18 +116,6 @@ class Store(Protocol):
 
     async def listing(self, directory: str) -> Listing:
         """Return all objects below one child directory; empty when it is not there."""
-
-    def pages(self, directory: str) -> Pages:
-        """Yield all objects below one child directory as they come, in the store's own order.
-
-        Empty objects that only mark a folder may be among them; `folders` tells.
-
-        Raises:
-            HostileKeyError: The store holds a key that its library cannot even name.
-        """
-
-    async def folders(self, directory: str, empty: Sequence[str]) -> frozenset[str]:
-        """Return which of some empty objects only mark a folder and are no files."""
 
     async def read(
         self, directory: str, path: str, *, start: int = 0, length: int | None = None
@@ -166,13 +134,6 @@ class Store(Protocol):
 
     async def ranged(self, directory: str, item: ObjectInfo) -> bool:
         """Whether parts of an object can be had by themselves; else it had better be one stream."""
-
-
-async def paged(listing: Listing) -> Pages:
-    """Yield a listing that is at hand in pages, for those who would have it so."""
-    for page in in_slices(listing, PAGE):
-        yield page
-        await asyncio.sleep(0)  # Others have work, too.
 
 
 def checked_directory(directory: str) -> str:
