@@ -34,8 +34,9 @@ def of_source(error: SourceError, path: str = "") -> SyncError:
 
     Args:
         error: It keeps coming.
-        path: The object that was asked for, relative to the version's directory.
+        path: The object that was asked for, where the error does not say.
     """
+    path = error.path or path
     if isinstance(error, WrongAnswerError):
         return SyncError(ExitCode.REJECTED, str(error), reason=error.finding, path=path)
     match error.reason:

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from slipway_sync.agent.errors import SyncError, of_source, volume_errors
+from slipway_sync.agent.errors import SyncError, of_replacement, of_source, volume_errors
 from slipway_sync.agent.filesystem import FileSystem
 from slipway_sync.agent.journal import Key
 from slipway_sync.agent.layout import LOCK, Layout
@@ -38,7 +38,7 @@ from slipway_sync.exports import (
     reads,
     revision,
 )
-from slipway_sync.stores import LocalStore, SourceError, Store, prove
+from slipway_sync.stores import LocalStore, ObjectReplacedError, SourceError, Store, prove
 
 _UNLIMITED = 1 << 62
 _INDEXES = {"variables/variables.index": "variables/variables", "export.index": "export"}
@@ -171,11 +171,15 @@ async def _planned(request: Request, store: Store, pauses: Pauses) -> Listing:
             raise SyncError(
                 ExitCode.REVISION_MOVED,
                 f"the listing of {request.directory} changed since revision "
-                f"{request.revision[:12]} was planned: it is {found[:12]} now",
+                f"{request.revision[:12]} was planned: it is "
+                f"{found[:12] if listing else 'empty'} now",
             )
         proof = await pauses.retried(
             lambda: prove(store, request.directory, listing, marker=request.marker)
         )
+        if proof.reason == "Moved":
+            listed = revision(await store.listing(request.directory)) == request.revision
+            raise of_replacement(ObjectReplacedError(proof.object), listed=listed)
     except SourceError as error:
         raise of_source(error) from error
     _require(proof)

@@ -68,11 +68,13 @@ class SourceError(Exception):
     Attributes:
         reason: `AccessDenied`, `NotFound`, `Unavailable` (trying again may help) or `InvalidSource`
             (the configuration or a key name is wrong).
+        path: The object that was asked for, relative to the version's directory, or "".
     """
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: Reason, message: str, *, path: str = "") -> None:
         super().__init__(message)
         self.reason: Reason = reason
+        self.path = path
 
 
 class WrongAnswerError(SourceError):

@@ -124,7 +124,11 @@ class ObjectStore:
             result = await obstore.get_async(self._client, key, options=options)
             return bytes(await result.bytes_async())
         except FOREIGN as error:
-            raise self._error(error, f"{self._uri}/{directory}/{printable(path)}") from error
+            if is_beyond_the_end(error):
+                return b""
+            found = self._error(error, f"{self._uri}/{directory}/{printable(path)}")
+            found.path = path
+            raise found from error
 
     async def stream(
         self, directory: str, item: ObjectInfo, *, start: int, length: int

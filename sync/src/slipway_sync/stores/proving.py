@@ -15,6 +15,9 @@ from slipway_sync.exports import (
 )
 from slipway_sync.stores.base import SourceError, Store
 
+_READS = 2
+"""How often what proves wrong is read: the line may have been, not the source."""
+
 
 async def prove(
     store: Store,
@@ -42,12 +45,20 @@ async def prove(
     proof = examine(listing, contents, marker=marker, limit=limit)
     if proof.verdict is not Verdict.COMPLETE:
         return proof
-    for path in reads(listing, limit=limit):
-        try:
-            contents[path] = await store.read(directory, path, length=sizes[path])
-        except SourceError as error:
-            if error.reason != "NotFound":
-                raise
-            message = f"{printable(path)} went away while it was read"
-            return Proof(Verdict.INCOMPLETE, "Moved", message, path)
-    return await asyncio.to_thread(examine, listing, contents, marker=marker, limit=limit)
+    for _ in range(_READS):
+        for path in reads(listing, limit=limit):
+            try:
+                content = await store.read(directory, path, length=sizes[path])
+            except SourceError as error:
+                if error.reason != "NotFound":
+                    raise
+                message = f"{printable(path)} went away while it was read"
+                return Proof(Verdict.INCOMPLETE, "Moved", message, path)
+            if len(content) != sizes[path]:
+                message = f"{printable(path)} has {len(content)} bytes, {sizes[path]} were listed"
+                return Proof(Verdict.INCOMPLETE, "Moved", message, path)
+            contents[path] = content
+        proof = await asyncio.to_thread(examine, listing, contents, marker=marker, limit=limit)
+        if proof.verdict is not Verdict.REJECTED:
+            break
+    return proof
