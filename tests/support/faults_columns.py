@@ -12,9 +12,10 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from typing_extensions import override
 
@@ -25,9 +26,9 @@ from slipway_sync.exports import Listing, SyncOutcome, revision
 from slipway_sync.stores import Patience, Store, StoreOptions, open_store
 
 BUCKET: Final = "models"
-BRISK: Final = Patience(connect=2.0, stall=0.4, request=1.5, retries=2, pause=0.02)
+BRISK: Final = Patience(connect=2.0, stall=1.0, request=2.0, retries=2, pause=0.02)
 """What the tests wait: the same rules as in production, on a shorter clock."""
-FLAGS: Final = ("--stall-timeout=0.4", "--request-timeout=1.5", "--tries=2", "--first-pause=0.05")
+FLAGS: Final = ("--stall-timeout=1", "--request-timeout=2", "--tries=2", "--first-pause=0.05")
 
 
 class Column(ABC):
@@ -37,6 +38,18 @@ class Column(ABC):
     keys: Mapping[str, str]
     base: str = ""
     proxy: FaultProxy
+
+    def behind(self, proxy: FaultProxy) -> Self:
+        """The same server behind another proxy."""
+        made = copy(self)
+        made.proxy = proxy
+        return made
+
+    @contextmanager
+    def own_proxy(self) -> Iterator[Self]:
+        """The same server behind a proxy of its own, for tests that run at once."""
+        with FaultProxy(self.proxy.upstream, host=self.proxy.host) as proxy:
+            yield self.behind(proxy)
 
     @property
     def endpoint(self) -> str:

@@ -141,6 +141,7 @@ def fetch_command(
             patience=Patience(
                 stall=stall_timeout,
                 request=request_timeout,
+                retries=min(tries, _PATIENCE.retries),
                 pause=min(first_pause, _PATIENCE.pause),
             ),
         )
@@ -178,7 +179,10 @@ def main() -> NoReturn:
         sys.stderr.write(f"slipway-sync: {error}\n")
         code = ExitCode.USAGE
     sys.stdout.flush()
-    sys.exit(int(code or 0))
+    sys.stderr.flush()
+    # The threads of the object store library may still answer to a loop that is gone. Met by them,
+    # an interpreter that is being taken down aborts, and another exit code would be reported.
+    os._exit(int(code or 0))
 
 
 def _event_first(_logger: object, _method: str, line: EventDict) -> EventDict:
