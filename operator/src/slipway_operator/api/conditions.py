@@ -77,6 +77,14 @@ class Reason(StrEnum):
     AS_DESIRED = "AsDesired"
     """Nothing needs a person."""
 
+    # Retention
+    LISTING_DOUBTFUL = "ListingDoubtful"
+    """What the source shows may not be all there is: retention deletes nothing."""
+    RETENTION_DENIED = "RetentionDenied"
+    """The store does not let the Model's credentials delete old exports."""
+    RETENTION_FAILED = "RetentionFailed"
+    """An old export could not be deleted; it is tried again."""
+
     # Versions
     INCOMPLETE = "Incomplete"
     """A file is missing or short; an upload may still bring it."""

@@ -93,6 +93,44 @@ class VersionStatus(ApiType):
     """When it came into this state."""
 
 
+class DoomedVersion(ApiType):
+    """An export that retention is about to delete."""
+
+    version: VersionNumber
+    """Its number."""
+    directory: Annotated[str, StringConstraints(max_length=256)]
+    """Its directory in the source."""
+    revision: Annotated[str, StringConstraints(max_length=64)]
+    """Hash over the listing that was planned; another one is not deleted."""
+    objects: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
+    """Objects of that listing."""
+    bytes: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
+    """Their size."""
+    newest: Timestamp
+    """When the last of them was written, by the store's clock."""
+    state: Literal["WouldDelete", "Deleting"]
+    """Deleting: some objects may be gone already."""
+    since: Timestamp
+    """When it came into this state."""
+
+
+class RetentionStatus(ApiType):
+    """What retention has said and done; it outlives the operator's process."""
+
+    key: Annotated[str, StringConstraints(max_length=64)] = ""
+    """Hash of spec.retention and of the source it was said about."""
+    reason: Annotated[str, StringConstraints(max_length=128)] = ""
+    """Why nothing is deleted now, as one CamelCase word; empty when nothing is in the way."""
+    message: Text = ""
+    """One sentence: what stays, and what goes when."""
+    since: Timestamp | None = None
+    """When it came to that reason."""
+    kept: Annotated[list[VersionNumber], Field(max_length=1000)] = Field(default_factory=list)
+    """The complete versions that stay, highest first."""
+    versions: Annotated[list[DoomedVersion], Field(max_length=32)] = Field(default_factory=list)
+    """Exports that are to be deleted, lowest first; at most 32 at a time."""
+
+
 class ModelStatus(ApiType):
     """What is so now."""
 
@@ -127,6 +165,9 @@ class ModelStatus(ApiType):
     """Label selector of the pods, for the scale subresource."""
     versions: Annotated[list[VersionStatus], Field(max_length=256)] = Field(default_factory=list)
     """The versions that are known, highest first; at most 256 are kept."""
+
+    retention: RetentionStatus | None = None
+    """What retention has said; written by its own passes."""
 
     def as_manifest(self) -> dict[str, Any]:
         """The JSON object that is written to the API server."""

@@ -88,8 +88,8 @@ async def poll(
     for version in worth_looking_at(spec.versions, versions):
         if limit is not None and complete >= limit:
             break
-        memory = await _look(store, spec, version, memory, trusted.get(version.number, ""), now)
-        found[version.number] = _describe(version, memory)
+        memory = await look(store, spec, version, memory, trusted.get(version.number, ""), now)
+        found[version.number] = describe(version, memory)
         good = found[version.number].readiness is Readiness.COMPLETE
         complete += good and version.number not in bad
     observation = SourceObservation(
@@ -103,7 +103,7 @@ async def poll(
     return Poll(observation, memory, again)
 
 
-async def _look(
+async def look(
     store: Store,
     spec: ModelSpec,
     version: VersionDirectory,
@@ -111,7 +111,11 @@ async def _look(
     trusted: str,
     now: datetime,
 ) -> Memory:
-    """List a version; prove it when its listing has stood still and was not proven yet."""
+    """List a version; prove it when its listing has stood still and was not proven yet.
+
+    Raises:
+        SourceError: The store could not be read.
+    """
     listing = await store.listing(version.name)
     current = revision(listing)
     memory = memory.note(version.name, current, sum(item.size for item in listing), now)
@@ -125,7 +129,8 @@ async def _look(
     return memory.prove(version.name, proof)
 
 
-def _describe(version: VersionDirectory, memory: Memory) -> SourceVersion:
+def describe(version: VersionDirectory, memory: Memory) -> SourceVersion:
+    """What is remembered of a version that was looked at."""
     seen = memory.seen[version.name]
     if seen.proof is None:
         return SourceVersion(

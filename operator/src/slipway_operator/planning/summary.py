@@ -21,6 +21,8 @@ _OF_VOLUMES: Final = frozenset(
     {Reason.CLAIM_MISSING, Reason.CLAIM_UNUSABLE, Reason.CLAIM_EXCLUSIVE, Reason.NAME_CONFLICT}
 )
 """Why a version's pods are not created: they could not have their volume."""
+RETENTION_FAILURES: Final = frozenset({Reason.RETENTION_DENIED, Reason.RETENTION_FAILED})
+"""Told by an Event of retention's own."""
 _BAD: Final = frozenset({VersionState.FAILED, VersionState.REJECTED, VersionState.ROLLED_BACK})
 
 
@@ -282,6 +284,9 @@ def _degraded_claim(facts: Facts) -> _Claim:
             return _Claim("True", row.reason, _row_message(row))
     if refusal := not_grown(facts.observed):
         return _Claim("True", Reason.CLAIM_NOT_GROWN, refusal)
+    retention = facts.observed.model.status.retention
+    if retention and retention.reason in RETENTION_FAILURES:
+        return _Claim("True", retention.reason, retention.message)
     return _Claim("False", Reason.AS_DESIRED, "nothing needs a person")
 
 
@@ -308,8 +313,10 @@ def _message(facts: Facts, claims: dict[ConditionType, _Claim]) -> str:
     ):
         if claims[kind].status == bad:
             return claims[kind].message
-    newer = _newer_row(facts)
-    return _row_message(newer) if newer else ""
+    if newer := _newer_row(facts):
+        return _row_message(newer)
+    retention = facts.observed.model.status.retention
+    return retention.message if retention and retention.versions else ""
 
 
 def summarise(facts: Facts, now: datetime) -> ModelStatus:
@@ -340,6 +347,7 @@ def summarise(facts: Facts, now: datetime) -> ModelStatus:
         replicas=len(live),
         selector=f"{names.MODEL_LABEL}={model.name}",
         versions=list(facts.rows),
+        retention=model.status.retention,
     )
 
 
@@ -382,6 +390,7 @@ def notes(before: ModelStatus, after: ModelStatus) -> tuple[Note, ...]:
             (ConditionType.DEGRADED, "True"),
         )
         named_already = condition.type is ConditionType.DEGRADED and any(n.warning for n in out)
+        named_already |= condition.reason in RETENTION_FAILURES
         if fresh and bad and not named_already:
             out.append(Note(condition.reason, condition.message, warning=True))
         elif fresh and condition.type is ConditionType.SOURCE_READY and condition.status == "True":

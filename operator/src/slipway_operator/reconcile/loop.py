@@ -34,6 +34,7 @@ class Loop:
         self._namespaces = namespaces or ("",)
         self._reconciles = Scheduler("reconcile", self._reconcile)
         self._polls = Scheduler("poll", self._poll)
+        self._retentions = Scheduler("retain", self._retain, concurrency=2)
         self._known: set[Key] = set()
         self._since: dict[Key, float] = {}
         self._heard: dict[Key, int] = {}
@@ -69,7 +70,9 @@ class Loop:
         self._heard.pop(key, None)
         self._reconciles.forget(key)
         self._polls.forget(key)
+        self._retentions.forget(key)
         self._sources.forget(key)
+        self._reconciler.forget(key)
         metrics.MODELS.set(len(self._known))
 
     async def run(self) -> None:
@@ -77,6 +80,7 @@ class Loop:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._reconciles.run())
             group.create_task(self._polls.run())
+            group.create_task(self._retentions.run())
             group.create_task(self._sweep())
 
     async def _reconcile(self, key: Key) -> timedelta | None:
@@ -94,10 +98,17 @@ class Loop:
         polled = await self._reconciler.poll(key)
         if polled is None:
             return None
-        news, again = polled
-        if news:
+        if polled.news:
             self._reconciles.wake(key)
-        return again
+        if polled.retains:
+            self._retentions.wake(key)
+        return polled.again
+
+    async def _retain(self, key: Key) -> None:
+        """Retention decides after a poll, and asks for the next one when its notice is over."""
+        again = await self._reconciler.retain(key)
+        if again is not None and key in self._known:
+            self._polls.wake(key, again)
 
     async def _sweep(self) -> None:
         """List the Models now and then: mark and sweep, and see that the watch still tells."""

@@ -14,3 +14,6 @@ WRITES: Final = Counter("slipway_operator_writes", "Writes to the API server", [
 POLLS: Final = Counter("slipway_operator_polls", "Polls of object stores", ["result"])
 MODELS: Final = Gauge("slipway_operator_models", "Models known to this replica")
 LEADER: Final = Gauge("slipway_operator_leader", "1 on the replica that holds the Lease")
+EXPORTS_DELETED: Final = Counter(
+    "slipway_operator_exports_deleted", "Exports that retention has deleted from their source"
+)

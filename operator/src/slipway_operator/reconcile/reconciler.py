@@ -1,6 +1,7 @@
 """Observe, plan, apply, for one Model at a time."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -17,6 +18,7 @@ from slipway_operator.model.observed import Observed
 from slipway_operator.planning.plan import plan
 from slipway_operator.reconcile import metrics
 from slipway_operator.reconcile.progress import ProgressReader
+from slipway_operator.reconcile.retaining import Retainer
 from slipway_operator.reconcile.scheduler import Key
 from slipway_operator.reconcile.sources import Sources
 from slipway_operator.rendering.settings import RenderSettings
@@ -26,6 +28,21 @@ RESYNC: Final = timedelta(minutes=5)
 have missed something."""
 
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """The outcome of a poll.
+
+    Attributes:
+        news: Whether it told anything new.
+        again: When to poll next.
+        retains: Whether retention has something to say about the Model.
+    """
+
+    news: bool
+    again: timedelta
+    retains: bool
 
 
 class Reconciler:
@@ -45,6 +62,7 @@ class Reconciler:
         self._instance = instance
         self._clock = clock
         self._progress = ProgressReader(client, clock)
+        self._retainer = Retainer(client, sources, self._fetch, instance, clock)
 
     async def reconcile(self, key: Key) -> timedelta | None:
         """Bring a Model one step on.
@@ -63,7 +81,7 @@ class Reconciler:
             return timedelta(seconds=2)
         return min(planned.requeue or RESYNC, RESYNC)
 
-    async def poll(self, key: Key) -> tuple[bool, timedelta] | None:
+    async def poll(self, key: Key) -> Polled | None:
         """Poll a Model's source; None when the Model is gone."""
         model = await self._fetch(key)
         if model is None:
@@ -71,7 +89,16 @@ class Reconciler:
         news, again = await self._sources.poll(key, model)
         failing = bool(self._sources.observation(key, model.spec.source).error_reason)
         metrics.POLLS.labels("error" if failing else "ok").inc()
-        return news, again
+        retains = model.spec.retention is not None or model.status.retention is not None
+        return Polled(news, again, retains)
+
+    async def retain(self, key: Key) -> timedelta | None:
+        """A pass of retention; returns when the source should be polled for the next one."""
+        return await self._retainer.retain(key)
+
+    def forget(self, key: Key) -> None:
+        """The Model is gone."""
+        self._retainer.forget(key)
 
     async def _fetch(self, key: Key) -> ModelResource | None:
         """The Model as it is now; one that is being deleted needs nothing from us."""
@@ -133,6 +160,9 @@ class Reconciler:
         """
         before = observed.model.status.as_manifest()
         after = planned.status.as_manifest()
+        for status in (before, after):
+            # Its own passes write it, at any moment.
+            del status["retention"]
         if before != after:
             await write_status(self._client, observed, after)
             metrics.WRITES.labels("status").inc()

@@ -3,13 +3,14 @@
 from slipway_sync.exports.bundle import Bundle, BundleError, TensorEntry, read_bundle
 from slipway_sync.exports.checksums import ChecksumError, ShardChecker
 from slipway_sync.exports.digest import digest
-from slipway_sync.exports.graph import Graph, GraphError, read_graph
+from slipway_sync.exports.graph import GRAPHS, Graph, GraphError, read_graph
 from slipway_sync.exports.listing import Listing, ObjectInfo, hostile_key, printable, revision
 from slipway_sync.exports.outcome import PASSING, ExitCode, SyncOutcome
 from slipway_sync.exports.proof import READ_LIMIT, Proof, Verdict, examine, reads
 from slipway_sync.exports.versions import VersionDirectory, version_directories
 
 __all__ = [
+    "GRAPHS",
     "PASSING",
     "READ_LIMIT",
     "Bundle",

@@ -1,0 +1,62 @@
+"""What retention looks at: the exports of a source from the highest to the lowest."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+
+from slipway_operator.model.source import Readiness
+
+
+@dataclass(frozen=True, slots=True)
+class OldExport:
+    """A version directory, listed now.
+
+    Attributes:
+        readiness: UNSEEN when it was only listed, which is enough for one that may go.
+        newest: When its newest object was written, by the store's clock; None when it is empty.
+        is_export: Whether it holds a graph; what holds none is not ours to delete.
+        hostile: What is wrong with one of its keys, as a sentence; empty when nothing is.
+    """
+
+    number: int
+    directory: str
+    revision: str
+    objects: int
+    bytes: int
+    newest: datetime | None
+    readiness: Readiness
+    is_export: bool = True
+    hostile: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """A look at all exports of a source.
+
+    Attributes:
+        exports: Highest first: down to the last that has to stay, each is proven; below, listed.
+        listed: Every number that the source holds.
+        whole: Whether all of them were looked at; the lowest are.
+    """
+
+    exports: tuple[OldExport, ...]
+    listed: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Protected:
+    """What retention must leave alone.
+
+    Attributes:
+        floor: Nothing from here up may go; None when nothing serves or should, so nothing may go.
+        versions: Nor these, wherever they are.
+        needed: Versions that serve: if one is not in the source, something is wrong with it.
+    """
+
+    floor: int | None
+    versions: Collection[int]
+    needed: Collection[int]
+
+    def allows(self, version: int) -> bool:
+        """Whether a version may be deleted."""
+        return self.floor is not None and version < self.floor and version not in self.versions
