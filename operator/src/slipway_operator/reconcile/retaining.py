@@ -28,8 +28,8 @@ from slipway_operator.planning.retention import (
     rests,
 )
 from slipway_operator.reconcile import metrics
-from slipway_operator.reconcile.scheduler import Key
 from slipway_operator.reconcile.failing import CredentialsError
+from slipway_operator.reconcile.scheduler import Key
 from slipway_operator.reconcile.sources import Sources
 from slipway_sync.stores import ErasableStore, SourceError
 
