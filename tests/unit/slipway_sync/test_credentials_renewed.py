@@ -31,7 +31,9 @@ def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def key_of(asked: Asked) -> str:
-    """The access key that signed a request."""
+    """The access key that signed a request, in a header or in its URL."""
+    if "X-Amz-Credential" in asked.query:
+        return asked.query["X-Amz-Credential"][0].partition("/")[0]
     return asked.headers["authorization"].partition("Credential=")[2].partition("/")[0]
 
 

@@ -51,6 +51,10 @@ class FileSystem:
         """Write bytes at a position; return how many were written."""
         return os.pwrite(descriptor, data, at)
 
+    def splice(self, pipe: int, descriptor: int, count: int, at: int) -> int:
+        """Move bytes from a pipe to a position; return how many were moved."""
+        return os.splice(pipe, descriptor, count, offset_dst=at)
+
     def append(self, path: Path, data: bytes) -> None:
         """Add bytes to the end of a file, which is created if need be."""
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
@@ -118,7 +122,7 @@ def make_directories(operations: FileSystem, path: Path) -> list[Path]:
     return [*changed, path.parent]
 
 
-def write_all(operations: FileSystem, descriptor: int, data: bytes, at: int) -> None:
+def write_all(operations: FileSystem, descriptor: int, data: bytes | memoryview, at: int) -> None:
     """Write all of some bytes at a position."""
     view = memoryview(data)
     while view:

@@ -65,9 +65,13 @@ class Partial:
         with volume_errors(path):
             return self._operations.create(self._room_for(path))
 
-    def write(self, descriptor: int, data: bytes, at: int) -> None:
+    def write(self, descriptor: int, data: bytes | memoryview, at: int) -> None:
         """Write bytes at a position of a file that `create` opened; raises OSError."""
         write_all(self._operations, descriptor, data, at)
+
+    def splice(self, pipe: int, descriptor: int, count: int, at: int) -> int:
+        """Move up to `count` bytes from a pipe to a position of such a file; raises OSError."""
+        return self._operations.splice(pipe, descriptor, count, at)
 
     def seal(self, descriptor: int) -> None:
         """Bring a whole file to the disk: nobody writes it from now on; raises OSError."""

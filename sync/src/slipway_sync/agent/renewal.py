@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 from slipway_sync.exports import Listing, ObjectInfo
-from slipway_sync.stores import SourceError, Store
+from slipway_sync.stores import Pouring, PouringStore, Sink, SourceError, Store
 
 _TIMES = 4
 """How often one request is tried, each time with other credentials."""
@@ -53,6 +53,14 @@ class RenewedStore:
     async def ranged(self, directory: str, item: ObjectInfo) -> bool:
         """Say whether parts can be had (see Store)."""
         return await self._run(lambda store: store.ranged(directory, item))
+
+    def pouring(
+        self, directory: str, item: ObjectInfo, sink: Sink, *, start: int, length: int
+    ) -> Pouring | None:
+        """Bring bytes of one object into a file (see PouringStore): what is refused ends in `stream`."""
+        if not isinstance(self._store, PouringStore):
+            return None
+        return self._store.pouring(directory, item, sink, start=start, length=length)
 
     async def stream(
         self, directory: str, item: ObjectInfo, *, start: int, length: int

@@ -6,12 +6,14 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
 from slipway_sync.agent.errors import SyncError, of_replacement, of_source, volume_errors
 from slipway_sync.agent.partial import Partial
 from slipway_sync.agent.pauses import Pauses
+from slipway_sync.agent.pour import FileSink, poured
 from slipway_sync.agent.progress import Progress
 from slipway_sync.agent.threads import in_thread
 from slipway_sync.exports import (
@@ -23,7 +25,13 @@ from slipway_sync.exports import (
     TensorEntry,
     printable,
 )
-from slipway_sync.stores import ObjectReplacedError, SourceError, Store, WrongAnswerError
+from slipway_sync.stores import (
+    ObjectReplacedError,
+    PouringStore,
+    SourceError,
+    Store,
+    WrongAnswerError,
+)
 
 PART = 16 << 20
 """Bytes of one request: large enough that its latency does not matter, small enough that many
@@ -32,7 +40,7 @@ _CAREFUL = 256 << 10
 """Bytes of the next request after one that broke off: more would be lost with the next break."""
 _PROGRESS = 64 << 10
 """An attempt that brings fewer bytes has failed: a trickle would never end."""
-_CHUNK = 1 << 20
+_CHUNK = 256 << 10
 _FETCHES = 2
 """How often a file is fetched whose content proves wrong: the line may have been, not the source."""
 
@@ -88,6 +96,8 @@ class Transfer:
         self._pauses = pauses
         self._progress = progress
         self._concurrency = concurrency
+        # As many as there are workers, so that none waits for a thread while it could transfer.
+        self._threads = ThreadPoolExecutor(concurrency, "pour")
 
     async def bring(
         self,
@@ -178,6 +188,9 @@ class Transfer:
 
     async def _receive(self, file: _File, part: _Part, end: int) -> None:
         """Write what the source sends up to `end`, and keep the part's position, whatever happens."""
+        await self._pour(file, part, end)
+        if part.position == end:
+            return
         async for chunk in self._store.stream(
             self._directory, file.item, start=part.position, length=end - part.position
         ):
@@ -193,6 +206,32 @@ class Transfer:
             raise WrongAnswerError(
                 "WrongSize", f"{printable(file.item.path)} ends {left} bytes early"
             )
+
+    async def _pour(self, file: _File, part: _Part, end: int) -> None:
+        """Bring what the store's fast way brings, if it has one."""
+        if not isinstance(self._store, PouringStore) or not file.ranged:
+            return
+        loop = asyncio.get_running_loop()
+        sink = FileSink(
+            self._partial,
+            file.descriptor,
+            file.item.path,
+            lambda count: loop.call_soon_threadsafe(self._progress.add_bytes, count),
+        )
+        pouring = self._store.pouring(
+            self._directory,
+            file.item,
+            sink,
+            start=part.position,
+            length=end - part.position,
+        )
+        if pouring is None:
+            return
+        try:
+            await poured(pouring, self._threads)
+        finally:
+            part.position = pouring.position
+            self._progress.add_bytes(sink.untold)
 
     async def _finish(self, file: _File) -> bytes:
         """Verify a file that is there, bring it again when it is wrong, make it durable."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from slipway_sync.exports import Listing, ObjectInfo, hostile_key, printable
 from slipway_sync.stores.addresses import AddressPolicy
@@ -136,6 +136,43 @@ class Store(Protocol):
 
     async def ranged(self, directory: str, item: ObjectInfo) -> bool:
         """Whether parts of an object can be had by themselves; else it had better be one stream."""
+
+
+class Sink(Protocol):
+    """A file that takes bytes at their places. What it raises is no OSError and ends the transfer."""
+
+    def write(self, data: memoryview, at: int, /) -> None:
+        """Write all bytes at an offset."""
+
+    def take(self, pipe: int, count: int, at: int, /) -> int:
+        """Move up to `count` bytes from a pipe to an offset; return how many, at least 1."""
+
+
+class Pouring(Protocol):
+    """One range of an object on its way into a sink."""
+
+    @property
+    def position(self) -> int:
+        """Where the next byte goes: all before it are there."""
+
+    def run(self) -> None:
+        """Bring as much as comes without trouble. Blocks; raises only what the sink raises."""
+
+    def cancel(self) -> None:
+        """Let `run` return soon; to be called from another thread."""
+
+
+@runtime_checkable
+class PouringStore(Protocol):
+    """A store that knows a faster way to the content of objects than `stream`, for what works at once.
+
+    What it does not bring, `stream` has to: that one says what is wrong.
+    """
+
+    def pouring(
+        self, directory: str, item: ObjectInfo, sink: Sink, *, start: int, length: int
+    ) -> Pouring | None:
+        """Return what brings these bytes of a listed object, or None where `stream` has to."""
 
 
 def checked_directory(directory: str) -> str:

@@ -42,7 +42,7 @@ from slipway_sync.stores.routes import Proxy, Route
 
 Resolve = Callable[[str, int], Sequence[Address]]
 
-_PIPE_BYTES: Final = 1 << 20
+PIPE_BYTES: Final = 1 << 20
 _CONNECT_SECONDS: Final = 5.0
 _HEAD_SECONDS: Final = 30.0
 _TUNNEL: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -101,6 +101,15 @@ class Gate:
         made = Pass(policy, route or Route(), f"127.0.0.1:{self._listener.getsockname()[1]}")
         self._passes[made.token] = made
         return made
+
+    def connect(self, owner: Pass, host: str, port: int) -> socket.socket:
+        """Connect to an address that was judged, for who needs no proxy between.
+
+        Raises:
+            Refused: The host may not be reached.
+            OSError: It cannot be.
+        """
+        return _first_connected(self._judged(owner, host, port, host), port)
 
     def close(self) -> None:
         """Take no more connections; those that are open end with their clients."""
@@ -260,7 +269,7 @@ def _forward(
             body, rest = rest[: asked.body], rest[asked.body :]
             server.sendall(body)
             left = asked.body - len(body)
-            while left and (chunk := client.recv(min(left, _PIPE_BYTES))):
+            while left and (chunk := client.recv(min(left, PIPE_BYTES))):
                 server.sendall(chunk)
                 left -= len(chunk)
             asked, rest = _read_request(client, rest)
@@ -286,8 +295,8 @@ def _move(source: socket.socket, target: socket.socket) -> None:
     """Move bytes until the source ends, then say so to the target."""
     reader, writer = os.pipe()
     try:
-        _widen(writer)
-        while count := os.splice(source.fileno(), writer, _PIPE_BYTES):
+        widen(writer)
+        while count := os.splice(source.fileno(), writer, PIPE_BYTES):
             while count:
                 count -= os.splice(reader, target.fileno(), count)
     except OSError:
@@ -300,6 +309,7 @@ def _move(source: socket.socket, target: socket.socket) -> None:
             target.shutdown(socket.SHUT_WR)
 
 
-def _widen(pipe: int) -> None:
+def widen(pipe: int) -> None:
+    """Let a pipe hold PIPE_BYTES, where the system allows it."""
     with contextlib.suppress(OSError):
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)

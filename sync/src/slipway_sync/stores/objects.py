@@ -13,11 +13,13 @@ from obstore.exceptions import PreconditionError
 from slipway_sync.exports import Listing, ObjectInfo, hostile_key, printable
 from slipway_sync.stores.base import (
     ObjectReplacedError,
+    Sink,
     SourceError,
     WrongAnswerError,
     checked_directory,
 )
 from slipway_sync.stores.clients import FOREIGN
+from slipway_sync.stores.direct import Direct, Pouring
 from slipway_sync.stores.erasing import FolderEraser, erase
 from slipway_sync.stores.errors import broke_off, invalid_key, is_beyond_the_end, of_way
 from slipway_sync.stores.gate import Pass
@@ -47,6 +49,7 @@ class ObjectStore:
         folders: FolderEraser | None = None,
         signed: bool = True,
         provided: Provider[Any] | None = None,
+        direct: Direct | None = None,
     ) -> None:
         """Use a client of the bucket.
 
@@ -58,6 +61,7 @@ class ObjectStore:
             folders: Deletes the markers of folders; None where that cannot be done.
             signed: Whether requests are signed.
             provided: What gives the client its credentials, if anything does.
+            direct: A faster way to the content of objects, where there is one.
         """
         self._prefix = prefix
         self._client = client
@@ -65,6 +69,7 @@ class ObjectStore:
         self._folders = folders
         self._signed = signed
         self._provided = provided
+        self._direct = direct
         self._uri = uri.rstrip("/")
 
     async def children(self) -> tuple[str, ...]:
@@ -169,6 +174,15 @@ class ObjectStore:
                 f"{where}: the store sent {sent} the {length} bytes that it was asked for",
                 trusted=received < length,
             )
+
+    def pouring(
+        self, directory: str, item: ObjectInfo, sink: Sink, *, start: int, length: int
+    ) -> Pouring | None:
+        """Bring bytes of one listed object into a file (see PouringStore)."""
+        if self._direct is None or not self._direct.open:
+            return None
+        key = self._key(directory, item.path)
+        return Pouring(self._direct, key, item, sink, start=start, length=length)
 
     async def delete(self, directory: str, paths: Sequence[str]) -> None:
         """Delete objects of one version (see ErasableStore)."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
+import obstore
 from obstore.store import S3Store
 
 from slipway_sync.exports import printable
@@ -17,7 +19,9 @@ from slipway_sync.stores.clients import (
     made,
     retry,
 )
+from slipway_sync.stores.direct import Direct
 from slipway_sync.stores.erasing import SignedEraser
+from slipway_sync.stores.gate import shared
 from slipway_sync.stores.grants import Granted
 from slipway_sync.stores.objects import ObjectStore
 from slipway_sync.stores.provided import provider
@@ -41,6 +45,8 @@ WAYS = (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),)
 """What suffices to sign requests."""
 
 _KEY_PAIR = WAYS[0]
+_SIGNED_FOR = timedelta(minutes=10)
+"""A URL is used at once; the rest is for clocks that differ."""
 
 
 def open_s3(uri: str, options: StoreOptions) -> ObjectStore:
@@ -77,6 +83,15 @@ def open_s3(uri: str, options: StoreOptions) -> ObjectStore:
             ),
         )
 
+    def signed(key: str) -> str:
+        return obstore.sign(client, "GET", key, _SIGNED_FOR)
+
+    direct = Direct(
+        signed,
+        lambda host, port: shared().connect(way, host, port),
+        options.patience,
+        ca_bundle=options.ca_bundle,
+    )
     folders = SignedEraser(at_folder, options.ca_bundle)
     return ObjectStore(
         f"s3://{bucket}/{prefix}",
@@ -86,6 +101,8 @@ def open_s3(uri: str, options: StoreOptions) -> ObjectStore:
         folders=folders,
         signed="skip_signature" not in config,
         provided=provided,
+        # Without keys the library would look for an identity of the machine to sign with.
+        direct=direct if "access_key_id" in config and way.route.proxy is None else None,
     )
 
 
