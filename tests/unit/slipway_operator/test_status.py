@@ -88,13 +88,21 @@ def test_bytes_are_moving() -> None:
         1,
         ready=False,
         sync=Container(ContainerState.RUNNING),
-        progress=SyncProgress(bytes=62, total_bytes=100),
+        progress=SyncProgress(1_240_000_000, 2_000_000_000, 124, 200, 180_000_000),
     )
     status = status_of(shifting(pod))
-    assert columns(status) == "True | 3 | 4 | Syncing 62% | 2/2"
+    phase = "Syncing 62% 1.2/2.0 GB 124/200 files 180 MB/s"
+    assert columns(status) == f"True | 3 | 4 | {phase} | 2/2"
+    assert status.message == f"version 4: {phase}"
     assert condition(status, ConditionType.PROGRESSING) == ("True", Reason.TRANSITION)
     unknown = status_of(shifting(replace(pod, progress=None)))
     assert unknown.phase == "Syncing"
+    standing = replace(pod, progress=SyncProgress(0, 900, 0, 3))
+    assert status_of(shifting(standing)).phase == "Syncing 0% 0/900 B 0/3 files"
+    other = replace(pod, name="other", uid="other")
+    assert status_of(shifting(pod, other)).phase == (
+        "Syncing 62% 2.5/4.0 GB 248/400 files 360 MB/s in 2 pods"
+    )
 
 
 def test_there_is_no_gpu_for_the_new_version() -> None:

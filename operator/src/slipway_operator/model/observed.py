@@ -45,10 +45,17 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class SyncProgress:
-    """How far a pod's sync is, from the agent's own log lines."""
+    """How far a pod's sync is, from the agent's own log lines.
+
+    Attributes:
+        rate: Bytes a second, lately; 0 when nothing moves or it is not known.
+    """
 
     bytes: int
     total_bytes: int
+    files: int = 0
+    total_files: int = 0
+    rate: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from slipway_operator.model.observed import Observed
 from slipway_operator.model.retention import OldExport, Protected, Survey
 from slipway_operator.model.source import Readiness, SourceObservation
 from slipway_operator.planning.aspiration import aspire
-from slipway_operator.planning.figures import size
 from slipway_operator.planning.rows import timestamp
+from slipway_sync.exports import size
 
 NOTICE: Final = timedelta(minutes=1)
 """How long before its deletion an export is named, at least."""

@@ -16,6 +16,7 @@ from slipway_operator.planning.aspiration import Aspiration
 from slipway_operator.planning.claims import not_grown
 from slipway_operator.planning.rows import shares, timestamp
 from slipway_operator.planning.scaling import Limits
+from slipway_sync.exports import part_of, size
 
 _OF_VOLUMES: Final = frozenset(
     {Reason.CLAIM_MISSING, Reason.CLAIM_UNUSABLE, Reason.CLAIM_EXCLUSIVE, Reason.NAME_CONFLICT}
@@ -101,11 +102,23 @@ def _newer_phase(facts: Facts, row: VersionStatus) -> str:
 
 
 def _syncing(pods: Sequence[Pod]) -> str:
+    """How far the downloads are, all pods that are at it together.
+
+    `Syncing 62% 1.2/2.0 GB 124/200 files 180 MB/s`.
+    """
     progress = [pod.progress for pod in pods if pod.progress]
     total = sum(p.total_bytes for p in progress)
     if not total:
         return "Syncing"
-    return f"Syncing {sum(p.bytes for p in progress) * 100 // total}%"
+    done = sum(p.bytes for p in progress)
+    parts = [f"Syncing {done * 100 // total}%", part_of(done, total)]
+    if files := sum(p.total_files for p in progress):
+        parts.append(f"{sum(p.files for p in progress)}/{files} files")
+    if rate := sum(p.rate for p in progress):
+        parts.append(f"{size(rate)}/s")
+    if len(progress) > 1:
+        parts.append(f"in {len(progress)} pods")
+    return " ".join(parts)
 
 
 def _transition_phase(facts: Facts) -> str:

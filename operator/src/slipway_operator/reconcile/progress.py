@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from slipway_operator.cluster.client import Client, ClusterError
@@ -11,20 +11,46 @@ from slipway_operator.model.observed import ContainerState, Observed, Pod, SyncP
 from slipway_operator.planning.plan import PROGRESS_INTERVAL
 
 
-def parse(log: str) -> SyncProgress | None:
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A progress line.
+
+    Attributes:
+        time: As it stands there; two lines of one time are one line.
+    """
+
+    time: str
+    progress: SyncProgress
+
+
+def parse(log: str) -> Line | None:
     """The last progress line in a log.
 
-    >>> parse('{"event": "progress", "bytes": 1, "totalBytes": 4}')
-    SyncProgress(bytes=1, total_bytes=4)
+    >>> parse('{"event": "progress", "bytes": 1, "totalBytes": 4}').progress.total_bytes
+    4
     """
-    for line in reversed(log.splitlines()):
+    for text in reversed(log.splitlines()):
         try:
-            entry = json.loads(line)
+            entry = json.loads(text)
             if entry["event"] == "progress":
-                return SyncProgress(int(entry["bytes"]), int(entry["totalBytes"]))
-        except (ValueError, KeyError, TypeError):
+                numbers = SyncProgress(
+                    bytes=int(entry["bytes"]),
+                    total_bytes=int(entry["totalBytes"]),
+                    files=int(entry.get("files", 0)),
+                    total_files=int(entry.get("totalFiles", 0)),
+                    rate=int(entry.get("bytesPerSecond", 0)),
+                )
+                return Line(str(entry.get("time", "")), numbers)
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
     return None
+
+
+def since(before: Line | None, now: Line | None) -> Line | None:
+    """What a line tells after the one that was read before it: the same one means a standstill."""
+    if now is None or before is None or not now.time or now.time != before.time:
+        return now
+    return replace(now, progress=replace(now.progress, rate=0))
 
 
 class ProgressReader:
@@ -33,7 +59,7 @@ class ProgressReader:
     def __init__(self, client: Client, clock: Callable[[], datetime]) -> None:
         self._client = client
         self._clock = clock
-        self._read: dict[str, tuple[datetime, SyncProgress | None]] = {}
+        self._read: dict[str, tuple[datetime, Line | None]] = {}
 
     async def add(self, observed: Observed) -> Observed:
         """The snapshot with the progress of every pod that is syncing."""
@@ -49,7 +75,7 @@ class ProgressReader:
         stale = [pod for uid, pod in syncing.items() if self._is_stale(uid, now)]
         await asyncio.gather(*(self._one(observed, pod, now) for pod in stale))
         pods = tuple(
-            replace(pod, progress=self._read[pod.uid][1]) if pod.uid in syncing else pod
+            replace(pod, progress=self._of(pod.uid)) if pod.uid in syncing else pod
             for pod in observed.pods
         )
         return replace(observed, pods=pods)
@@ -64,4 +90,9 @@ class ProgressReader:
         except ClusterError:
             # The container has just ended, or the kubelet is busy: the phase shows no percentage.
             log = ""
-        self._read[pod.uid] = (now, parse(log))
+        _, before = self._read.get(pod.uid, (now, None))
+        self._read[pod.uid] = (now, since(before, parse(log)))
+
+    def _of(self, uid: str) -> SyncProgress | None:
+        _, read = self._read[uid]
+        return read.progress if read else None

@@ -9,6 +9,7 @@ import structlog
 
 from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.resource import InvalidModelError, ModelResource, parse
+from slipway_operator.api.status import ModelStatus
 from slipway_operator.cluster.applying import execute, write_status
 from slipway_operator.cluster.client import MODELS, Client, NotFoundError
 from slipway_operator.cluster.observing import look_again, observe
@@ -181,11 +182,7 @@ class Reconciler:
 
 def _log_change(observed: Observed, planned: Plan) -> None:
     before, after = observed.model.status, planned.status
-    if (before.phase, before.serving, before.message) != (
-        after.phase,
-        after.serving,
-        after.message,
-    ):
+    if _worth_a_line(before) != _worth_a_line(after):
         _log.info(
             "model",
             namespace=observed.model.namespace,
@@ -196,3 +193,13 @@ def _log_change(observed: Observed, planned: Plan) -> None:
             ready=after.ready,
             message=after.message,
         )
+
+
+def _worth_a_line(status: ModelStatus) -> tuple[str, str, str]:
+    """What the log is told of; how far a download is stands in the status and in the pod's own log."""
+    syncing = status.phase.startswith("Syncing")
+    return (
+        ("Syncing", status.serving, "")
+        if syncing
+        else (status.phase, status.serving, status.message)
+    )

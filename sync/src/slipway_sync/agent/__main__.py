@@ -25,6 +25,7 @@ from slipway_sync.agent.fetch import Request, Surroundings, fetch
 from slipway_sync.agent.indexing import index_command
 from slipway_sync.agent.mounted import verify_command, watch_command
 from slipway_sync.agent.pauses import FIRST_PAUSE, TRIES, Pauses
+from slipway_sync.agent.progress import line
 from slipway_sync.agent.sharing import store_name
 from slipway_sync.exports import ExitCode, SyncOutcome
 from slipway_sync.stores import (
@@ -112,7 +113,7 @@ def fetch_command(
     def report(numbers: dict[str, int]) -> None:
         nonlocal moved
         moved = numbers["bytes"]
-        log.info("progress", **numbers)
+        log.info("progress", **line(numbers))
 
     def say(event: str, sentence: str) -> None:
         log.info(event, message=sentence)

@@ -14,6 +14,7 @@ import typer
 
 from slipway_sync.agent.ending import check_version, tell
 from slipway_sync.agent.errors import SyncError
+from slipway_sync.agent.progress import line
 from slipway_sync.agent.verify import Request, verify
 from slipway_sync.agent.watch import Look, Teller, Wanted, watch
 from slipway_sync.exports import ExitCode, SyncOutcome
@@ -46,7 +47,7 @@ def verify_command(
     def report(numbers: dict[str, int]) -> None:
         nonlocal read
         read = numbers["bytes"]
-        log.info("progress", **numbers)
+        log.info("progress", **line(numbers))
 
     try:
         check_version(directory, version, revision)

@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
+
+from slipway_sync.exports import part_of, size
 
 _PERIOD = 2.0
+_WINDOW = 10.0
+"""The rate is that of the last so many seconds: what a person watches is what happens now."""
+
+
+def line(numbers: Mapping[str, int]) -> dict[str, int | str]:
+    """Return what a log line says: one sentence for people, then the numbers.
+
+    >>> line({"bytes": 31, "totalBytes": 50, "files": 1, "totalFiles": 2, "bytesPerSecond": 4})["message"]
+    '62%: 31/50 B, 1/2 files, 4 B/s, about 5 s left'
+    """
+    done, total = numbers["bytes"], numbers["totalBytes"]
+    rate = numbers["bytesPerSecond"]
+    parts = [part_of(done, total), f"{numbers['files']}/{numbers['totalFiles']} files"]
+    if rate:
+        parts.append(f"{size(rate)}/s")
+        if done < total:
+            parts.append(f"about {-(-(total - done) // rate)} s left")
+    percent = done * 100 // total if total else 100
+    return {"message": f"{percent}%: {', '.join(parts)}", **numbers}
 
 
 class Progress:
@@ -28,6 +50,7 @@ class Progress:
         self._moved = 0
         self._started = clock()
         self._last = self._started
+        self._marks = deque([(self._started, 0)])
         self._emit()
 
     @property
@@ -66,13 +89,22 @@ class Progress:
             self._emit()
 
     def _emit(self) -> None:
-        seconds = self._clock() - self._started
         self._report(
             {
                 "bytes": self._bytes,
                 "totalBytes": self._total_bytes,
                 "files": self._files,
                 "totalFiles": self._total_files,
-                "bytesPerSecond": round(self._moved / seconds) if seconds > 0 else 0,
+                "bytesPerSecond": self._rate(),
             }
         )
+
+    def _rate(self) -> int:
+        """Bytes that moved, for each of the last seconds."""
+        now = self._clock()
+        while len(self._marks) > 1 and self._marks[1][0] <= now - _WINDOW:
+            self._marks.popleft()
+        since, before = self._marks[0]
+        if now > self._marks[-1][0]:
+            self._marks.append((now, self._moved))
+        return round((self._moved - before) / (now - since)) if now > since else 0

@@ -3,6 +3,7 @@
 from slipway_sync.exports.bundle import Bundle, BundleError, TensorEntry, read_bundle
 from slipway_sync.exports.checksums import ChecksumError, ShardChecker
 from slipway_sync.exports.digest import digest
+from slipway_sync.exports.figures import part_of, size
 from slipway_sync.exports.graph import GRAPHS, Graph, GraphError, read_graph
 from slipway_sync.exports.listing import Listing, ObjectInfo, hostile_key, printable, revision
 from slipway_sync.exports.outcome import PASSING, ExitCode, SyncOutcome
@@ -30,10 +31,12 @@ __all__ = [
     "digest",
     "examine",
     "hostile_key",
+    "part_of",
     "printable",
     "read_bundle",
     "read_graph",
     "reads",
     "revision",
+    "size",
     "version_directories",
 ]
