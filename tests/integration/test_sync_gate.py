@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from certificates import Authority, server_context
 from cluster.s3 import S3Server
 from slipway_sync.stores import SourceError, Store, StoreOptions, gate, open_store
 from slipway_sync.stores.addresses import Address, AddressPolicy
 from slipway_sync.stores.gate import Gate
+from static_server import StaticServer, indexed
 from world import BUCKET, Bucket
 
 LINK_LOCAL = "169.254.169.254"
@@ -59,6 +62,16 @@ def serving(location: str) -> Iterator[Server]:
             thread.join()
 
 
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest.fixture(scope="module")
+def tls(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    return server_context(authority.issue(), tmp_path_factory.mktemp("tls"))
+
+
 def store_at(endpoint: str, *allowed: str) -> Store:
     addresses = AddressPolicy.allowing(allowed)
     return open_store("s3://models/m", StoreOptions(endpoint=endpoint, addresses=addresses))
@@ -100,6 +113,92 @@ def test_a_redirect_to_another_host_is_not_followed(target: str) -> None:
     with serving(f"http://{target}/latest/meta-data/") as server:
         assert "redirects to another host" in refusal(store_at(server.url))
         assert len(server.asked) == 1
+
+
+SPELLINGS = (
+    LINK_LOCAL,
+    "[::ffff:a9fe:a9fe]",
+    "[64:ff9b::a9fe:a9fe]",
+    "2852039166",
+    "0251.0376.0251.0376",
+    "0xa9.254.43518",
+)
+
+
+@pytest.mark.parametrize("host", SPELLINGS)
+@pytest.mark.parametrize("what", ["index.json", "1/saved_model.pb"])
+def test_a_static_server_that_redirects_elsewhere_is_refused(
+    authority: Authority, tls: ssl.SSLContext, host: str, what: str
+) -> None:
+    """Over TLS, where redirects to other hosts are followed, each is judged."""
+    files = indexed({"1/saved_model.pb": b"data"})
+    with StaticServer(files, tls=tls) as server:
+        server.redirects = {f"m/{what}": f"https://{host}/latest/meta-data/"}
+        store = open_store(f"{server.url}/m", StoreOptions(ca_bundle=authority.pem))
+        said = said_by(store)
+    assert "which is no source" in said
+    assert said.startswith(f"{server.url}/m/{what}: ")
+
+
+@pytest.mark.parametrize("host", [*SPELLINGS, "127.0.0.2"])
+@pytest.mark.parametrize("what", ["index.json", "1/saved_model.pb"])
+def test_a_static_server_without_tls_leads_to_no_other_host(host: str, what: str) -> None:
+    files = indexed({"1/saved_model.pb": b"data"})
+    with StaticServer(files) as server:
+        server.redirects = {f"m/{what}": f"http://{host}/latest/meta-data/"}
+        said = said_by(open_store(f"{server.url}/m", StoreOptions()))
+    assert "it redirects to another host, which is not followed" in said
+
+
+def test_a_redirect_to_a_name_that_rebinds_is_refused(
+    authority: Authority, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([ip_address("127.0.0.1")])
+
+    def resolve(host: str, _port: int) -> Sequence[Address]:
+        if host == "127.0.0.1":
+            return [ip_address(host)]
+        return [next(answers, ip_address(LINK_LOCAL))]
+
+    ours = Gate(resolve)
+    monkeypatch.setattr("slipway_sync.stores.clients.shared", lambda: ours)
+    with StaticServer(indexed({"1/a": b""}), tls=tls) as server:
+        server.redirects = {"m/index.json": f"https://localhost:{server.port}/new/index.json"}
+        server.files |= indexed({"2/a": b""}, base="new")
+
+        def opened() -> Store:
+            return open_store(f"{server.url}/m", StoreOptions(ca_bundle=authority.pem))
+
+        assert asyncio.run(opened().children()) == ("2",), "a good redirect is followed"
+        assert f"localhost ({LINK_LOCAL}) is a link-local address" in said_by(opened())
+    ours.close()
+
+
+def test_what_a_redirect_leads_to_gets_no_credentials(
+    authority: Authority, tls: ssl.SSLContext
+) -> None:
+    files = indexed({"1/a": b""})
+    with StaticServer(files, tls=tls) as server, StaticServer(files, tls=tls) as other:
+        server.redirects = {"m/index.json": f"{other.url}/m/index.json"}
+        credentials = {"HTTP_USERNAME": "ada", "HTTP_PASSWORD": "pa55"}
+        options = StoreOptions(ca_bundle=authority.pem, credentials=credentials)
+        assert asyncio.run(open_store(f"{server.url}/m", options).children()) == ("1",)
+        assert "authorization" in server.asked[0].headers
+        assert [asked.headers.get("authorization") for asked in other.asked] == [None]
+
+
+def said_by(store: Store) -> str:
+    """Reads all that there is, up to the refusal."""
+
+    async def read() -> None:
+        for directory in await store.children():
+            for item in await store.listing(directory):
+                await store.read(directory, item.path)
+
+    with pytest.raises(SourceError) as caught:
+        asyncio.run(read())
+    assert caught.value.reason == "InvalidSource", str(caught.value)
+    return str(caught.value)
 
 
 def test_the_servers_never_see_the_pass() -> None:

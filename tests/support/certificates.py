@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -31,15 +34,14 @@ class Authority:
         )
         self.pem = self._certificate.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, name: str = "localhost") -> Pair:
-        """A key and a certificate for a server on this machine, or for a client."""
+    def issue(self, name: str = "localhost", *, names: Sequence[str] = ()) -> Pair:
+        """A key and a certificate for a server on this machine or of some names, or for a client."""
         key = ec.generate_private_key(ec.SECP256R1())
-        names = x509.SubjectAlternativeName(
-            [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-        )
+        local = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        extension = x509.SubjectAlternativeName([x509.DNSName(n) for n in names] or local)
         certificate = (
             _builder(_named(name), self._name, key)
-            .add_extension(names, critical=False)
+            .add_extension(extension, critical=False)
             .sign(self._key, hashes.SHA256())
         )
         return Pair(
@@ -51,6 +53,16 @@ class Authority:
             certificate.public_bytes(serialization.Encoding.PEM),
             certificate.serial_number,
         )
+
+
+def server_context(pair: Pair, directory: Path) -> ssl.SSLContext:
+    """What a server of the standard library needs; the files lie in the directory."""
+    key, certificate = directory / f"{pair.serial}.key", directory / f"{pair.serial}.crt"
+    key.write_bytes(pair.key)
+    certificate.write_bytes(pair.certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    return context
 
 
 def ssl_config(pair: Pair, ca: bytes = b"", *, verify: bool = False) -> str:
