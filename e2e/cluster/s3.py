@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from minio import Minio
+from urllib3 import PoolManager
 
 from cluster import tools
 from cluster.daemons import Daemon, Program
@@ -35,6 +36,15 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files of a server that speaks TLS."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """What the server's command line follows from."""
 
@@ -42,6 +52,7 @@ class Layout:
     binary: Path
     address: str
     port: int
+    tls: Tls | None = None
 
     @property
     def data(self) -> Path:
@@ -50,10 +61,12 @@ class Layout:
 
 def program(layout: Layout, credentials: Credentials) -> Program:
     """The server; its keys go through the environment, for anyone can read a command line."""
+    tls = (f"--cert={layout.tls.certificate}", f"--key={layout.tls.key}") if layout.tls else ()
     return Program(
         "s3",
         (
             str(layout.binary),
+            *tls,
             f"--port={layout.address}:{layout.port}",
             f"--region={REGION}",
             "--quiet",
@@ -83,13 +96,16 @@ class S3Server:
         self.daemon = self._new_daemon()
 
     @classmethod
-    def start(cls, directory: Path, *, address: str = "127.0.0.1", port: int = 0) -> Self:
+    def start(
+        cls, directory: Path, *, address: str = "127.0.0.1", port: int = 0, tls: Tls | None = None
+    ) -> Self:
         """Starts a server with fresh keys and waits until it takes connections.
 
         Args:
             directory: takes the data and the log; the caller removes it.
             address: where to listen.
             port: 0 takes a free one.
+            tls: None speaks plain HTTP.
 
         Raises:
             ComponentError: with the end of the server's log.
@@ -99,6 +115,7 @@ class S3Server:
             tools.find("versitygw"),
             address,
             port or free_ports(1, address)[0],
+            tls,
         )
         server = cls(layout)
         server.resume()
@@ -106,7 +123,8 @@ class S3Server:
 
     @property
     def endpoint(self) -> str:
-        return f"http://{self.layout.address}:{self.layout.port}"
+        scheme = "http" if self.layout.tls is None else "https"
+        return f"{scheme}://{self.layout.address}:{self.layout.port}"
 
     @property
     def access_key(self) -> str:
@@ -162,12 +180,14 @@ class S3Server:
 
     def client(self) -> Minio:
         """A client with the account's keys, for what tests do to the store by hand."""
+        tls = self.layout.tls
         return Minio(
             f"{self.layout.address}:{self.layout.port}",
             access_key=self.access_key,
             secret_key=self.secret_key,
-            secure=False,
+            secure=tls is not None,
             region=REGION,
+            http_client=PoolManager(ca_certs=str(tls.authority)) if tls is not None else None,
         )
 
     def __enter__(self) -> Self:

@@ -34,13 +34,19 @@ class Authority:
         )
         self.pem = self._certificate.public_bytes(serialization.Encoding.PEM)
 
-    def issue(self, name: str = "localhost", *, names: Sequence[str] = ()) -> Pair:
-        """A key and a certificate for a server on this machine or of some names, or for a client."""
+    def issue(self, name: str = "localhost", *, names: Sequence[str] = (), hours: int = 2) -> Pair:
+        """A key and a certificate for a server on this machine or of some names, or for a client.
+
+        Args:
+            name: The subject's.
+            names: DNS names; none means this machine.
+            hours: For how long from now it is valid; -1: until an hour ago.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         local = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         extension = x509.SubjectAlternativeName([x509.DNSName(n) for n in names] or local)
         certificate = (
-            _builder(_named(name), self._name, key)
+            _builder(_named(name), self._name, key, hours)
             .add_extension(extension, critical=False)
             .sign(self._key, hashes.SHA256())
         )
@@ -81,7 +87,7 @@ def _named(name: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, hours: int = 2
 ) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
     return (
@@ -91,5 +97,5 @@ def _builder(
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _HOURS)
-        .not_valid_after(now + _HOURS)
+        .not_valid_after(now + dt.timedelta(hours=hours))
     )

@@ -39,6 +39,8 @@ _ESCAPE = re.compile(r"\\(?:u\{([0-9a-f]{1,6})\}|(.))")
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "0": "\0"}
 
 _UNKNOWN = "its certificate is signed by an unknown authority: give that in caBundle"
+_OTHER_HOST = "its certificate is not for this host: name the source by a host that stands in it"
+_LATE = "its certificate has expired or is not valid yet: renew it, or check the clock"
 _BREAKS_OFF = "it breaks connections off"
 
 # The library's own words for what happened below HTTP, and ours. The first that fits counts.
@@ -49,7 +51,15 @@ _TRANSPORT = (
     ("UnknownIssuer", _UNKNOWN),
     ("unable to get local issuer", _UNKNOWN),
     ("self-signed certificate", _UNKNOWN),
-    ("certificate", "its certificate is not valid for it"),
+    ("NotValidForName", _OTHER_HOST),
+    ("hostname mismatch", _OTHER_HOST),
+    ("IP address mismatch", _OTHER_HOST),
+    ("Expired", _LATE),
+    ("NotValidYet", _LATE),
+    ("certificate has expired", _LATE),
+    ("certificate is not yet valid", _LATE),
+    ("InvalidContentType", "it does not speak TLS: write http:// or another port"),
+    ("certificate", "its certificate is not valid"),
     ("dns error", "its name is not known to DNS"),
     ("Connection refused", "it refuses connections"),
     ("TimedOut", "it does not answer in time"),
@@ -138,7 +148,7 @@ def _unescaped(match: re.Match[str]) -> str:
 
 
 def _transport(text: str) -> str:
-    lowered = text.lower()
+    lowered = text.lower().replace("retry_timeout", "")
     return next(
         (sentence for words, sentence in _TRANSPORT if words.lower() in lowered),
         "the connection failed",
