@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,17 @@ from slipway_sync.agent.fetch import Request, Surroundings, fetch
 from slipway_sync.agent.filesystem import FileSystem
 from slipway_sync.agent.layout import Layout
 from slipway_sync.agent.pauses import Pauses
-from slipway_sync.exports import PASSING, ExitCode, Listing, ObjectInfo, SyncOutcome, revision
+from slipway_sync.exports import (
+    PASSING,
+    ExitCode,
+    Listing,
+    ObjectInfo,
+    Requirements,
+    SyncOutcome,
+    revision,
+)
 from slipway_sync.stores import LocalStore, ObjectReplacedError, SourceError, Store
+from slipway_sync.stores.base import Pages
 from small_exports import ASSET, FILES, INDEX, SHARD_0, SHARD_1, contents, graph, tree, write
 
 DIRECTORY = "00000003"
@@ -196,9 +205,9 @@ def test_an_export_is_rejected_when(world: World, name: str) -> None:
 
 
 def test_a_completion_marker_is_asked_for(world: World) -> None:
-    assert world.fails(marker="_SUCCESS").reason == "MissingMarker"
+    assert world.fails(requirements=Requirements(marker="_SUCCESS")).reason == "MissingMarker"
     (world.source / DIRECTORY / "_SUCCESS").write_bytes(b"")
-    assert world.fetch(marker="_SUCCESS").reason == "Synced"
+    assert world.fetch(requirements=Requirements(marker="_SUCCESS")).reason == "Synced"
 
 
 def test_what_is_too_large_to_prove_before_is_proven_after(
@@ -243,6 +252,13 @@ class Scripted:
         if self.listed <= self.fail_listing:
             raise SourceError(self.reason, "s3://models/m: told to fail")
         return await self.inner.listing(directory)
+
+    async def pages(self, directory: str) -> Pages:
+        async for page in self.inner.pages(directory):
+            yield page
+
+    async def folders(self, directory: str, empty: Sequence[str]) -> frozenset[str]:
+        return await self.inner.folders(directory, empty)
 
     async def read(
         self, directory: str, path: str, *, start: int = 0, length: int | None = None

@@ -1,11 +1,16 @@
 """The chain of checks: what is said about an export that is not right."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from slipway_sync.exports import Proof, Verdict, examine, reads
+from slipway_sync.exports import Proof, Requirements, Verdict, examine, reads, surveyed
+from slipway_sync.exports.manifest import MANIFEST_LIMIT
 from slipway_sync.exports.proof import CHECKS, INDEX_LIMIT, READ_LIMIT
 from slipway_sync.wire import tensorflow_pb2 as wire
 from small_exports import ASSET, INDEX, SHARD_0, SHARD_1, contents, graph, listing_of
@@ -15,9 +20,11 @@ Files = dict[str, bytes]
 COMPLETE, INCOMPLETE, REJECTED = Verdict.COMPLETE, Verdict.INCOMPLETE, Verdict.REJECTED
 
 
-def proof_of(files: Files, *, marker: str = "") -> Proof:
+def proof_of(files: Files, **asked: Any) -> Proof:
     listing = listing_of(files)
-    return examine(listing, {path: files[path] for path in reads(listing)}, marker=marker)
+    requirements = Requirements(**asked)
+    read = {path: files[path] for path in reads(listing, requirements)}
+    return examine(listing, read, requirements)
 
 
 def without(*paths: str) -> Files:
@@ -95,7 +102,10 @@ TABLE: dict[str, tuple[Files, tuple[Verdict, str, str]]] = {
     "a zero-byte asset is an asset": (changed(ASSET, lambda _: b""), (COMPLETE, "Complete", "")),
     "a text graph": (
         without("saved_model.pb")
-        | {"saved_model.pbtxt": b'meta_graphs { saver_def {} asset_file_def { filename: "y" } }'},
+        | {
+            "saved_model.pbtxt": b'meta_graphs { meta_info_def { tags: "serve" } saver_def {} '
+            b'asset_file_def { filename: "y" } }'
+        },
         (INCOMPLETE, "MissingAsset", "assets/y"),
     ),
     "a SessionBundle in the second format": (
@@ -136,20 +146,200 @@ def test_every_check_of_the_chain_is_what_finds_something() -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("slipway_sync.exports.proof.CHECKS", rest)
             results = []
-            for files, expected in [*TABLE.values(), MARKED]:
+            for files, expected, asked in [
+                *((files, expected, {}) for files, expected in TABLE.values()),
+                *ASKED.values(),
+            ]:
                 try:
-                    proof = proof_of(files, marker="_SUCCESS" if files is MARKED[0] else "")
+                    proof = proof_of(files, **asked)
                 except ValueError:  # What the check would have caught.
                     results.append(False)
                 else:
                     results.append((proof.verdict, proof.reason, proof.object) == expected)
+            results.append(examine(TOO_MANY, {}).reason == "TooManyObjects")
         assert not all(results), left_out.__name__
 
 
-MARKED: tuple[Files, tuple[Verdict, str, str]] = (
-    contents(seed=1),
-    (INCOMPLETE, "MissingMarker", "_SUCCESS"),
+TOO_MANY = replace(surveyed(listing_of(contents())), too_many=True)
+
+
+def test_a_listing_without_end_is_rejected() -> None:
+    proof = examine(TOO_MANY, {})
+    assert proof.verdict is REJECTED
+    assert proof.message == (
+        "the version's directory holds more than 200000 objects: remove what is no part of the "
+        "export"
+    )
+
+
+def summed(files: Files, **others: bytes) -> bytes:
+    """The manifest of some files, and of others that are not there."""
+    lines = (
+        f"{hashlib.sha256(content).hexdigest()}  {path}\n"
+        for path, content in sorted((files | others).items())
+    )
+    return "".join(lines).encode()
+
+
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
+OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(31) + b"x")
+PUBLIC, OTHER_PUBLIC = (
+    key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw) for key in (KEY, OTHER_KEY)
 )
+
+
+def signed(files: Files, *, key: Ed25519PrivateKey = KEY, unnamed: str = "") -> Files:
+    manifest = summed({path: content for path, content in files.items() if path != unnamed})
+    return files | {"SHA256SUMS": manifest, "SHA256SUMS.sig": key.sign(manifest)}
+
+
+SIGNED = {"public_keys": (PUBLIC,)}
+GOOD = signed(contents())
+NAMES_MORE = contents() | {"SHA256SUMS": summed(contents(), more=b"")}
+TOO_LARGE = replace(listing_of({"SHA256SUMS": b"x"})[0], size=MANIFEST_LIMIT + 1)
+NO_TAGS = wire.SavedModel(meta_graphs=[wire.MetaGraphDef()]).SerializeToString()
+
+ASKED: dict[str, tuple[Files, tuple[Verdict, str, str], dict[str, Any]]] = {
+    "a marker that is not there": (
+        contents(seed=1),
+        (INCOMPLETE, "MissingMarker", "_SUCCESS"),
+        {"marker": "_SUCCESS"},
+    ),
+    "other tags": (contents(), (REJECTED, "MissingTags", "saved_model.pb"), {"tags": ("train",)}),
+    "more tags than a graph has": (
+        contents(),
+        (REJECTED, "MissingTags", "saved_model.pb"),
+        {"tags": ("serve", "gpu")},
+    ),
+    "a graph without tags": (
+        {"saved_model.pb": NO_TAGS},
+        (REJECTED, "MissingTags", "saved_model.pb"),
+        {},
+    ),
+    "the manifest of a whole export": (
+        contents() | {"SHA256SUMS": summed(contents())},
+        (COMPLETE, "Complete", ""),
+        {},
+    ),
+    "a manifest that names not every file": (
+        contents() | {"SHA256SUMS": summed({ASSET: contents()[ASSET]})},
+        (COMPLETE, "Complete", ""),
+        {},
+    ),
+    "a manifest that names a file that is not there": (
+        NAMES_MORE,
+        (INCOMPLETE, "MissingFile", "more"),
+        {},
+    ),
+    "an empty manifest": (
+        contents() | {"SHA256SUMS": b""},
+        (INCOMPLETE, "UnreadableManifest", "SHA256SUMS"),
+        {},
+    ),
+    "a manifest that is none": (
+        contents() | {"SHA256SUMS": b"hello\n"},
+        (REJECTED, "UnreadableManifest", "SHA256SUMS"),
+        {},
+    ),
+    "a signed export": (GOOD, (COMPLETE, "Complete", ""), SIGNED),
+    "signed by the other one of two keys": (
+        GOOD,
+        (COMPLETE, "Complete", ""),
+        {"public_keys": (OTHER_PUBLIC, PUBLIC)},
+    ),
+    "a signature in hex": (
+        GOOD | {"SHA256SUMS.sig": GOOD["SHA256SUMS.sig"].hex().encode() + b"\n"},
+        (COMPLETE, "Complete", ""),
+        SIGNED,
+    ),
+    "nothing signed": (contents(), (REJECTED, "Unsigned", "SHA256SUMS"), SIGNED),
+    "a manifest without signature": (
+        {path: content for path, content in GOOD.items() if path != "SHA256SUMS.sig"},
+        (REJECTED, "Unsigned", "SHA256SUMS.sig"),
+        SIGNED,
+    ),
+    "signed by somebody else": (
+        signed(contents(), key=OTHER_KEY),
+        (REJECTED, "WrongSignature", "SHA256SUMS.sig"),
+        SIGNED,
+    ),
+    "a manifest that was changed after it was signed": (
+        GOOD | {"SHA256SUMS": GOOD["SHA256SUMS"] + b"# more\n"},
+        (REJECTED, "WrongSignature", "SHA256SUMS.sig"),
+        SIGNED,
+    ),
+    "a signature that is none": (
+        GOOD | {"SHA256SUMS.sig": b"hello"},
+        (REJECTED, "WrongSignature", "SHA256SUMS.sig"),
+        SIGNED,
+    ),
+    "a signature that is far too large": (
+        GOOD | {"SHA256SUMS.sig": bytes(5000)},
+        (REJECTED, "WrongSignature", "SHA256SUMS.sig"),
+        SIGNED,
+    ),
+    "a file beside the signed ones": (
+        signed(contents(), unnamed=ASSET),
+        (REJECTED, "UnsignedFile", ASSET),
+        SIGNED,
+    ),
+    "a signed export whose upload has not ended": (
+        {path: content for path, content in GOOD.items() if path != SHARD_1},
+        (INCOMPLETE, "MissingShard", SHARD_1),
+        SIGNED,
+    ),
+    "an unsigned export whose upload has not ended": (
+        without(SHARD_1),
+        (INCOMPLETE, "MissingShard", SHARD_1),
+        SIGNED,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_the_verdict_on_what_is_asked_for(name: str) -> None:
+    files, expected, asked = ASKED[name]
+    proof = proof_of(files, **asked)
+    assert (proof.verdict, proof.reason, proof.object) == expected
+
+
+def test_a_manifest_that_is_far_too_large_is_refused_unread() -> None:
+    listing = (*listing_of(contents()), TOO_LARGE)
+    assert "SHA256SUMS" not in reads(listing)
+    proof = examine(listing, {path: contents()[path] for path in reads(listing)})
+    assert (proof.verdict, proof.reason) == (REJECTED, "UnreadableManifest")
+    assert proof.message == "SHA256SUMS is larger than 16 MiB"
+
+
+def test_every_reason_of_a_wrong_signature_says_what_to_do() -> None:
+    for name in ("nothing signed", "a manifest without signature", "signed by somebody else"):
+        files, _, asked = ASKED[name]
+        message = proof_of(files, **asked).message
+        assert "openssl pkeyutl -sign -rawin -inkey KEY.pem -in SHA256SUMS" in message
+        assert len(message) < 400
+
+
+def test_the_tags_that_are_there_are_named() -> None:
+    model = wire.SavedModel()
+    for tags in (["train"], ["eval"]):
+        model.meta_graphs.add().meta_info_def.tags.extend(tags)
+    content = model.SerializeToString()
+    assert proof_of({"saved_model.pb": content}).message == (
+        "saved_model.pb has no graph with the tags serve: it has [train] and [eval]"
+    )
+    assert proof_of({"saved_model.pb": content}, tags=("train",)).verdict is COMPLETE
+    model.meta_graphs.add().meta_info_def.tags.extend(["gpu", "serve"])
+    content = model.SerializeToString()
+    assert proof_of({"saved_model.pb": content}, tags=("serve", "gpu")).verdict is COMPLETE
+    for number in range(20):
+        model.meta_graphs.add().meta_info_def.tags.append(f"t{number}\u202e")
+    message = proof_of({"saved_model.pb": model.SerializeToString()}).message
+    assert message.endswith("and 15 more")
+    assert "\u202e" not in message
+
+
+def test_a_session_bundle_has_no_tags() -> None:
+    assert proof_of(session_bundle("export"), tags=("gpu",)).verdict is COMPLETE
 
 
 def test_sentences_name_the_file_and_what_asks_for_it() -> None:

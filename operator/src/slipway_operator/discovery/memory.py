@@ -6,9 +6,14 @@ Pure: the poller asks, reads, and tells.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from slipway_operator.api.spec import VersionPolicy
-from slipway_sync.exports import Proof, VersionDirectory
+from slipway_sync.exports import Proof, Requirements, VersionDirectory
+
+_DEFAULT: Final = Requirements()
+_MOVED: Final = "Moved"
+"""Reason of a proof that says nothing: what was listed was not what was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +21,18 @@ class Seen:
     """A version directory's listing.
 
     Attributes:
+        fingerprint: Of the store's answer, which tells that nothing has changed (see Survey).
         since: When this revision was first seen.
         proof: Of this revision; None while it settles.
+        asked: What the proof was made for; other requirements need another one.
     """
 
     revision: str
     bytes: int
     since: datetime
     proof: Proof | None = None
+    fingerprint: str = ""
+    asked: Requirements = _DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +41,31 @@ class Memory:
 
     seen: Mapping[str, Seen] = field(default_factory=dict)
 
-    def note(self, directory: str, revision: str, size: int, now: datetime) -> "Memory":
+    def note(
+        self, directory: str, revision: str, size: int, now: datetime, fingerprint: str = ""
+    ) -> "Memory":
         """Remember a listing; one that has changed starts to settle anew."""
         before = self.seen.get(directory)
         if before and before.revision == revision:
-            return self
-        return Memory({**self.seen, directory: Seen(revision, size, now)})
+            seen = replace(before, fingerprint=fingerprint)
+        else:
+            seen = Seen(revision, size, now, fingerprint=fingerprint)
+        return Memory({**self.seen, directory: seen})
 
-    def prove(self, directory: str, proof: Proof) -> "Memory":
+    def prove(self, directory: str, proof: Proof, asked: Requirements = _DEFAULT) -> "Memory":
         """Remember what was found about the present listing."""
-        return Memory({**self.seen, directory: replace(self.seen[directory], proof=proof)})
+        seen = replace(self.seen[directory], proof=proof, asked=asked)
+        return Memory({**self.seen, directory: seen})
+
+    def asking(self, asked: Requirements) -> "Memory":
+        """Forget proofs that were made for other requirements, or of a listing that moved."""
+        kept = {
+            name: replace(seen, proof=None)
+            if seen.proof is not None and (seen.asked != asked or seen.proof.reason == _MOVED)
+            else seen
+            for name, seen in self.seen.items()
+        }
+        return Memory(kept)
 
     def only(self, directories: set[str]) -> "Memory":
         """Forget directories that are gone."""

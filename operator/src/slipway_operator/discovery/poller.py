@@ -11,13 +11,15 @@ from slipway_operator.api.status import VersionState
 from slipway_operator.discovery.memory import Memory, worth_looking_at
 from slipway_operator.model.source import Readiness, SourceObservation, SourceVersion
 from slipway_sync.exports import (
+    DEFAULT_TAGS,
+    Interest,
     Proof,
+    Requirements,
     Verdict,
     VersionDirectory,
-    revision,
     version_directories,
 )
-from slipway_sync.stores import Store, prove
+from slipway_sync.stores import Store, prove, survey
 
 _JITTER: Final = 0.1
 _BAD: Final = frozenset({VersionState.FAILED, VersionState.ROLLED_BACK, VersionState.REJECTED})
@@ -68,10 +70,37 @@ def failed_poll(
     return Poll(observation, memory, again)
 
 
+def requirements(spec: ModelSpec, public_keys: tuple[bytes, ...] = ()) -> Requirements:
+    """What a Model asks of its exports.
+
+    Args:
+        spec: Of the Model.
+        public_keys: What its source.signature names; empty where it names none.
+    """
+    return Requirements(
+        tags=tuple(sorted(set(spec.serving.tags))),
+        public_keys=public_keys,
+        marker=spec.source.completion_marker,
+    )
+
+
 async def poll(
-    store: Store, model: ModelResource, memory: Memory, now: datetime, randomness: float
+    store: Store,
+    model: ModelResource,
+    memory: Memory,
+    now: datetime,
+    randomness: float,
+    public_keys: tuple[bytes, ...] = (),
 ) -> Poll:
     """Poll once.
+
+    Args:
+        store: The source.
+        model: Whose it is.
+        memory: Of the last poll.
+        now: The time.
+        randomness: In [0, 1).
+        public_keys: Ed25519 keys that the Model's source.signature names.
 
     Raises:
         SourceError: The store could not be read.
@@ -79,7 +108,8 @@ async def poll(
     spec = model.spec
     settle = parse_duration(spec.source.settle)
     versions, warnings = version_directories(await store.children())
-    memory = memory.only({version.name for version in versions})
+    asked = requirements(spec, public_keys)
+    memory = memory.only({version.name for version in versions}).asking(asked)
     trusted = {row.version: row.revision for row in model.status.versions if row.available_key}
     bad = {row.version for row in model.status.versions if row.state in _BAD}
     found: dict[int, SourceVersion] = {}
@@ -88,7 +118,9 @@ async def poll(
     for version in worth_looking_at(spec.versions, versions):
         if limit is not None and complete >= limit:
             break
-        memory = await look(store, spec, version, memory, trusted.get(version.number, ""), now)
+        memory = await look(
+            store, spec, version, memory, trusted.get(version.number, ""), now, asked
+        )
         found[version.number] = describe(version, memory)
         good = found[version.number].readiness is Readiness.COMPLETE
         complete += good and version.number not in bad
@@ -110,23 +142,48 @@ async def look(
     memory: Memory,
     trusted: str,
     now: datetime,
+    asked: Requirements | None = None,
 ) -> Memory:
     """List a version; prove it when its listing has stood still and was not proven yet.
+
+    A listing that has not changed since it was proven costs its pages and nothing else.
+
+    Args:
+        store: The source.
+        spec: Of the Model.
+        version: The directory.
+        memory: Of the last look.
+        trusted: The revision that has been served; "" if none has.
+        now: The time.
+        asked: What is asked of the export; None asks what the spec does, without a signature.
 
     Raises:
         SourceError: The store could not be read.
     """
-    listing = await store.listing(version.name)
-    current = revision(listing)
-    memory = memory.note(version.name, current, sum(item.size for item in listing), now)
+    asked = asked or requirements(spec)
+    settle = parse_duration(spec.source.settle)
+    before = memory.seen.get(version.name)
+    due = before is not None and before.proof is None and memory.settled(version.name, settle, now)
+    known = before.fingerprint if before is not None and not due else ""
+    found = await survey(
+        store, version.name, Interest(frozenset({asked.marker} - {""})), unless=known
+    )
+    if found is None:
+        return memory
+    memory = memory.note(version.name, found.revision, found.bytes, now, found.fingerprint)
     if memory.seen[version.name].proof is not None:
         return memory
-    if current == trusted:
-        return memory.prove(version.name, TRUSTED)
-    if not memory.settled(version.name, parse_duration(spec.source.settle), now):
+    if found.revision == trusted and _plain(asked):
+        return memory.prove(version.name, TRUSTED, asked)
+    if not memory.settled(version.name, settle, now):
         return memory
-    proof = await prove(store, version.name, listing, marker=spec.source.completion_marker)
-    return memory.prove(version.name, proof)
+    proof = await prove(store, version.name, found, asked)
+    return memory.prove(version.name, proof, asked)
+
+
+def _plain(asked: Requirements) -> bool:
+    """Whether what has been served once is good enough: it may have been asked for less then."""
+    return not asked.public_keys and set(asked.tags) == set(DEFAULT_TAGS)
 
 
 def describe(version: VersionDirectory, memory: Memory) -> SourceVersion:

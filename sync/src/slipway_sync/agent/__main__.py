@@ -18,6 +18,7 @@ import typer
 from structlog.typing import EventDict
 from typer.exceptions import TyperException
 
+from slipway_sync.agent.asked import PublicKeyFile, Tags, requirements
 from slipway_sync.agent.credentials import IdentityKind, Whose, opened
 from slipway_sync.agent.ending import check_version, tell
 from slipway_sync.agent.errors import SyncError
@@ -82,6 +83,8 @@ def fetch_command(
         list[str] | None, typer.Option(help="A network that is allowed although link-local.")
     ] = None,
     completion_marker: Annotated[str, typer.Option(help="An object that must be there.")] = "",
+    tag: Tags = None,
+    public_key: PublicKeyFile = None,
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Requests at once.")] = 8,
     stall_timeout: Annotated[
         float, typer.Option(min=0.1, help="Seconds in which a byte has to arrive.")
@@ -124,7 +127,7 @@ def fetch_command(
             version=version,
             revision=revision,
             destination=destination,
-            marker=completion_marker,
+            requirements=requirements(completion_marker, tag, public_key),
             concurrency=concurrency,
             kept=cache,
             keep=keep,

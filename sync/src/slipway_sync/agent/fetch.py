@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from slipway_sync.agent.asked import require_digests
 from slipway_sync.agent.errors import SyncError, of_replacement, of_source, volume_errors
 from slipway_sync.agent.filesystem import FileSystem
 from slipway_sync.agent.journal import Key
@@ -23,12 +24,14 @@ from slipway_sync.agent.transfer import Transfer
 from slipway_sync.agent.verification import verify
 from slipway_sync.agent.volume import Volume, World
 from slipway_sync.exports import (
+    MANIFEST,
     Bundle,
     BundleError,
     ExitCode,
     Listing,
     ObjectInfo,
     Proof,
+    Requirements,
     SyncOutcome,
     Verdict,
     digest,
@@ -38,7 +41,14 @@ from slipway_sync.exports import (
     reads,
     revision,
 )
-from slipway_sync.stores import LocalStore, ObjectReplacedError, SourceError, Store, prove
+from slipway_sync.stores import (
+    LocalStore,
+    ObjectReplacedError,
+    SourceError,
+    Store,
+    described,
+    prove,
+)
 
 _UNLIMITED = 1 << 62
 _INDEXES = {"variables/variables.index": "variables/variables", "export.index": "export"}
@@ -53,7 +63,7 @@ class Request:
         version: Its number.
         revision: The revision that was planned, 64 hex digits.
         destination: The directory that gets the version as a child.
-        marker: Name of an object that must be there, or "".
+        requirements: What is asked of the export.
         concurrency: How many requests run at once.
         kept: Whether the destination outlives the pod and is shared with other pods and versions.
         keep: On such a volume, the file that names the versions to keep; None collects none.
@@ -64,7 +74,7 @@ class Request:
     version: int
     revision: str
     destination: Path
-    marker: str = ""
+    requirements: Requirements = field(default_factory=Requirements)
     concurrency: int = 8
     kept: bool = False
     keep: Path | None = None
@@ -151,6 +161,8 @@ async def _found(
         findings = await verify(target, record, progress)
         if findings.whole:
             _require(await _local_proof(request, target))
+            brought = {path: bytes.fromhex(file.sha256) for path, file in record.files.items()}
+            await in_thread(lambda: require_digests(_manifest(target), brought))
             volume.refresh()
             progress.finish()
             return record, None
@@ -175,15 +187,15 @@ async def _planned(request: Request, store: Store, pauses: Pauses) -> Listing:
                 f"{found[:12] if listing else 'empty'} now",
             )
         proof = await pauses.retried(
-            lambda: prove(store, request.directory, listing, marker=request.marker)
+            lambda: prove(store, request.directory, listing, request.requirements)
         )
         if proof.reason == "Moved":
             listed = revision(await store.listing(request.directory)) == request.revision
             raise of_replacement(ObjectReplacedError(proof.object), listed=listed)
+        _require(proof)
+        return await pauses.retried(lambda: described(store, request.directory, listing))
     except SourceError as error:
         raise of_source(error) from error
-    _require(proof)
-    return listing
 
 
 async def _explained(error: SyncError, request: Request, store: Store, pauses: Pauses) -> SyncError:
@@ -241,6 +253,8 @@ async def _bring(
     others = [item for item in listing if item.path not in _INDEXES]
     hashes |= await transfer.bring(others, known, bundle)
     _require(await _local_proof(request, partial.files))
+    # What was brought is held against the manifest that was brought, and no other.
+    await in_thread(lambda: require_digests(_manifest(partial.files), hashes))
     progress.finish()
     files = {
         item.path: FileRecord(item.size, item.etag, hashes[item.path].hex()) for item in listing
@@ -295,6 +309,15 @@ def _bundle(partial: Partial, indexes: list[ObjectInfo]) -> Bundle | None:
     return None
 
 
+def _manifest(version: Path) -> bytes | None:
+    """Return the manifest that lies on the volume; None when there is none."""
+    with volume_errors(MANIFEST):
+        try:
+            return (version / MANIFEST).read_bytes()
+        except FileNotFoundError:
+            return None
+
+
 async def _local_proof(request: Request, version: Path) -> Proof:
     """Prove what lies on the volume, graphs of any size included: they are mapped, not read."""
     try:
@@ -307,11 +330,11 @@ async def _local_proof(request: Request, version: Path) -> Proof:
     def examined() -> Proof:
         contents: dict[str, bytes | memoryview] = {}
         with volume_errors():
-            for path in reads(listing, limit=_UNLIMITED):
+            for path in reads(listing, request.requirements, limit=_UNLIMITED):
                 with (version / path).open("rb") as file:
                     mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
                 contents[path] = memoryview(mapped)
-        return examine(listing, contents, marker=request.marker, limit=_UNLIMITED)
+        return examine(listing, contents, request.requirements, limit=_UNLIMITED)
 
     return await in_thread(examined)
 

@@ -12,6 +12,7 @@ from typing import Annotated
 import structlog
 import typer
 
+from slipway_sync.agent.asked import PublicKeyFile, Tags, requirements
 from slipway_sync.agent.ending import check_version, tell
 from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.progress import line
@@ -35,6 +36,8 @@ def verify_command(
     revision: Annotated[str, typer.Option(help="The planned revision, 64 hex digits.")],
     path: _PathInside = "",
     completion_marker: Annotated[str, typer.Option(help="A file that must be there.")] = "",
+    tag: Tags = None,
+    public_key: PublicKeyFile = None,
     concurrency: Annotated[int, typer.Option(min=1, max=64, help="Files read at once.")] = 4,
     termination_log: Annotated[
         Path | None, typer.Option(help="Gets one JSON object that says how it ended.")
@@ -51,7 +54,8 @@ def verify_command(
 
     try:
         check_version(directory, version, revision)
-        request = Request(directory, version, revision, completion_marker, concurrency)
+        asked = requirements(completion_marker, tag, public_key)
+        request = Request(directory, version, revision, asked, concurrency)
         outcome = asyncio.run(verify(request, MountedStore(mount, path), report, time.monotonic))
         code = ExitCode.SYNCED
     except SyncError as error:
@@ -75,13 +79,20 @@ def watch_command(
         list[int] | None, typer.Option(help="Look at this version and no other; repeatable.")
     ] = None,
     completion_marker: Annotated[str, typer.Option(help="A file that must be there.")] = "",
+    tag: Tags = None,
+    public_key: PublicKeyFile = None,
 ) -> None:
     """Tell, for ever and as JSON lines, which versions a mounted volume holds."""
+    try:
+        asked = requirements(completion_marker, tag, public_key)
+    except SyncError as error:
+        sys.stderr.write(f"slipway-sync: {error}\n")
+        raise typer.Exit(error.code) from error
     wanted = Wanted(
         complete=complete,
         numbers=frozenset(only) if only else None,
         settle=settle,
-        marker=completion_marker,
+        requirements=asked,
     )
     look = Look(MountedStore(mount, path), wanted, time.monotonic)
 

@@ -7,11 +7,12 @@ is refused is tried again with what is there then.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from slipway_sync.exports import Listing, ObjectInfo
 from slipway_sync.stores import Pouring, PouringStore, Sink, SourceError, Store
+from slipway_sync.stores.base import Pages
 
 _TIMES = 4
 """How often one request is tried, each time with other credentials."""
@@ -41,6 +42,24 @@ class RenewedStore:
     async def listing(self, directory: str) -> Listing:
         """List one version (see Store)."""
         return await self._run(lambda store: store.listing(directory))
+
+    async def pages(self, directory: str) -> Pages:
+        """List one version page by page (see Store)."""
+        for left in reversed(range(_TIMES)):
+            used, begun = self._store, False
+            try:
+                async for page in used.pages(directory):
+                    begun = True
+                    yield page
+            except SourceError as error:
+                if begun or not left or not await self._renewed(used, error):
+                    raise
+            else:
+                return
+
+    async def folders(self, directory: str, empty: Sequence[str]) -> frozenset[str]:
+        """Tell folders from empty files (see Store)."""
+        return await self._run(lambda store: store.folders(directory, empty))
 
     async def read(
         self, directory: str, path: str, *, start: int = 0, length: int | None = None

@@ -24,6 +24,7 @@ from slipway_sync.exports import (
     ShardChecker,
     TensorEntry,
     printable,
+    wrong_digest,
 )
 from slipway_sync.stores import (
     ObjectReplacedError,
@@ -307,6 +308,9 @@ def _verify(target: Partial, file: _File) -> bytes:
             reason="CorruptShard",
             path=item.path,
         ) from error
+    if item.sha256 and hasher.hexdigest() != item.sha256:
+        wrong = wrong_digest(item.path, hasher.hexdigest(), item.sha256)
+        raise SyncError(ExitCode.REJECTED, wrong.message, reason=wrong.reason, path=wrong.object)
     return hasher.digest()
 
 

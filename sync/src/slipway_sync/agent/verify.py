@@ -8,12 +8,14 @@ import mmap
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from slipway_sync.agent.asked import require_digests
 from slipway_sync.agent.errors import SyncError, of_source
 from slipway_sync.agent.progress import Progress
 from slipway_sync.agent.threads import in_thread
 from slipway_sync.exports import (
+    MANIFEST,
     Bundle,
     BundleError,
     ChecksumError,
@@ -21,6 +23,7 @@ from slipway_sync.exports import (
     Listing,
     ObjectInfo,
     Proof,
+    Requirements,
     ShardChecker,
     SyncOutcome,
     TensorEntry,
@@ -47,14 +50,14 @@ class Request:
         directory: The version's directory on the volume.
         version: Its number.
         revision: The revision that was planned, 64 hex digits.
-        marker: Name of a file that must be there, or "".
+        requirements: What is asked of the export.
         concurrency: How many files are read at once.
     """
 
     directory: str
     version: int
     revision: str
-    marker: str = ""
+    requirements: Requirements = field(default_factory=Requirements)
     concurrency: int = 4
 
 
@@ -83,6 +86,9 @@ async def verify(
     total = sum(item.size for item in listing)
     progress = Progress(report, clock, total_bytes=total, total_files=len(listing))
     hashes = await _hashes(request, store, listing, bundle, progress)
+    with _source_errors():
+        manifest = await _manifest(request, store, listing)
+    await in_thread(lambda: require_digests(manifest, hashes))
     # Somebody else may write to the volume: what was read has to be what still lies there.
     await _planned(request, store)
     progress.finish()
@@ -109,17 +115,23 @@ async def _planned(request: Request, store: MountedStore) -> Listing:
     return listing
 
 
+async def _manifest(request: Request, store: MountedStore, listing: Listing) -> bytes | None:
+    if all(item.path != MANIFEST for item in listing):
+        return None
+    return await store.read(request.directory, MANIFEST)
+
+
 def _examined(
     request: Request, store: MountedStore, listing: Listing
 ) -> tuple[Proof, Bundle | None]:
     """Judge the export; graphs of any size are mapped, not read."""
     contents: dict[str, bytes | memoryview] = {}
     with ExitStack() as stack:
-        for path in reads(listing, limit=_UNLIMITED):
+        for path in reads(listing, request.requirements, limit=_UNLIMITED):
             file = stack.enter_context(store.opened(request.directory, path))
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             contents[path] = memoryview(mapped)
-        proof = examine(listing, contents, marker=request.marker, limit=_UNLIMITED)
+        proof = examine(listing, contents, request.requirements, limit=_UNLIMITED)
         bundle = None
         for path, prefix in _INDEXES.items():
             if path in contents and proof.verdict is Verdict.COMPLETE:

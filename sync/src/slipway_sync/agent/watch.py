@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from slipway_sync.exports import (
     Proof,
+    Requirements,
     Verdict,
     VersionDirectory,
     printable,
@@ -42,13 +43,13 @@ class Wanted:
         complete: Versions are looked at from the highest one down until so many are complete.
         numbers: These and no others are looked at; None looks by `complete`.
         settle: Seconds for which an export's files must stand still before it is looked into.
-        marker: Name of a file that must be there, or "".
+        requirements: What is asked of an export.
     """
 
     complete: int = 32
     numbers: frozenset[int] | None = None
     settle: float = 5.0
-    marker: str = ""
+    requirements: Requirements = field(default_factory=Requirements)
 
 
 @dataclass(slots=True)
@@ -116,7 +117,7 @@ class Look:
                 if self.clock() - seen.since < self.wanted.settle:
                     return replace(plain, standing=Standing.SETTLING)
                 seen.proof = not_a_file(listing) or await prove(
-                    self.store, version.name, listing, marker=self.wanted.marker
+                    self.store, version.name, listing, self.wanted.requirements
                 )
         except SourceError as error:
             # One export that cannot be read is that export's trouble, not the others'.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
-from slipway_sync.exports.table import TableError, varint
+from slipway_sync.exports.skeleton import GraphError, Steps, driven, skeleton
 from slipway_sync.wire import tensorflow_pb2 as wire
 
 SAVED_MODEL = "saved_model.pb"
@@ -18,15 +18,7 @@ SESSION_BUNDLE = "export.meta"
 GRAPHS = (SAVED_MODEL, SAVED_MODEL_TEXT, SESSION_BUNDLE)
 """The files that make a directory an export; the first one that is there counts."""
 
-# Of the wire format: kinds of fields, and the numbers of those that are read.
-_VARINT, _LENGTH_DELIMITED = 0, 2
-_FIXED_SIZES = {1: 8, 5: 4}
-_META_GRAPHS = 2
-_KEPT = frozenset({1, 3, 4, 6})
-# A hostile file must not unfold: real ones have one or two graphs and some hundred KiB beside them.
-_MAX_KEPT = 8 << 20
-_MAX_GRAPHS = 100
-_MAX_FIELDS = 100_000
+_STEP = 1 << 20
 
 _ASSET_COLLECTIONS = ("saved_model_assets", "serving_assets")
 _ASSET_TYPES = ("tensorflow.AssetFileDef", "tensorflow.serving.AssetFile")
@@ -34,10 +26,6 @@ _ASSET_TYPES = ("tensorflow.AssetFileDef", "tensorflow.serving.AssetFile")
 _TEXT_TOKEN = re.compile(
     r"\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'|#[^\n]*|\[\s*type\.googleapis\.com/([\w.]+)\s*\]"
 )
-
-
-class GraphError(ValueError):
-    """The graph is unreadable; the message says why, as the end of a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,75 +54,37 @@ def read_graph(path: str, content: bytes | memoryview) -> Graph:
     view = memoryview(content)
     if not view:
         raise GraphError("it is empty")
-    if path == SAVED_MODEL_TEXT:
-        graphs = list(_text(view.tobytes()).meta_graphs)
-    elif path == SESSION_BUNDLE:
-        graphs = [_meta_graph(view)]
-    else:
-        found = [item for number, item in _fields(view) if number == _META_GRAPHS]
-        if len(found) > _MAX_GRAPHS:
-            raise GraphError(f"it holds more than {_MAX_GRAPHS} graphs")
-        graphs = [_meta_graph(item) for item in found]
+    graphs = _text(view.tobytes()) if path == SAVED_MODEL_TEXT else _binary(path, view)
     if not graphs:
         raise GraphError("it holds no graph")
     return _facts(graphs, tagged=path != SESSION_BUNDLE)
 
 
-def _meta_graph(view: memoryview) -> wire.MetaGraphDef:
-    """Parse a MetaGraphDef without its graph_def, which may be as large as the file."""
-    kept = bytearray()
-    for number, item in _fields(view):
-        if number in _KEPT:
-            if len(kept) + len(item) > _MAX_KEPT:
-                raise GraphError(f"it has more than {_MAX_KEPT >> 20} MiB beside its graph")
-            kept += _varint_bytes(number << 3 | _LENGTH_DELIMITED)
-            kept += _varint_bytes(len(item))
-            kept += item
+def skeleton_of(path: str, size: int, *, step: int = _STEP) -> Steps:
+    """Copy what matters of a binary graph file; `read_graph` reads the copy like the file.
+
+    Args:
+        path: `saved_model.pb` or `export.meta`.
+        size: Of the file in bytes.
+        step: Bytes to ask for at once, at least.
+
+    Raises:
+        GraphError: It is none.
+    """
+    return skeleton(size, saved_model=path == SAVED_MODEL, step=step)
+
+
+def _binary(path: str, view: memoryview) -> list[wire.MetaGraphDef]:
+    kept = driven(skeleton_of(path, len(view)), lambda start, length: view[start : start + length])
     try:
-        return wire.MetaGraphDef.FromString(bytes(kept))
+        if path == SESSION_BUNDLE:
+            return [wire.MetaGraphDef.FromString(kept)]
+        return list(wire.SavedModel.FromString(kept).meta_graphs)
     except DecodeError as error:
         raise GraphError("its graph is damaged") from error
 
 
-def _fields(view: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Yield number and content of every length-delimited field of a message, step over others."""
-    position = 0
-    count = 0
-    try:
-        while position < len(view):
-            count += 1
-            if count > _MAX_FIELDS:
-                raise GraphError(f"it holds more than {_MAX_FIELDS} fields")
-            key, position = varint(view, position)
-            kind = key & 7
-            if kind == _LENGTH_DELIMITED:
-                length, position = varint(view, position)
-                if length > len(view) - position:
-                    raise GraphError("it is cut off")
-                yield key >> 3, view[position : position + length]
-                position += length
-            elif kind == _VARINT:
-                _, position = varint(view, position)
-            elif kind in _FIXED_SIZES:
-                position += _FIXED_SIZES[kind]
-            else:
-                raise GraphError("it is no protocol buffer message")
-    except TableError as error:
-        raise GraphError("it is no protocol buffer message, or cut off") from error
-    if position > len(view):
-        raise GraphError("it is cut off")
-
-
-def _varint_bytes(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:  # noqa: PLR2004 - the continuation bit
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def _text(content: bytes) -> wire.SavedModel:
+def _text(content: bytes) -> list[wire.MetaGraphDef]:
     model = wire.SavedModel()
     try:
         text = _TEXT_TOKEN.sub(_expanded, content.decode("utf-8"))
@@ -146,7 +96,7 @@ def _text(content: bytes) -> wire.SavedModel:
         if isinstance(error, text_format.ParseError) and error.GetLine():
             where = f" (line {error.GetLine()})"
         raise GraphError(f"it is no protocol buffer text{where}") from error
-    return model
+    return list(model.meta_graphs)
 
 
 def _expanded(match: re.Match[str]) -> str:

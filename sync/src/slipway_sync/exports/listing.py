@@ -13,6 +13,8 @@ _MAX_PATH_BYTES = 1024
 _MAX_SEGMENT_BYTES = 255
 _DRIVE = re.compile(r"[A-Za-z]:")
 _CONTROL = frozenset({"Cc", "Cs", "Zl", "Zp"})
+# What nearly all paths are made of, and no rule below could find fault with: a listing may be long.
+_PLAIN = re.compile(r"(?:\w[\w.=+@, -]{0,254}/)*\w[\w.=+@, -]{0,254}", re.ASCII)
 # Other format characters are legal in a name; these turn the text of a message about it around.
 _BIDIRECTIONAL = frozenset("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -41,15 +43,66 @@ Listing = tuple[ObjectInfo, ...]
 """The objects of one version's directory, sorted by path."""
 
 
+class Revision:
+    """The revision of a listing that is given piece by piece, in the order of its paths."""
+
+    def __init__(self) -> None:
+        self._hasher = hashlib.sha256()
+
+    def add(self, items: Iterable[ObjectInfo]) -> None:
+        """Take the next objects."""
+        parts: list[bytes] = []
+        for item in items:
+            for part in (item.path, str(item.size), item.etag):
+                encoded = part.encode("utf-8", "surrogatepass")
+                # Lengths keep two listings apart that read alike when joined.
+                parts += (len(encoded).to_bytes(8, "big"), encoded)
+        self._hasher.update(b"".join(parts))
+
+    def hexdigest(self) -> str:
+        """Return the 64 hex digits of what was given so far."""
+        return self._hasher.hexdigest()
+
+
 def revision(listing: Listing) -> str:
     """Return 64 hex digits that change whenever a path, size or ETag of the listing changes."""
-    hasher = hashlib.sha256()
-    for item in sorted(listing, key=lambda item: item.path):
-        for part in (item.path, str(item.size), item.etag):
-            encoded = part.encode("utf-8", "surrogatepass")
-            # Lengths keep two listings apart that read alike when joined.
-            hasher.update(len(encoded).to_bytes(8, "big") + encoded)
-    return hasher.hexdigest()
+    found = Revision()
+    found.add(sorted(listing, key=lambda item: item.path))
+    return found.hexdigest()
+
+
+class KeyJudge:
+    """Finds what `hostile_key` finds while paths come by in their order; holds a few of them."""
+
+    def __init__(self) -> None:
+        self._wrong: tuple[str, str] | None = None
+        self._clash: tuple[str, str] | None = None
+        self._above: list[str] = []
+        """Paths that the last one starts with, and so the next one may: the shortest first."""
+
+    def add(self, path: str) -> None:
+        """Take the next path; none comes before another one that sorts before it."""
+        if self._wrong is not None:
+            return
+        wrong = _wrong_with(path)
+        if wrong:
+            self._wrong = path, wrong
+            return
+        while self._above and not path.startswith(self._above[-1]):
+            self._above.pop()
+        if self._clash is None:
+            for parent in self._above:
+                if len(parent) < len(path) and path[len(parent)] == "/":
+                    self._clash = (
+                        parent,
+                        f"is both a file and the directory of {printable(path)}",
+                    )
+                    break
+        self._above.append(path)
+
+    def found(self) -> tuple[str, str] | None:
+        """Return the first path that must not become a file, and what is wrong with it."""
+        return self._wrong or self._clash
 
 
 def hostile_key(paths: Iterable[str]) -> tuple[str, str] | None:
@@ -61,19 +114,10 @@ def hostile_key(paths: Iterable[str]) -> tuple[str, str] | None:
     Returns:
         The path and what is wrong with it ("holds '..'"), or None.
     """
-    known = sorted(set(paths))
-    for path in known:
-        wrong = _wrong_with(path)
-        if wrong:
-            return path, wrong
-    files = set(known)
-    for path in known:
-        segments = path.split("/")
-        for depth in range(1, len(segments)):
-            parent = "/".join(segments[:depth])
-            if parent in files:
-                return parent, f"is both a file and the directory of {printable(path)}"
-    return None
+    judge = KeyJudge()
+    for path in sorted(set(paths)):
+        judge.add(path)
+    return judge.found()
 
 
 def printable(path: str) -> str:
@@ -86,6 +130,8 @@ def printable(path: str) -> str:
 
 
 def _wrong_with(path: str) -> str:
+    if len(path) <= _MAX_PATH_BYTES and _PLAIN.fullmatch(path):
+        return ""
     return next((sentence for sentence, is_wrong in _RULES if is_wrong(path)), "")
 
 

@@ -28,8 +28,9 @@ from slipway_sync.stores.http import HttpStore, open_http
 from slipway_sync.stores.local import LocalStore
 from slipway_sync.stores.mounted import MountedStore, not_a_file, unchanged
 from slipway_sync.stores.objects import ObjectStore
-from slipway_sync.stores.proving import prove
+from slipway_sync.stores.proving import described, prove
 from slipway_sync.stores.s3 import open_s3
+from slipway_sync.stores.surveying import survey
 
 __all__ = [
     "AddressPolicy",
@@ -48,10 +49,12 @@ __all__ = [
     "StoreOptions",
     "WrongAnswerError",
     "credential_names",
+    "described",
     "missing_credentials",
     "not_a_file",
     "open_store",
     "prove",
+    "survey",
     "unchanged",
 ]
 

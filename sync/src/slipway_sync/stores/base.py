@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
-from slipway_sync.exports import Listing, ObjectInfo, hostile_key, printable
+from slipway_sync.exports import Listing, ObjectInfo, hostile_key, in_slices, printable
 from slipway_sync.stores.addresses import AddressPolicy
 from slipway_sync.stores.grants import Identity
+
+PAGE = 250
+"""Objects that are handled at once: a millisecond or two of work."""
 
 Reason = Literal["AccessDenied", "NotFound", "Unavailable", "InvalidSource"]
 
@@ -110,6 +114,22 @@ class ObjectReplacedError(Exception):
         self.path = path
 
 
+Pages = AsyncGenerator[Sequence[ObjectInfo], None]
+"""The objects of a directory as they come."""
+
+
+class HostileKeyError(Exception):
+    """A listing holds a key that must not become a file, and nothing else of it can be told.
+
+    Attributes:
+        path: Relative to the version's directory.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"the key {printable(path)} is no path")
+        self.path = path
+
+
 class Store(Protocol):
     """The directory above the versions of one model. Every method may raise SourceError."""
 
@@ -118,6 +138,18 @@ class Store(Protocol):
 
     async def listing(self, directory: str) -> Listing:
         """Return all objects below one child directory; empty when it is not there."""
+
+    def pages(self, directory: str) -> Pages:
+        """Yield all objects below one child directory as they come, in the store's own order.
+
+        Empty objects that only mark a folder may be among them; `folders` tells.
+
+        Raises:
+            HostileKeyError: The store holds a key that its library cannot even name.
+        """
+
+    async def folders(self, directory: str, empty: Sequence[str]) -> frozenset[str]:
+        """Return which of some empty objects only mark a folder and are no files."""
 
     async def read(
         self, directory: str, path: str, *, start: int = 0, length: int | None = None
@@ -173,6 +205,13 @@ class PouringStore(Protocol):
         self, directory: str, item: ObjectInfo, sink: Sink, *, start: int, length: int
     ) -> Pouring | None:
         """Return what brings these bytes of a listed object, or None where `stream` has to."""
+
+
+async def paged(listing: Listing) -> Pages:
+    """Yield a listing that is at hand in pages, for those who would have it so."""
+    for page in in_slices(listing, PAGE):
+        yield page
+        await asyncio.sleep(0)  # Others have work, too.
 
 
 def checked_directory(directory: str) -> str:

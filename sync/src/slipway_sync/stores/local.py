@@ -9,17 +9,20 @@ import stat
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from slipway_sync.exports import Listing, ObjectInfo, hostile_key, printable
 from slipway_sync.stores.base import (
+    PAGE,
     ObjectReplacedError,
+    Pages,
     SourceError,
     checked_directory,
 )
+from slipway_sync.stores.surveying import listed
 
 _CHUNK = 1 << 20
-_MAX_OBJECTS = 200_000
 
 
 class LocalStore:
@@ -38,7 +41,24 @@ class LocalStore:
 
     async def listing(self, directory: str) -> Listing:
         """List one version (see Store)."""
-        return await asyncio.to_thread(self._listing, checked_directory(directory))
+        return await listed(self, directory, printable(str(self._root / directory)))
+
+    async def pages(self, directory: str) -> Pages:
+        """List one version page by page, in order (see Store)."""
+        base = self._root / checked_directory(directory)
+        found = _walk(base, "")
+
+        def page() -> list[ObjectInfo]:
+            with _translated(self._root):
+                self._root.stat()
+                return list(islice(found, PAGE))
+
+        while items := await asyncio.to_thread(page):
+            yield items
+
+    async def folders(self, directory: str, empty: Sequence[str]) -> frozenset[str]:  # noqa: ARG002
+        """Return nothing: an empty file is a file (see Store)."""
+        return frozenset()
 
     async def read(
         self, directory: str, path: str, *, start: int = 0, length: int | None = None
@@ -110,19 +130,6 @@ class LocalStore:
         with _translated(self._root), os.scandir(self._root) as found:
             return tuple(sorted(entry.name for entry in found if entry.is_dir()))
 
-    def _listing(self, directory: str) -> Listing:
-        base = self._root / directory
-        with _translated(self._root):
-            self._root.stat()
-            objects = []
-            for item in _walk(base, ""):
-                objects.append(item)
-                if len(objects) > _MAX_OBJECTS:
-                    raise SourceError(
-                        "InvalidSource", f"{base} holds more than {_MAX_OBJECTS} files"
-                    )
-        return tuple(sorted(objects, key=lambda item: item.path))
-
     @staticmethod
     def _read(path: Path, start: int, length: int | None) -> bytes:
         with _translated(path), path.open("rb") as file:
@@ -131,23 +138,27 @@ class LocalStore:
 
 
 def _walk(directory: Path, prefix: str) -> Iterator[ObjectInfo]:
-    """Yield every file below a directory; what vanishes while it is walked is left out."""
+    """Yield every file below a directory, sorted; what vanishes while it is walked is left out."""
     try:
-        entries = list(os.scandir(directory))
+        with os.scandir(directory) as entries:
+            # With its slash a directory sorts among the files as its content does.
+            names = sorted(
+                f"{entry.name}/" if entry.is_dir(follow_symlinks=False) else entry.name
+                for entry in entries
+            )
     except (FileNotFoundError, NotADirectoryError):
         return
-    for entry in entries:
-        path = prefix + entry.name
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(directory / entry.name, f"{path}/")
+    for name in names:
+        if name.endswith("/"):
+            yield from _walk(directory / name, prefix + name)
             continue
         try:
-            found = entry.stat()
+            found = (directory / name).stat()
         except FileNotFoundError:
             continue
         if stat.S_ISREG(found.st_mode):
             modified = datetime.fromtimestamp(found.st_mtime, UTC)
-            yield ObjectInfo(path, found.st_size, _etag(found), modified)
+            yield ObjectInfo(prefix + name, found.st_size, _etag(found), modified)
 
 
 def _etag(found: os.stat_result) -> str:

@@ -12,14 +12,20 @@ import errno
 import os
 import re
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from slipway_sync.exports import Listing, ObjectInfo, Proof, Verdict, printable
-from slipway_sync.stores.base import ObjectReplacedError, SourceError, checked_directory
+from slipway_sync.stores.base import (
+    ObjectReplacedError,
+    Pages,
+    SourceError,
+    checked_directory,
+    paged,
+)
 
 _CHUNK = 1 << 20
 _MAX_OBJECTS = 200_000
@@ -57,6 +63,15 @@ class MountedStore:
     async def listing(self, directory: str) -> Listing:
         """List one version (see Store); an object that is no file has a kind for its ETag."""
         return await asyncio.to_thread(self._listing, checked_directory(directory))
+
+    async def pages(self, directory: str) -> Pages:
+        """List one version page by page (see Store)."""
+        async for page in paged(await self.listing(directory)):
+            yield page
+
+    async def folders(self, directory: str, empty: Sequence[str]) -> frozenset[str]:  # noqa: ARG002
+        """Return nothing: an empty file is a file (see Store)."""
+        return frozenset()
 
     async def read(
         self, directory: str, path: str, *, start: int = 0, length: int | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import obstore
@@ -12,7 +11,10 @@ from obstore.exceptions import PreconditionError
 
 from slipway_sync.exports import Listing, ObjectInfo, hostile_key, printable
 from slipway_sync.stores.base import (
+    PAGE,
+    HostileKeyError,
     ObjectReplacedError,
+    Pages,
     Sink,
     SourceError,
     WrongAnswerError,
@@ -24,15 +26,15 @@ from slipway_sync.stores.erasing import FolderEraser, erase
 from slipway_sync.stores.errors import broke_off, invalid_key, is_beyond_the_end, of_way
 from slipway_sync.stores.gate import Pass
 from slipway_sync.stores.provided import Provider
+from slipway_sync.stores.surveying import listed
 
 if TYPE_CHECKING:
     from obstore import GetOptions
     from obstore.store import ObjectStore as ObstoreClient
 
 _CHUNK = 1 << 20
-_MAX_OBJECTS = 200_000
 _MAX_HEADS = 8
-_DIRECTORIES = frozenset({"assets", "assets.extra", "variables"})
+_DIRECTORIES = frozenset({"", "assets", "assets.extra", "variables"})
 """Names that are directories in every export: an empty object of that name is a folder's marker."""
 
 
@@ -88,30 +90,41 @@ class ObjectStore:
 
     async def listing(self, directory: str) -> Listing:
         """List one version (see Store)."""
+        return await listed(self, directory, f"{self._uri}/{directory}")
+
+    async def pages(self, directory: str) -> Pages:
+        """List one version page by page (see Store)."""
         prefix = f"{self._prefix}{checked_directory(directory)}/"
-        objects: list[ObjectInfo] = []
         try:
-            async for page in obstore.list(self._client, prefix, chunk_size=1000):
-                objects.extend(_info(meta, prefix) for meta in page)
-                if len(objects) > _MAX_OBJECTS:
-                    raise SourceError(
-                        "InvalidSource",
-                        f"{self._uri}/{directory} holds more than {_MAX_OBJECTS} objects",
-                    )
+            async for page in obstore.list(self._client, prefix, chunk_size=PAGE):
+                found = (_info(meta, prefix) for meta in page)
+                yield [item for item in found if item.size or item.path not in _DIRECTORIES]
         except FOREIGN as error:
             key = invalid_key(error)
             if key is None:
                 raise self._error(error, f"{self._uri}/{directory}") from error
-            # The library lists nothing where one key is hostile. That key alone is then the
-            # listing: the proof rejects it by name, and its revision changes when it is gone.
-            relative = key.removeprefix(prefix)
-            return (ObjectInfo(relative, 0, "", datetime.fromtimestamp(0, UTC)),)
-        markers = await self._markers(prefix, objects)
-        return tuple(
-            sorted(
-                (item for item in objects if item.path not in markers), key=lambda item: item.path
-            )
-        )
+            # The library lists nothing where one key is hostile.
+            raise HostileKeyError(key.removeprefix(prefix)) from error
+
+    async def folders(self, directory: str, empty: Sequence[str]) -> frozenset[str]:
+        """Find the empty objects that only mark a folder (see Store).
+
+        Such a key ends with `/`, which the library hides; asking for it without the `/` tells.
+        """
+        limit = asyncio.Semaphore(_MAX_HEADS)
+
+        async def is_folder(path: str) -> bool:
+            async with limit:
+                try:
+                    await obstore.head_async(self._client, f"{self._prefix}{directory}/{path}")
+                except FileNotFoundError:
+                    return True
+                except FOREIGN as error:
+                    raise self._error(error, f"{self._uri}: {printable(path)}") from error
+            return False
+
+        answers = await asyncio.gather(*map(is_folder, empty))
+        return frozenset(path for path, marker in zip(empty, answers, strict=True) if marker)
 
     async def read(
         self, directory: str, path: str, *, start: int = 0, length: int | None = None
@@ -202,12 +215,13 @@ class ObjectStore:
         if self._folders is None:
             return
         prefix = f"{self._prefix}{checked_directory(directory)}/"
-        empty: list[ObjectInfo] = []
+        empty: set[str] = set()
         where = f"{self._uri}/{directory}: deleting its folders"
         try:
             async for page in obstore.list(self._client, prefix, chunk_size=1000):
-                empty.extend(_info(meta, prefix) for meta in page if meta["size"] == 0)
-            markers = await self._markers(prefix, empty)
+                empty |= {_info(meta, prefix).path for meta in page if meta["size"] == 0}
+            markers = empty & _DIRECTORIES
+            markers |= await self.folders(directory, sorted(empty - _DIRECTORIES))
             for path in sorted(markers, reverse=True):
                 await self._folders(f"{prefix}{path}".rstrip("/"))
         except FOREIGN as error:
@@ -227,29 +241,6 @@ class ObjectStore:
         if found is not None:
             raise SourceError("InvalidSource", f"the key {printable(path)} {found[1]}")
         return f"{self._prefix}{checked_directory(directory)}/{path}"
-
-    async def _markers(self, prefix: str, objects: list[ObjectInfo]) -> frozenset[str]:
-        """Find the empty objects that only mark a folder.
-
-        Such a key ends with `/`, which the library hides; asking for it without the `/` tells.
-        """
-        limit = asyncio.Semaphore(_MAX_HEADS)
-
-        async def is_marker(path: str) -> bool:
-            if path in _DIRECTORIES or path == "":
-                return True
-            async with limit:
-                try:
-                    await obstore.head_async(self._client, f"{prefix}{path}")
-                except FileNotFoundError:
-                    return True
-                except FOREIGN as error:
-                    raise self._error(error, f"{self._uri}: {printable(path)}") from error
-            return False
-
-        empty = [item.path for item in objects if item.size == 0]
-        answers = await asyncio.gather(*(is_marker(path) for path in empty))
-        return frozenset(path for path, marker in zip(empty, answers, strict=True) if marker)
 
 
 def _info(meta: Any, prefix: str) -> ObjectInfo:
