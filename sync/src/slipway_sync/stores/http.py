@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import threading
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
@@ -19,11 +19,13 @@ from slipway_sync.exports import Listing, ObjectInfo, hostile_key, printable
 from slipway_sync.stores import index_cache
 from slipway_sync.stores.base import (
     ObjectReplacedError,
+    Pages,
     Patience,
     SourceError,
     StoreOptions,
     WrongAnswerError,
     checked_directory,
+    paged,
 )
 from slipway_sync.stores.clients import FOREIGN, checked_prefix, invalid, made, retry
 from slipway_sync.stores.errors import broke_off, is_beyond_the_end, of_way
@@ -128,6 +130,15 @@ class HttpStore:
             self._told = set()
         self._told.add(directory)
         return self._index.versions.get(directory, ())
+
+    async def pages(self, directory: str) -> Pages:
+        """List one version page by page (see Store)."""
+        async for page in paged(await self.listing(directory)):
+            yield page
+
+    async def folders(self, directory: str, empty: Sequence[str]) -> frozenset[str]:  # noqa: ARG002
+        """Return nothing: an empty file is a file (see Store)."""
+        return frozenset()
 
     async def read(
         self, directory: str, path: str, *, start: int = 0, length: int | None = None
