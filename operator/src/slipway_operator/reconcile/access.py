@@ -14,6 +14,7 @@ from slipway_operator.model.source import CloudIdentity
 from slipway_operator.reconcile.failing import CredentialsError
 from slipway_operator.reconcile.identities import Identities
 from slipway_operator.reconcile.lookup import Lookup
+from slipway_sync.exports import PublicKeyError, read_public_keys
 from slipway_sync.stores import (
     AddressPolicy,
     StoreOptions,
@@ -30,12 +31,12 @@ class Access:
         options: For the store.
         identity: What the pods need to have the same identity; None when that is not a
             ServiceAccount's.
-        public_keys: PEM; empty when exports need no signature.
+        public_keys: Ed25519 keys that exports may be signed with; empty when they need no signature.
     """
 
     options: StoreOptions
     identity: CloudIdentity | None = None
-    public_keys: bytes = b""
+    public_keys: tuple[bytes, ...] = ()
 
 
 class Accesses:
@@ -58,11 +59,7 @@ class Accesses:
             SourceError: Nobody grants it credentials.
         """
         source = model.spec.source
-        keys = b""
-        if source.signature is not None:
-            keys = await self._lookup.entry(
-                model.namespace, source.signature.public_key, "source.signature.publicKey"
-            )
+        keys = await self._public_keys(model)
         options = StoreOptions(
             endpoint=source.endpoint,
             region=source.region,
@@ -106,6 +103,27 @@ class Accesses:
         missing = f"create it with {missing_credentials(uri, ())}"
         secret = await self._lookup.get(SECRETS, model.namespace, name, missing, fresh=fresh)
         return decode(secret.get("data") or {}, f"{model.namespace}/{name}", uri)
+
+    async def _public_keys(self, model: ModelResource) -> tuple[bytes, ...]:
+        signature = model.spec.source.signature
+        if signature is None:
+            return ()
+        reference = signature.public_key
+        field = "source.signature.publicKey"
+        found = await self._lookup.entry(model.namespace, reference, field)
+        try:
+            return read_public_keys(found)
+        except PublicKeyError as error:
+            kind, name = (
+                ("ConfigMap", reference.config_map)
+                if reference.config_map
+                else ("Secret", reference.secret)
+            )
+            raise CredentialsError(
+                Reason.CREDENTIALS_MISSING,
+                f"{kind} {model.namespace}/{name}: the entry {reference.key} is of no use as "
+                f"{field}: {error}",
+            ) from error
 
     async def _ca_bundle(self, model: ModelResource) -> bytes | None:
         reference = model.spec.source.ca_bundle

@@ -105,5 +105,12 @@ class Sources:
 
     async def _poll_with(self, access: Access, model: ModelResource, state: _State) -> Poll:
         store = open_store(state.source.uri, access.options)
-        told = await poll(store, model, state.memory, self._clock(), self._randomness())
+        told = await poll(
+            store,
+            model,
+            state.memory,
+            self._clock(),
+            self._randomness(),
+            access.public_keys,
+        )
         return replace(told, observation=replace(told.observation, identity=access.identity))

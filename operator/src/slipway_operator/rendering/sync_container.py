@@ -14,6 +14,7 @@ from slipway_operator.rendering.identity import given
 from slipway_operator.rendering.inputs import Servable
 from slipway_operator.rendering.pods import MODELS_DIR, RESTRICTED, TERMINATION_LOG, TMP
 from slipway_operator.rendering.settings import RenderSettings
+from slipway_sync.exports import DEFAULT_TAGS
 
 
 def sync_container(
@@ -43,6 +44,12 @@ def sync_container(
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
     }
+
+
+def tag_arguments(model: ModelResource) -> list[str]:
+    """Which graph the agent has to find in an export; it looks for `serve` by itself."""
+    tags = tuple(sorted(set(model.spec.serving.tags)))
+    return [] if tags == DEFAULT_TAGS else [f"--tag={tag}" for tag in tags]
 
 
 def sync_volumes(model: ModelResource, identity: CloudIdentity | None) -> list[dict[str, Any]]:
