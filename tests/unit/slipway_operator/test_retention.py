@@ -27,6 +27,7 @@ from slipway_operator.planning.retention import (
 )
 from slipway_operator.planning.summary import RETENTION_FAILURES
 from slipway_sync.stores import LocalStore
+from slipway_sync.stores.base import Pages
 from small_exports import contents, write
 from snapshots import T0, deployment, listed, listed_as, model, observed, pods, service
 
@@ -296,9 +297,10 @@ def test_a_survey_looks_no_further_than_it_must(tmp_path: Path) -> None:
     asked: list[str] = []
 
     class Counting(LocalStore):
-        async def listing(self, directory: str) -> Any:
+        async def pages(self, directory: str) -> Pages:
             asked.append(directory)
-            return await super().listing(directory)
+            async for page in super().pages(directory):
+                yield page
 
     of = model(retention={"keep": 2}, source={"uri": "s3://models/digits", "settle": "0s"})
     unseen = [listed_as(n, Readiness.UNSEEN) for n in range(1, 6)]
