@@ -11,7 +11,7 @@ import json
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from ipaddress import ip_network
 from typing import Any, Final
@@ -22,8 +22,10 @@ import httpcore
 
 from slipway_sync.stores.addresses import AddressPolicy
 from slipway_sync.stores.base import SourceError, StoreOptions
+from slipway_sync.stores.clients import route
 from slipway_sync.stores.errors import of_way
 from slipway_sync.stores.gate import Pass, shared
+from slipway_sync.stores.routes import Route
 
 _SECONDS: Final = 20.0
 """For a whole exchange, however slowly its answer trickles in."""
@@ -90,20 +92,22 @@ class Asker:
     Attributes:
         addresses: Where they may be.
         ca_bundle: PEM certificates to trust beside the system's.
+        route: Which way leads there.
     """
 
     addresses: AddressPolicy
     ca_bundle: bytes | None = None
+    route: Route = field(default_factory=Route)
 
     @classmethod
     def of(cls, options: StoreOptions) -> Asker:
         """Ask as the store is asked."""
-        return cls(options.addresses, options.ca_bundle)
+        return cls(options.addresses, options.ca_bundle, route(options))
 
     def metadata(self) -> Asker:
-        """Return one that also reaches the machine's own metadata service."""
+        """Return one that also reaches the machine's own metadata service, straight."""
         allowed = AddressPolicy((*self.addresses.allowed, *_METADATA))
-        return replace(self, addresses=allowed)
+        return replace(self, addresses=allowed, route=Route())
 
     async def ask(
         self,
@@ -129,7 +133,7 @@ class Asker:
             SourceError: There is no answer, or it is too long.
         """
         where = f"{what}: {urlsplit(url).hostname or 'the address'}"
-        way = shared().issue(self.addresses)
+        way = shared().issue(self.addresses, self.route)
         content, kind = _body(form, document)
         sent: list[tuple[bytes | str, bytes | str]] = [("Accept-Encoding", "identity")]
         sent += [*kind.items(), *(headers or {}).items()]
