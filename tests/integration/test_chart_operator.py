@@ -14,11 +14,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
 from charts import NAMESPACE, Helm, one
+from cloud_iam import ROLE, CloudIam
 from cluster.controlplane import ControlPlane
 from cluster.kubectl import Kubectl
 from cluster.ports import free_ports
@@ -290,3 +292,112 @@ def test_with_its_rights_alone_it_serves_and_replaces_a_version(
     assert any(e.involved_object.name == name and e.involved_object.kind == "Model" for e in events)
     assert refused(plane, operator) == []
     assert [line for line in complaints(operator) if "may not read Secret" not in line] == []
+
+
+def test_a_service_account_reads_the_source_once_its_namespace_allows_it(
+    operator: Running, kube: Kube, plane: ControlPlane, tmp_path: Path
+) -> None:
+    """Discovery and sync alike: the tokens are the API server's own, and it judges them."""
+    kubectl = Kubectl(plane.kubeconfig)
+    account = f"reader-{operator.name.partition('-')[0]}"
+
+    def source_ready() -> dict[str, Any]:
+        conditions = kube.status(SERVED, account).get("conditions", ())
+        found = [c for c in conditions if c["type"] == "SourceReady"]
+        return dict(found[0]) if found else {}
+
+    def wait(reason: str) -> None:
+        eventually(
+            f"SourceReady says {reason}",
+            lambda: source_ready().get("reason") == reason,
+            state=lambda: f"{source_ready()}\n{operator.log.read_text()}",
+        )
+
+    def deployments() -> list[Any]:
+        labels = f"slipway.dev/model={account}"
+        return list(kube.apps.list_namespaced_deployment(SERVED, label_selector=labels).items)
+
+    subject = f"system:serviceaccount:{SERVED}:{account}"
+    with (
+        TemporaryDirectory(prefix="iam") as directory,
+        CloudIam(Path(directory), kube.api, subject) as cloud,
+    ):
+        cloud.client().make_bucket(BUCKET)
+        Bucket(cloud.client()).upload(f"{account}/1", tiny_export(1))
+        source = {
+            "uri": f"s3://{BUCKET}/{account}",
+            "endpoint": cloud.endpoint,
+            "identity": "ServiceAccount",
+            "pollInterval": "1s",
+            "settle": "0s",
+        }
+        kube.create_model(
+            SERVED, account, {"source": source, "serving": {"serviceAccount": account}}
+        )
+
+        # One obstacle after the other, each with what to do about it.
+        wait("CredentialsForbidden")
+        _, _, command = source_ready()["message"].partition("allow it with: ")
+        kubectl.run(*shlex.split(command)[1:])
+        wait("CredentialsMissing")
+        assert f"ServiceAccount {SERVED}/{account} does not exist" in source_ready()["message"]
+        kubectl.run("create", "serviceaccount", account, f"--namespace={SERVED}")
+        eventually(
+            "it names the annotation",
+            lambda: "no annotation eks.amazonaws.com/role-arn" in source_ready()["message"],
+        )
+        assert deployments() == []
+        kubectl.run(
+            *("annotate", "serviceaccount", account, f"--namespace={SERVED}"),
+            f"eks.amazonaws.com/role-arn={ROLE}",
+            f"slipway.dev/sts-endpoint={cloud.sts.url}",
+        )
+        wait("Listed")
+        eventually("a Deployment is there", lambda: len(deployments()) == 1)
+        pod = deployments()[0].spec.template.spec
+        done = synced(kube, pod, tmp_path / "pod", pod_account=account)
+        assert done.returncode == 0, done.stdout + done.stderr
+        [version] = [path for path in (tmp_path / "pod" / account).iterdir() if path.name == "1"]
+        assert (version / "saved_model.pb").is_file()
+
+        refused_audience = synced(
+            kube, pod, tmp_path / "other", pod_account=account, audience="elsewhere"
+        )
+        assert refused_audience.returncode == 77
+        assert "InvalidIdentityToken" in refused_audience.stdout
+
+        kubectl.run("delete", "rolebinding", "slipway-credentials", f"--namespace={SERVED}")
+        kube.custom.delete_namespaced_custom_object(
+            "slipway.dev", "v1alpha1", SERVED, "models", account
+        )
+    assert refused(plane, operator) == []
+
+
+def synced(
+    kube: Kube, pod: Any, directory: Path, *, pod_account: str, audience: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run the sync of a pod's template with the token that the kubelet would put there."""
+    directory.mkdir()
+    [volume] = [volume for volume in pod.volumes if volume.name == "identity"]
+    [projected] = volume.projected.sources
+    wanted = projected.service_account_token
+    spec = {
+        "audiences": [audience or wanted.audience],
+        "expirationSeconds": wanted.expiration_seconds,
+    }
+    assert pod.service_account_name == pod_account
+    token = kube.core.create_namespaced_service_account_token(pod_account, SERVED, {"spec": spec})
+    (directory / "token").write_text(token.status.token)
+    [container] = pod.init_containers
+    places = {
+        "/var/run/slipway/identity/": f"{directory}/",
+        "--destination=/models/": f"--destination={directory}/",
+        "/dev/termination-log": f"{directory}/ended",
+    }
+    arguments = container.args
+    for place, here in places.items():
+        arguments = [argument.replace(place, here) for argument in arguments]
+    return subprocess.run(
+        [sys.executable, "-m", "slipway_sync.agent", *arguments],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip

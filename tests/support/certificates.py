@@ -33,6 +33,7 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
         self.pem = self._certificate.public_bytes(serialization.Encoding.PEM)
+        self.der = self._certificate.public_bytes(serialization.Encoding.DER)
 
     def issue(self, name: str = "localhost", *, names: Sequence[str] = (), hours: int = 2) -> Pair:
         """A key and a certificate for a server on this machine or of some names, or for a client.

@@ -15,12 +15,17 @@ def later(**span: float) -> str:
 
 def sts_keys(key: str = "ASIAKEY", **span: float) -> Reply:
     """The answer to AssumeRoleWithWebIdentity."""
+    return sts_keys_of(key, f"secret/of+{key}", f"session/of+{key}==", **span)
+
+
+def sts_keys_of(key: str, secret: str, session: str = "session", **span: float) -> Reply:
+    """The same, with keys that a real server knows."""
     body = f"""<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
   <AssumeRoleWithWebIdentityResult>
     <SubjectFromWebIdentityToken>system:serviceaccount:team:reader</SubjectFromWebIdentityToken>
     <Credentials>
-      <SessionToken>session/of+{key}==</SessionToken>
-      <SecretAccessKey>secret/of+{key}</SecretAccessKey>
+      <SessionToken>{session}</SessionToken>
+      <SecretAccessKey>{secret}</SecretAccessKey>
       <Expiration>{later(**span)}</Expiration>
       <AccessKeyId>{key}</AccessKeyId>
     </Credentials>
