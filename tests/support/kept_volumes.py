@@ -60,10 +60,14 @@ class KeptVolume:
     reports: list[dict[str, int]] = field(default_factory=list)
     now: float = 1_700_000_000.0
     ticks: float = 0.0
+    place: Path = field(init=False)
+    """The file system that holds the volume: a test may put another one in its place."""
     store: TaggedStore = field(init=False)
 
     def __post_init__(self) -> None:
         self.store = TaggedStore(self.source)
+        self.place = self.home / "disk"
+        self.place.mkdir(parents=True)
 
     @property
     def source(self) -> Path:
@@ -71,7 +75,7 @@ class KeptVolume:
 
     @property
     def volume(self) -> Path:
-        return self.home / "volume"
+        return self.place / "volume"
 
     def upload(self, version: int, files: dict[str, bytes]) -> None:
         write(self.source / str(version), files)

@@ -150,7 +150,9 @@ class Volume:
         """
         partial = self.layout.partial
         with volume_errors():
-            make_directories(self._operations, partial)
+            for directory in make_directories(self._operations, partial):
+                # Else a power failure could lose the directory, and with it all that moves there.
+                self._operations.fsync_directory(directory)
             remove_tree(self._operations, partial / FILES)
             with suppress(FileNotFoundError):
                 self._operations.unlink(partial / JOURNAL)
