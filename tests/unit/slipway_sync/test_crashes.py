@@ -143,11 +143,6 @@ SCENARIOS: dict[str, Callable[[Path], Scenario]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _frequent_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(journal, "_PERIOD", 0.03)
-
-
 def versions(volume: Path) -> dict[str, dict[str, bytes]]:
     """What readers can see: every name that is not hidden."""
     if not volume.is_dir():
@@ -214,10 +209,14 @@ def journals(disk: Disk) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize(
+    ("name", "period"), [*((name, 0.03) for name in SCENARIOS), ("fresh", 1e9), ("mutated", 1e9)]
+)
 def test_whatever_a_crash_leaves_is_old_or_new_and_the_next_sync_recovers(
-    tmp_path: Path, name: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, period: float
 ) -> None:
+    """With the journal brought to the disk often, and never."""
+    monkeypatch.setattr(journal, "_PERIOD", period)
     scenario = SCENARIOS[name](tmp_path / "first")
     world = scenario.world
     root = world.home / "disk"
