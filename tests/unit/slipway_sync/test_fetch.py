@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from slipway_sync.agent import transfer, volume
+from slipway_sync.agent import checking, transfer, volume
 from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.fetch import Request, Surroundings, fetch
 from slipway_sync.agent.filesystem import FileSystem
@@ -81,7 +81,7 @@ def world(tmp_path: Path) -> World:
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that small files have many parts."""
     monkeypatch.setattr(transfer, "PART", 1000)
-    monkeypatch.setattr(transfer, "_CHUNK", 300)
+    monkeypatch.setattr(checking, "_CHUNK", 300)
 
 
 def no_version(world: World) -> bool:

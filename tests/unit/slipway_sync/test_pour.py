@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from fake_s3 import Asked, FakeS3, Fault
+from slipway_sync.agent import transfer
+from slipway_sync.agent.checking import FileCheck
 from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.fetch import Request, Surroundings, fetch
 from slipway_sync.agent.pauses import Pauses
@@ -124,3 +126,28 @@ def test_a_failure_does_not_wait_for_a_file_that_stands_still(world: World) -> N
     release.set()
     assert caught.value.code is ExitCode.ACCESS_DENIED
     assert took < 5, "the held one was cut off; the store's patience is ten seconds"
+
+
+def test_a_large_file_is_read_again_while_its_end_is_still_to_come(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "PART", 50_000)
+    read: list[int] = []
+    release = threading.Event()
+
+    def noted(check: FileCheck, end: int) -> None:
+        real(check, end)
+        read.append(end)
+        if end == 350_000:  # All before the last part, which is held back until now.
+            release.set()
+
+    def fault(asked: Asked) -> Fault | None:
+        last = asked.headers.get("range", "").startswith("bytes=350000")
+        return Fault(hold=release) if direct(asked) and last else None
+
+    real = FileCheck.read
+    monkeypatch.setattr(FileCheck, "read", noted)
+    world.fake.fault = fault
+    world.fetch()
+    assert release.is_set()
+    assert tree(world.home / "volume" / "3") == contents(size=SIZE)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
+from slipway_sync.agent.checking import FileCheck
 from slipway_sync.agent.errors import SyncError, of_replacement, of_source, volume_errors
 from slipway_sync.agent.partial import Partial
 from slipway_sync.agent.pauses import Pauses
@@ -18,13 +18,10 @@ from slipway_sync.agent.progress import Progress
 from slipway_sync.agent.threads import in_thread
 from slipway_sync.exports import (
     Bundle,
-    ChecksumError,
     ExitCode,
     ObjectInfo,
-    ShardChecker,
     TensorEntry,
     printable,
-    wrong_digest,
 )
 from slipway_sync.stores import (
     ObjectReplacedError,
@@ -41,7 +38,6 @@ _CAREFUL = 256 << 10
 """Bytes of the next request after one that broke off: more would be lost with the next break."""
 _PROGRESS = 64 << 10
 """An attempt that brings fewer bytes has failed: a trickle would never end."""
-_CHUNK = 256 << 10
 _FETCHES = 2
 """How often a file is fetched whose content proves wrong: the line may have been, not the source."""
 
@@ -54,10 +50,15 @@ class _File:
     tensors: tuple[TensorEntry, ...]
     known: bytes | None
     """SHA-256 of what lies there already, on the disk: from an earlier run or another version."""
+    check: FileCheck
     parts_left: int = 0
+    arrived: set[int] = field(default_factory=set)
+    """Where the parts begin that are there."""
+    checked: int = 0
+    """So far the file was read again: a part's beginning."""
     descriptor: int = -1
     opening: asyncio.Lock = field(default_factory=asyncio.Lock)
-
+    checking: asyncio.Lock = field(default_factory=asyncio.Lock)
     ranged: bool = True
 
     def parts(self) -> list[tuple[int, int]]:
@@ -122,6 +123,7 @@ class Transfer:
                 item,
                 shards.get(item.path, ()),
                 known.get((item.path, item.size, item.etag)),
+                self._check(item, shards.get(item.path, ())),
                 ranged=item.size <= PART or await self._store.ranged(self._directory, item),
             )
             for item in items
@@ -133,6 +135,7 @@ class Transfer:
             await _all_or_first_error(workers)
         finally:
             for file in files:
+                file.check.close()
                 _close(file)
         return hashes
 
@@ -142,9 +145,25 @@ class Transfer:
         for file, start, length in queue:
             if length:
                 await self._fetch(file, start, length)
+                file.arrived.add(start)
+                if file.parts_left > 1:
+                    await self._read_ahead(file)
             file.parts_left -= 1
             if file.parts_left <= 0:
                 hashes[file.item.path] = await self._finish(file)
+
+    async def _read_ahead(self, file: _File) -> None:
+        """Read a file again as far as it is whole from its beginning; one worker at a time does."""
+        if file.checking.locked():
+            return
+        async with file.checking:
+            while file.checked in file.arrived:
+                end = min(file.checked + PART, file.item.size)
+                await in_thread(partial(file.check.read, end))
+                file.checked = end
+
+    def _check(self, item: ObjectInfo, tensors: Sequence[TensorEntry]) -> FileCheck:
+        return FileCheck(self._partial.files / item.path, item, tensors)
 
     async def _fetch(self, file: _File, start: int, length: int) -> None:
         """Bring one part; after an interruption go on from where it stood."""
@@ -240,7 +259,7 @@ class Transfer:
         if file.known is not None:
             self._progress.add_bytes(item.size, moved=False)
             try:
-                found = await in_thread(lambda: _verify(self._partial, file))
+                found = await in_thread(file.check.finish)
             except SyncError:
                 found = b""
             if found == file.known:
@@ -252,7 +271,7 @@ class Transfer:
             file.descriptor = await in_thread(lambda: self._partial.create(item.path))
         for attempt in range(1, _FETCHES + 1):
             try:
-                found = await in_thread(lambda: _verify(self._partial, file))
+                found = await in_thread(lambda: file.check.finish(self._partial.seal))
                 break
             except SyncError as error:
                 if error.code is not ExitCode.REJECTED or attempt == _FETCHES:
@@ -264,55 +283,12 @@ class Transfer:
         return found
 
     async def _again(self, file: _File) -> None:
+        file.check.close()
+        file.check = self._check(file.item, file.tensors)
         _close(file)
         self._progress.take_back(file.item.size)
         for start, length in file.parts():
             await self._fetch(file, start, length)
-
-
-def _verify(target: Partial, file: _File) -> bytes:
-    """Read a file once: size, SHA-256 and the checksum of each tensor; then see it on the disk."""
-    item = file.item
-    checker = ShardChecker(file.tensors)
-    hasher = hashlib.sha256()
-    size = 0
-    try:
-        with volume_errors(item.path), (target.files / item.path).open("rb") as content:
-            while chunk := content.read(_CHUNK):
-                hasher.update(chunk)
-                checker.feed(chunk)
-                size += len(chunk)
-            if file.known is None:
-                target.seal(content.fileno())
-        if size != item.size:
-            raise SyncError(
-                ExitCode.REJECTED,
-                f"{printable(item.path)} has {size} bytes on the volume, the source listed "
-                f"{item.size}",
-                reason="WrongSize",
-                path=item.path,
-            )
-        checker.finish()
-        # A store that has it for an ETag may speak of a file that has just been replaced.
-        if item.sha256 == item.etag and item.sha256 not in {"", hasher.hexdigest()}:
-            raise SyncError(
-                ExitCode.REJECTED,
-                f"{printable(item.path)} is not what the source says it is: its SHA-256 is "
-                f"{hasher.hexdigest()}, not {item.sha256}",
-                reason="WrongChecksum",
-                path=item.path,
-            )
-    except ChecksumError as error:
-        raise SyncError(
-            ExitCode.REJECTED,
-            f"{printable(item.path)} is corrupt: {error}",
-            reason="CorruptShard",
-            path=item.path,
-        ) from error
-    if item.sha256 and hasher.hexdigest() != item.sha256:
-        wrong = wrong_digest(item.path, hasher.hexdigest(), item.sha256)
-        raise SyncError(ExitCode.REJECTED, wrong.message, reason=wrong.reason, path=wrong.object)
-    return hasher.digest()
 
 
 def _write(target: Partial, file: _File, data: bytes, at: int) -> None:
