@@ -6,6 +6,7 @@ with S3Server.start(directory) as s3:
 
 import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -53,6 +54,7 @@ class Layout:
     address: str
     port: int
     tls: Tls | None = None
+    flags: tuple[str, ...] = ()
 
     @property
     def data(self) -> Path:
@@ -70,6 +72,7 @@ def program(layout: Layout, credentials: Credentials) -> Program:
             f"--port={layout.address}:{layout.port}",
             f"--region={REGION}",
             "--quiet",
+            *layout.flags,
             "posix",
             str(layout.data),
         ),
@@ -97,7 +100,13 @@ class S3Server:
 
     @classmethod
     def start(
-        cls, directory: Path, *, address: str = "127.0.0.1", port: int = 0, tls: Tls | None = None
+        cls,
+        directory: Path,
+        *,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        tls: Tls | None = None,
+        flags: Sequence[str] = (),
     ) -> Self:
         """Starts a server with fresh keys and waits until it takes connections.
 
@@ -106,6 +115,7 @@ class S3Server:
             address: where to listen.
             port: 0 takes a free one.
             tls: None speaks plain HTTP.
+            flags: More of the server's own, an access log for example.
 
         Raises:
             ComponentError: with the end of the server's log.
@@ -116,6 +126,7 @@ class S3Server:
             address,
             port or free_ports(1, address)[0],
             tls,
+            tuple(flags),
         )
         server = cls(layout)
         server.resume()

@@ -3,11 +3,14 @@
 import asyncio
 import contextlib
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any, cast
+
+import pytest
 
 import virtualtime
 from slipway_operator.cluster.client import ClusterError
-from slipway_operator.reconcile.loop import Loop
+from slipway_operator.reconcile.loop import SPACING, Loop
 from slipway_operator.reconcile.scheduler import Key
 
 KEY = Key("ml", "digits")
@@ -83,3 +86,38 @@ def test_an_api_server_that_does_not_answer_ends_nothing() -> None:
     loop, work = run_for(FakeApi(version=7, failures=3), heard=7, seconds=140)
     assert work.reconciled == 2  # by the watch, and by the sweep that got through
     assert loop.hears
+
+
+class Diary(FakeWork):
+    """Writes down when polls begin; no Model has been polled until then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.polls: list[float] = []
+
+    async def poll(self, _: Key) -> None:
+        self.polls.append(asyncio.get_running_loop().time())
+
+    def polled(self, _: Key) -> bool:
+        return False
+
+
+def test_the_first_polls_stand_in_a_row_for_a_replica_that_has_watched_for_days_too() -> None:
+    work = Diary()
+    silent = FakeApi(1, failures=99)  # or the sweep would take the Models for gone
+    day = 86_400.0
+
+    async def body() -> None:
+        loop = Loop(cast("Any", silent), cast("Any", work), cast("Any", work), ())
+        for number in range(1000):
+            loop.model_changed(Key("ml", f"m{number}"), 1)
+            loop.spec_changed(Key("ml", f"m{number}"))
+        await asyncio.sleep(day)  # virtual seconds
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(loop.run(), 40)
+
+    virtualtime.run(body())
+    begun = [moment - day for moment in work.polls]
+    assert len(begun) >= 1000
+    assert begun[999] == pytest.approx(999 * SPACING.total_seconds(), abs=0.1)
+    assert all(b - a > 0.9 * SPACING.total_seconds() for a, b in pairwise(begun[:1000]))

@@ -12,6 +12,10 @@ RECONCILE_SECONDS: Final = Histogram(
 )
 WRITES: Final = Counter("slipway_operator_writes", "Writes to the API server", ["kind"])
 POLLS: Final = Counter("slipway_operator_polls", "Polls of object stores", ["result"])
+POLL_SECONDS: Final = Histogram(
+    "slipway_operator_poll_seconds",
+    "Time of a poll of an object store, the wait for its turn included",
+)
 MODELS: Final = Gauge("slipway_operator_models", "Models known to this replica")
 LEADER: Final = Gauge("slipway_operator_leader", "1 on the replica that holds the Lease")
 EXPORTS_DELETED: Final = Counter(

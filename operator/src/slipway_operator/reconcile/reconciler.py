@@ -1,5 +1,6 @@
 """Observe, plan, apply, for one Model at a time."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from slipway_operator.model.actions import Note, Plan
 from slipway_operator.model.observed import Observed
 from slipway_operator.planning.plan import plan
 from slipway_operator.reconcile import metrics
+from slipway_operator.reconcile.lanes import Lanes, lane_of
 from slipway_operator.reconcile.progress import ProgressReader
 from slipway_operator.reconcile.retaining import Retainer
 from slipway_operator.reconcile.scheduler import Key
@@ -27,6 +29,9 @@ from slipway_operator.rendering.settings import RenderSettings
 RESYNC: Final = timedelta(minutes=5)
 """Every Model is looked at again after so long although nothing was seen to happen: a watch may
 have missed something."""
+
+_FETCHES: Final = 8
+"""Models that are read for a poll at once."""
 
 _log = structlog.get_logger()
 
@@ -63,6 +68,8 @@ class Reconciler:
         self._instance = instance
         self._clock = clock
         self._progress = ProgressReader(client, clock)
+        self._lanes = Lanes()
+        self._fetches = asyncio.Semaphore(_FETCHES)
         self._retainer = Retainer(client, sources, self._fetch, instance, clock)
 
     async def reconcile(self, key: Key) -> timedelta | None:
@@ -84,10 +91,13 @@ class Reconciler:
 
     async def poll(self, key: Key) -> Polled | None:
         """Poll a Model's source; None when the Model is gone."""
-        model = await self._fetch(key)
+        async with self._fetches:
+            model = await self._fetch(key)
         if model is None:
             return None
-        news, again = await self._sources.poll(key, model)
+        lane = lane_of(model.spec.source)
+        with metrics.POLL_SECONDS.time():
+            news, again = await self._lanes.run(lane, lambda: self._sources.poll(key, model))
         failing = bool(self._sources.observation(key, model.spec.source).error_reason)
         metrics.POLLS.labels("error" if failing else "ok").inc()
         retains = model.spec.retention is not None or model.status.retention is not None

@@ -6,6 +6,7 @@ come meanwhile lead to one more run, not to many. Failures are retried with grow
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -43,10 +44,17 @@ def retry_delay(failures: int) -> timedelta:
 class Scheduler:
     """Runs the work of many keys, each at its time, some at once."""
 
-    def __init__(self, name: str, work: Work, *, concurrency: int = 8) -> None:
+    def __init__(self, name: str, work: Work, *, concurrency: int | None = 8) -> None:
+        """Work so much at once.
+
+        Args:
+            name: For the log.
+            work: Works on one key.
+            concurrency: Keys at a time; None where the work bounds itself.
+        """
         self._name = name
         self._work = work
-        self._slots = asyncio.Semaphore(concurrency)
+        self._slots = nullcontext() if concurrency is None else asyncio.Semaphore(concurrency)
         self._due: dict[Key, float] = {}
         self._running: dict[Key, asyncio.Task[None]] = {}
         self._failures: dict[Key, int] = {}

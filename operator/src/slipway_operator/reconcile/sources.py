@@ -12,9 +12,10 @@ from slipway_operator.discovery.memory import Memory
 from slipway_operator.discovery.poller import Poll, failed_poll, interval, poll
 from slipway_operator.model.source import SourceObservation
 from slipway_operator.reconcile.access import Access, Accesses
+from slipway_operator.reconcile.clients import Clients
 from slipway_operator.reconcile.failing import CredentialsError
 from slipway_operator.reconcile.scheduler import Key
-from slipway_sync.stores import SourceError, Store, open_store
+from slipway_sync.stores import SourceError, Store
 
 _log = structlog.get_logger()
 
@@ -38,6 +39,7 @@ class Sources:
         self._accesses = accesses
         self._clock = clock
         self._randomness = randomness
+        self._clients = Clients()
         self._states: dict[Key, _State] = {}
 
     def observation(self, key: Key, source: Source) -> SourceObservation:
@@ -77,7 +79,7 @@ class Sources:
             CredentialsError: Its credentials cannot be had.
         """
         access = await self._accesses.of(model)
-        return open_store(model.spec.source.uri, access.options)
+        return self._clients.open(model.spec.source.uri, access.options)
 
     async def _poll(self, model: ModelResource, state: _State) -> Poll:
         try:
@@ -104,7 +106,7 @@ class Sources:
             return failed_poll(state.observation, state.memory, error.reason, str(error), again)
 
     async def _poll_with(self, access: Access, model: ModelResource, state: _State) -> Poll:
-        store = open_store(state.source.uri, access.options)
+        store = self._clients.open(state.source.uri, access.options)
         told = await poll(
             store,
             model,

@@ -20,7 +20,7 @@ from slipway_sync.stores.base import (
     WrongAnswerError,
     checked_directory,
 )
-from slipway_sync.stores.clients import FOREIGN
+from slipway_sync.stores.clients import FOREIGN, checked_prefix
 from slipway_sync.stores.direct import Direct, Pouring
 from slipway_sync.stores.erasing import FolderEraser, erase
 from slipway_sync.stores.errors import broke_off, invalid_key, is_beyond_the_end, of_way
@@ -73,6 +73,26 @@ class ObjectStore:
         self._provided = provided
         self._direct = direct
         self._uri = uri.rstrip("/")
+
+    def at(self, uri: str) -> ObjectStore:
+        """Return the store of another folder of this bucket, with the same client.
+
+        Raises:
+            SourceError: The folder's path could lead elsewhere.
+        """
+        scheme, _, rest = uri.partition("://")
+        bucket, _, path = rest.partition("/")
+        prefix = checked_prefix(uri, path)
+        return ObjectStore(
+            f"{scheme}://{bucket}/{prefix}",
+            prefix,
+            self._client,
+            self._way,
+            folders=self._folders,
+            signed=self._signed,
+            provided=self._provided,
+            direct=self._direct,
+        )
 
     async def children(self) -> tuple[str, ...]:
         """Name the version directories and their siblings (see Store)."""
