@@ -113,7 +113,8 @@ def test_the_operator_knows_every_flag_and_variable_it_is_given(helm: Helm) -> N
     flags = {option for parameter in parameters for option in parameter.opts}
     variables = {p.envvar for p in parameters if p.envvar}
     networks = "sources.allowedNetworks={169.254.20.0/24,fe80::/64}"
-    rendered = one(helm.render("namespaces={a,b}", networks), "Deployment")
+    ambient = "sources.allowAmbientIdentity=true"
+    rendered = one(helm.render("namespaces={a,b}", networks, ambient), "Deployment")
     [container] = rendered["spec"]["template"]["spec"]["containers"]
     verb, *arguments = container["args"]
     assert verb == "run"
@@ -123,6 +124,15 @@ def test_the_operator_knows_every_flag_and_variable_it_is_given(helm: Helm) -> N
         "--namespace=a",
         "--namespace=b",
     ]
+
+
+def test_the_surroundings_are_used_only_where_the_values_say_so(helm: Helm) -> None:
+    def arguments(*settings: str) -> list[str]:
+        spec = one(helm.render(*settings), "Deployment")["spec"]["template"]["spec"]
+        return list(spec["containers"][0]["args"])
+
+    assert "--allow-ambient-identity" not in arguments()
+    assert "--allow-ambient-identity" in arguments("sources.allowAmbientIdentity=true")
 
 
 def rules(manifests: list[Manifest]) -> list[tuple[Manifest, dict[str, Any]]]:
@@ -135,13 +145,16 @@ def rules(manifests: list[Manifest]) -> list[tuple[Manifest, dict[str, Any]]]:
 
 
 @pytest.mark.parametrize("settings", [(), ("namespaces={a,b}",)], ids=["cluster", "listed"])
-def test_no_wildcard_and_no_secret(helm: Helm, settings: tuple[str, ...]) -> None:
+def test_no_wildcard_and_no_secret_nor_token(helm: Helm, settings: tuple[str, ...]) -> None:
     for role, rule in rules(helm.render(*settings)):
         granted = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
         assert not any("*" in item for item in granted), role["metadata"]["name"]
-        if "secrets" in rule["resources"]:
+        if "secrets" in rule["resources"] or "serviceaccounts" in rule["resources"]:
             assert role["metadata"]["name"] == "slipway-credentials"
             assert rule["verbs"] == ["get"]
+        if "serviceaccounts/token" in rule["resources"]:
+            assert role["metadata"]["name"] == "slipway-credentials"
+            assert rule["verbs"] == ["create"]
 
 
 @pytest.mark.parametrize("settings", [(), ("namespaces={a,b}",)], ids=["cluster", "listed"])

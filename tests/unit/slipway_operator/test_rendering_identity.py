@@ -80,7 +80,7 @@ def test_the_surroundings_are_asked_for_by_name_and_need_no_volume() -> None:
                 "secret": {
                     "secretName": "corp",
                     "items": [{"key": "ca.crt", "path": "ca.crt"}],
-                    "defaultMode": 0o440,
+                    "defaultMode": 0o444,
                 }
             },
         ),

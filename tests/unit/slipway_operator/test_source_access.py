@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from certificates import Authority
 from edge import Call, Edge, Reply
@@ -335,8 +337,15 @@ def test_the_public_key_is_read_and_its_absence_is_no_permission() -> None:
     signed = model(signature={"publicKey": {"secret": "signers"}})
     error = world.fails(signed)
     assert "Secret ml/signers does not exist: source.signature.publicKey names it" in str(error)
-    world.api.put("secrets", "signers", data=encoded(**{"publicKey.pem": "PEM"}))
-    assert world.of(signed).public_keys == b"PEM"
+    world.api.put("secrets", "signers", data=encoded(**{"publicKey.pem": "no PEM"}))
+    world.now += 5
+    error = world.fails(signed)
+    assert "Secret ml/signers: the entry publicKey.pem is of no use" in str(error)
+    public = Ed25519PrivateKey.generate().public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    world.api.put("secrets", "signers", data=encoded(**{"publicKey.pem": pem}))
+    world.now += 5
+    assert world.of(signed).public_keys == (public.public_bytes_raw(),)
 
 
 def test_no_sentence_and_no_representation_holds_a_secret() -> None:

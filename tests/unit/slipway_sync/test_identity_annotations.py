@@ -83,7 +83,7 @@ def test_annotations_say_who_it_is(
     audience: str,
     settings: Mapping[str, str],
 ) -> None:
-    found = federation(scheme, annotations, issuer)
+    found = federation(scheme, annotations, issuer=issuer)
     assert found.audience == audience
     assert found.settings == tuple(sorted(settings.items()))
 
@@ -116,7 +116,7 @@ def test_what_is_missing_or_wrong_is_named(
     scheme: str, annotations: Mapping[str, str], sentence: str
 ) -> None:
     with pytest.raises(AnnotationError) as caught:
-        federation(scheme, annotations, "https://kubernetes.default.svc")
+        federation(scheme, annotations, issuer="https://kubernetes.default.svc")
     assert sentence in str(caught.value)
 
 
@@ -127,12 +127,6 @@ def test_what_is_missing_or_wrong_is_named(
         ({}, {"region": "eu-west-3"}, "https://sts.eu-west-3.amazonaws.com"),
         ({}, {"region": "cn-north-1"}, "https://sts.cn-north-1.amazonaws.com.cn"),
         ({"sts-regional-endpoints": "false"}, {}, "https://sts.amazonaws.com"),
-        ({}, {"endpoint": "http://minio.storage:9000"}, "http://minio.storage:9000"),
-        (
-            {},
-            {"endpoint": "https://s3.eu-west-1.amazonaws.com", "region": "eu-west-1"},
-            "https://sts.eu-west-1.amazonaws.com",
-        ),
         (
             {"sts-endpoint": "https://sts.storage"},
             {"endpoint": "https://rgw.storage"},
@@ -140,11 +134,46 @@ def test_what_is_missing_or_wrong_is_named(
         ),
     ],
 )
-def test_the_token_service_is_the_clouds_or_the_endpoints(
+def test_the_token_service_is_the_clouds_or_the_one_that_is_named(
     settings: Mapping[str, str], options: Mapping[str, str], sts: str
 ) -> None:
     found = role({"role-arn": ARN} | settings, StoreOptions(**options))  # type: ignore[arg-type]
     assert found.sts == sts
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "annotations", "audience", "sts"),
+    [
+        ("", {}, "sts.amazonaws.com", None),
+        ("https://s3.eu-west-1.amazonaws.com", {}, "sts.amazonaws.com", None),
+        ("http://minio:9000/", {}, "http://minio:9000", "http://minio:9000"),
+        # Whoever gets a token may use it where it is good for: so it is good nowhere else.
+        (
+            "http://minio:9000",
+            {"eks.amazonaws.com/audience": "sts.amazonaws.com"},
+            "http://minio:9000",
+            "http://minio:9000",
+        ),
+        (
+            "https://sts.amazonaws.com.example.com",
+            {},
+            "https://sts.amazonaws.com.example.com",
+            "https://sts.amazonaws.com.example.com",
+        ),
+        (
+            "http://minio:9000",
+            {"slipway.dev/sts-endpoint": "http://sts:9001", "eks.amazonaws.com/audience": "minio"},
+            "minio",
+            "http://sts:9001",
+        ),
+    ],
+)
+def test_a_token_for_a_place_that_the_model_names_is_good_for_that_alone(
+    endpoint: str, annotations: Mapping[str, str], audience: str, sts: str | None
+) -> None:
+    found = federation("s3", AWS | annotations, endpoint=endpoint)
+    assert found.audience == audience
+    assert dict(found.settings).get("sts-endpoint") == sts
 
 
 def test_a_region_cannot_lead_elsewhere() -> None:

@@ -28,13 +28,13 @@ TOKEN = "eyJ.the-token.of-the-pod"
 ASKER = Asker(AddressPolicy())
 
 
-def aws(edge: Edge, tmp_path: Path, **options: Any) -> Granted:
+def aws(edge: Edge, tmp_path: Path, endpoint: str = "", **options: Any) -> Granted:
     (tmp_path / "token").write_text(TOKEN)
     identity = federated(
         "s3://models/m",
-        {"role-arn": ARN},
+        {"role-arn": ARN, "sts-endpoint": endpoint or edge.url},
         token_file(tmp_path / "token"),
-        StoreOptions(**({"endpoint": edge.url} | options)),
+        StoreOptions(**options),
     )
     return asyncio.run(identity.granted())
 
@@ -52,7 +52,7 @@ def near(moment: datetime | None, **span: float) -> bool:
     return abs(moment - datetime.now(UTC) - timedelta(**span)) < timedelta(seconds=30)
 
 
-def test_a_token_becomes_keys_at_the_endpoint_of_the_store(tmp_path: Path) -> None:
+def test_a_token_becomes_keys(tmp_path: Path) -> None:
     with Edge(lambda _: sts_keys()) as edge:
         granted = aws(edge, tmp_path)
     assert granted.values == {
@@ -172,7 +172,7 @@ def test_google_federates_and_impersonates() -> None:
     }
     assert second.path == f"/v1/projects/-/serviceAccounts/{EMAIL}:generateAccessToken"
     assert second.headers["authorization"] == "Bearer federated"
-    assert second.document == {"scope": ["https://www.googleapis.com/auth/devstorage.read_only"]}
+    assert second.document == {"scope": ["https://www.googleapis.com/auth/devstorage.read_write"]}
 
 
 def test_google_without_a_service_account_reads_as_the_federated_identity() -> None:
@@ -181,7 +181,7 @@ def test_google_without_a_service_account_reads_as_the_federated_identity() -> N
     assert granted.values == {"GOOGLE_BEARER_TOKEN": "federated"}
     assert near(granted.expires, minutes=30)
     [call] = edge.calls
-    assert call.document["scope"] == "https://www.googleapis.com/auth/devstorage.read_only"
+    assert call.document["scope"] == "https://www.googleapis.com/auth/devstorage.read_write"
 
 
 def test_google_that_may_not_impersonate_says_what_to_grant() -> None:
@@ -329,11 +329,16 @@ def test_the_webhooks_variables_of_azure_lead_to_its_authority(tmp_path: Path) -
         ("az://models/m", "http://account.blob.core.windows.net"),
     ],
 )
-def test_the_surroundings_bearer_token_goes_to_no_strangers_endpoint(
-    uri: str, endpoint: str
-) -> None:
+def test_a_bearer_token_goes_to_no_strangers_endpoint(uri: str, endpoint: str) -> None:
+    async def token() -> str:
+        return TOKEN
+
+    options = StoreOptions(endpoint=endpoint)
     with pytest.raises(SourceError, match="is sent nowhere else"):
-        ambient(uri, {}, StoreOptions(endpoint=endpoint))
+        ambient(uri, {}, options)
+    settings = {"audience": GOOGLE, "client-id": "c", "tenant-id": "t"}
+    with pytest.raises(SourceError, match="is sent nowhere else"):
+        federated(uri, settings, token, options)
 
 
 @pytest.mark.parametrize(

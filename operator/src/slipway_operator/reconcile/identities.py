@@ -95,7 +95,9 @@ class Identities:
         if audience_to_ask(scheme, annotations):
             issuer = await self._issuer_of(model.namespace, name)
         try:
-            known = federation(scheme, annotations, issuer)
+            known = federation(
+                scheme, annotations, endpoint=model.spec.source.endpoint, issuer=issuer
+            )
         except AnnotationError as error:
             raise CredentialsError(
                 Reason.CREDENTIALS_MISSING, f"ServiceAccount {model.namespace}/{name} {error}"

@@ -7,10 +7,12 @@ workloads works here; `slipway.dev/…` stands for what the clouds write down no
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
+
+from slipway_sync.stores.identity.places import is_amazon
 
 ROLE_ARN: Final = "eks.amazonaws.com/role-arn"
 ROLE_AUDIENCE: Final = "eks.amazonaws.com/audience"
@@ -59,18 +61,23 @@ class Federation:
     settings: tuple[tuple[str, str], ...]
 
 
-def federation(scheme: str, annotations: Mapping[str, str], issuer: str = "") -> Federation:
+def federation(
+    scheme: str, annotations: Mapping[str, str], *, endpoint: str = "", issuer: str = ""
+) -> Federation:
     """Return what a ServiceAccount is in the cloud of a source.
 
     Args:
         scheme: `s3`, `gs` or `az`.
         annotations: Of the ServiceAccount.
+        endpoint: Of the source, which the Model chooses; "" for the cloud's own.
         issuer: Of the cluster's tokens, where known: GKE's names its own pool.
 
     Raises:
         AnnotationError: One is missing or cannot be.
     """
-    return _READERS[scheme](annotations, issuer)
+    if scheme == "s3":
+        return _aws(annotations, endpoint)
+    return _google(annotations, issuer) if scheme == "gs" else _azure(annotations)
 
 
 def audience_to_ask(scheme: str, annotations: Mapping[str, str]) -> bool:
@@ -78,14 +85,17 @@ def audience_to_ask(scheme: str, annotations: Mapping[str, str]) -> bool:
     return scheme == "gs" and not annotations.get(GOOGLE_AUDIENCE)
 
 
-def _aws(annotations: Mapping[str, str], _issuer: str) -> Federation:
+def _aws(annotations: Mapping[str, str], endpoint: str) -> Federation:
     role = _required(annotations, ROLE_ARN, _ROLE, "the ARN of the role to take on")
     audience = _optional(annotations, ROLE_AUDIENCE, _AUDIENCE, "an audience")
     settings = {"role-arn": role}
     if annotations.get(REGIONAL, "").strip().lower() == "false":
         settings["sts-regional-endpoints"] = "false"
-    if endpoint := annotations.get(STS_ENDPOINT, "").strip():
-        settings["sts-endpoint"] = _url(STS_ENDPOINT, endpoint)
+    if sts := annotations.get(STS_ENDPOINT, "").strip():
+        settings["sts-endpoint"] = _url(STS_ENDPOINT, sts)
+    elif not is_amazon(endpoint):
+        # The Model says where the token goes: then it is good for that place and no other.
+        audience = settings["sts-endpoint"] = endpoint.rstrip("/")
     return _made(audience or "sts.amazonaws.com", settings)
 
 
@@ -115,7 +125,7 @@ def _google(annotations: Mapping[str, str], issuer: str) -> Federation:
     return _made(audience, settings)
 
 
-def _azure(annotations: Mapping[str, str], _issuer: str) -> Federation:
+def _azure(annotations: Mapping[str, str]) -> Federation:
     settings = {
         "client-id": _required(annotations, AZURE_CLIENT, _GUID, "the application's client id"),
         "tenant-id": _required(annotations, AZURE_TENANT, _TENANT, "the id of its tenant"),
@@ -156,10 +166,3 @@ def _url(name: str, value: str) -> str:
     if not valid or "@" in value or "?" in value or "#" in value or not _AUDIENCE.fullmatch(value):
         raise AnnotationError(f"has an annotation {name} that is no http(s)://HOST[:PORT] URL")
     return value.rstrip("/")
-
-
-_READERS: Final[Mapping[str, Callable[[Mapping[str, str], str], Federation]]] = {
-    "s3": _aws,
-    "gs": _google,
-    "az": _azure,
-}

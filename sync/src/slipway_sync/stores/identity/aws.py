@@ -71,12 +71,10 @@ def role(settings: Mapping[str, str], options: StoreOptions) -> Role:
     """Return the role that a federation's settings speak of.
 
     Raises:
-        SourceError: The endpoint or the region cannot be.
+        SourceError: The token service or the region cannot be.
     """
     if endpoint := settings.get("sts-endpoint", ""):
         return Role(settings["role-arn"], endpoint_url(endpoint))
-    if options.endpoint and not _is_amazon(options.endpoint):
-        return Role(settings["role-arn"], endpoint_url(options.endpoint))
     regional = settings.get("sts-regional-endpoints") != "false"
     return Role(settings["role-arn"], sts_url(options.region or "us-east-1", regional=regional))
 
@@ -141,11 +139,6 @@ def _of_document(what: str, answer: Answer) -> Granted:
     return Granted(
         {name: str(value) for name, value in values.items()}, _moment(found.get("Expiration"))
     )
-
-
-def _is_amazon(endpoint: str) -> bool:
-    host = urlsplit(endpoint_url(endpoint)).hostname or ""
-    return host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
 
 
 def _element(text: str, name: str) -> str:

@@ -11,6 +11,7 @@ from slipway_sync.stores.grants import Granted
 from slipway_sync.stores.identity import aws, azure, google
 from slipway_sync.stores.identity.asking import Asker
 from slipway_sync.stores.identity.granting import CachedIdentity
+from slipway_sync.stores.identity.places import stranger
 
 TokenSource = Callable[[], Awaitable[str]]
 """Returns the ServiceAccount's token as it is now; may raise SourceError."""
@@ -36,12 +37,27 @@ def federated(
     missing = [name for name in _REQUIRED.get(scheme, ("a cloud",)) if not settings.get(name)]
     if missing:
         raise SourceError("InvalidSource", f"the identity lacks {' and '.join(missing)}")
+    require_own_host(scheme, options)
     exchange = _exchange(scheme, settings, options)
 
     async def granted() -> Granted:
         return await exchange(Asker.of(options), await token())
 
     return CachedIdentity(granted)
+
+
+def require_own_host(scheme: str, options: StoreOptions) -> None:
+    """Check that a bearer token goes to its cloud only.
+
+    Raises:
+        SourceError: The endpoint is a stranger's.
+    """
+    if whose := stranger(scheme, options.endpoint):
+        raise SourceError(
+            "InvalidSource",
+            f"with an identity the endpoint has to be https and {whose}'s own: a token is sent "
+            "nowhere else",
+        )
 
 
 def token_file(path: Path) -> TokenSource:

@@ -10,7 +10,8 @@ from typing import Any, Final
 from slipway_sync.stores.grants import Granted
 from slipway_sync.stores.identity.asking import Answer, Asker, refused
 
-_SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_only"
+_SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
+"""Retention deletes; what else the account may do is its roles to say."""
 _PLATFORM: Final = "https://www.googleapis.com/auth/cloud-platform"
 
 

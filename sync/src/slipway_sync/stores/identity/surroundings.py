@@ -8,26 +8,18 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from slipway_sync.stores.base import SourceError, StoreOptions
 from slipway_sync.stores.clients import endpoint_url
 from slipway_sync.stores.grants import Granted
 from slipway_sync.stores.identity import aws, azure, google
 from slipway_sync.stores.identity.asking import Asker
-from slipway_sync.stores.identity.federated import token_file
+from slipway_sync.stores.identity.federated import require_own_host, token_file
 from slipway_sync.stores.identity.granting import CachedIdentity
 
 _ECS: Final = "http://169.254.170.2"
 _IMDS: Final = "http://169.254.169.254"
 _GOOGLE: Final = "metadata.google.internal"
-_GOOGLE_HOSTS: Final = (".googleapis.com",)
-_AZURE_HOSTS: Final = (
-    ".core.windows.net",
-    ".core.usgovcloudapi.net",
-    ".core.chinacloudapi.cn",
-    ".storage.azure.net",
-)
 
 
 def ambient(uri: str, environment: Mapping[str, str], options: StoreOptions) -> CachedIdentity:
@@ -45,6 +37,7 @@ def ambient(uri: str, environment: Mapping[str, str], options: StoreOptions) -> 
     find = {"s3": _amazon, "gs": _google, "az": _microsoft}.get(scheme)
     if find is None:
         raise SourceError("InvalidSource", "identity Ambient is for s3://, gs:// and az:// only")
+    require_own_host(scheme, options)
     return CachedIdentity(find(environment, options))
 
 
@@ -75,13 +68,11 @@ def _amazon(env: Mapping[str, str], options: StoreOptions) -> Callable[[], Await
 
 
 def _google(env: Mapping[str, str], options: StoreOptions) -> Callable[[], Awaitable[Granted]]:
-    _require_host(options, _GOOGLE_HOSTS, "Google Cloud Storage")
     host = env.get("GCE_METADATA_HOST") or _GOOGLE
     return lambda: google.of_metadata(Asker.of(options).metadata(), host)
 
 
 def _microsoft(env: Mapping[str, str], options: StoreOptions) -> Callable[[], Awaitable[Granted]]:
-    _require_host(options, _AZURE_HOSTS, "Azure Blob Storage")
     asker = Asker.of(options)
     client, tenant = env.get("AZURE_CLIENT_ID", ""), env.get("AZURE_TENANT_ID", "")
     if client and tenant and (path := env.get("AZURE_FEDERATED_TOKEN_FILE")):
@@ -119,16 +110,3 @@ def _container_url(env: Mapping[str, str]) -> str:
     if relative := env.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"):
         return f"{_ECS}/{relative.lstrip('/')}"
     return env.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", "")
-
-
-def _require_host(options: StoreOptions, hosts: tuple[str, ...], whose: str) -> None:
-    """Check that a bearer token, which signs nothing but is sent itself, goes to its cloud only."""
-    if not options.endpoint:
-        return
-    parts = urlsplit(endpoint_url(options.endpoint))
-    if parts.scheme != "https" or not (parts.hostname or "").endswith(hosts):
-        raise SourceError(
-            "InvalidSource",
-            f"with identity Ambient the endpoint has to be https and {whose}'s own: the token of "
-            "the surroundings is sent nowhere else",
-        )
