@@ -1,14 +1,12 @@
 """The chain of checks: what is said about an export that is not right."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from signed_exports import OTHER_KEY, OTHER_PUBLIC, PUBLIC, signed, summed
 from slipway_sync.exports import Proof, Requirements, Verdict, examine, reads, surveyed
 from slipway_sync.exports.manifest import MANIFEST_LIMIT
 from slipway_sync.exports.proof import CHECKS, INDEX_LIMIT, READ_LIMIT
@@ -170,27 +168,6 @@ def test_a_listing_without_end_is_rejected() -> None:
         "the version's directory holds more than 200000 objects: remove what is no part of the "
         "export"
     )
-
-
-def summed(files: Files, **others: bytes) -> bytes:
-    """The manifest of some files, and of others that are not there."""
-    lines = (
-        f"{hashlib.sha256(content).hexdigest()}  {path}\n"
-        for path, content in sorted((files | others).items())
-    )
-    return "".join(lines).encode()
-
-
-KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
-OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(31) + b"x")
-PUBLIC, OTHER_PUBLIC = (
-    key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw) for key in (KEY, OTHER_KEY)
-)
-
-
-def signed(files: Files, *, key: Ed25519PrivateKey = KEY, unnamed: str = "") -> Files:
-    manifest = summed({path: content for path, content in files.items() if path != unnamed})
-    return files | {"SHA256SUMS": manifest, "SHA256SUMS.sig": key.sign(manifest)}
 
 
 SIGNED = {"public_keys": (PUBLIC,)}

@@ -83,11 +83,10 @@ class OutOfOrderError(ValueError):
 class Surveyor:
     """Is given the objects of a listing in the order of their paths."""
 
-    def __init__(self, interest: Interest | None = None, *, most: int = MOST) -> None:
-        """Look for what is of interest; give up behind `most` objects."""
+    def __init__(self, interest: Interest | None = None) -> None:
+        """Look for what is of interest."""
         self._interest = interest or Interest()
         self._unseen = set(self._interest.named or ())
-        self._most = most
         self._revision = Revision()
         self._keys = KeyJudge()
         self._bytes = 0
@@ -101,7 +100,7 @@ class Surveyor:
     @property
     def enough(self) -> bool:
         """Whether the listing is too long to be looked at any further."""
-        return self._count > self._most
+        return self._count > MOST
 
     def add(self, items: Sequence[ObjectInfo]) -> None:
         """Take the next objects.

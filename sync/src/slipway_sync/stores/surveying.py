@@ -129,6 +129,7 @@ async def _pages(store: Paged, directory: str) -> Pages:
         async for page in pages:
             for part in in_slices(page, PAGE):
                 yield part
+                await asyncio.sleep(0)  # Others have work, too.
 
 
 async def _in_order(
