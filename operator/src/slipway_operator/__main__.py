@@ -35,6 +35,7 @@ from slipway_operator.reconcile.lookup import Lookup
 from slipway_operator.reconcile.loop import Loop
 from slipway_operator.reconcile.reconciler import Reconciler
 from slipway_operator.reconcile.sources import Sources
+from slipway_operator.reconcile.watchers import Watchers
 from slipway_operator.rendering.settings import RenderSettings
 from slipway_sync.stores import AddressPolicy
 
@@ -121,7 +122,7 @@ async def run(options: Options) -> None:
         surroundings = os.environ if options.render.ambient_identity else None
         identities = Identities(client, lookup, options.installation, surroundings)
         accesses = Accesses(lookup, identities, addresses)
-        sources = Sources(accesses, _utc_now, random.random)
+        sources = Sources(accesses, Watchers(client, _utc_now), _utc_now, random.random)
         reconciler = Reconciler(client, sources, options.render, identity, _utc_now)
         work = Loop(client, reconciler, sources, options.namespaces)
         leadership = Leadership(client, options.installation.namespace, options.lease, identity)

@@ -15,7 +15,7 @@ from slipway_operator.api.status import ModelStatus, VersionState
 from slipway_operator.cluster import reading
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
-from slipway_operator.model.claims import Claim, Sharing
+from slipway_operator.model.claims import Claim, Refusal, Sharing
 from slipway_operator.model.observed import Child, Observed
 from slipway_operator.planning.claims import sharing_of, volume_of
 from slipway_operator.planning.plan import CLAIM_INTERVAL, plan
@@ -141,13 +141,26 @@ def test_the_own_claim_grows_and_is_edited_in_no_other_way(
     state = observed(of, source=listed(1), claim=there)
     grown = of_kind(state, actions.GrowClaim, actions.CreateClaim)
     assert grown == ([actions.GrowClaim("digits-cache", "c", wanted)] if wanted else [])
-    refused = replace(there, refused=(wanted, "the StorageClass does not allow it"))
-    state = replace(state, claim=refused)
+    refusal = Refusal(wanted, "the StorageClass does not allow it")
+    state = replace(state, refusal=refusal)
     assert not of_kind(state, actions.GrowClaim)
     if wanted:
+        again = replace(state, refusal=replace(refusal, retry=True))
+        assert of_kind(again, actions.GrowClaim) == grown
         said = condition(planned(state).status, ConditionType.DEGRADED)
         assert said[1] == Reason.CLAIM_NOT_GROWN
-        assert "cannot grow to 11Gi: the StorageClass does not allow it" in said[2]
+        assert "the StorageClass does not allow it" in said[2]
+
+
+def test_a_claim_that_may_not_be_made_is_told_of_and_tried_again() -> None:
+    refusal = Refusal(10 << 30, "exceeded quota")
+    state = observed(model(serving=OWN), source=listed(1), refusal=refusal)
+    assert not of_kind(state, actions.CreateClaim, actions.CreateDeployment)
+    assert "digits-cache cannot be created: exceeded quota" in planned(state).status.message
+    again = replace(state, refusal=replace(refusal, retry=True))
+    assert of_kind(again, actions.CreateClaim)
+    assert not of_kind(again, actions.CreateDeployment)
+    assert planned(again).status == planned(state).status
 
 
 def test_a_claim_that_grows_is_no_transition_and_another_claim_is() -> None:

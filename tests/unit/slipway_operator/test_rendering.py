@@ -420,6 +420,24 @@ def test_a_volume_that_is_the_source_needs_keys_and_nothing_for_a_network() -> N
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     assert set(volumes) == {"claim", "tmp", "public-key"}
     assert volumes["public-key"]["secret"]["defaultMode"] == 0o444
+    found = watcher(model(PVC | {"source": PVC["source"] | more}), SETTINGS, Sharing.ANYWHERE)
+    assert found is not None
+    watching = found["spec"]["template"]["spec"]
+    assert watching["volumes"] == pod["volumes"]
+    assert sync["args"][-1] in watching["containers"][0]["args"]
+    assert mounts(sync)["/var/run/slipway/public-key"] in watching["containers"][0]["volumeMounts"]
+
+
+def test_whoever_looks_at_an_export_looks_for_the_tags_that_the_server_loads() -> None:
+    tags = {"serving": {"tags": ["serve", "gpu"]}}
+    flags = ["--tag=gpu", "--tag=serve"]
+    for spec in (BARE | tags, PVC | tags):
+        [sync] = pod_of(spec)["initContainers"]
+        assert [arg for arg in sync["args"] if arg.startswith("--tag")] == flags
+    found = watcher(model(PVC | tags), SETTINGS, Sharing.ANYWHERE)
+    assert found is not None
+    [container] = found["spec"]["template"]["spec"]["containers"]
+    assert container["args"][-2:] == flags
 
 
 def test_the_watcher_is_small_restricted_and_no_pod_of_the_models_services() -> None:

@@ -8,7 +8,9 @@ from slipway_operator.api import names
 from slipway_operator.api.quantities import parse_quantity
 from slipway_operator.model.claims import Claim
 from slipway_operator.model.observed import Child, Container, ContainerState, Deployment, Pod
+from slipway_operator.model.watching import WatchPod
 from slipway_operator.rendering.services import SELECTS_LABEL
+from slipway_operator.rendering.watcher import CONTAINER
 
 _ACTIVE: Final = ("Pending", "Running")
 
@@ -140,6 +142,26 @@ def pod(manifest: Mapping[str, Any]) -> Pod | None:
         unschedulable_since=since if unschedulable else None,
         sync=_container(status.get("initContainerStatuses") or (), "sync"),
         server=_container(status.get("containerStatuses") or (), "server"),
+    )
+
+
+def watch_pod(manifest: Mapping[str, Any]) -> WatchPod:
+    """The pod that lists a volume."""
+    metadata = manifest["metadata"]
+    status = manifest.get("status") or {}
+    conditions = {c["type"]: c for c in status.get("conditions") or ()}
+    scheduled = conditions.get("PodScheduled", {})
+    refused = scheduled.get("status") != "True" and scheduled.get("reason") == "Unschedulable"
+    created = moment(metadata["creationTimestamp"])
+    assert created is not None  # noqa: S101 (every stored object has one)
+    return WatchPod(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        created_at=created,
+        terminating="deletionTimestamp" in metadata,
+        ended=status.get("phase", "Pending") not in _ACTIVE,
+        unschedulable=scheduled.get("message") or "Unschedulable" if refused else "",
+        watch=_container(status.get("containerStatuses") or (), CONTAINER),
     )
 
 

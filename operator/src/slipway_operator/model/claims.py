@@ -26,7 +26,6 @@ class Claim:
         deleting: It goes as soon as no pod uses it; no new pod can.
         owned: It is this Model's own.
         requested: Bytes that are asked for.
-        refused: Bytes that it was to grow to when the API server said no, and what that said.
     """
 
     name: str
@@ -36,7 +35,21 @@ class Claim:
     deleting: bool = False
     owned: bool = False
     requested: int = 0
-    refused: tuple[int, str] = (0, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the API server refused about a Model's own claim.
+
+    Attributes:
+        size: Bytes that were asked for.
+        message: What it said.
+        retry: It is time to ask again.
+    """
+
+    size: int
+    message: str
+    retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)

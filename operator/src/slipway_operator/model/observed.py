@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from slipway_operator.api.resource import ModelResource
-from slipway_operator.model.claims import Claim
+from slipway_operator.model.claims import Claim, Refusal
 from slipway_operator.model.source import SourceObservation
 
 
@@ -123,6 +123,7 @@ class Observed:
             of NAME-next, counting only slices that were computed for its present selector.
         caught_up: Services whose EndpointSlices were computed for their present selector.
         claim: What the Model's pods mount as cache or as source; None when it does not exist.
+        refusal: What was refused when that claim was to be made, or to grow.
         watcher: The Deployment that lists a pvc:// source.
         keep: The ConfigMap that says what has to stay in the cache.
         foreign: `Kind/name` of objects that bear a name of ours and belong to someone else.
@@ -137,6 +138,7 @@ class Observed:
     endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
     caught_up: frozenset[str] = frozenset()
     claim: Claim | None = None
+    refusal: Refusal | None = None
     watcher: Child | None = None
     keep: Child | None = None
     foreign: frozenset[str] = frozenset()

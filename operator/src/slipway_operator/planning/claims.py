@@ -50,6 +50,11 @@ def volume_of(observed: Observed) -> Volume:
             message=f"claim {name} exists and does not belong to this Model: name it in "
             "spec.serving.cache.persistentVolumeClaim instead of a claimTemplate, or delete it",
         )
+    if own is not None and observed.claim is None and observed.refusal:
+        return Volume(
+            reason=Reason.CLAIM_UNUSABLE,
+            message=f"claim {name} cannot be created: {observed.refusal.message}",
+        )
     if own is not None and observed.claim is None:
         return judge(model, Claim(name, "", frozenset(own["spec"]["accessModes"]), owned=True))
     return judge(model, observed.claim)
@@ -119,25 +124,31 @@ def _exclusive(model: ModelResource, claim: Claim, sharing: Sharing) -> str:
 
 
 def growth(observed: Observed) -> int:
-    """Bytes to which the Model's own claim has to grow; 0 when it has not."""
+    """Bytes to which the Model's own claim has to grow; 0 when it has not, or was refused to."""
+    size = _missing(observed)
+    refusal = observed.refusal
+    return 0 if refusal and refusal.size == size and not refusal.retry else size
+
+
+def not_grown(observed: Observed) -> str:
+    """Why the Model's own claim is smaller than its template; "" when nobody has refused."""
+    size = _missing(observed)
+    if not size or observed.refusal is None or observed.refusal.size != size:
+        return ""
+    return (
+        f"claim {names.cache(observed.model.name)} cannot grow as "
+        f"spec.serving.cache.claimTemplate asks for: {observed.refusal.message}"
+    )
+
+
+def _missing(observed: Observed) -> int:
+    """The size that the template asks for, when it is more than the claim has; else 0."""
     cache = observed.model.spec.serving.cache
     claim = observed.claim
     if cache is None or cache.claim_template is None or claim is None or not claim.owned:
         return 0
     wanted = parse_quantity(cache.claim_template.size)
-    return wanted if wanted > claim.requested and claim.refused[0] != wanted else 0
-
-
-def not_grown(observed: Observed) -> str:
-    """Why the Model's own claim is smaller than its template; "" when nobody has refused."""
-    claim = observed.claim
-    cache = observed.model.spec.serving.cache
-    if claim is None or cache is None or cache.claim_template is None:
-        return ""
-    size = cache.claim_template.size
-    if claim.refused[0] != parse_quantity(size):
-        return ""
-    return f"claim {claim.name} cannot grow to {size}: {claim.refused[1]}"
+    return wanted if wanted > claim.requested else 0
 
 
 def kept_directories(observed: Observed, aspiration: Aspiration) -> frozenset[str]:

@@ -23,7 +23,9 @@ def claim_actions(observed: Observed, aspiration: Aspiration) -> Iterator[Action
     model = observed.model
     own = claim_manifest(model)
     name = names.cache(model.name)
-    if own and observed.claim is None and f"PersistentVolumeClaim/{name}" not in observed.foreign:
+    wait = observed.refusal is not None and not observed.refusal.retry
+    foreign = f"PersistentVolumeClaim/{name}" in observed.foreign
+    if own and observed.claim is None and not foreign and not wait:
         yield actions.CreateClaim(own)
     if not cache_claim(model) or f"ConfigMap/{name}" in observed.foreign:
         return

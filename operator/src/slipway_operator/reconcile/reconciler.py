@@ -12,15 +12,16 @@ from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.resource import InvalidModelError, ModelResource, parse
 from slipway_operator.api.status import ModelStatus
 from slipway_operator.cluster.applying import execute, write_status
-from slipway_operator.cluster.client import MODELS, Client, NotFoundError
+from slipway_operator.cluster.client import MODELS, Client, ClusterError, NotFoundError
 from slipway_operator.cluster.observing import look_again, observe
 from slipway_operator.cluster.recording import record
-from slipway_operator.model.actions import Note, Plan
+from slipway_operator.model.actions import Action, Note, Plan
 from slipway_operator.model.observed import Observed
 from slipway_operator.planning.plan import plan
 from slipway_operator.reconcile import metrics
 from slipway_operator.reconcile.lanes import Lanes, lane_of
 from slipway_operator.reconcile.progress import ProgressReader
+from slipway_operator.reconcile.refusals import Refusals
 from slipway_operator.reconcile.retaining import Retainer
 from slipway_operator.reconcile.scheduler import Key
 from slipway_operator.reconcile.sources import Sources
@@ -71,6 +72,7 @@ class Reconciler:
         self._lanes = Lanes()
         self._fetches = asyncio.Semaphore(_FETCHES)
         self._retainer = Retainer(client, sources, self._fetch, instance, clock)
+        self._refusals = Refusals(clock)
 
     async def reconcile(self, key: Key) -> timedelta | None:
         """Bring a Model one step on.
@@ -151,7 +153,7 @@ class Reconciler:
     async def _step(self, key: Key, model: ModelResource) -> Plan:
         source = self._sources.observation(key, model.spec.source)
         observed = await observe(self._client, model, source)
-        observed = await self._progress.add(observed)
+        observed = self._refusals.add(await self._progress.add(observed))
         now = self._clock()
         planned = plan(observed, self._settings, now)
         looked = await look_again(self._client, observed, planned.actions)
@@ -180,10 +182,22 @@ class Reconciler:
             _log_change(observed, planned)
         for action in planned.actions:
             _log.debug("acting", model=observed.model.name, action=type(action).__name__)
-            await execute(self._client, observed, action)
+            if not await self._execute(observed, action):
+                continue
             metrics.WRITES.labels(type(action).__name__).inc()
         for note in planned.notes:
             await self._record(observed.model, note, now)
+
+    async def _execute(self, observed: Observed, action: Action) -> bool:
+        """Execute an action; False when it was refused in a way that the next plan takes up."""
+        try:
+            await execute(self._client, observed, action)
+        except ClusterError as error:
+            if not self._refusals.take(observed, action, error):
+                raise
+            return False
+        self._refusals.succeeded(observed, action)
+        return True
 
     async def _record(self, model: ModelResource, note: Note, now: datetime) -> None:
         await record(self._client, model, note, self._instance, now)

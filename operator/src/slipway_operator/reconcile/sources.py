@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from slipway_operator.api.quantities import parse_duration
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.source import Source
 from slipway_operator.discovery.memory import Memory
@@ -15,6 +16,8 @@ from slipway_operator.reconcile.access import Access, Accesses
 from slipway_operator.reconcile.clients import Clients
 from slipway_operator.reconcile.failing import CredentialsError
 from slipway_operator.reconcile.scheduler import Key
+from slipway_operator.reconcile.watchers import Watchers, next_look
+from slipway_operator.rendering.claims import mounted_source
 from slipway_sync.stores import SourceError, Store
 
 _log = structlog.get_logger()
@@ -33,10 +36,12 @@ class Sources:
     def __init__(
         self,
         accesses: Accesses,
+        watchers: Watchers,
         clock: Callable[[], datetime],
         randomness: Callable[[], float],
     ) -> None:
         self._accesses = accesses
+        self._watchers = watchers
         self._clock = clock
         self._randomness = randomness
         self._clients = Clients()
@@ -56,6 +61,7 @@ class Sources:
     def forget(self, key: Key) -> None:
         """The Model is gone."""
         self._states.pop(key, None)
+        self._watchers.forget(key)
 
     async def poll(self, key: Key, model: ModelResource) -> tuple[bool, timedelta]:
         """Poll a Model's source.
@@ -84,6 +90,10 @@ class Sources:
     async def _poll(self, model: ModelResource, state: _State) -> Poll:
         try:
             access = await self._accesses.of(model)
+            if mounted_source(model):
+                observation = await self._watchers.observe(model, state.observation)
+                again = next_look(parse_duration(state.source.poll_interval))
+                return Poll(observation, state.memory, again)
             try:
                 return await self._poll_with(access, model, state)
             except SourceError as error:

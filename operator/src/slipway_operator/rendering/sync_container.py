@@ -59,7 +59,7 @@ def sync_volumes(model: ModelResource, identity: CloudIdentity | None) -> list[d
 
 def _arguments(model: ModelResource, servable: Servable, settings: RenderSettings) -> list[str]:
     if mounted := mounted_source(model):
-        return verify_arguments(model, servable, mounted)
+        return [*verify_arguments(model, servable, mounted), *tag_arguments(model)]
     source = model.spec.source
     args = [
         "fetch",
@@ -70,6 +70,7 @@ def _arguments(model: ModelResource, servable: Servable, settings: RenderSetting
         f"--destination={MODELS_DIR}/{model.name}",
         f"--addressing={source.addressing}",
         *cache_arguments(model),
+        *tag_arguments(model),
     ]
     for flag, value in (
         ("endpoint", source.endpoint),

@@ -18,9 +18,11 @@ from slipway_operator.rendering.claims import (
     place_arguments,
     volume_label,
 )
+from slipway_operator.rendering.identity import given
 from slipway_operator.rendering.metadata import child_metadata
 from slipway_operator.rendering.pods import RESTRICTED, TMP, USER
 from slipway_operator.rendering.settings import RenderSettings
+from slipway_operator.rendering.sync_container import tag_arguments
 
 CONTAINER: Final = "watch"
 INPUTS_ANNOTATION: Final = f"{names.GROUP}/inputs"
@@ -106,13 +108,15 @@ def _arguments(model: ModelResource, source: MountedSource) -> list[str]:
         args.append(f"--complete={wanted}")
     if spec.source.completion_marker:
         args.append(f"--completion-marker={spec.source.completion_marker}")
-    return args
+    return [*args, *tag_arguments(model)]
 
 
 def _pod(
     model: ModelResource, settings: RenderSettings, source: MountedSource, sharing: Sharing
 ) -> dict[str, Any]:
     serving = model.spec.serving
+    # Of what a sync is given, the keys: nothing else is of use to a source that is mounted.
+    parts = list(given(model, None))
     claim = {"claimName": source.claim, "readOnly": True}
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
@@ -129,7 +133,7 @@ def _pod(
                 "name": CONTAINER,
                 "image": settings.sync_image,
                 "imagePullPolicy": settings.image_pull_policy,
-                "args": _arguments(model, source),
+                "args": [*_arguments(model, source), *(a for p in parts for a in p.arguments)],
                 "resources": {
                     "requests": {"cpu": "10m", "memory": "64Mi"},
                     "limits": {"memory": "512Mi"},
@@ -139,12 +143,14 @@ def _pod(
                 "volumeMounts": [
                     {"name": VOLUME, "mountPath": SOURCE_DIR, "readOnly": True},
                     TMP,
+                    *(part.mount for part in parts if part.volume),
                 ],
             }
         ],
         "volumes": [
             {"name": VOLUME, "persistentVolumeClaim": claim},
             {"name": "tmp", "emptyDir": {}},
+            *(part.volume for part in parts if part.volume),
         ],
     }
     optional: dict[str, Any] = {
