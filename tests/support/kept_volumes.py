@@ -67,7 +67,7 @@ class KeptVolume:
     def __post_init__(self) -> None:
         self.store = TaggedStore(self.source)
         self.place = self.home / "disk"
-        self.place.mkdir(parents=True)
+        self.place.mkdir(parents=True, exist_ok=True)
 
     @property
     def source(self) -> Path:

@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
+import killed_syncs
 from kept_volumes import KeptVolume
+from killed_syncs import Starter
 from recorded_files import (
     Disk,
     Fsync,
@@ -328,3 +330,45 @@ def test_an_error_at_any_operation_leaves_old_or_new_and_is_said(
         check_recovery(scenario, frozenset())
         shutil.rmtree(scenario.world.place)
     assert told > 20
+
+
+@pytest.fixture(scope="module")
+def starter() -> Iterator[Starter]:
+    with killed_syncs.starter() as process:
+        yield process
+
+
+@pytest.mark.parametrize(
+    ("name", "step"), [("fresh", 1), ("mutated", 3), ("collecting", 3), ("damaged", 3)]
+)
+def test_a_process_that_is_killed_leaves_old_or_new_and_the_next_one_goes_on(
+    tmp_path: Path, starter: Starter, name: str, step: int
+) -> None:
+    """No model of a disk: SIGKILL, with several files under way, and the next sync does not wait."""
+    scenario = SCENARIOS[name](tmp_path / "first")
+    world = scenario.world
+    before = Recorder(world.place).start
+    at = 1
+    while True:
+        world.place = tmp_path / "disk"
+        before.write_to(world.place)
+        ended = starter.sync(
+            home=world.home,
+            place=world.place,
+            kept=world.kept,
+            now=world.now,
+            version=scenario.version,
+            keep=scenario.more.get("keep", ""),
+            at=at,
+        )
+        check_seen(scenario, world.volume)
+        if ended == "ended":
+            assert versions(world.volume) == scenario.wanted
+            break
+        assert ended == "killed"
+        lines = [path.read_text() for path in world.volume.glob(".slipway-*.partial/journal.jsonl")]
+        check_recovery(scenario, frozenset().union(*map(noted_in, lines)))
+        assert "waiting" not in world.events()
+        shutil.rmtree(world.place)
+        at += step
+    assert at > 20
