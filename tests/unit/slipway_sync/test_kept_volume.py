@@ -439,6 +439,8 @@ def test_links_need_no_room(world: KeptVolume, monkeypatch: pytest.MonkeyPatch) 
         f_frsize = 1
         f_bavail = 0
         f_blocks = 1 << 30
+        f_files = 1000
+        f_favail = 1  # For the empty file.
 
     monkeypatch.setattr(os, "statvfs", lambda _path: Full)
     assert world.sync(5).reason == "Synced"

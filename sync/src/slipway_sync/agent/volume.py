@@ -32,7 +32,8 @@ from slipway_sync.exports import ExitCode, Listing
 
 __all__ = ["Partial", "Volume", "World"]
 
-_RESERVE = 16 << 20
+_MIB = 1 << 20
+_RESERVE = 16 * _MIB
 _RESERVE_PER_FILE = 8192
 
 
@@ -215,13 +216,20 @@ class Volume:
         with volume_errors():
             found = os.statvfs(self.layout.destination)
         free = found.f_bavail * found.f_frsize
-        needed = count + _RESERVE_PER_FILE * files
         # A small reserve on volumes large enough to have one: other files grow meanwhile.
         reserve = min(_RESERVE, found.f_blocks * found.f_frsize // 100)
-        if count and needed + reserve > free:
+        needed = count + _RESERVE_PER_FILE * files + reserve
+        if count and needed > free:
             raise SyncError(
                 ExitCode.VOLUME_ERROR,
-                f"the volume is too small: {_mib(needed)} are needed, {_mib(free)} are free",
+                f"the volume is too small: {-(-needed // _MIB)} MiB are needed, "
+                f"{free // _MIB} MiB are free",
+            )
+        # (Some file systems have no fixed number of files and say 0.)
+        if found.f_files and files > found.f_favail:
+            raise SyncError(
+                ExitCode.VOLUME_ERROR,
+                f"the volume has room for {found.f_favail} more files, {files} are needed",
             )
 
     def install(self, partial: Partial, record: Record) -> None:
@@ -301,7 +309,3 @@ class Volume:
                     remove_tree(self._operations, path)
                 finally:
                     os.close(lock)
-
-
-def _mib(count: int) -> str:
-    return f"{-(-count // (1 << 20))} MiB"
