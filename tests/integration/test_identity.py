@@ -1,6 +1,9 @@
 """Identities against a real API server and a real token service that believes it."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -138,3 +141,32 @@ def test_keys_that_end_and_cannot_be_replaced_end_the_sync_with_a_reason(
         synced(store, tmp_path / "models", planned, cluster.cloud)
     assert caught.value.code is ExitCode.ACCESS_DENIED
     assert not (tmp_path / "models" / "1").exists()
+
+
+@pytest.mark.parametrize("identity", ["Ambient", ""])
+def test_the_agent_uses_its_surroundings_only_when_it_is_told_to(
+    cluster: Cluster, tmp_path: Path, identity: str
+) -> None:
+    """The variables are those that the webhook of EKS sets."""
+    token = cluster.mount()
+    planned = revision(asyncio.run(cluster.open(token).listing("1")))
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "slipway_sync.agent", "fetch", "--directory=1", "--version=1"),
+            *(f"--source=s3://{BUCKET}/m", f"--endpoint={cluster.cloud.endpoint}"),
+            *(f"--revision={planned}", f"--destination={tmp_path / 'models'}"),
+            f"--identity={identity}",
+        ],
+        env=os.environ
+        | {
+            "AWS_ROLE_ARN": ROLE,
+            "AWS_WEB_IDENTITY_TOKEN_FILE": str(token),
+            "AWS_ENDPOINT_URL_STS": cluster.cloud.sts.url,
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    expected = ExitCode.SYNCED if identity else ExitCode.ACCESS_DENIED
+    assert done.returncode == expected, done.stdout + done.stderr

@@ -13,7 +13,7 @@ from slipway_operator.cluster.client import SECRETS
 from slipway_operator.model.source import CloudIdentity
 from slipway_operator.reconcile.failing import CredentialsError
 from slipway_operator.reconcile.identities import Identities
-from slipway_operator.reconcile.lookup import Lookup
+from slipway_operator.reconcile.lookup import Lookup, called
 from slipway_sync.exports import PublicKeyError, read_public_keys
 from slipway_sync.stores import (
     AddressPolicy,
@@ -114,14 +114,9 @@ class Accesses:
         try:
             return read_public_keys(found)
         except PublicKeyError as error:
-            kind, name = (
-                ("ConfigMap", reference.config_map)
-                if reference.config_map
-                else ("Secret", reference.secret)
-            )
             raise CredentialsError(
                 Reason.CREDENTIALS_MISSING,
-                f"{kind} {model.namespace}/{name}: the entry {reference.key} is of no use as "
+                f"{called(model.namespace, reference)}: the entry {reference.key} is of no use as "
                 f"{field}: {error}",
             ) from error
 
@@ -131,14 +126,9 @@ class Accesses:
             return None
         found = await self._lookup.entry(model.namespace, reference, "source.caBundle")
         if not _holds_certificates(found):
-            kind, name = (
-                ("ConfigMap", reference.config_map)
-                if reference.config_map
-                else ("Secret", reference.secret)
-            )
             raise CredentialsError(
                 Reason.CREDENTIALS_MISSING,
-                f"{kind} {model.namespace}/{name}: the entry {reference.key} holds no PEM "
+                f"{called(model.namespace, reference)}: the entry {reference.key} holds no PEM "
                 "certificates, which source.caBundle needs",
             )
         return found

@@ -99,7 +99,7 @@ class Lookup:
             else (SECRETS, reference.secret)
         )
         found = await self.get(resource, namespace, name, f"{field} names it")
-        what = f"{_KINDS[resource.plural]} {namespace}/{name}"
+        what = called(namespace, reference)
         value = _value(resource, found, reference.key, what)
         if not value:
             raise CredentialsError(
@@ -107,6 +107,13 @@ class Lookup:
                 f"{what} has no entry {reference.key}, which {field} names",
             )
         return value
+
+
+def called(namespace: str, reference: CaBundle | PublicKey) -> str:
+    """What sentences call the object that a reference names."""
+    if reference.config_map:
+        return f"ConfigMap {namespace}/{reference.config_map}"
+    return f"Secret {namespace}/{reference.secret}"
 
 
 def _value(resource: Resource, found: Mapping[str, Any], key: str, what: str) -> bytes:
