@@ -187,6 +187,17 @@ def test_damage_is_found_and_only_the_damaged_file_brought(
     assert world.sync(3).message.startswith("version 3 was on the volume already")
 
 
+def test_what_nfs_leaves_of_an_open_file_is_no_damage(world: KeptVolume) -> None:
+    world.sync(3)
+    left = world.directory(3) / "variables" / ".nfs0000000000c5f2a100000001"
+    left.write_bytes(b"x")
+    assert world.sync(3).message.startswith("version 3 was on the volume already")
+    (world.directory(3) / ASSET).unlink()
+    world.sync(3)
+    assert world.store.streamed == [ASSET]
+    assert left.exists()
+
+
 def test_rot_in_a_shared_file_does_not_spread(world: KeptVolume) -> None:
     world.upload(4, contents(seed=1) | {GRAPH: contents()[GRAPH]})
     world.sync(3)

@@ -109,6 +109,18 @@ def identity_of_partial(name: str) -> str:
     return inner if is_leftover(name) and is_kept_version(inner) else ""
 
 
+def is_besides(path: str) -> bool:
+    """Tell whether a file in a version's directory need not be the export's.
+
+    It is our lock, or what NFS calls a file that was removed while somebody had it open, which
+    goes by itself.
+
+    >>> is_besides("variables/.nfs0000000000c5f2a100000001")
+    True
+    """
+    return path == LOCK or path.rpartition("/")[2].startswith(".nfs")
+
+
 def is_leftover(name: str) -> bool:
     """Tell whether a name is that of a sync under way or of something on its way out."""
     return name.startswith(PREFIX) and name.endswith(PARTIAL)

@@ -16,7 +16,7 @@ from slipway_sync.agent.filesystem import (
     write_all,
 )
 from slipway_sync.agent.journal import Journal, Key
-from slipway_sync.agent.layout import FILES, JOURNAL, LOCK
+from slipway_sync.agent.layout import FILES, JOURNAL, LOCK, is_besides
 from slipway_sync.exports import ObjectInfo
 
 
@@ -87,7 +87,7 @@ class Partial:
         """Remove all files but these; the others would only take up room until they come again."""
         with volume_errors():
             for path, _ in list(files_below(self.files)):
-                if path not in paths and path != LOCK:
+                if path not in paths and not is_besides(path):
                     self._operations.unlink(self.files / path)
 
     def finish(self) -> None:

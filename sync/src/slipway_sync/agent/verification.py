@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from slipway_sync.agent.filesystem import files_below
-from slipway_sync.agent.layout import LOCK
+from slipway_sync.agent.layout import is_besides
 from slipway_sync.agent.progress import Progress
 from slipway_sync.agent.record import Record
 from slipway_sync.agent.threads import in_thread
@@ -53,7 +53,7 @@ async def verify(version: Path, record: Record, progress: Progress) -> Findings:
     paths = sorted(record.files)
     answers = await asyncio.gather(*(is_good(path) for path in paths))
     good = frozenset(path for path, answer in zip(paths, answers, strict=True) if answer)
-    there = await in_thread(lambda: _names(version))
+    there = await in_thread(lambda: _names(version, record.files))
     return Findings(good, whole=good == there == record.files.keys())
 
 
@@ -70,8 +70,9 @@ def _sha256(path: Path, count: Callable[[int], None]) -> str:
     return hasher.hexdigest()
 
 
-def _names(version: Path) -> frozenset[str]:
+def _names(version: Path, known: Collection[str]) -> frozenset[str]:
     try:
-        return frozenset(path for path, _ in files_below(version) if path != LOCK)
+        found = [path for path, _ in files_below(version)]
+        return frozenset(path for path in found if path in known or not is_besides(path))
     except OSError:
         return frozenset()
