@@ -54,6 +54,8 @@ def test_the_crd_is_upgraded_with_the_chart_and_kept_when_that_goes(helm: Helm) 
         ("namespaces={Team A}", "at '/namespaces/0'"),
         ("namespaces={a,a}", "at '/namespaces'"),
         ("sources.allowedNetworks={169.254.20.1}", "at '/sources/allowedNetworks/0'"),
+        ("sources.proxy=http://ada:word@proxy:3128", "at '/sources/proxy'"),
+        ("sources.proxy=https://proxy", "at '/sources/proxy'"),
         ("crds=false", "at '/crds': got boolean, want object"),
         ("crds.install=1", "at '/crds/install': got number, want boolean"),
         ("logLevel=loud", "at '/logLevel'"),
@@ -114,12 +116,18 @@ def test_the_operator_knows_every_flag_and_variable_it_is_given(helm: Helm) -> N
     variables = {p.envvar for p in parameters if p.envvar}
     networks = "sources.allowedNetworks={169.254.20.0/24,fe80::/64}"
     ambient = "sources.allowAmbientIdentity=true"
-    rendered = one(helm.render("namespaces={a,b}", networks, ambient), "Deployment")
+    proxies = ("sources.proxy=http://proxy:3128", "sources.noProxy={.svc,10.0.0.0/8}")
+    rendered = one(helm.render("namespaces={a,b}", networks, ambient, *proxies), "Deployment")
     [container] = rendered["spec"]["template"]["spec"]["containers"]
     verb, *arguments = container["args"]
     assert verb == "run"
     assert {argument.partition("=")[0] for argument in arguments} <= flags
     assert {entry["name"] for entry in container["env"]} == variables
+    assert [a for a in arguments if "proxy" in a] == [
+        "--proxy=http://proxy:3128",
+        "--no-proxy=.svc",
+        "--no-proxy=10.0.0.0/8",
+    ]
     assert [a for a in arguments if a.startswith("--namespace")] == [
         "--namespace=a",
         "--namespace=b",

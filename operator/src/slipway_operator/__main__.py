@@ -37,7 +37,8 @@ from slipway_operator.reconcile.reconciler import Reconciler
 from slipway_operator.reconcile.sources import Sources
 from slipway_operator.reconcile.watchers import Watchers
 from slipway_operator.rendering.settings import RenderSettings
-from slipway_sync.stores import AddressPolicy
+from slipway_sync.stores import AddressPolicy, SourceError, StoreOptions
+from slipway_sync.stores.clients import route
 
 _log = structlog.get_logger()
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -117,11 +118,10 @@ async def run(options: Options) -> None:
                 f"the API server does not know {MODELS.plural}.{GROUP}: install the "
                 "CustomResourceDefinition (helm does, unless crds.install is false)"
             )
-        addresses = AddressPolicy.allowing(options.render.allowed_networks)
         lookup = Lookup(client, options.installation)
         surroundings = os.environ if options.render.ambient_identity else None
         identities = Identities(client, lookup, options.installation, surroundings)
-        accesses = Accesses(lookup, identities, addresses)
+        accesses = Accesses(lookup, identities, _store_options(options.render))
         sources = Sources(accesses, Watchers(client, _utc_now), _utc_now, random.random)
         reconciler = Reconciler(client, sources, options.render, identity, _utc_now)
         work = Loop(client, reconciler, sources, options.namespaces)
@@ -176,6 +176,29 @@ async def _until_stopped(
         part.result()
 
 
+def _store_options(settings: RenderSettings) -> StoreOptions:
+    """What the installation decides for all sources."""
+    return StoreOptions(
+        addresses=AddressPolicy.allowing(settings.allowed_networks),
+        proxy=settings.proxy,
+        no_proxy=settings.no_proxy,
+    )
+
+
+def _check(settings: RenderSettings) -> None:
+    """Refuse at the start what every source would stumble over.
+
+    Raises:
+        BadParameter: A network or the proxy cannot be.
+    """
+    try:
+        route(_store_options(settings))
+    except ValueError as wrong:
+        raise typer.BadParameter(f"--allow-network: {wrong}") from wrong
+    except SourceError as wrong:
+        raise typer.BadParameter(f"--proxy, --no-proxy: {wrong}") from wrong
+
+
 @app.command("run")
 def run_command(
     server_image: Annotated[str, typer.Option(envvar="SLIPWAY_SERVER_IMAGE")],
@@ -200,6 +223,13 @@ def run_command(
             "may be repeated."
         ),
     ] = None,
+    proxy: Annotated[
+        str, typer.Option(help="http://HOST[:PORT] on the way to sources that name none.")
+    ] = "",
+    no_proxy: Annotated[
+        list[str] | None,
+        typer.Option(help="Reach this host, .suffix or network without a proxy; may be repeated."),
+    ] = None,
     allow_ambient_identity: Annotated[  # noqa: FBT002 (a flag of the command line)
         bool,
         typer.Option(help="Let Models be read with what the pods' surroundings give."),
@@ -210,20 +240,20 @@ def run_command(
 ) -> None:
     """Run the operator."""
     configure_logging(log_level)
-    try:
-        AddressPolicy.allowing(allow_network or ())
-    except ValueError as wrong:
-        raise typer.BadParameter(f"--allow-network: {wrong}") from wrong
+    render = RenderSettings(
+        server_image,
+        sync_image,
+        image_pull_policy,
+        tuple(allow_network or ()),
+        proxy=proxy,
+        no_proxy=tuple(no_proxy or ()),
+        ambient_identity=allow_ambient_identity,
+    )
+    _check(render)
     options = Options(
         namespaces=tuple(namespace or ()),
         installation=Installation(operator_namespace, service_account, credentials_role),
-        render=RenderSettings(
-            server_image,
-            sync_image,
-            image_pull_policy,
-            tuple(allow_network or ()),
-            ambient_identity=allow_ambient_identity,
-        ),
+        render=render,
         lease=lease,
         port=port,
     )

@@ -166,6 +166,19 @@ def test_the_agent_may_go_where_the_administrator_allows() -> None:
     sync, _ = containers(pod_of(FULL, RenderSettings("server:1", "sync:1", "Never", networks)))
     given = [argument for argument in sync["args"] if "network" in argument]
     assert given == [f"--allow-network={network}" for network in networks]
+
+
+@pytest.mark.parametrize(
+    ("own", "proxy"),
+    [("", "http://corp:3128"), ("http://own:8080", "http://own:8080")],
+)
+def test_the_sync_goes_through_the_models_proxy_or_the_installations(own: str, proxy: str) -> None:
+    settings = RenderSettings(
+        "server:1", "sync:1", proxy="http://corp:3128", no_proxy=(".svc", "10.0.0.0/8")
+    )
+    sync, _ = containers(pod_of({"source": {"uri": "https://h/m", "proxy": own}}, settings))
+    given = [arg for arg in sync["args"] if "proxy" in arg]
+    assert given == [f"--proxy={proxy}", "--no-proxy=.svc", "--no-proxy=10.0.0.0/8"]
     assert "network" not in str(containers(pod_of(FULL)))
 
 

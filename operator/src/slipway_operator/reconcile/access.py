@@ -16,7 +16,6 @@ from slipway_operator.reconcile.identities import Identities
 from slipway_operator.reconcile.lookup import Lookup, called
 from slipway_sync.exports import PublicKeyError, read_public_keys
 from slipway_sync.stores import (
-    AddressPolicy,
     StoreOptions,
     credential_names,
     missing_credentials,
@@ -42,10 +41,11 @@ class Access:
 class Accesses:
     """Finds out how sources are reached."""
 
-    def __init__(self, lookup: Lookup, identities: Identities, addresses: AddressPolicy) -> None:
+    def __init__(self, lookup: Lookup, identities: Identities, installation: StoreOptions) -> None:
+        """Use what the installation decides for all sources: addresses and proxy."""
         self._lookup = lookup
         self._identities = identities
-        self._addresses = addresses
+        self._installation = installation
 
     async def of(self, model: ModelResource, *, fresh: bool = False) -> Access:
         """How a Model's source is reached.
@@ -60,13 +60,14 @@ class Accesses:
         """
         source = model.spec.source
         keys = await self._public_keys(model)
-        options = StoreOptions(
+        options = replace(
+            self._installation,
             endpoint=source.endpoint,
             region=source.region,
             addressing=source.addressing,
             credentials=await self._credentials(model, fresh=fresh),
             ca_bundle=await self._ca_bundle(model),
-            addresses=self._addresses,
+            proxy=source.proxy or self._installation.proxy,
         )
         known = None
         if source.identity == "ServiceAccount":

@@ -9,6 +9,8 @@ class RenderSettings:
 
     Attributes:
         allowed_networks: Networks that sources may lie in although they are link-local or the like.
+        proxy: On the way to the sources of Models that name none, or "".
+        no_proxy: Hosts, `.suffixes` and networks that are reached without any.
         ambient_identity: Whether sources may be read with what the pods' surroundings give.
     """
 
@@ -16,4 +18,6 @@ class RenderSettings:
     sync_image: str
     image_pull_policy: str = "IfNotPresent"
     allowed_networks: tuple[str, ...] = ()
+    proxy: str = ""
+    no_proxy: tuple[str, ...] = ()
     ambient_identity: bool = False

@@ -76,7 +76,12 @@ def _arguments(model: ModelResource, servable: Servable, settings: RenderSetting
         ("endpoint", source.endpoint),
         ("region", source.region),
         ("completion-marker", source.completion_marker),
+        ("proxy", source.proxy or settings.proxy),
     ):
         if value:
             args.append(f"--{flag}={value}")
-    return [*args, *(f"--allow-network={network}" for network in settings.allowed_networks)]
+    return [
+        *args,
+        *(f"--no-proxy={entry}" for entry in settings.no_proxy),
+        *(f"--allow-network={network}" for network in settings.allowed_networks),
+    ]
