@@ -27,6 +27,7 @@ class Group:
 
 GROUPS = (
     Group("versitygw", {"versitygw": "github.com/versity/versitygw/cmd/versitygw"}),
+    Group("rclone", {"rclone": "."}),
     Group("fakegcs", {"fake-gcs-server": "github.com/fsouza/fake-gcs-server"}),
     Group(
         "cluster",

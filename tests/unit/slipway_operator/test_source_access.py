@@ -26,7 +26,7 @@ from slipway_operator.reconcile.access import Access, Accesses
 from slipway_operator.reconcile.failing import CredentialsError, Installation
 from slipway_operator.reconcile.identities import Identities, issuer
 from slipway_operator.reconcile.lookup import Lookup
-from slipway_sync.stores import AddressPolicy, SourceError
+from slipway_sync.stores import SourceError, StoreOptions
 from slipway_sync.stores.identity import granting
 
 ARN = "arn:aws:iam::123456789012:role/reader"
@@ -90,7 +90,7 @@ class World:
         self.now = 0.0
         lookup = Lookup(self.api, HERE, lambda: self.now)
         identities = Identities(self.api, lookup, HERE, surroundings, lambda: self.now)
-        self.accesses = Accesses(lookup, identities, AddressPolicy())
+        self.accesses = Accesses(lookup, identities, StoreOptions())
 
     def of(self, model: ModelResource) -> Access:
         return asyncio.run(self.accesses.of(model))
