@@ -58,6 +58,9 @@ def test_the_crd_is_upgraded_with_the_chart_and_kept_when_that_goes(helm: Helm) 
         ("sources.proxy=https://proxy", "at '/sources/proxy'"),
         ("crds=false", "at '/crds': got boolean, want object"),
         ("crds.install=1", "at '/crds/install': got number, want boolean"),
+        ("webhook.port=80", "at '/webhook/port': minimum"),
+        ("webhook.token=secret", "'token' not allowed"),
+        ("webhook.service.type=External", "at '/webhook/service/type'"),
         ("logLevel=loud", "at '/logLevel'"),
         ("serviceAccount.create=false", "'create' not allowed"),
         ("resources.claims=1", "'claims' not allowed"),
@@ -117,7 +120,9 @@ def test_the_operator_knows_every_flag_and_variable_it_is_given(helm: Helm) -> N
     networks = "sources.allowedNetworks={169.254.20.0/24,fe80::/64}"
     ambient = "sources.allowAmbientIdentity=true"
     proxies = ("sources.proxy=http://proxy:3128", "sources.noProxy={.svc,10.0.0.0/8}")
-    rendered = one(helm.render("namespaces={a,b}", networks, ambient, *proxies), "Deployment")
+    hook = ("webhook.enabled=true", "webhook.tokenSecret.name=hook")
+    settings = (networks, ambient, *proxies, *hook)
+    rendered = one(helm.render("namespaces={a,b}", *settings), "Deployment")
     [container] = rendered["spec"]["template"]["spec"]["containers"]
     verb, *arguments = container["args"]
     assert verb == "run"
@@ -226,3 +231,17 @@ def test_a_release_of_another_name_has_names_of_its_own(helm: Helm) -> None:
         assert deployment["metadata"]["name"] == name
         assert f"--lease={name}" in container["args"]
         assert one(manifests, "Role")["rules"][1]["resourceNames"] == [name]
+
+
+def test_notifications_are_off_until_they_have_a_token(helm: Helm) -> None:
+    plain = helm.render()
+    assert "webhook" not in yaml.safe_dump([m for m in plain if m["kind"] == "Deployment"])
+    assert [m["metadata"]["name"] for m in plain if m["kind"] == "Service"] == ["slipway-operator"]
+    with pytest.raises(HelmError, match=r"webhook\.tokenSecret\.name: name a Secret"):
+        helm.render("webhook.enabled=true")
+    rendered = helm.render("webhook.enabled=true", "webhook.tokenSecret.name=hook")
+    [service] = [m for m in rendered if m["metadata"]["name"] == "slipway-operator-webhook"]
+    assert service["spec"]["ports"] == [{"name": "webhook", "port": 8090, "targetPort": "webhook"}]
+    [container] = one(rendered, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert "--webhook-token-file=/var/run/slipway/webhook/token" in container["args"]
+    assert {"name": "webhook", "containerPort": 8090} in container["ports"]

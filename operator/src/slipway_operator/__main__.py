@@ -10,6 +10,7 @@ import socket
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import kopf
@@ -20,6 +21,7 @@ from kubernetes.aio import client as kube
 from kubernetes.aio import config as kube_config
 from structlog.typing import Processor
 
+from slipway_operator import webhook
 from slipway_operator.api.crd import custom_resource_definition
 from slipway_operator.api.names import GROUP
 from slipway_operator.api.reference import page
@@ -45,6 +47,25 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 
 @dataclass(frozen=True, slots=True)
+class Webhook:
+    """Where notifications of stores are taken.
+
+    Attributes:
+        pod_ip: Where other replicas reach this one; empty where there are none.
+    """
+
+    port: int
+    token_file: Path
+    pod_ip: str = ""
+
+    @property
+    def address(self) -> str:
+        """The URL for the other replicas."""
+        host = f"[{self.pod_ip}]" if ":" in self.pod_ip else self.pod_ip
+        return f"http://{host}:{self.port}" if host else ""
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """What the process was started with."""
 
@@ -53,6 +74,7 @@ class Options:
     render: RenderSettings
     lease: str
     port: int
+    webhook: Webhook | None = None
 
 
 def _utc_now() -> datetime:
@@ -125,13 +147,29 @@ async def run(options: Options) -> None:
         sources = Sources(accesses, Watchers(client, _utc_now), _utc_now, random.random)
         reconciler = Reconciler(client, sources, options.render, identity, _utc_now)
         work = Loop(client, reconciler, sources, options.namespaces)
-        leadership = Leadership(client, options.installation.namespace, options.lease, identity)
-        runner = await serve(application(lambda: work.hears, started.is_set), options.port)
+        hook = options.webhook
+        leadership = Leadership(
+            client,
+            options.installation.namespace,
+            options.lease,
+            identity,
+            address=hook.address if hook else "",
+        )
+        runners = [await serve(application(lambda: work.hears, started.is_set), options.port)]
+        if hook is not None:
+            around = webhook.Surroundings(
+                webhook.token_in(hook.token_file),
+                leadership.held.is_set,
+                lambda: leadership.leader,
+                work.notified,
+            )
+            runners.append(await serve(webhook.application(around), hook.port))
         try:
             await _until_stopped(work, leadership, options, identity, stop, started)
         finally:
             await leadership.release()
-            await runner.cleanup()
+            for runner in runners:
+                await runner.cleanup()
 
 
 async def _until_stopped(
@@ -236,6 +274,14 @@ def run_command(
     ] = False,
     lease: Annotated[str, typer.Option(help="Name of the Lease.")] = "slipway-operator",
     port: Annotated[int, typer.Option(help="Of /livez, /readyz and /metrics.")] = 8080,
+    webhook_port: Annotated[
+        int, typer.Option(help="Of /v1/notifications, with --webhook-token-file.")
+    ] = 8090,
+    webhook_token_file: Annotated[
+        Path | None,
+        typer.Option(help="Take notifications of stores from those who show what it holds."),
+    ] = None,
+    pod_ip: Annotated[str, typer.Option(envvar="POD_IP", help="Of this replica.")] = "",
     log_level: Annotated[str, typer.Option(envvar="SLIPWAY_LOG_LEVEL")] = "info",
 ) -> None:
     """Run the operator."""
@@ -256,6 +302,7 @@ def run_command(
         render=render,
         lease=lease,
         port=port,
+        webhook=Webhook(webhook_port, webhook_token_file, pod_ip) if webhook_token_file else None,
     )
     try:
         asyncio.run(run(options))

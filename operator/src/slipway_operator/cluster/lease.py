@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import structlog
 
+from slipway_operator.api.names import GROUP
 from slipway_operator.cluster.client import (
     LEASES,
     Client,
@@ -19,6 +20,8 @@ from slipway_operator.cluster.client import (
     NotFoundError,
 )
 
+LEADER_ADDRESS: Final = f"{GROUP}/leader-address"
+"""Annotation of the Lease: where its holder takes notifications that others pass on."""
 LEASE_DURATION: Final = timedelta(seconds=15)
 RENEW_DEADLINE: Final = timedelta(seconds=10)
 RENEW_INTERVAL: Final = timedelta(seconds=3)
@@ -60,13 +63,28 @@ class Leadership:
         name: str,
         identity: str,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        *,
+        address: str = "",
     ) -> None:
+        """Take part in a Lease.
+
+        Args:
+            client: Of the API server.
+            namespace: Of the Lease.
+            name: Of the Lease.
+            identity: Of this process.
+            clock: The time.
+            address: `http://IP:PORT` where the others reach this process, kept on the Lease.
+        """
         self._client = client
         self._namespace = namespace
         self._name = name
         self._identity = identity
         self._clock = clock
         self._seen: tuple[str, datetime] = ("", clock())
+        self._address = address
+        self.leader = ""
+        """Where the one that holds the Lease is reached, as last seen; empty when it does not say."""
         self.held = asyncio.Event()
 
     async def acquire(self) -> None:
@@ -123,7 +141,11 @@ class Leadership:
             lease = {
                 "apiVersion": "coordination.k8s.io/v1",
                 "kind": "Lease",
-                "metadata": {"name": self._name, "namespace": self._namespace},
+                "metadata": {
+                    "name": self._name,
+                    "namespace": self._namespace,
+                    "annotations": {LEADER_ADDRESS: self._address},
+                },
                 "spec": self._spec({}, now),
             }
             try:
@@ -135,8 +157,11 @@ class Leadership:
         version = lease["metadata"]["resourceVersion"]
         if version != self._seen[0]:
             self._seen = (version, now)
+        annotations = lease["metadata"].setdefault("annotations", {})
+        self.leader = annotations.get(LEADER_ADDRESS, "") if spec.get("holderIdentity") else ""
         if not can_take(spec, self._identity, now - self._seen[1]):
             return False
+        annotations[LEADER_ADDRESS] = self.leader = self._address
         lease["spec"] = self._spec(spec, now)
         try:
             await self._client.replace(LEASES, self._namespace, lease)

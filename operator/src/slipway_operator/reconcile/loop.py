@@ -1,6 +1,7 @@
 """The operator's two schedules, and the slow sweep that makes up for what a watch has missed."""
 
 import asyncio
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
@@ -19,6 +20,10 @@ _FIRST_POLL: Final = timedelta(seconds=15)
 SPACING: Final = timedelta(milliseconds=30)
 """Between the first polls of two Models: 1 000 of them take as long as the default interval, so that the
 start asks no more of the stores than any other half minute."""
+_GATHER: Final = timedelta(milliseconds=300)
+"""Notifications come in bursts: each object of an export is one."""
+_DISTANCE: Final = timedelta(seconds=5)
+"""Between two polls of a Model that notifications ask for: an upload of many objects may take long."""
 _LAG: Final = timedelta(seconds=30)
 """A watch that has not told of a change after so long will not tell of it any more."""
 
@@ -49,6 +54,7 @@ class Loop:
         self._known: set[Key] = set()
         self._since: dict[Key, float] = {}
         self._heard: dict[Key, int] = {}
+        self._notified: dict[Key, float] = {}
         self.hears = True
         """False once the watch of Models was found to miss changes: the process must end."""
 
@@ -77,6 +83,22 @@ class Loop:
         if self._sources.polled(key):
             self._polls.wake(key)
 
+    def notified(self, uris: Iterable[str]) -> int:
+        """A store says that objects have changed: poll their Models now, but not again and again.
+
+        Returns:
+            How many Models that is.
+        """
+        named = self._sources.named_by(uris) & self._known
+        now = asyncio.get_running_loop().time()
+        for key in named:
+            last = self._notified.get(key, float("-inf"))
+            if last <= now:
+                last = max(now + _GATHER.total_seconds(), last + _DISTANCE.total_seconds())
+                self._notified[key] = last
+            self._polls.wake(key, timedelta(seconds=last - now))
+        return len(named)
+
     def child_changed(self, key: Key) -> None:
         """Something that belongs to a Model has changed."""
         if key in self._known:
@@ -87,6 +109,7 @@ class Loop:
         self._known.discard(key)
         self._since.pop(key, None)
         self._heard.pop(key, None)
+        self._notified.pop(key, None)
         self._reconciles.forget(key)
         self._polls.forget(key)
         self._retentions.forget(key)

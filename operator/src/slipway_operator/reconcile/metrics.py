@@ -21,3 +21,8 @@ LEADER: Final = Gauge("slipway_operator_leader", "1 on the replica that holds th
 EXPORTS_DELETED: Final = Counter(
     "slipway_operator_exports_deleted", "Exports that retention has deleted from their source"
 )
+NOTIFICATIONS: Final = Counter(
+    "slipway_operator_notifications",
+    "Notifications of object stores, by sender and what became of them",
+    ["kind", "result"],
+)

@@ -1,6 +1,6 @@
 """The sources of all Models: their polls, and what the last poll told."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -10,6 +10,7 @@ from slipway_operator.api.quantities import parse_duration
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.source import Source
 from slipway_operator.discovery.memory import Memory
+from slipway_operator.discovery.notifications import folders_above
 from slipway_operator.discovery.poller import Poll, failed_poll, interval, poll
 from slipway_operator.model.source import SourceObservation
 from slipway_operator.reconcile.access import Access, Accesses
@@ -57,6 +58,18 @@ class Sources:
     def polled(self, key: Key) -> bool:
         """Whether a poll of the Model has ended since the start."""
         return key in self._states
+
+    def named_by(self, uris: Iterable[str]) -> set[Key]:
+        """Models to whose source an object belongs; those never polled will be anyway."""
+        owners: dict[str, set[Key]] = {}
+        for key, state in self._states.items():
+            owners.setdefault(state.source.uri.rstrip("/"), set()).add(key)
+        return {
+            key
+            for uri in set(uris)
+            for folder in folders_above(uri)
+            for key in owners.get(folder, ())
+        }
 
     def forget(self, key: Key) -> None:
         """The Model is gone."""
