@@ -133,6 +133,19 @@ def test_the_environments_proxy_is_not_used(
         assert aws(edge, tmp_path).values["AWS_ACCESS_KEY_ID"] == "ASIAKEY"
 
 
+def test_the_sources_proxy_is_used_and_not_for_the_machines_metadata(tmp_path: Path) -> None:
+    with Edge(lambda _: Reply()) as gone:
+        nobody = gone.url
+    with Edge(lambda _: sts_keys()) as edge:
+        with pytest.raises(SourceError, match="proxy"):
+            aws(edge, tmp_path, proxy=nobody)
+        assert edge.calls == []
+        assert aws(edge, tmp_path, proxy=nobody, no_proxy=("127.0.0.1",)).values
+    with Edge(instance) as edge:
+        given = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": edge.url}
+        assert surrounded(given, proxy=nobody).values["AWS_ACCESS_KEY_ID"] == "ASIANODE"
+
+
 def test_the_token_file_is_read_anew_each_time(tmp_path: Path) -> None:
     path = tmp_path / "token"
     read = token_file(path)

@@ -40,9 +40,10 @@ class Reason(StrEnum):
     INVALID_SOURCE = "InvalidSource"
     """The source cannot be used as it is written."""
     CREDENTIALS_MISSING = "CredentialsMissing"
-    """The Secret, or a key in it, does not exist."""
+    """A Secret, ConfigMap or ServiceAccount that the source names, or an entry or annotation of it, does
+    not exist or is of no use."""
     CREDENTIALS_FORBIDDEN = "CredentialsForbidden"
-    """The operator may not read the Secret; the message holds the command that allows it."""
+    """The operator may not use what the source names; the message says how to allow it."""
 
     WATCHER_NOT_READY = "WatcherNotReady"
     """The pod that lists a volume for the operator does not run; the message says why."""

@@ -192,5 +192,6 @@ def _way(options: StoreOptions) -> object:
         options.endpoint,
         options.region,
         options.ca_bundle,
+        options.proxy,
         tuple(sorted(options.credentials.items())),
     )
