@@ -162,6 +162,12 @@ class FaultProxy:
     def endpoint(self) -> str:
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
+    def twin(self) -> FaultProxy:
+        """Another one before the same server, yet to be entered."""
+        return FaultProxy(
+            self.upstream, host=self.host, tls=self._tls, upstream_tls=self.upstream_tls
+        )
+
     def count(self, what: Callable[[Asked], bool]) -> int:
         """How many of the requests so far fit."""
         return sum(1 for asked in list(self.asked) if what(asked))
@@ -213,9 +219,11 @@ class _Server(ThreadingHTTPServer):
 
     @override
     def finish_request(self, request: Any, client_address: Any) -> None:
-        if self.tls is not None:
-            request = self.tls.wrap_socket(request, server_side=True)
-        super().finish_request(request, client_address)
+        if self.tls is None:
+            super().finish_request(request, client_address)
+            return
+        with contextlib.closing(self.tls.wrap_socket(request, server_side=True)) as secured:
+            super().finish_request(secured, client_address)
 
 
 class _Broken(Exception):  # noqa: N818 - a fault that was asked for

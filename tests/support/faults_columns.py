@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import ssl
 import stat
 import subprocess
 import sys
@@ -19,11 +20,13 @@ from typing import Any, Final, Self
 
 from typing_extensions import override
 
+from certificates import Authority
 from cluster.s3 import S3Server
 from cluster.stores import AzureServer, GcsServer
 from faults import Asked, FaultProxy
 from slipway_sync.exports import Listing, SyncOutcome, revision
 from slipway_sync.stores import Patience, Store, StoreOptions, open_store
+from static_server import StaticServer, indexed
 
 BUCKET: Final = "models"
 BRISK: Final = Patience(connect=2.0, stall=1.0, request=2.0, retries=2, pause=0.02)
@@ -38,6 +41,10 @@ class Column(ABC):
     keys: Mapping[str, str]
     base: str = ""
     proxy: FaultProxy
+    own_files: tuple[str, ...] = ()
+    """What `flags` puts beside the Secret."""
+    proof_reads: frozenset[str] = frozenset()
+    """What looks like a transfer, but is read to prove the export."""
 
     def behind(self, proxy: FaultProxy) -> Self:
         """The same server behind another proxy."""
@@ -48,7 +55,7 @@ class Column(ABC):
     @contextmanager
     def own_proxy(self) -> Iterator[Self]:
         """The same server behind a proxy of its own, for tests that run at once."""
-        with FaultProxy(self.proxy.upstream, host=self.proxy.host) as proxy:
+        with self.proxy.twin() as proxy:
             yield self.behind(proxy)
 
     @property
@@ -82,6 +89,18 @@ class Column(ABC):
     @abstractmethod
     def delete(self, key: str) -> None:
         """Remove an object, past the proxy."""
+
+    def transfers(self, asked: Asked) -> bool:
+        """Whether a request belongs to a transfer: those name the ETag that they expect."""
+        return asked.conditional
+
+    def flags(self, home: Path) -> list[str]:
+        """What the agent is told of this kind of store; files go into `home`."""
+        secret = home / "secret"
+        secret.mkdir(exist_ok=True)
+        for name, value in self.keys.items():
+            (secret / name).write_text(value)
+        return [f"--endpoint={self.endpoint}", f"--credentials={secret}"]
 
     def lists(self, asked: Asked) -> bool:
         """Whether a request asks for a listing."""
@@ -168,15 +187,99 @@ class AzureColumn(Column):
         return 403, b"<Error><Code>AuthenticationFailed</Code></Error>"
 
 
+@dataclass
+class HttpsColumn(Column):
+    """A static server behind TLS that a private authority vouches for, and its index document."""
+
+    server: StaticServer
+    proxy: FaultProxy
+    authority: bytes
+    scheme: str = "https"
+    own_files: tuple[str, ...] = ("ca.crt",)
+    proof_reads: frozenset[str] = frozenset({"saved_model.pb", "variables/variables.index"})
+    keys: Mapping[str, str] = field(default_factory=lambda: {"HTTP_BEARER_TOKEN": "first"})
+    objects: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    @override
+    def endpoint(self) -> str:
+        return ""
+
+    @override
+    def source(self, prefix: str) -> str:
+        return f"{self.proxy.endpoint}/{prefix}"
+
+    @override
+    def options(self, **changes: Any) -> StoreOptions:
+        given: dict[str, Any] = {"endpoint": "", "ca_bundle": self.authority}
+        return super().options(**given | changes)
+
+    @override
+    def flags(self, home: Path) -> list[str]:
+        (home / "ca.crt").write_bytes(self.authority)
+        return [*super().flags(home)[1:], f"--ca-bundle={home / 'ca.crt'}"]
+
+    @override
+    def put(self, key: str, content: bytes) -> None:
+        self.objects[key] = content
+        self._publish(key.partition("/")[0])
+
+    @override
+    def delete(self, key: str) -> None:
+        del self.objects[key]
+        self._publish(key.partition("/")[0])
+
+    def _publish(self, prefix: str) -> None:
+        """Write the index document of one source anew."""
+        of_prefix = {
+            key.removeprefix(f"{prefix}/"): content
+            for key, content in self.objects.items()
+            if key.startswith(f"{prefix}/")
+        }
+        others = {k: v for k, v in self.server.files.items() if not k.startswith(f"{prefix}/")}
+        self.server.files = others | indexed(of_prefix, prefix)
+
+    @override
+    def lists(self, asked: Asked) -> bool:
+        return asked.path.endswith("/index.json")
+
+    @override
+    def transfers(self, asked: Asked) -> bool:
+        return not self.lists(asked)
+
+    @override
+    def denial(self) -> tuple[int, bytes]:
+        return 401, b"s3cr3t: the token has expired"
+
+
+def _tls(authority: Authority, directory: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return what a server and a client speak."""
+    pair = authority.issue()
+    (directory / "tls.crt").write_bytes(pair.certificate)
+    (directory / "tls.key").write_bytes(pair.key)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(directory / "tls.crt", directory / "tls.key")
+    return serving, ssl.create_default_context(cadata=authority.pem.decode())
+
+
 @contextmanager
 def column(kind: str, directory: Path) -> Iterator[Column]:
-    """Start a server of a kind (`s3`, `gs`, `az`) and its proxy."""
+    """Start a server of a kind (`s3`, `gs`, `az`, `https`) and its proxy."""
     with ExitStack() as stack:
         match kind:
             case "s3":
                 s3 = stack.enter_context(S3Server.start(directory))
                 proxy = stack.enter_context(FaultProxy(s3.layout.port))
                 yield S3Column(s3, proxy)
+            case "https":
+                authority = Authority()
+                serving, asking = _tls(authority, directory)
+                static = stack.enter_context(StaticServer(tls=serving))
+                static.authorization = "Bearer first"
+                proxy = stack.enter_context(
+                    FaultProxy(static.port, tls=serving, upstream_tls=asking)
+                )
+                yield HttpsColumn(static, proxy, authority.pem)
             case "gs":
                 gcs = stack.enter_context(GcsServer.start(directory))
                 # It serves only the host that it was told, and no signature holds `Host`.
@@ -222,20 +325,16 @@ class Agent:
         self.revision = revision(listing)
         return listing
 
-    def run(self, *more: str, endpoint: str = "") -> Ended:
-        secret = self.home / "secret"
-        secret.mkdir(exist_ok=True)
-        for name, value in self.column.keys.items():
-            (secret / name).write_text(value)
+    def run(self, *more: str, endpoint: str = "", source: str = "") -> Ended:
         log = self.home / "termination-log"
         log.unlink(missing_ok=True)
         command = [
             *self.wrapper, sys.executable, "-m", "slipway_sync.agent", "fetch",
-            f"--source={self.column.source(self.prefix)}",
-            f"--endpoint={endpoint or self.column.endpoint}",
+            f"--source={source or self.column.source(self.prefix)}",
+            *self.column.flags(self.home), *([f"--endpoint={endpoint}"] if endpoint else []),
             f"--directory={self.directory}", f"--version={int(self.directory)}",
             f"--revision={self.revision}", f"--destination={self.volume}",
-            f"--credentials={secret}", f"--termination-log={log}", *FLAGS, *more,
+            f"--termination-log={log}", *FLAGS, *more,
         ]  # fmt: skip
         done = subprocess.run(
             command,

@@ -124,8 +124,7 @@ def of_way(error: Exception, where: str, way: Pass) -> SourceError:
 
 def broke_off(error: Exception) -> bool:
     """Whether the body of an answer ended before its announced length."""
-    text = str(error).lower()
-    return "timeout" not in text and "timedout" not in text and _transport(text) == _BREAKS_OFF
+    return _transport(str(error)) == _BREAKS_OFF
 
 
 def is_beyond_the_end(error: Exception) -> bool:
@@ -148,6 +147,7 @@ def _unescaped(match: re.Match[str]) -> str:
 
 
 def _transport(text: str) -> str:
+    # Its setting of that name is quoted with every error.
     lowered = text.lower().replace("retry_timeout", "")
     return next(
         (sentence for words, sentence in _TRANSPORT if words.lower() in lowered),

@@ -163,7 +163,7 @@ class HttpStore:
         received = 0
         begun = False
         try:
-            result, skip = await self._get(key, start, None if whole else length, patient=whole)
+            result, skip = await self._get(key, start, None if whole else length)
             if result.meta["size"] != item.size:
                 size = result.meta["size"]
                 raise await self._mismatch(
@@ -196,9 +196,7 @@ class HttpStore:
                 return True  # The transfer meets the same error, and knows what to do.
         return self._parts is not False
 
-    async def _get(
-        self, key: str, start: int, length: int | None, *, patient: bool = False
-    ) -> tuple[GetResult, int]:
+    async def _get(self, key: str, start: int, length: int | None) -> tuple[GetResult, int]:
         """Ask for a part, or for the whole where the server sends no parts.
 
         Returns:
@@ -216,7 +214,7 @@ class HttpStore:
                 self._parts = True
                 return result, 0
         client = self._client
-        if patient or self._parts is False:
+        if self._parts is False:
             self._patient = self._patient or self._make_client(self._more_patience)
             client = self._patient[0]
         return await obstore.get_async(client, key), start

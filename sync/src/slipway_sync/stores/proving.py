@@ -99,6 +99,7 @@ async def _proven(
             )
         except SourceError as error:
             if error.reason != "NotFound":
+                error.path = error.path or path
                 raise
             return _moved(f"{printable(path)} went away while it was read", path)
         if content is not None:
