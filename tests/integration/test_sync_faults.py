@@ -172,7 +172,8 @@ STAYING = {
     "proof: 503": Row("proof", Fault(503), UNAVAILABLE, GRAPH, object=GRAPH),
     "proof: stalls": Row("proof", Fault(stall_after=10), UNAVAILABLE, GRAPH, object=GRAPH),
     "proof: truncated": Row("proof", Fault(cut_after=10), UNAVAILABLE, GRAPH, object=GRAPH),
-    "proof: too short": Row("proof", Fault(keep=10), REJECTED, GRAPH, "ObjectDiffers", GRAPH),
+    "proof: too short": Row("proof", absolute(10, lambda n: Fault(keep=n)), REJECTED, GRAPH, "ObjectDiffers", GRAPH),
+    "proof: too long": Row("proof", Fault(excess=b"more"), REJECTED, GRAPH, "WrongSize", GRAPH),
     "transfer: 403": Row("transfer", Fault(403), DENIED, r"access denied \(403"),
     "transfer: 404": Row("transfer", Fault(404), REJECTED, DIFFERS, "ObjectDiffers"),
     "transfer: 412": Row("transfer", Fault(412), REJECTED, DIFFERS, "ObjectDiffers"),
@@ -320,7 +321,7 @@ def passes(store: Column, agent: Agent, name: str) -> None:
     if (store.scheme, name) not in UNNOTICED:
         assert store.proxy.count(shard) > times
     starts = [asked.start for asked in store.proxy.asked if shard(asked)]
-    if fault.reset_after or fault.cut_after or fault.stall_after or fault.keep:
+    if fault.reset_after or fault.cut_after or fault.stall_after:
         assert max(starts) > 0, "it goes on from where it stood"
 
 

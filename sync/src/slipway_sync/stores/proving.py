@@ -29,7 +29,7 @@ from slipway_sync.exports import (
     surveyed,
     unreadable_graph,
 )
-from slipway_sync.stores.base import SourceError, Store
+from slipway_sync.stores.base import SourceError, Store, WrongAnswerError
 from slipway_sync.stores.surveying import survey
 
 _PART = 4 << 20
@@ -177,11 +177,13 @@ async def _read(store: Store, directory: str, path: str, start: int, length: int
     content = bytearray(length)
     done = 0
     while done < length:
-        part = await store.read(
-            directory, path, start=start + done, length=min(_PART, length - done)
-        )
+        wanted = min(_PART, length - done)
+        part = await store.read(directory, path, start=start + done, length=wanted)
         if not part:
             raise _ShortError(start + done)
+        if len(part) > wanted:
+            message = f"the store sent more of {printable(path)} than it was asked for"
+            raise WrongAnswerError("WrongSize", message, trusted=False)
         content[done : done + len(part)] = part
         done += len(part)
     return memoryview(content)
