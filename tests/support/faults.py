@@ -129,11 +129,12 @@ class FaultProxy:
     """Listens on a free port of loopback until its `with` block ends.
 
     Args:
-        upstream: Port of the server on 127.0.0.1.
+        upstream: Port of the server.
         host: What the server is told as `Host`; "" passes on what the client says, as signatures
             over it need.
         tls: What the clients' side speaks; None is plain HTTP.
         upstream_tls: What the server's side speaks.
+        address: Where it listens, and where the server does.
     """
 
     def __init__(
@@ -143,8 +144,10 @@ class FaultProxy:
         host: str = "",
         tls: ssl.SSLContext | None = None,
         upstream_tls: ssl.SSLContext | None = None,
+        address: str = "127.0.0.1",
     ) -> None:
         self.upstream = upstream
+        self.address = address
         self.host = host
         self.rule: Rule = clean
         self.asked: list[Asked] = []
@@ -160,7 +163,7 @@ class FaultProxy:
 
     @property
     def endpoint(self) -> str:
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://{self.address}:{self.port}"
 
     def twin(self) -> FaultProxy:
         """Another one before the same server, yet to be entered."""
@@ -183,7 +186,7 @@ class FaultProxy:
 
     def __enter__(self) -> Self:
         handler = type("Handler", (_Handler,), {"proxy": self})
-        self._server = _Server(("127.0.0.1", 0), handler)
+        self._server = _Server((self.address, 0), handler)
         if self._tls:
             self._server.tls = self._tls
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
@@ -286,10 +289,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _pass_on(self, body: bytes, fault: Fault) -> None:
         if self.proxy.upstream_tls:
             upstream: http.client.HTTPConnection = http.client.HTTPSConnection(
-                "127.0.0.1", self.proxy.upstream, timeout=60, context=self.proxy.upstream_tls
+                self.proxy.address, self.proxy.upstream, timeout=60, context=self.proxy.upstream_tls
             )
         else:
-            upstream = http.client.HTTPConnection("127.0.0.1", self.proxy.upstream, timeout=60)
+            upstream = http.client.HTTPConnection(
+                self.proxy.address, self.proxy.upstream, timeout=60
+            )
         with contextlib.closing(upstream):
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
