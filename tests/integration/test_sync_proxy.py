@@ -21,7 +21,7 @@ from proxies import ADDRESS, BEHIND, HttpProxy
 from slipway_sync.exports import ExitCode, revision
 from slipway_sync.stores import Patience, SourceError, Store, StoreOptions, open_store
 from slipway_sync.stores.gate import Gate
-from small_exports import contents, tree
+from small_exports import contents, tree, write
 from static_server import StaticServer, indexed
 from world import BUCKET, Bucket, eventually
 
@@ -277,6 +277,27 @@ def test_a_name_that_rebinds_is_judged_each_time(
     assert asyncio.run(opened(uri, proxy).children()) == ("1",)
     assert "(169.254.169.254) is a link-local address" in str(error_of(opened(uri, proxy)))
     ours.close()
+
+
+def test_the_agent_brings_s3_objects_through(
+    proxy: HttpProxy, s3: S3Server, bucket: Bucket, tmp_path: Path
+) -> None:
+    bucket.upload("agent/m/1", contents())
+    keys = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
+    direct = StoreOptions(endpoint=s3.endpoint, credentials=keys)
+    listing = asyncio.run(open_store(f"s3://{BUCKET}/agent/m", direct).listing("1"))
+    write(tmp_path / "keys", {name: value.encode() for name, value in keys.items()})
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "slipway_sync.agent", "fetch", f"--source=s3://{BUCKET}/agent/m",
+            f"--endpoint=http://{BEHIND}:{s3.layout.port}", "--directory=1", "--version=1",
+            f"--revision={revision(listing)}", f"--destination={tmp_path / 'volume'}",
+            f"--proxy={proxy.url}", f"--credentials={tmp_path / 'keys'}",
+        ],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == ExitCode.SYNCED, done.stdout + done.stderr
+    assert tree(tmp_path / "volume" / "1") == contents()
 
 
 def test_the_agent_goes_through_with_credentials_from_files(
