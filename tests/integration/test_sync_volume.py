@@ -327,6 +327,35 @@ def test_what_needs_more_files_than_the_volume_can_hold_is_refused(small: KeptVo
     assert small.store.streamed == []
 
 
+def test_a_volume_that_fills_up_while_a_file_comes_is_said_and_nothing_is_lost(
+    counted: Counted,
+) -> None:
+    """Whatever way the bytes take from the socket to the file."""
+    counted.upload(3, contents(size=500_000))
+    counted.cluster.volume.parent.mkdir()
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(counted.cluster.volume.parent)],
+        check=True,
+    )
+    try:
+        counted.hold(SHARD_1)
+        pod = counted.cluster.start(3, "--concurrency=1")
+        assert counted.wanted.wait(30)
+        ballast = counted.cluster.volume.parent / "ballast"
+        _fill(ballast)
+        counted.let_go()
+        assert pod.process.wait(60) == ExitCode.VOLUME_ERROR
+        assert pod.until("failed")["message"].startswith("the volume is full")
+        assert not counted.cluster.directory(3).exists()
+        subprocess.run(["rm", "-r", str(ballast)], check=True)
+        counted.transferred()
+        counted.cluster.sync(3)
+        assert counted.transferred() == [SHARD_1]
+    finally:
+        counted.cluster.close()
+        subprocess.run(["umount", str(counted.cluster.volume.parent)], check=True)
+
+
 class FillsUp(Unsynced):
     """Somebody else fills the volume at one of the sync's operations."""
 
@@ -346,7 +375,7 @@ class FillsUp(Unsynced):
 def _fill(ballast: Path) -> None:
     ballast.mkdir()
     with suppress(OSError):
-        (ballast / "bytes").write_bytes(bytes(2 << 20))
+        (ballast / "bytes").write_bytes(bytes(8 << 20))
     with suppress(OSError):
         for number in range(1000):
             (ballast / str(number)).symlink_to("nowhere")

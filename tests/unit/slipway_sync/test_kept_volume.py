@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -83,6 +84,20 @@ def test_equal_files_of_two_versions_are_one_file(world: KeptVolume, known_by: s
     assert content(world.directory(4)) == tree(world.source / "4")
     for path in (GRAPH, ASSET):
         assert inode(world.directory(3) / path) == inode(world.directory(4) / path)
+
+
+def test_a_manifest_makes_files_equal_whose_tags_differ(world: KeptVolume) -> None:
+    """As on Azure, whose tags are new at every upload."""
+    world.store = TaggedStore(world.source, tags=False)
+    for version, files in (
+        (3, contents()),
+        (4, contents(seed=1) | {GRAPH: contents()[GRAPH], ASSET: contents()[ASSET]}),
+    ):
+        lines = [f"{hashlib.sha256(data).hexdigest()}  {path}" for path, data in files.items()]
+        world.upload(version, files | {"SHA256SUMS": "\n".join(lines).encode()})
+        world.sync(version)
+    assert set(world.store.streamed) == {INDEX, SHARD_0, SHARD_1, "SHA256SUMS"}
+    assert content(world.directory(4)) == tree(world.source / "4")
 
 
 @pytest.mark.parametrize(
