@@ -20,6 +20,7 @@ from cluster.s3 import S3Server
 from fake_s3 import Asked, FakeS3, Fault
 from kept_volumes import KeptVolume
 from recorded_files import Unsynced
+from slipway_server.core.held_load import hold
 from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.layout import LOCK
 from slipway_sync.exports import ExitCode, SyncOutcome, revision
@@ -287,6 +288,34 @@ def test_versions_that_are_not_to_be_kept_go(counted: Counted) -> None:
     pod.end()
     there = {path.name for path in counted.cluster.volume.iterdir() if path.name[0] != "."}
     assert there == {names[2], names[3]}
+
+
+def test_a_server_that_mounts_its_version_read_only_keeps_it(counted: Counted) -> None:
+    """As the kubelet mounts it: the version's directory alone, where nothing can be written."""
+    for version in (2, 3):
+        counted.upload(version, contents(seed=version))
+        counted.cluster.sync(version)
+    old = counted.cluster.directory(2)
+    long_ago = time.time() - 3600
+    os.utime(counted.cluster.volume / f".slipway-{old.name}.json", (long_ago, long_ago))
+    keep = counted.cluster.home / "keep.json"
+    keep.write_text(json.dumps({"keep": [counted.cluster.directory(3).name]}))
+    mounted = counted.cluster.home / "mounted"
+    mounted.mkdir()
+    subprocess.run(["mount", "--bind", str(old), str(mounted)], check=True)
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(mounted)], check=True)
+        with pytest.raises(OSError, match="Read-only file system"):
+            (mounted / "x").write_bytes(b"")
+        held = hold(str(mounted))
+        assert held is not None
+        counted.cluster.sync(3, f"--keep={keep}")
+        assert content(old) == contents(seed=2)
+        os.close(held)
+        counted.cluster.sync(3, f"--keep={keep}")
+        assert not old.exists()
+    finally:
+        subprocess.run(["umount", str(mounted)], check=True)
 
 
 # Real file systems of a given size

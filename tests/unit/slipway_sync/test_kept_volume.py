@@ -225,6 +225,33 @@ def test_rot_in_a_shared_file_does_not_spread(world: KeptVolume) -> None:
     assert content(world.directory(3)) == contents()
 
 
+def test_a_lock_file_that_was_removed_comes_back(world: KeptVolume) -> None:
+    world.sync(3)
+    (world.directory(3) / LOCK).unlink()
+    world.sync(3)
+    assert world.store.streamed == []
+    assert (world.directory(3) / LOCK).exists()
+
+
+class ReadOnly(FileSystem):
+    """A volume that cannot be written any more."""
+
+    def open_lock(self, path: Path) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+    def touch(self, path: Path, seconds: float) -> None:  # noqa: ARG002
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), path)
+
+
+def test_a_version_that_is_there_needs_nothing_written(world: KeptVolume) -> None:
+    world.sync(3)
+    assert world.sync(3, ReadOnly()).message.startswith("version 3 was on the volume already")
+    assert world.events() == ["keeping"]
+    world.upload(4, contents(seed=4))
+    with pytest.raises(SyncError, match="cannot be written to the volume: Read-only file system"):
+        world.sync(4, ReadOnly())
+
+
 def test_a_lost_record_costs_a_download_and_nothing_else(world: KeptVolume) -> None:
     world.sync(3)
     (world.volume / f".slipway-{world.name(3)}.json").write_bytes(b'{"revision": ')

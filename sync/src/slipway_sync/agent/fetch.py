@@ -266,7 +266,7 @@ def _take_over(
     request: Request, volume: Volume, partial: Partial, missing: Sequence[ObjectInfo]
 ) -> dict[Key, bytes]:
     """Link, or else copy, what other versions on the volume hold, and see that the rest has room."""
-    shared = list(shareable(missing, volume.others(), request.origin))
+    shared = shareable(missing, volume.others(), request.origin)
     linked = {_key(one.item): one.sha256 for one in shared if link(partial, one)}
     left = [item for item in missing if _key(item) not in linked]
     volume.require_space(sum(item.size for item in left), len(left))

@@ -124,7 +124,7 @@ def in_use(version: Path, operations: FileSystem) -> Iterator[bool]:
     try:
         descriptor = os.open(version / LOCK, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
-        yield True  # Without the file there is nothing to lock, and much to be repaired.
+        yield True  # There is nothing to lock, so nobody can be in the way.
         return
     try:
         with lock_errors():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -75,16 +75,14 @@ def read_record(path: Path) -> Record | None:
         return None
 
 
-def versions_beside(layout: Layout) -> list[tuple[Path, Record]]:
-    """Return the other versions of a kept volume and what was verified in them; raises OSError."""
-    found = []
+def versions_beside(layout: Layout) -> Iterator[tuple[Path, Record]]:
+    """Yield the other versions of a kept volume and what was verified in them; raises OSError."""
     for name in sorted(os.listdir(layout.destination), reverse=True):  # noqa: PTH208 - names
         if name == layout.name or not is_kept_version(name):
             continue
         record = read_record(record_path(layout.destination, name))
         if record is not None:
-            found.append((layout.destination / name, record))
-    return found
+            yield layout.destination / name, record
 
 
 def _file(entry: Mapping[str, Any]) -> FileRecord:

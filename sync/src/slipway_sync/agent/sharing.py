@@ -6,14 +6,14 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from slipway_sync.agent.errors import volume_errors
 from slipway_sync.agent.filesystem import READ_ONLY, is_regular
 from slipway_sync.agent.partial import Partial
-from slipway_sync.agent.record import FileRecord, Record
+from slipway_sync.agent.record import Record
 from slipway_sync.exports import ObjectInfo
 
 _CONTENT_TAG = re.compile(r"[0-9a-f]{32}(-[0-9]+)?", re.ASCII)
@@ -49,32 +49,34 @@ def store_name(uri: str, endpoint: str) -> str:
 
 
 def shareable(
-    missing: Iterable[ObjectInfo], versions: Sequence[tuple[Path, Record]], origin: str
-) -> Iterator[Shared]:
+    missing: Iterable[ObjectInfo], versions: Iterable[tuple[Path, Record]], origin: str
+) -> list[Shared]:
     """Find files that equal files of other versions, by SHA-256 or by a tag of their content: pure.
 
     Args:
         missing: What is to come.
-        versions: The other versions: their directories and what was verified in them.
+        versions: The other versions: their directories and what was verified in them. Taken one
+            after the other, as a record may be large.
         origin: The store that all of `missing` lies in.
     """
-    by_hash: dict[tuple[int, str], tuple[Path, FileRecord]] = {}
-    by_tag: dict[tuple[int, str], tuple[Path, FileRecord]] = {}
+    by_hash: dict[tuple[int, str], list[ObjectInfo]] = {}
+    by_tag: dict[tuple[int, str], list[ObjectInfo]] = {}
+    for item in missing:
+        # An empty file is sooner made than linked.
+        if item.size and item.sha256:
+            by_hash.setdefault((item.size, item.sha256), []).append(item)
+        elif item.size and _CONTENT_TAG.fullmatch(item.etag):
+            by_tag.setdefault((item.size, item.etag), []).append(item)
+    found: dict[str, Shared] = {}
     for directory, record in versions:
         for path, file in record.files.items():
-            place = (directory / path, file)
-            by_hash.setdefault((file.size, file.sha256), place)
+            equal = by_hash.get((file.size, file.sha256), [])
             if record.origin == origin:
-                by_tag.setdefault((file.size, file.etag), place)
-    for item in missing:
-        found = None
-        if item.sha256:
-            found = by_hash.get((item.size, item.sha256))
-        elif _CONTENT_TAG.fullmatch(item.etag):
-            found = by_tag.get((item.size, item.etag))
-        # An empty file is sooner made than linked.
-        if found is not None and item.size:
-            yield Shared(item, found[0], bytes.fromhex(found[1].sha256))
+                equal = equal + by_tag.get((file.size, file.etag), [])
+            for item in equal:
+                shared = Shared(item, directory / path, bytes.fromhex(file.sha256))
+                found.setdefault(item.path, shared)
+    return list(found.values())
 
 
 def link(partial: Partial, shared: Shared) -> bool:

@@ -9,7 +9,7 @@ is repaired where it cannot be taken for a version. `layout.py` shows the names.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from slipway_sync.agent.filesystem import (
     write_durably,
 )
 from slipway_sync.agent.journal import Journal, fsync_file
-from slipway_sync.agent.layout import FILES, JOURNAL, Layout, gone_path, is_leftover
+from slipway_sync.agent.layout import FILES, JOURNAL, LOCK, Layout, gone_path, is_leftover
 from slipway_sync.agent.locks import WriterLock, in_use, lock_errors, wait_for
 from slipway_sync.agent.partial import Partial
 from slipway_sync.agent.pauses import Pauses
@@ -100,6 +100,9 @@ class Volume:
         if not self.layout.kept:
             yield True
             return
+        with suppress(OSError):
+            # Somebody may have removed it by hand; without it no server could say what it uses.
+            os.close(self._operations.open_lock(self.layout.target / LOCK))
         with in_use(self.layout.target, self._operations) as stays:
             self.refresh()
             yield stays
@@ -204,6 +207,9 @@ class Volume:
         try:
             if lock.attempt():
                 self.tidy(done=True)
+        except SyncError as error:
+            # The version is there and right; that the volume cannot be tidied harms nobody now.
+            self._world.say("keeping", f"nothing is removed from the volume: {error}")
         finally:
             lock.close()
 
@@ -256,12 +262,11 @@ class Volume:
             partial.discard()
             remove_tree(self._operations, aside)
 
-    def others(self) -> Sequence[tuple[Path, Record]]:
-        """Return the other versions of a kept volume, and what was verified in them."""
-        if not self.layout.kept:
-            return ()
-        with volume_errors():
-            return versions_beside(self.layout)
+    def others(self) -> Iterator[tuple[Path, Record]]:
+        """Yield the other versions of a kept volume, and what was verified in them."""
+        if self.layout.kept:
+            with volume_errors():
+                yield from versions_beside(self.layout)
 
     def _wanted(self) -> Keep | None:
         """Return what is to be kept; None when that is not known."""
