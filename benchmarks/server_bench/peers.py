@@ -1,4 +1,4 @@
-"""Other people's Python model servers, each in an environment of its own outside the repository."""
+"""Other people's programs, each in an environment of its own outside the repository."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = {"KServe": "kserve", "MLServer": "mlserver"}
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """An installed server.
+    """An installed program.
 
     Attributes:
         python: its interpreter.
@@ -30,10 +30,12 @@ class Peer:
 
 def install() -> dict[str, Peer]:
     """Install what `benchmarks/peers/NAME.txt` pins, where it is not installed yet."""
-    return {name: _install(package) for name, package in NAMES.items()}
+    beside = ("tensorflow-cpu", "grpcio", "protobuf", "numpy")
+    return {name: installed(package, *beside) for name, package in NAMES.items()}
 
 
-def _install(package: str) -> Peer:
+def installed(package: str, *beside: str) -> Peer:
+    """Install what `benchmarks/peers/PACKAGE.txt` pins, and ask for versions, also of packages beside it."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     home = base / "slipway" / "bench" / package
     pins, stamp = PINS / f"{package}.txt", home / "pins.txt"
@@ -43,7 +45,7 @@ def _install(package: str) -> Peer:
         _run(str(UV), "venv", "--quiet", "--clear", "--python", sys.executable, str(home))
         _run(str(UV), "pip", "sync", "--quiet", "--python", str(python), str(pins))
         stamp.write_text(pins.read_text())
-    names = (package, "tensorflow-cpu", "grpcio", "protobuf", "numpy")
+    names = (package, *beside)
     ask = (
         "import importlib.metadata as m, json, sys;"
         "print(json.dumps({n: m.version(n) for n in sys.argv[1:]}))"

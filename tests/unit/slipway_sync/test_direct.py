@@ -414,3 +414,22 @@ def test_a_store_that_takes_no_signed_urls_is_asked_once(target: Target) -> None
         first.run()
         assert first.position == 0
         assert store.pouring("3", info(), target.sink(), start=0, length=N) is None
+
+
+def test_what_is_encrypted_goes_the_librarys_way(target: Target) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
+    options = StoreOptions(endpoint="https://127.0.0.1:1", credentials=keys)
+    store = open_store("s3://models/digits", options)
+    assert isinstance(store, ObjectStore)
+    assert store.pouring("3", info(), target.sink(), start=0, length=N) is None
+    assert pour(way("https://127.0.0.1:1"), target) == 0
+
+
+def test_with_a_proxy_on_the_way_there_is_no_direct_one(target: Target) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
+    options = StoreOptions(
+        endpoint="http://127.0.0.1:1", credentials=keys, proxy="http://127.0.0.1:2"
+    )
+    store = open_store("s3://models/digits", options)
+    assert isinstance(store, ObjectStore)
+    assert store.pouring("3", info(), target.sink(), start=0, length=N) is None

@@ -1,9 +1,10 @@
 """Ranges of objects straight into files: a signed URL, a judged connection, and the kernel moves the bytes.
 
 The library's way takes every byte through the gate, the library and Python: three copies more than are needed. Here
-the library only signs; the URL is asked over a connection that is judged as the gate judges, and over plain HTTP the
-body goes from the socket to the file by `splice`. This way explains nothing: any answer but the expected one, and any
-trouble on the line, ends it, and the caller goes on in the library's way, which knows retries, redirects and sentences.
+the library only signs; the URL is asked over a connection that is judged as the gate judges, and the body goes from the
+socket to the file by `splice`. That is for plain HTTP: what is encrypted has to pass a library anyway, and Python's is
+slower than the other one. This way explains nothing: any answer but the expected one, and any trouble on the line, ends
+it, and the caller goes on in the library's way, which knows retries, redirects and sentences.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import ssl
 import struct
 import threading
 import time
@@ -25,9 +25,8 @@ from slipway_sync.exports import ObjectInfo
 from slipway_sync.stores.base import Patience, Sink
 from slipway_sync.stores.gate import PIPE_BYTES, Refused, widen
 
-_BUFFER: Final = 256 << 10
-"""For TLS: stays in the processor's cache between the socket and the file."""
 _HEAD_BUFFER: Final = 64 << 10
+_PORT: Final = 80
 _PARTIAL_CONTENT: Final = 206
 _FAILURES: Final = 3
 """So many in a row, and the way is given up."""
@@ -46,7 +45,6 @@ class Direct:
         sign: Signs a URL; may raise what the library raises.
         connect: Connects to a host and port that may be reached.
         patience: How long to wait.
-        ca_bundle: PEM certificates to trust beside the system's.
         clock: Returns seconds that never go back.
     """
 
@@ -55,16 +53,12 @@ class Direct:
         sign: Sign,
         connect: Connect,
         patience: Patience,
-        *,
-        ca_bundle: bytes | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.sign = sign
         self.patience = patience
         self.clock = clock
         self._connect = connect
-        self._ca_bundle = ca_bundle
-        self._context: ssl.SSLContext | None = None
         self._lock = threading.Lock()
         self._idle: list[_Connection] = []
         # It lives as long as its store, which nobody closes.
@@ -84,19 +78,21 @@ class Direct:
             OSError: It cannot be.
         """
         parts = urlsplit(url)
-        tls = parts.scheme == "https"
-        place = (tls, parts.hostname or "", parts.port or (443 if tls else 80))
+        if parts.scheme != "http":
+            raise Refused(f"{parts.scheme} is not for this way")
+        place = (parts.hostname or "", parts.port or _PORT)
         with self._lock:
             for number, idle in enumerate(self._idle):
                 if idle.place == place:
                     return self._idle.pop(number)
-        _, host, port = place
-        raw = self._connect(host, port)
-        try:
-            return _Connection(place, self._secured(raw, host) if tls else self._plain(raw))
-        except BaseException:
-            raw.close()
-            raise
+        made = self._connect(*place)
+        # No timeout of Python's, which makes a socket non-blocking: `splice` has to wait by itself.
+        made.settimeout(None)
+        seconds, rest = divmod(self.patience.stall, 1)
+        limit = struct.pack("ll", int(seconds), int(rest * 1e6))
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        return _Connection(place, made)
 
     def done(self, connection: _Connection) -> None:
         """Keep a connection whose answer was read to its end."""
@@ -113,24 +109,6 @@ class Direct:
         """Let go of idle connections."""
         with self._lock:
             _close_all(self._idle)
-
-    def _plain(self, raw: socket.socket) -> socket.socket:
-        # No timeout of Python's, which makes a socket non-blocking: `splice` has to wait by itself.
-        raw.settimeout(None)
-        seconds, rest = divmod(self.patience.stall, 1)
-        limit = struct.pack("ll", int(seconds), int(rest * 1e6))
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
-        raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        return raw
-
-    def _secured(self, raw: socket.socket, host: str) -> socket.socket:
-        with self._lock:
-            if self._context is None:
-                self._context = ssl.create_default_context()
-                if self._ca_bundle is not None:
-                    self._context.load_verify_locations(cadata=self._ca_bundle.decode("ascii"))
-        raw.settimeout(self.patience.stall)
-        return self._context.wrap_socket(raw, server_hostname=host)
 
 
 class Pouring:
@@ -185,8 +163,7 @@ class Pouring:
             self._cancelled = True
             if self._socket is not None:
                 with contextlib.suppress(OSError):
-                    # Not SSLSocket's own: it drops the decryption, and a reader would get on without.
-                    socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+                    self._socket.shutdown(socket.SHUT_RDWR)
 
     def _asked(self) -> _Connection | None:
         """Return a connection whose next bytes are the range, or None."""
@@ -222,9 +199,6 @@ class Pouring:
                 raise OSError("cancelled")
 
     def _body(self, connection: _Connection) -> None:
-        if connection.place[0]:
-            self._copy(connection)
-            return
         # What came together with the head lies in the response's buffer.
         first = connection.rest(min(_HEAD_BUFFER, self._end - self.position))
         self._sink.write(memoryview(first), self.position)
@@ -250,15 +224,6 @@ class Pouring:
             os.close(reader)
             os.close(writer)
 
-    def _copy(self, connection: _Connection) -> None:
-        buffer = memoryview(bytearray(_BUFFER))
-        while self.position < self._end and self._in_time():
-            count = connection.read_into(buffer[: self._end - self.position])
-            if not count:
-                return
-            self._sink.write(buffer[:count], self.position)
-            self.position += count
-
     def _in_time(self) -> bool:
         return not self._cancelled and self._way.clock() < self._deadline
 
@@ -266,12 +231,12 @@ class Pouring:
 class _Connection:
     """An HTTP connection, used for one request after the other."""
 
-    def __init__(self, place: tuple[bool, str, int], made: socket.socket) -> None:
+    def __init__(self, place: tuple[str, int], made: socket.socket) -> None:
         self.place = place
         self.socket = made
         self.used = False
         self.status = 0
-        self._http = HTTPConnection(place[1], place[2])
+        self._http = HTTPConnection(*place)
         self._http.sock = made
         self._response: HTTPResponse | None = None
 
@@ -306,10 +271,6 @@ class _Connection:
     def rest(self, count: int) -> bytes:
         """Return what the response has buffered, or what comes next."""
         return self._response.read1(count) if self._response is not None else b""
-
-    def read_into(self, buffer: memoryview) -> int:
-        """Read what is there of the body."""
-        return self._response.readinto(buffer) if self._response is not None else 0
 
     def finish(self) -> None:
         """Forget an answer whose body was read."""

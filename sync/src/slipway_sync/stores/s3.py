@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
@@ -86,12 +87,7 @@ def open_s3(uri: str, options: StoreOptions) -> ObjectStore:
     def signed(key: str) -> str:
         return obstore.sign(client, "GET", key, _SIGNED_FOR)
 
-    direct = Direct(
-        signed,
-        lambda host, port: shared().connect(way, host, port),
-        options.patience,
-        ca_bundle=options.ca_bundle,
-    )
+    direct = Direct(signed, partial(shared().connect, way), options.patience)
     folders = SignedEraser(at_folder, options.ca_bundle)
     return ObjectStore(
         f"s3://{bucket}/{prefix}",
@@ -101,9 +97,13 @@ def open_s3(uri: str, options: StoreOptions) -> ObjectStore:
         folders=folders,
         signed="skip_signature" not in config,
         provided=provided,
-        # Without keys the library would look for an identity of the machine to sign with.
-        direct=direct if "access_key_id" in config and way.route.proxy is None else None,
+        direct=direct if _is_direct(config) and way.route.proxy is None else None,
     )
+
+
+def _is_direct(config: S3Config) -> bool:
+    """Whether plain HTTP is spoken and there are keys: without, the library would look for an identity to sign with."""
+    return "access_key_id" in config and config.get("endpoint", "").startswith("http://")
 
 
 def _at_folder(bucket: str, key: str, config: S3Config) -> S3Config:
