@@ -224,6 +224,11 @@ REFUSED: dict[str, tuple[bytes, bool]] = {
     "another object by its size": (head(0, N, size=N + 1), True),
     "another range": (head(1, N), True),
     "a shorter range": (head(0, N - 1), True),
+    "more than was asked for": (
+        head(0, N).replace(b"%d\r\n\r\n" % N, b"%d\r\n\r\n" % (N + 4)),
+        True,
+    ),
+    "an unknown length": (head(0, N).replace(b"Content-Length", b"X-Length"), True),
     "chunks": (head(0, N, "Transfer-Encoding: chunked"), True),
     "another coding": (head(0, N, "Content-Encoding: gzip"), True),
     "a redirect": (
@@ -254,6 +259,14 @@ def test_a_body_that_breaks_off_brings_what_came(target: Target) -> None:
     with Server([answer]).up() as url:
         assert pour(way(url), target) == 500_000
     assert target.path.read_bytes() == CONTENT[:500_000]
+
+
+def test_an_answer_that_is_shorter_than_it_says_brings_what_it_has(target: Target) -> None:
+    short = head(0, N).replace(b"Content-Length: %d" % N, b"Content-Length: 70000")
+    server = Server([short + CONTENT[:70_000]])
+    with server.up() as url:
+        assert pour(way(url), target) == 70_000
+    assert target.path.read_bytes() == CONTENT[:70_000]
 
 
 def test_three_failures_in_a_row_give_the_way_up_and_a_success_forgives(target: Target) -> None:

@@ -199,21 +199,20 @@ class Pouring:
                 raise OSError("cancelled")
 
     def _body(self, connection: _Connection) -> None:
+        end = min(self._end, self.position + connection.length)
         # What came together with the head lies in the response's buffer.
-        first = connection.rest(min(_HEAD_BUFFER, self._end - self.position))
+        first = connection.rest(min(_HEAD_BUFFER, end - self.position))
         self._sink.write(memoryview(first), self.position)
         self.position += len(first)
         if first:
-            self._splice(connection.socket)
+            self._splice(connection.socket, end)
 
-    def _splice(self, source: socket.socket) -> None:
+    def _splice(self, source: socket.socket, end: int) -> None:
         reader, writer = os.pipe()
         try:
             widen(writer)
-            while self.position < self._end and self._in_time():
-                count = os.splice(
-                    source.fileno(), writer, min(PIPE_BYTES, self._end - self.position)
-                )
+            while self.position < end and self._in_time():
+                count = os.splice(source.fileno(), writer, min(PIPE_BYTES, end - self.position))
                 if not count:
                     return
                 while count:
@@ -236,6 +235,7 @@ class _Connection:
         self.socket = made
         self.used = False
         self.status = 0
+        self.length = 0
         self._http = HTTPConnection(*place)
         self._http.sock = made
         self._response: HTTPResponse | None = None
@@ -246,7 +246,10 @@ class _Connection:
         return self._response is None or self._response.will_close
 
     def ask(self, url: str, item: ObjectInfo, start: int, end: int) -> bool:
-        """Ask for bytes of an object; return whether exactly these come, of the listed object."""
+        """Ask for bytes of an object; return whether these come, of the listed object and no others.
+
+        Fewer may come than were asked for: `length` says how many.
+        """
         parts = urlsplit(url)
         self.used = True
         target = f"{parts.path}?{parts.query}" if parts.query else parts.path
@@ -258,12 +261,13 @@ class _Connection:
         self._http.endheaders()
         response = self._response = self._http.getresponse()
         self.status = response.status
+        self.length = response.length or 0
         etag = (response.getheader("ETag") or "").removeprefix("W/").strip('"')
         return (
             response.status == _PARTIAL_CONTENT
             and response.getheader("Content-Range") == f"bytes {start}-{end - 1}/{item.size}"
-            and response.getheader("Content-Length") == str(end - start)
             and response.getheader("Transfer-Encoding") is None
+            and 0 < self.length <= end - start
             and response.getheader("Content-Encoding") is None
             and etag == item.etag
         )
