@@ -80,6 +80,7 @@ class Running:
         fields = {
             "metadata.namespace": NAMESPACE,
             "spec.serviceAccountName": pod.service_account_name,
+            "status.podIP": "127.0.0.1",
         }
         given = {
             entry.name: fields[entry.value_from.field_ref.field_path]

@@ -7,26 +7,16 @@ from datetime import UTC, datetime, timedelta
 from edge import Reply
 
 
-def later(**span: float) -> str:
-    """A moment from now, as AWS and Google write it."""
-    moment = datetime.now(UTC) + timedelta(**(span or {"hours": 1}))
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def sts_keys(key: str = "ASIAKEY", **span: float) -> Reply:
-    """The answer to AssumeRoleWithWebIdentity."""
-    return sts_keys_of(key, f"secret/of+{key}", f"session/of+{key}==", **span)
-
-
-def sts_keys_of(key: str, secret: str, session: str = "session", **span: float) -> Reply:
-    """The same, with keys that a real server knows."""
+def sts_keys(key: str = "ASIAKEY", *, until: datetime | None = None) -> Reply:
+    """The answer to AssumeRoleWithWebIdentity; the keys live an hour unless it is said until when."""
+    expiration = (until or datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     body = f"""<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
   <AssumeRoleWithWebIdentityResult>
     <SubjectFromWebIdentityToken>system:serviceaccount:team:reader</SubjectFromWebIdentityToken>
     <Credentials>
-      <SessionToken>{session}</SessionToken>
-      <SecretAccessKey>{secret}</SecretAccessKey>
-      <Expiration>{later(**span)}</Expiration>
+      <SessionToken>session/of+{key}==</SessionToken>
+      <SecretAccessKey>secret/of+{key}</SecretAccessKey>
+      <Expiration>{expiration}</Expiration>
       <AccessKeyId>{key}</AccessKeyId>
     </Credentials>
   </AssumeRoleWithWebIdentityResult>

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -160,7 +161,7 @@ def test_keys_of_a_short_life_are_renewed_before_the_store_minds(
     never = threading.Event()
 
     def grant(_: Call) -> Reply:
-        return sts_keys(f"KEY{next(numbers)}", seconds=1)
+        return sts_keys(f"KEY{next(numbers)}", until=datetime.now(UTC) + timedelta(seconds=1))
 
     def slowly(asked: Asked) -> Fault | None:
         # In a row these take longer than a pair of keys lives.

@@ -14,7 +14,7 @@ import pytest
 
 from certificates import Authority
 from edge import Call, Edge, Reply
-from grants import bearer, later, sts_error, sts_keys
+from grants import bearer, sts_error, sts_keys
 from slipway_sync.stores import AddressPolicy, SourceError, StoreOptions, gate
 from slipway_sync.stores.gate import Gate
 from slipway_sync.stores.grants import Granted
@@ -25,7 +25,8 @@ from slipway_sync.stores.identity.google import Pool
 
 ARN = "arn:aws:iam::123456789012:role/reader"
 TOKEN = "eyJ.the-token.of-the-pod"
-ASKER = Asker(AddressPolicy())
+NOW = datetime(2040, 1, 1, tzinfo=UTC)
+ASKER = Asker(AddressPolicy(), clock=lambda: NOW)
 
 
 def aws(edge: Edge, tmp_path: Path, endpoint: str = "", **options: Any) -> Granted:
@@ -47,20 +48,15 @@ def expected(edge: Edge, tmp_path: Path) -> SourceError:
     return caught.value
 
 
-def near(moment: datetime | None, **span: float) -> bool:
-    assert moment is not None
-    return abs(moment - datetime.now(UTC) - timedelta(**span)) < timedelta(seconds=30)
-
-
 def test_a_token_becomes_keys(tmp_path: Path) -> None:
-    with Edge(lambda _: sts_keys()) as edge:
+    with Edge(lambda _: sts_keys(until=NOW)) as edge:
         granted = aws(edge, tmp_path)
+    assert granted.expires == NOW
     assert granted.values == {
         "AWS_ACCESS_KEY_ID": "ASIAKEY",
         "AWS_SECRET_ACCESS_KEY": "secret/of+ASIAKEY",
         "AWS_SESSION_TOKEN": "session/of+ASIAKEY==",
     }
-    assert near(granted.expires, hours=1)
     [call] = edge.calls
     assert (call.method, call.path) == ("POST", "/")
     assert call.form == {
@@ -166,14 +162,13 @@ EMAIL = "reader@project.iam.gserviceaccount.com"
 def google_answer(call: Call) -> Reply:
     if call.path == "/v1/token":
         return bearer("federated", 1800)
-    return Reply.document({"accessToken": "impersonated", "expireTime": later(hours=1)})
+    return Reply.document({"accessToken": "impersonated", "expireTime": "2040-01-01T00:00:00Z"})
 
 
 def test_google_federates_and_impersonates() -> None:
     with Edge(google_answer) as edge:
         granted = asyncio.run(Pool(GOOGLE, EMAIL, edge.url, edge.url).enter(ASKER, TOKEN))
-    assert granted.values == {"GOOGLE_BEARER_TOKEN": "impersonated"}
-    assert near(granted.expires, hours=1)
+    assert granted == Granted({"GOOGLE_BEARER_TOKEN": "impersonated"}, NOW)
     first, second = edge.calls
     assert first.document == {
         "audience": GOOGLE,
@@ -191,8 +186,7 @@ def test_google_federates_and_impersonates() -> None:
 def test_google_without_a_service_account_reads_as_the_federated_identity() -> None:
     with Edge(google_answer) as edge:
         granted = asyncio.run(Pool(GOOGLE, "", edge.url, edge.url).enter(ASKER, TOKEN))
-    assert granted.values == {"GOOGLE_BEARER_TOKEN": "federated"}
-    assert near(granted.expires, minutes=30)
+    assert granted == Granted({"GOOGLE_BEARER_TOKEN": "federated"}, NOW + timedelta(minutes=30))
     [call] = edge.calls
     assert call.document["scope"] == "https://www.googleapis.com/auth/devstorage.read_write"
 
@@ -214,8 +208,7 @@ def test_azure_takes_the_token_as_an_assertion() -> None:
     with Edge(lambda _: bearer("azure", "3599")) as edge:
         login = Application("client", "tenant", edge.url)
         granted = asyncio.run(login.log_in(ASKER, TOKEN))
-    assert granted.values == {"AZURE_BEARER_TOKEN": "azure"}
-    assert near(granted.expires, hours=1)
+    assert granted == Granted({"AZURE_BEARER_TOKEN": "azure"}, NOW + timedelta(seconds=3599))
     [call] = edge.calls
     assert call.path == "/tenant/oauth2/v2.0/token"
     assert call.form == {
@@ -261,7 +254,7 @@ KEYS = Reply.document(
         "AccessKeyId": "ASIANODE",
         "SecretAccessKey": "secret",
         "Token": "session",
-        "Expiration": later(hours=6),
+        "Expiration": "2040-01-01T00:00:00Z",
     }
 )
 
@@ -271,7 +264,7 @@ def test_the_instances_role_is_asked_for_in_version_2() -> None:
         granted = surrounded({"AWS_EC2_METADATA_SERVICE_ENDPOINT": edge.url})
     assert granted.values["AWS_ACCESS_KEY_ID"] == "ASIANODE"
     assert granted.values["AWS_SESSION_TOKEN"] == "session"
-    assert near(granted.expires, hours=6)
+    assert granted.expires == NOW
 
 
 def test_the_containers_endpoint_gets_its_authorization_from_the_file(tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import asyncio
 import json
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import lru_cache
 from ipaddress import ip_network
 from typing import Any, Final
@@ -93,11 +94,13 @@ class Asker:
         addresses: Where they may be.
         ca_bundle: PEM certificates to trust beside the system's.
         route: Which way leads there.
+        clock: Tells the time, from which an answer's seconds are counted.
     """
 
     addresses: AddressPolicy
     ca_bundle: bytes | None = None
     route: Route = field(default_factory=Route)
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     @classmethod
     def of(cls, options: StoreOptions) -> Asker:

@@ -54,7 +54,7 @@ class Application:
             "ServiceAccount"
         )
         where = f"{what} at {urlsplit(self.authority).hostname}"
-        return of_bearer(where, answer, advice, _NAME)
+        return of_bearer(where, answer, advice, asker.clock(), _NAME)
 
 
 def application(settings: Mapping[str, str]) -> Application:
@@ -88,4 +88,5 @@ async def of_machine(asker: Asker, endpoint: str, client: str) -> Granted:
         f"{endpoint}/metadata/identity/oauth2/token?{urlencode(query)}",
         headers={"Metadata": "true"},
     )
-    return of_bearer(what, answer, "assign an identity to the node pool", _NAME)
+    advice = "assign an identity to the node pool"
+    return of_bearer(what, answer, advice, asker.clock(), _NAME)

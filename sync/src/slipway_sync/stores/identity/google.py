@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from slipway_sync.stores.grants import Granted
@@ -52,7 +52,7 @@ class Pool:
             },
         )
         advice = "check that its provider knows this cluster's issuer and the audience"
-        federated = of_bearer(what, answer, advice)
+        federated = of_bearer(what, answer, advice, asker.clock())
         if not self.account:
             return federated
         return await self._impersonate(asker, federated)
@@ -93,10 +93,13 @@ async def of_metadata(asker: Asker, host: str) -> Granted:
         f"http://{host}/computeMetadata/v1/instance/service-accounts/default/token",
         headers={"Metadata-Flavor": "Google"},
     )
-    return of_bearer(what, answer, "give the node, or the pod's ServiceAccount, a service account")
+    advice = "give the node, or the pod's ServiceAccount, a service account"
+    return of_bearer(what, answer, advice, asker.clock())
 
 
-def of_bearer(what: str, answer: Answer, advice: str, name: str = "GOOGLE_BEARER_TOKEN") -> Granted:
+def of_bearer(
+    what: str, answer: Answer, advice: str, now: datetime, name: str = "GOOGLE_BEARER_TOKEN"
+) -> Granted:
     """Return the bearer token of an OAuth answer.
 
     Raises:
@@ -106,12 +109,12 @@ def of_bearer(what: str, answer: Answer, advice: str, name: str = "GOOGLE_BEARER
     token = found.get("access_token")
     if answer.status != 200 or not isinstance(token, str) or not token:  # noqa: PLR2004 - HTTP
         raise refused(what, answer, advice)
-    return Granted({name: token}, _in_seconds(found.get("expires_in")))
+    return Granted({name: token}, _in_seconds(now, found.get("expires_in")))
 
 
-def _in_seconds(text: Any) -> datetime | None:
+def _in_seconds(now: datetime, text: Any) -> datetime | None:
     try:
-        return datetime.now(UTC) + timedelta(seconds=max(0, min(int(text), 86_400)))
+        return now + timedelta(seconds=max(0, min(int(text), 86_400)))
     except (TypeError, ValueError):
         return None
 
