@@ -116,7 +116,7 @@ def _page(
             "",
             f"## {titles[name]}",
             "",
-            *report.ratios(runs),
+            *report.ratios(runs, promised=name == "http"),
             "",
             *report.figures(runs, size),
         ]

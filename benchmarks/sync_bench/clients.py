@@ -42,7 +42,7 @@ def subjects(server: Server, folder: Path, s5cmd: Peer, kserve: Peer) -> list[Su
         "find '{destination}' -type f -print0 | xargs -0 -P 2 -n 8 openssl dgst -sha256 >/dev/null; "
         "sync -f '{destination}'"
     )
-    agent = _agent(server, folder)
+    agent = arguments(server, folder)
     ours = {**base, "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
     return [
         Subject(S5CMD, copy, keys),
@@ -62,7 +62,8 @@ def subjects(server: Server, folder: Path, s5cmd: Peer, kserve: Peer) -> list[Su
     ]
 
 
-def _agent(server: Server, folder: Path) -> tuple[str, ...]:
+def arguments(server: Server, folder: Path) -> tuple[str, ...]:
+    """The agent's arguments; `{destination}` in them is to be replaced."""
     source = f"s3://{BUCKET}/{PREFIX}"
     secret = folder / "secret"
     secret.mkdir(exist_ok=True)

@@ -18,6 +18,8 @@ STRINGS = 7
 FLOATS = 1
 _TENSORS_A_SHARD = 4
 _ASSETS = 7
+_OTHERS = 2_000_000
+"""Bytes for what is no shard, at most."""
 
 
 def write(directory: Path, *, size: int, files: int) -> None:
@@ -33,8 +35,8 @@ def write(directory: Path, *, size: int, files: int) -> None:
     for folder in ("variables", "assets"):
         (directory / folder).mkdir(parents=True, exist_ok=True)
     for name in assets:
-        (directory / "assets" / name).write_bytes(b"".join(b"token %d\n" % n for n in range(5000)))
-    each = (size - size // 500) // shards  # The rest is for the graph.
+        (directory / "assets" / name).write_bytes(b"".join(b"token %d\n" % n for n in range(500)))
+    each = (size - min(size // 50, _OTHERS)) // shards
     entries = {b"": wire.BundleHeaderProto(num_shards=shards).SerializeToString()}
     for shard in range(shards):
         name = f"variables/variables.data-{shard:05}-of-{shards:05}"

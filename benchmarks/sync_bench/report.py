@@ -90,13 +90,15 @@ def grouped(runs: Sequence[Run]) -> Mapping[str, list[Run]]:
     return found
 
 
-def ratios(runs: Sequence[Run]) -> list[str]:
-    """The table of ratios."""
+def ratios(runs: Sequence[Run], *, promised: bool) -> list[str]:
+    """The table of ratios; `promised` where the promises were made for such runs."""
     lines = ["| ratio | value | interval | promised | |", "|---|---:|---:|---:|---|"]
     for one in verdicts(runs):
-        limit = "" if one.goal.limit is None else f"≥ {one.goal.limit:g}"
+        limit, word = "", ""
+        if promised and one.goal.limit is not None:
+            limit, word = f"≥ {one.goal.limit:g}", one.word
         lines.append(
-            f"| {one.goal.name} | **{one.value:.2f}** | {one.low:.2f}–{one.high:.2f} | {limit} | {one.word} |"
+            f"| {one.goal.name} | **{one.value:.2f}** | {one.low:.2f}–{one.high:.2f} | {limit} | {word} |"
         )
     return lines
 

@@ -487,36 +487,3 @@ def test_a_wrong_argument_says_what_to_write(slow: Slow, change: tuple[str, str]
     assert ended.outcome is not None
     assert ended.outcome.message
     assert not slow.agent.volume.exists()
-
-
-def test_memory_is_bounded_whatever_the_size(agent: Agent, server: S3Server, prefix: str) -> None:
-    """512 MiB in one object and 64 more: the process stays far below that."""
-    directory = server.data / BUCKET / prefix / DIRECTORY
-    agent_files = contents()
-    client = server.client()
-    for path, content in agent_files.items():
-        key = f"{prefix}/{DIRECTORY}/{path}"
-        client.put_object(BUCKET, key, io.BytesIO(content), len(content))
-    assert directory.is_dir()
-    with (directory / "assets/large.bin").open("wb") as large:
-        large.truncate(512 << 20)
-    for number in range(64):
-        with (directory / f"assets/small{number}.bin").open("wb") as small:
-            small.truncate(1 << 20)
-    agent.plan()
-    script = (
-        "import resource, subprocess, sys;"
-        "code = subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL).returncode;"
-        "print(code, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
-    )
-    ended = subprocess.run(
-        [sys.executable, "-c", script, *agent.command()],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
-    code, peak_kib = map(int, ended.stdout.split())
-    assert code == ExitCode.SYNCED
-    assert peak_kib < 256 * 1024
-    shutil.rmtree(directory)

@@ -5,7 +5,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-LOCKS = [*ROOT.glob("requirements/*.lock"), ROOT / "e2e/cluster/azurite/package-lock.json"]
+LOCKS = [
+    *ROOT.glob("requirements/*.lock"),
+    ROOT / "e2e/cluster/azurite/package-lock.json",
+    *(source.with_suffix(".txt") for source in ROOT.glob("benchmarks/peers/*.in")),
+]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
