@@ -133,7 +133,7 @@ def test_what_openssl_signs_is_right(tmp_path: Path) -> None:
     commands = """
         openssl genpkey -algorithm ed25519 -out KEY.pem
         openssl pkey -in KEY.pem -pubout -out publicKey.pem
-        find * -type f ! -name 'SHA256SUMS*' ! -name '*.pem' -exec sha256sum {} + > SHA256SUMS
+        find . -type f ! -name 'SHA256SUMS*' ! -name '*.pem' -exec sha256sum {} + > SHA256SUMS
         openssl pkeyutl -sign -rawin -inkey KEY.pem -in SHA256SUMS -out SHA256SUMS.sig
     """
     subprocess.run(["sh", "-ec", commands], cwd=tmp_path, check=True, capture_output=True)

@@ -21,7 +21,7 @@ from slipway_sync.exports.signature import (
 )
 from slipway_sync.exports.verdict import Proof, incomplete, rejected
 
-_WRITE = "find * -type f ! -name 'SHA256SUMS*' -exec sha256sum {} + > SHA256SUMS"
+_WRITE = "find . -type f ! -name 'SHA256SUMS*' -exec sha256sum {} + > SHA256SUMS"
 _SIGN = "openssl pkeyutl -sign -rawin -inkey KEY.pem -in SHA256SUMS -out SHA256SUMS.sig"
 _ASKED = "the model's source.signature asks for it"
 
