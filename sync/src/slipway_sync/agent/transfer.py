@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -117,30 +117,52 @@ class Transfer:
         Raises:
             SyncError: Some object cannot be brought or is wrong.
         """
-        shards = _by_shard(bundle)
-        files = [
-            _File(
-                item,
-                shards.get(item.path, ()),
-                known.get((item.path, item.size, item.etag)),
-                self._check(item, shards.get(item.path, ())),
-                ranged=item.size <= PART or await self._store.ranged(self._directory, item),
-            )
-            for item in items
-        ]
+        listed = list(items)
+        # Asked before, for what makes the files one by one cannot wait.
+        streams = {
+            item.path
+            for item in listed
+            if item.size > PART and not await self._store.ranged(self._directory, item)
+        }
         hashes: dict[str, bytes] = {}
+        begun: dict[int, _File] = {}
+        files = self._files(listed, known, _by_shard(bundle), streams, begun)
         queue = _queue(files)
-        workers = [self._work(queue, hashes) for _ in range(self._concurrency)]
+        workers = [self._work(queue, hashes, begun) for _ in range(self._concurrency)]
         try:
             await _all_or_first_error(workers)
         finally:
-            for file in files:
+            for file in begun.values():
                 file.check.close()
                 _close(file)
         return hashes
 
+    def _files(
+        self,
+        items: Iterable[ObjectInfo],
+        known: Mapping[tuple[str, int, str], bytes],
+        shards: Mapping[str, tuple[TensorEntry, ...]],
+        streams: Container[str],
+        begun: dict[int, _File],
+    ) -> Iterator[_File]:
+        """Make each file when its turn comes: an export may have very many."""
+        for item in items:
+            tensors = shards.get(item.path, ())
+            file = _File(
+                item,
+                tensors,
+                known.get((item.path, item.size, item.etag)),
+                self._check(item, tensors),
+                ranged=item.path not in streams,
+            )
+            begun[id(file)] = file
+            yield file
+
     async def _work(
-        self, queue: Iterator[tuple[_File, int, int]], hashes: dict[str, bytes]
+        self,
+        queue: Iterator[tuple[_File, int, int]],
+        hashes: dict[str, bytes],
+        begun: dict[int, _File],
     ) -> None:
         for file, start, length in queue:
             if length:
@@ -151,6 +173,7 @@ class Transfer:
             file.parts_left -= 1
             if file.parts_left <= 0:
                 hashes[file.item.path] = await self._finish(file)
+                del begun[id(file)]
 
     async def _read_ahead(self, file: _File) -> None:
         """Read a file again as far as it is whole from its beginning; one worker at a time does."""
@@ -303,7 +326,7 @@ def _close(file: _File) -> None:
             os.close(descriptor)
 
 
-def _queue(files: list[_File]) -> Iterator[tuple[_File, int, int]]:
+def _queue(files: Iterable[_File]) -> Iterator[tuple[_File, int, int]]:
     """Yield (file, start, length); length 0 says that there is nothing to fetch."""
     for file in files:
         parts = [] if file.known is not None else file.parts()
