@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -313,3 +314,27 @@ def test_a_million_objects_are_given_up_at_no_cost() -> None:
     assert counted <= module.MOST + 1000
     assert reason == "TooManyObjects"
     assert grown <= 8
+
+
+def test_the_agent_holds_some_hundred_bytes_of_each_file() -> None:
+    """So that 100 000 of them, and what else it needs, fit into 256 MiB."""
+    from slipway_sync.agent.record import FileRecord, Record
+    from slipway_sync.exports import read_manifest
+
+    count = 20_000
+    listing = tuple(item(f"assets/{n:06d}/vocabulary-file.txt") for n in range(count))
+    manifest = "".join(f"{n:064x}  {found.path}\n" for n, found in enumerate(listing)).encode()
+    files = {found.path: FileRecord(found.size, found.etag, "0" * 64) for found in listing}
+    record = Record("0" * 64, "sha256:0", "", files)
+    for what, limit in (
+        (lambda: revision(listing), 50),
+        (lambda: surveyed(listing), 400),
+        (lambda: read_manifest(manifest), 600),
+        (record.render, 600),
+    ):
+        tracemalloc.start()
+        what()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak / count < limit
+    assert Record.parse(record.render()) == record

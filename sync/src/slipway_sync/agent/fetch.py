@@ -11,7 +11,7 @@ from pathlib import Path
 
 from slipway_sync.agent.asked import require_digests
 from slipway_sync.agent.errors import SyncError, of_replacement, of_source, volume_errors
-from slipway_sync.agent.filesystem import FileSystem
+from slipway_sync.agent.filesystem import FileSystem, files_below
 from slipway_sync.agent.journal import Key
 from slipway_sync.agent.layout import LOCK, Layout
 from slipway_sync.agent.partial import Partial
@@ -40,9 +40,9 @@ from slipway_sync.exports import (
     read_bundle,
     reads,
     revision,
+    surveyed_sizes,
 )
 from slipway_sync.stores import (
-    LocalStore,
     ObjectReplacedError,
     SourceError,
     Store,
@@ -275,10 +275,11 @@ def _take_over(
         for one in shared
         if _key(one.item) not in linked and copy(partial, one)
     }
+    taken = linked | copied
     for one in shared:
-        if _key(one.item) in linked | copied:
+        if _key(one.item) in taken:
             partial.note_verified(one.item, one.sha256)
-    return linked | copied
+    return taken
 
 
 def _require_name_for_lock(request: Request, listing: Listing) -> None:
@@ -320,21 +321,17 @@ def _manifest(version: Path) -> bytes | None:
 
 async def _local_proof(request: Request, version: Path) -> Proof:
     """Prove what lies on the volume, graphs of any size included: they are mapped, not read."""
-    try:
-        found = await LocalStore(version.parent).listing(version.name)
-    except SourceError as error:
-        raise SyncError(ExitCode.VOLUME_ERROR, str(error)) from error
-
-    listing = tuple(item for item in found if item.path != LOCK)
 
     def examined() -> Proof:
         contents: dict[str, bytes | memoryview] = {}
         with volume_errors():
-            for path in reads(listing, request.requirements, limit=_UNLIMITED):
+            sizes = {path: found.st_size for path, found in files_below(version) if path != LOCK}
+            survey = surveyed_sizes(sizes)
+            for path in reads(survey, request.requirements, limit=_UNLIMITED):
                 with (version / path).open("rb") as file:
                     mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
                 contents[path] = memoryview(mapped)
-        return examine(listing, contents, request.requirements, limit=_UNLIMITED)
+        return examine(survey, contents, request.requirements, limit=_UNLIMITED)
 
     return await in_thread(examined)
 

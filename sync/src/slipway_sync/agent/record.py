@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,17 @@ class Record:
 
     def render(self) -> bytes:
         """Return the record's content as a file."""
-        return json.dumps(asdict(self)).encode()
+        # File by file: as one tree of objects the record of many files would take a lot of memory.
+        content = BytesIO()
+        head = {"revision": self.revision, "digest": self.digest, "origin": self.origin}
+        content.write(f'{json.dumps(head)[:-1]}, "files": {{'.encode())
+        separator = ""
+        for path, file in self.files.items():
+            entry = {"size": file.size, "etag": file.etag, "sha256": file.sha256}
+            content.write(f"{separator}{json.dumps(path)}: {json.dumps(entry)}".encode())
+            separator = ", "
+        content.write(b"}}")
+        return content.getvalue()
 
     @classmethod
     def parse(cls, content: bytes) -> Record | None:

@@ -22,6 +22,7 @@ from slipway_sync.exports.survey import (
     Surveyor,
     in_slices,
     surveyed,
+    surveyed_sizes,
 )
 from slipway_sync.exports.verdict import Proof, Verdict
 from slipway_sync.exports.versions import VersionDirectory, version_directories
@@ -73,6 +74,7 @@ __all__ = [
     "size",
     "skeleton_of",
     "surveyed",
+    "surveyed_sizes",
     "unreadable_graph",
     "version_directories",
     "wrong_digest",

@@ -51,13 +51,13 @@ class Revision:
 
     def add(self, items: Iterable[ObjectInfo]) -> None:
         """Take the next objects."""
-        parts: list[bytes] = []
         for item in items:
+            parts: list[bytes] = []
             for part in (item.path, str(item.size), item.etag):
                 encoded = part.encode("utf-8", "surrogatepass")
                 # Lengths keep two listings apart that read alike when joined.
                 parts += (len(encoded).to_bytes(8, "big"), encoded)
-        self._hasher.update(b"".join(parts))
+            self._hasher.update(b"".join(parts))
 
     def hexdigest(self) -> str:
         """Return the 64 hex digits of what was given so far."""

@@ -10,11 +10,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from slipway_sync.exports.graph import GRAPHS
-from slipway_sync.exports.listing import KeyJudge, Listing, ObjectInfo, Revision
+from slipway_sync.exports.listing import (
+    KeyJudge,
+    Listing,
+    ObjectInfo,
+    Revision,
+    hostile_key,
+    revision,
+)
 from slipway_sync.exports.manifest import MANIFEST, SIGNATURE
 
 HELD = 5_000
@@ -158,18 +165,18 @@ class Surveyor:
 
 def surveyed(listing: Listing) -> Survey:
     """Survey a listing that is at hand; it is whole, whatever its length."""
-    judge = KeyJudge()
-    ordered = sorted(listing, key=lambda item: item.path)
-    for item in ordered:
-        judge.add(item.path)
-    found = Revision()
-    found.add(ordered)
+    sizes = {item.path: item.size for item in listing}
+    return replace(surveyed_sizes(sizes), revision=revision(listing), count=len(listing))
+
+
+def surveyed_sizes(sizes: Mapping[str, int]) -> Survey:
+    """Survey files of which nothing but path and size (bytes) is known; there is no revision."""
     return Survey(
-        revision=found.hexdigest(),
-        bytes=sum(item.size for item in listing),
-        count=len(listing),
-        sizes={item.path: item.size for item in ordered},
-        hostile=judge.found(),
+        revision="",
+        bytes=sum(sizes.values()),
+        count=len(sizes),
+        sizes=sizes,
+        hostile=hostile_key(sizes),
     )
 
 
