@@ -17,12 +17,13 @@ from slipway_sync.stores import (
     StoreOptions,
     WrongAnswerError,
     credential_names,
+    http,
     index_cache,
     missing_credentials,
     open_store,
     prove,
 )
-from slipway_sync.stores.index import parse_index
+from slipway_sync.stores.index import Index, parse_index
 from slipway_sync.stores.index_cache import IndexCache, Known
 from small_exports import contents
 from static_server import StaticServer, indexed
@@ -237,6 +238,35 @@ def test_an_index_without_end_is_not_read(
 ) -> None:
     monkeypatch.setattr("slipway_sync.stores.http.MAX_BYTES", 100)
     assert "index.json is longer than" in str(error_of(store_of(server)))
+
+
+def test_large_documents_are_read_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slipway_sync.stores.http._SMALL", 0)
+    present, most = 0, 0
+    parse = http.parse_index
+
+    def counted(document: bytes) -> Index:
+        nonlocal present, most
+        present += 1
+        most = max(most, present)
+        try:
+            return parse(document)
+        finally:
+            present -= 1
+
+    monkeypatch.setattr("slipway_sync.stores.http.parse_index", counted)
+
+    async def read() -> list[tuple[str, ...]]:
+        stores = [store_of(server, f"m{number}") for number in range(20)]
+        return await asyncio.gather(*(store.children() for store in stores))
+
+    with StaticServer() as server:
+        for number in range(20):
+            server.files |= indexed({f"{number}/a": b""}, base=f"m{number}")
+        assert asyncio.run(read()) == [(str(number),) for number in range(20)]
+    assert most == 1
+    assert http._reading.acquire(timeout=0), "the room was given back"
+    http._reading.release()
 
 
 def test_a_hostile_file_rejects_its_version_alone(server: StaticServer) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import threading
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
@@ -57,6 +58,9 @@ _SMALL: Final = 1 << 20
 _Clients = tuple["ObstoreClient", Pass]
 _parsing = threading.Lock()
 """Large documents are parsed one at a time: each takes some hundred MiB for a moment."""
+_reading = threading.BoundedSemaphore(4)
+"""And so many are in memory at once."""
+_WAIT_SECONDS: Final = 0.05
 
 
 def open_http(uri: str, options: StoreOptions) -> HttpStore:
@@ -239,7 +243,9 @@ class HttpStore:
             result = await obstore.get_async(self._client, NAME, options=options)
             if result.meta["size"] > MAX_BYTES:
                 raise invalid(f"{where} is longer than {MAX_BYTES >> 20} MiB")
-            document = bytes(await result.bytes_async())
+            async with _room_for(result.meta["size"]):
+                document = bytes(await result.bytes_async())
+                index = await asyncio.to_thread(_parsed, document)
         except NotModifiedError:
             if known is not None:
                 return known.index
@@ -248,12 +254,10 @@ class HttpStore:
             raise SourceError(
                 "NotFound", f"{where} is not there: write it with `slipway-sync index`"
             ) from error
-        except FOREIGN as error:
-            raise self._error(error, where) from error
-        try:
-            index = await asyncio.to_thread(_parsed, document)
         except IndexDocumentError as error:
             raise invalid(f"{where}: {error}") from error
+        except FOREIGN as error:
+            raise self._error(error, where) from error
         if etag := result.meta["e_tag"]:
             cache.put(self._key, Known(etag, index))
         else:
@@ -321,6 +325,20 @@ def _path(directory: str, path: str) -> str:
     if (found := hostile_key([path])) is not None:
         raise SourceError("InvalidSource", f"the path {printable(path)} {found[1]}")
     return f"{checked_directory(directory)}/{path}"
+
+
+@asynccontextmanager
+async def _room_for(size: int) -> AsyncIterator[None]:
+    """Wait until a document of some bytes may be in memory; event loops of all threads share the room."""
+    if size <= _SMALL:
+        yield
+        return
+    while not _reading.acquire(blocking=False):  # noqa: ASYNC110 - an Event is of one loop
+        await asyncio.sleep(_WAIT_SECONDS)
+    try:
+        yield
+    finally:
+        _reading.release()
 
 
 def _parsed(document: bytes) -> Index:

@@ -26,8 +26,9 @@ MAX_BYTES: Final = 32 << 20
 """Of a document; it holds MAX_FILES files of ordinary names."""
 MAX_FILES: Final = 200_000
 """Of all versions together."""
-_MAX_VALUES: Final = 4_000_000
-"""Commas and opening brackets: few bytes of JSON become many bytes of objects."""
+_MAX_OBJECTS: Final = 500_000
+_MAX_VALUES: Final = 2_000_000
+"""Few bytes of JSON become many bytes of objects: brackets and commas are counted before that."""
 _MAX_SIZE: Final = 1 << 50
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _UNKNOWN_TIME: Final = datetime.fromtimestamp(0, UTC)
@@ -60,7 +61,9 @@ def parse_index(document: bytes) -> Index:
     """
     if len(document) > MAX_BYTES:
         raise IndexDocumentError(f"it is longer than {MAX_BYTES >> 20} MiB")
-    if sum(document.count(mark) for mark in (b",", b"[", b"{")) > _MAX_VALUES:
+    if document.count(b"{") + document.count(b"[") > _MAX_OBJECTS:
+        raise IndexDocumentError(f"it holds more than {_MAX_OBJECTS} objects and arrays")
+    if document.count(b",") > _MAX_VALUES:
         raise IndexDocumentError(f"it holds more than {_MAX_VALUES} values")
     top = _object(_decoded(document), "it")
     found = top.get("formatVersion")
