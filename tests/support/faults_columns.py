@@ -325,6 +325,10 @@ class Agent:
         self.revision = revision(listing)
         return listing
 
+    def run_files(self) -> None:
+        """Write what the command line refers to, as each run does."""
+        self.column.flags(self.home)
+
     def run(self, *more: str, endpoint: str = "", source: str = "") -> Ended:
         log = self.home / "termination-log"
         log.unlink(missing_ok=True)

@@ -134,6 +134,8 @@ class ObjectStore:
         limit = asyncio.Semaphore(_MAX_HEADS)
 
         async def is_folder(path: str) -> bool:
+            if hostile_key([path]) is not None:
+                return False  # Nobody follows it, so nobody asks for it.
             async with limit:
                 try:
                     await obstore.head_async(self._client, f"{self._prefix}{directory}/{path}")
