@@ -1,6 +1,6 @@
 """A static web server that misbehaves on request, and remembers what it was asked.
 
-For what an ordinary one cannot be made to do; the rest is tested against nginx's and Python's own.
+For what an ordinary one cannot be made to do; the rest is tested against Python's own file server.
 """
 
 from __future__ import annotations
