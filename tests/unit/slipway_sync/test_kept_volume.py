@@ -18,6 +18,7 @@ from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.fetch import fetch
 from slipway_sync.agent.filesystem import FileSystem
 from slipway_sync.agent.layout import LOCK
+from slipway_sync.agent.record import FileRecord, Record
 from slipway_sync.exports import ExitCode
 from small_exports import ASSET, INDEX, SHARD_0, SHARD_1, contents, tree
 
@@ -258,6 +259,26 @@ def test_a_lost_record_costs_a_download_and_nothing_else(world: KeptVolume) -> N
     world.sync(3)
     assert content(world.directory(3)) == contents()
     assert world.sync(3).message.startswith("version 3 was on the volume already")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", "{}", "\xff", "1"),
+        '{"size": 1, "etag": "", "sha256": "00"}',
+        '{"revision": "a", "digest": "b", "origin": "c", "files": {"a": 1}}',
+        '{"revision": "a", "digest": "b", "origin": "c", "files": ["a"]}',
+        '{"revision": "", "digest": "", "origin": "", "files": {"a": {"size": 1, "etag": ""}}}',
+        '{"files": {"a": {"size": "x", "etag": "", "sha256": ""}}}',
+    ],
+)
+def test_what_is_no_record_says_nothing(text: str) -> None:
+    assert Record.parse(text.encode("latin-1")) is None
+
+
+def test_a_record_reads_as_it_was_written() -> None:
+    record = Record("a" * 64, "sha256:b", "c", {"size": FileRecord(7, "etag", "0" * 64)})
+    assert Record.parse(record.render()) == record
 
 
 @pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "a\\b"])

@@ -70,8 +70,10 @@ class Record:
     def parse(cls, content: bytes) -> Record | None:
         """Read a record; None when it is none of ours, or damaged."""
         try:
-            data = json.loads(content)
-            files = {path: _file(entry) for path, entry in data["files"].items()}
+            data = json.loads(content, object_hook=_file_or_other)
+            files = data["files"]
+            if not all(isinstance(file, FileRecord) for file in files.values()):
+                return None
             found = cls(str(data["revision"]), str(data["digest"]), str(data["origin"]), files)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
@@ -96,7 +98,10 @@ def versions_beside(layout: Layout) -> Iterator[tuple[Path, Record]]:
             yield layout.destination / name, record
 
 
-def _file(entry: Mapping[str, Any]) -> FileRecord:
+def _file_or_other(entry: dict[str, Any]) -> FileRecord | dict[str, Any]:
+    """Convert a file's entry as soon as it is read."""
+    if entry.keys() != {"size", "etag", "sha256"}:
+        return entry
     found = FileRecord(int(entry["size"]), str(entry["etag"]), str(entry["sha256"]))
     if len(bytes.fromhex(found.sha256)) != _SHA256_BYTES:
         raise ValueError("not a SHA-256")
