@@ -175,17 +175,12 @@ async def _read(store: Store, directory: str, path: str, start: int, length: int
         _ShortError: It is shorter than it was listed.
     """
     content = bytearray(length)
-    done = 0
-    while done < length:
+    for done in range(0, length, _PART):
         wanted = min(_PART, length - done)
         part = await store.read(directory, path, start=start + done, length=wanted)
-        if not part:
-            raise _ShortError(start + done)
-        if len(part) > wanted:
-            message = f"the store sent more of {printable(path)} than it was asked for"
-            raise WrongAnswerError("WrongSize", message, trusted=False)
-        content[done : done + len(part)] = part
-        done += len(part)
+        if len(part) < wanted:
+            raise _ShortError(start + done + len(part))
+        content[done : done + wanted] = part[:wanted]
     return memoryview(content)
 
 
