@@ -180,7 +180,10 @@ async def _read(store: Store, directory: str, path: str, start: int, length: int
         part = await store.read(directory, path, start=start + done, length=wanted)
         if len(part) < wanted:
             raise _ShortError(start + done + len(part))
-        content[done : done + wanted] = part[:wanted]
+        if len(part) > wanted:
+            message = f"the store sent more of {printable(path)} than it was asked for"
+            raise WrongAnswerError("WrongSize", message, trusted=False)
+        content[done : done + wanted] = part
     return memoryview(content)
 
 
