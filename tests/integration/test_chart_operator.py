@@ -367,7 +367,7 @@ def test_a_service_account_reads_the_source_once_its_namespace_allows_it(
         assert refused_audience.returncode == 77
         assert "InvalidIdentityToken" in refused_audience.stdout
 
-        kubectl.run("delete", "rolebinding", "slipway-credentials", f"--namespace={SERVED}")
+        kubectl.run("delete", "rolebinding", "slipway-identities", f"--namespace={SERVED}")
         kube.custom.delete_namespaced_custom_object(
             "slipway.dev", "v1alpha1", SERVED, "models", account
         )

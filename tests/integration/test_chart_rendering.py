@@ -162,19 +162,25 @@ def test_no_wildcard_and_no_secret_nor_token(helm: Helm, settings: tuple[str, ..
     for role, rule in rules(helm.render(*settings)):
         granted = [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
         assert not any("*" in item for item in granted), role["metadata"]["name"]
-        if "secrets" in rule["resources"] or "serviceaccounts" in rule["resources"]:
+        if "secrets" in rule["resources"]:
             assert role["metadata"]["name"] == "slipway-credentials"
             assert rule["verbs"] == ["get"]
+        if "serviceaccounts" in rule["resources"]:
+            assert role["metadata"]["name"] == "slipway-identities"
+            assert rule["verbs"] == ["get"]
         if "serviceaccounts/token" in rule["resources"]:
-            assert role["metadata"]["name"] == "slipway-credentials"
+            assert role["metadata"]["name"] == "slipway-identities"
             assert rule["verbs"] == ["create"]
 
 
 @pytest.mark.parametrize("settings", [(), ("namespaces={a,b}",)], ids=["cluster", "listed"])
-def test_the_credentials_role_is_bound_by_nobody(helm: Helm, settings: tuple[str, ...]) -> None:
+def test_the_roles_for_secrets_and_tokens_are_bound_by_nobody(
+    helm: Helm, settings: tuple[str, ...]
+) -> None:
     bindings = [m for m in helm.render(*settings) if m["kind"].endswith("Binding")]
     assert bindings
-    assert all(binding["roleRef"]["name"] != "slipway-credentials" for binding in bindings)
+    unbound = {"slipway-credentials", "slipway-identities"}
+    assert not unbound & {binding["roleRef"]["name"] for binding in bindings}
 
 
 def test_listed_namespaces_get_roles_of_their_own_and_the_cluster_nothing(helm: Helm) -> None:

@@ -254,6 +254,9 @@ def run_command(
     credentials_role: Annotated[
         str, typer.Option(envvar="SLIPWAY_CREDENTIALS_ROLE")
     ] = "slipway-credentials",
+    identities_role: Annotated[
+        str, typer.Option(envvar="SLIPWAY_IDENTITIES_ROLE")
+    ] = "slipway-identities",
     allow_network: Annotated[
         list[str] | None,
         typer.Option(
@@ -298,7 +301,9 @@ def run_command(
     _check(render)
     options = Options(
         namespaces=tuple(namespace or ()),
-        installation=Installation(operator_namespace, service_account, credentials_role),
+        installation=Installation(
+            operator_namespace, service_account, credentials_role, identities_role
+        ),
         render=render,
         lease=lease,
         port=port,

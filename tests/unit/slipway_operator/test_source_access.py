@@ -32,8 +32,8 @@ from slipway_sync.stores.identity import granting
 ARN = "arn:aws:iam::123456789012:role/reader"
 HERE = Installation("slipway-system", "slipway-operator")
 BINDS = (
-    "allow it with: kubectl create rolebinding slipway-credentials -n ml "
-    "--clusterrole=slipway-credentials --serviceaccount=slipway-system:slipway-operator"
+    "allow it with: kubectl create rolebinding slipway-identities -n ml "
+    "--clusterrole=slipway-identities --serviceaccount=slipway-system:slipway-operator"
 )
 
 

@@ -23,18 +23,19 @@ class Installation:
     """Who this operator is, for the sentences that tell a person what to run.
 
     Attributes:
-        credentials_role: ClusterRole that lets the operator read the Secrets, and use the
-            ServiceAccounts, of a namespace that binds it.
+        credentials_role: ClusterRole that lets the operator read the Secrets of a namespace that
+            binds it.
+        identities_role: The same for the annotations and tokens of its ServiceAccounts.
     """
 
     namespace: str
     service_account: str
     credentials_role: str = f"{MANAGED_BY}-credentials"
+    identities_role: str = f"{MANAGED_BY}-identities"
 
-    def allowing(self, namespace: str) -> str:
-        """The command that binds the role in a namespace."""
+    def allowing(self, role: str, namespace: str) -> str:
+        """The command that binds one of the roles in a namespace."""
         return (
-            f"kubectl create rolebinding {self.credentials_role} -n {namespace} "
-            f"--clusterrole={self.credentials_role} "
+            f"kubectl create rolebinding {role} -n {namespace} --clusterrole={role} "
             f"--serviceaccount={self.namespace}:{self.service_account}"
         )

@@ -160,10 +160,11 @@ class Identities:
                 Reason.CREDENTIALS_MISSING, f"{what} does not exist any more"
             ) from error
         except ForbiddenError as error:
+            here = self._installation
             raise CredentialsError(
                 Reason.CREDENTIALS_FORBIDDEN,
                 f"the operator may not ask for tokens of {what}; allow it with: "
-                f"{self._installation.allowing(namespace)}",
+                f"{here.allowing(here.identities_role, namespace)}",
             ) from error
         except ClusterError as error:
             raise SourceError("Unavailable", f"no token of {what}: {error}") from error

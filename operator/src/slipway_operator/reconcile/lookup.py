@@ -72,10 +72,12 @@ class Lookup:
                 Reason.CREDENTIALS_MISSING, f"{what} does not exist: {missing}"
             ) from error
         except ForbiddenError as error:
+            here = self._installation
+            role = here.identities_role if resource is SERVICE_ACCOUNTS else here.credentials_role
             raise CredentialsError(
                 Reason.CREDENTIALS_FORBIDDEN,
                 f"the operator may not read {what}; allow it with: "
-                f"{self._installation.allowing(namespace)}",
+                f"{here.allowing(role, namespace)}",
             ) from error
         if len(self._held) >= _PRUNED_AT:
             self._held = {k: v for k, v in self._held.items() if now - v[0] < _KEPT}
