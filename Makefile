@@ -8,7 +8,7 @@ UV := .local/uv/bin/uv
 BIN := .venv/bin
 export PYTHONPATH := e2e:examples
 
-.PHONY: help setup demo test unit contracts integration e2e check generate images cluster-up cluster-down bench-server lock clean
+.PHONY: help setup demo test unit contracts integration e2e check generate images cluster-up cluster-down bench-server bench-sync lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -72,6 +72,9 @@ cluster-down: setup ## Stop it and leave nothing behind
 
 bench-server: setup ## Measure the model server beside its floor and its peers; needs a quiet machine
 	@PYTHONPATH=benchmarks:tests/support $(BIN)/python -m server_bench
+
+bench-sync: setup ## Measure a sync beside s5cmd and KServe's storage initializer; needs a quiet machine
+	@PYTHONPATH=benchmarks:tests/support:e2e $(BIN)/python -m sync_bench
 
 lock: $(UV) ## Write requirements/*.lock anew (UPGRADE=1 takes newer versions)
 	@PATH="$$PWD/.local/uv/bin:$$PATH" requirements/compile
