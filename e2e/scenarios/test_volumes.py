@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,43 +12,37 @@ from typing import Any
 import httpx
 import pytest
 
+from cluster import tools
 from faults import Asked, FaultProxy
 from stage import MODEL, Stage
 
 PAYLOAD = "assets.extra/payload"
 CLAIM = "shelf"
+ROOT = Path(__file__).parents[2]
 
 
 class Shelf:
     """A directory of the node as a volume that any pod may mount."""
 
-    def __init__(self, stage: Stage, directory: Path) -> None:
+    def __init__(
+        self, stage: Stage, directory: Path, *, claim: str, mode: str = "ReadWriteMany"
+    ) -> None:
+        directory.mkdir()
         self.directory = directory
         self._core = stage.kube.core
         self._name = f"shelf-{stage.namespace}"
         directory.chmod(0o777)
         size = {"storage": "1Gi"}
-        modes = ["ReadWriteMany"]
         self._core.create_persistent_volume(
             {
                 "metadata": {"name": self._name},
                 "spec": {
-                    "accessModes": modes, "capacity": size, "storageClassName": "",
+                    "accessModes": [mode], "capacity": size, "storageClassName": "",
                     "persistentVolumeReclaimPolicy": "Retain",
                     "hostPath": {"path": str(directory), "type": "Directory"},
-                    "claimRef": {"namespace": stage.namespace, "name": CLAIM},
+                    "claimRef": {"namespace": stage.namespace, "name": claim},
                 },
             }
-        )  # fmt: skip
-        self._core.create_namespaced_persistent_volume_claim(
-            stage.namespace,
-            {
-                "metadata": {"name": CLAIM},
-                "spec": {
-                    "accessModes": modes, "resources": {"requests": size},
-                    "storageClassName": "", "volumeName": self._name,
-                },
-            },
         )  # fmt: skip
 
     def delete(self) -> None:
@@ -55,7 +51,16 @@ class Shelf:
 
 @pytest.fixture
 def shelf(stage: Stage, tmp_path: Path) -> Iterator[Shelf]:
-    made = Shelf(stage, tmp_path)
+    made = Shelf(stage, tmp_path / "shelf", claim=CLAIM)
+    stage.kube.core.create_namespaced_persistent_volume_claim(
+        stage.namespace,
+        {
+            "metadata": {"name": CLAIM},
+            "spec": {
+                "accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}},
+            },
+        },
+    )  # fmt: skip
     yield made
     made.delete()
 
@@ -134,54 +139,90 @@ def test_a_cache_is_downloaded_to_once_whatever_becomes_of_the_pods(
     assert (mount.sub_path, mount.read_only) == (f"{MODEL}/{names[1]}", True)
 
 
-def test_a_volume_is_served_where_it_lies(stage: Stage, shelf: Shelf, export: Path) -> None:
-    def upload(version: int) -> None:
-        """As one should: written beside, then renamed."""
-        top = shelf.directory / "team" / MODEL
-        shutil.copytree(export, top / f".{version}")
-        (top / f".{version}").rename(top / str(version))
-
+def test_the_page_about_volumes_is_true(stage: Stage, tmp_path: Path, export: Path) -> None:
+    """Command by command; the claim keeps all of its pods on one node."""
     stage.offer_gpus(4)
-    upload(1)
-    source = {"uri": f"pvc://{CLAIM}/team/{MODEL}", "pollInterval": "1s", "settle": "1s"}
-    stage.create(source=source)
-    stage.wait_serving(1)
-    answers(stage, 1)
-    [watcher] = stage.kube.core.list_namespaced_pod(
-        stage.namespace, label_selector=f"slipway.dev/source={MODEL}"
-    ).items
-    before = tree(shelf.directory)
+    shelf = Shelf(stage, tmp_path / "shelf", claim="exports", mode="ReadWriteOnce")
+    try:
+        page = Page(stage, tmp_path, export)
+        page.run("upload")
+        assert re.search(r"digits +True +1 +1 +Available +1/1", page.run("model"))
+        answers(stage, 1)
+        [watcher] = stage.kube.core.list_namespaced_pod(
+            stage.namespace, label_selector=f"slipway.dev/source={MODEL}"
+        ).items
+        top = shelf.directory / "team" / MODEL
+        before = tree(top / "1")
 
-    # Half a version, with a link out of the volume: named, and nothing of it served.
-    broken = shelf.directory / "team" / MODEL / "2"
-    shutil.copytree(export, broken)
-    (broken / "saved_model.pb").unlink()
-    (broken / "saved_model.pb").symlink_to("/etc/passwd")
-    stage.wait("the link is named", lambda: "symbolic link" in stage.status()["message"])
-    assert stage.status()["serving"] == "1"
-    shutil.rmtree(broken)
+        # A version with a link out of the volume: named, and nothing of it served.
+        shutil.copytree(export, top / "7")
+        (top / "7" / "saved_model.pb").unlink()
+        (top / "7" / "saved_model.pb").symlink_to("/etc/passwd")
+        stage.wait("the link is named", lambda: "symbolic link" in stage.status()["message"])
+        assert stage.status()["serving"] == "1"
+        shutil.rmtree(top / "7")
 
-    upload(3)
-    stage.wait_serving(3)
-    answers(stage, 3)
-    [server] = [
-        p
-        for p in stage.pods()
-        if p.metadata.labels.get("slipway.dev/version") == "3" and not p.metadata.deletion_timestamp
-    ]
-    outcome = json.loads(server.status.init_container_statuses[0].state.terminated.message)
-    assert outcome["digest"].startswith("sha256:")
-    digests = {v["version"]: v.get("digest") for v in stage.status()["versions"]}
-    assert digests[3] == outcome["digest"]
-    assert stage.kube.core.read_namespaced_pod(watcher.metadata.name, stage.namespace)
-    left = tree(shelf.directory)
-    assert {path: left[path] for path in before} == before, "nobody wrote to the volume"
+        page.run("next")
+        answers(stage, 2)
+        [server] = [p for p in stage.pods() if is_serving(p, 2)]
+        outcome = json.loads(server.status.init_container_statuses[0].state.terminated.message)
+        digests = {v["version"]: v.get("digest") for v in stage.status()["versions"]}
+        assert digests[2] == outcome["digest"] != ""
+        again = stage.kube.core.read_namespaced_pod(watcher.metadata.name, stage.namespace)
+        assert again.metadata.uid == watcher.metadata.uid, "nothing about it has changed"
+        assert tree(top / "1") == before, "nobody wrote to the volume"
 
-    # The claim's pods go with the source, and the Model's pods with it.
-    stage.kube.custom.delete_namespaced_custom_object(
-        "slipway.dev", "v1alpha1", stage.namespace, "models", MODEL
-    )
-    stage.wait("every pod is gone", lambda: not stage.pods())
+        assert "nowhere does not exist in the volume" in page.run("wrong")
+        page.run("away")
+        stage.wait("every pod is gone", lambda: not stage.pods())
+    finally:
+        shelf.delete()
+
+
+def is_serving(pod: Any, version: int) -> bool:
+    """Whether a pod is of a version and stays."""
+    labels = pod.metadata.labels or {}
+    of_version = labels.get("slipway.dev/version") == str(version)
+    return of_version and pod.metadata.deletion_timestamp is None
+
+
+class Page:
+    """Runs the blocks of docs/guide/stores-pvc.md as they stand there."""
+
+    def __init__(self, stage: Stage, directory: Path, export: Path) -> None:
+        text = (ROOT / "docs" / "guide" / "stores-pvc.md").read_text()
+        found = re.findall(r"^```sh ([a-z]+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+        self._blocks = dict(found)
+        for version in (1, 2):
+            shutil.copytree(export, directory / "exports" / str(version))
+        (directory / "kubectl").symlink_to(tools.find("kubectl"))
+        self._directory = directory
+        self._kubeconfig = str(stage.cluster.kubeconfig)
+        self._place = {
+            "NAMESPACE": stage.namespace,
+            "ACCESS": "ReadWriteOnce",
+            "SIZE": "1Gi",
+            "IMAGE": "localhost/slipway-sync:dev",
+        }
+        for name in self._place:
+            assert f"{name}=" in self._blocks["place"]
+
+    def run(self, name: str) -> str:
+        """What a block prints."""
+        here = "\n".join(f"{key}={value}" for key, value in self._place.items())
+        script = "\n".join(["set -euo pipefail", self._blocks["place"], here, self._blocks[name]])
+        path = f"{self._directory}:{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=self._directory,
+            env=os.environ | {"KUBECONFIG": self._kubeconfig, "PATH": path},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=300,
+        )
+        assert done.returncode == 0, f"{name}: {done.stdout}\n{done.stderr}"
+        return done.stdout
 
 
 def tree(directory: Path) -> dict[str, tuple[int, int, Any]]:

@@ -69,7 +69,6 @@ def lab(kube: Kube, tmp_path: Path) -> Iterator[Lab]:
     with made.node:
         yield made
         kube.core.delete_namespace(made.namespace)
-        eventually("the watchers are gone", lambda: not made.source_pods())
 
 
 @pytest.fixture
@@ -162,6 +161,11 @@ def test_a_missing_claim_and_a_pod_in_trouble_are_told_of_and_recover(lab: Lab) 
     lab.node.stuck = None
     lab.wait_serving(1)
     assert lab.condition("SourceReady")[0] == "True"
+    lab.kube.custom.delete_namespaced_custom_object(
+        "slipway.dev", "v1alpha1", lab.namespace, "models", "m"
+    )
+    lab.wait("the watcher goes with its Model", lambda: not lab.deployments())
+    lab.wait("its pod goes, too", lambda: not lab.source_pods())
 
 
 def test_one_node_at_a_time_means_one_node_for_all(
