@@ -104,6 +104,7 @@ def test_a_volume_is_listed_served_and_left(lab: Lab) -> None:
     assert all(query["limitBytes"] == [limit] for query in lab.node.asked)
     assert all(query["tailLines"] == [str(TAIL_LINES)] for query in lab.node.asked)
 
+    served = set(lab.deployments())
     lab.kube.patch_model(lab.namespace, "m", {"source": {"uri": "pvc://exports/elsewhere"}})
     lab.wait(
         "another pod lists the other directory",
@@ -112,6 +113,7 @@ def test_a_volume_is_listed_served_and_left(lab: Lab) -> None:
     lab.wait("it is not there", lambda: lab.condition("SourceReady")[1] == "NotFound")
     assert "pvc://exports/elsewhere: elsewhere does not exist" in lab.condition("SourceReady")[2]
     assert lab.status()["serving"] == "2"
+    assert set(lab.deployments()) == served, "what was told of one folder is not sought in another"
 
     lab.kube.patch_model(lab.namespace, "m", {"source": {"uri": "s3://nowhere/m"}})
     lab.wait("nothing lists a volume", lambda: "m-source" not in lab.deployments())

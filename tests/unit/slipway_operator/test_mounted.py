@@ -64,9 +64,15 @@ def test_a_report_is_what_a_poll_would_have_found() -> None:
 
 def test_the_pod_that_takes_another_ones_place_is_listened_to() -> None:
     older, newer = pod(), replace(pod(), name="n", uid="p2", created_at=T0 + timedelta(1))
-    assert present_pod([newer, older]) == newer
-    assert present_pod([replace(newer, terminating=True), older]) == older
-    assert present_pod([replace(older, ended=True)]) is None
+    assert present_pod([newer, older], "") == newer
+    assert present_pod([replace(newer, terminating=True), older], "") == older
+    assert present_pod([replace(older, ended=True)], "") is None
+
+
+def test_a_pod_of_another_source_is_not_listened_to() -> None:
+    """Just after an edit its log still tells, in good health, of the folder before."""
+    assert present_pod([pod(inputs="before")], "now") is None
+    assert present_pod([pod(inputs="before"), pod(inputs="now")], "now") == pod(inputs="now")
 
 
 @pytest.mark.parametrize(

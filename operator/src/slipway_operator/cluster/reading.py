@@ -10,7 +10,7 @@ from slipway_operator.model.claims import Claim
 from slipway_operator.model.observed import Child, Container, ContainerState, Deployment, Pod
 from slipway_operator.model.watching import WatchPod
 from slipway_operator.rendering.services import SELECTS_LABEL
-from slipway_operator.rendering.watcher import CONTAINER
+from slipway_operator.rendering.watcher import CONTAINER, INPUTS_ANNOTATION
 
 _ACTIVE: Final = ("Pending", "Running")
 
@@ -158,6 +158,7 @@ def watch_pod(manifest: Mapping[str, Any]) -> WatchPod:
         name=metadata["name"],
         uid=metadata["uid"],
         created_at=created,
+        inputs=(metadata.get("annotations") or {}).get(INPUTS_ANNOTATION, ""),
         terminating="deletionTimestamp" in metadata,
         ended=status.get("phase", "Pending") not in _ACTIVE,
         unschedulable=scheduled.get("message") or "Unschedulable" if refused else "",

@@ -61,9 +61,15 @@ class Heard:
     report: Report | None = None
 
 
-def present_pod(pods: Iterable[WatchPod]) -> WatchPod | None:
-    """The watcher's pod; the newest, while one takes the place of another."""
-    alive = [pod for pod in pods if not pod.terminating and not pod.ended]
+def present_pod(pods: Iterable[WatchPod], inputs: str) -> WatchPod | None:
+    """The watcher's pod; the newest, while one takes the place of another.
+
+    Args:
+        pods: All there are.
+        inputs: What it must be made from: one of an earlier spec tells of another source.
+    """
+    fitting = (pod for pod in pods if pod.inputs == inputs)
+    alive = [pod for pod in fitting if not pod.terminating and not pod.ended]
     return max(alive, key=lambda pod: (pod.created_at, pod.name), default=None)
 
 

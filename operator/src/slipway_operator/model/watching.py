@@ -11,6 +11,7 @@ class WatchPod:
     """A pod of the Deployment NAME-source.
 
     Attributes:
+        inputs: Hash of what it was made from.
         unschedulable: The scheduler's own sentence; empty when it is scheduled or not judged yet.
         ended: It is Failed or Succeeded: another one takes its place.
     """
@@ -18,6 +19,7 @@ class WatchPod:
     name: str
     uid: str
     created_at: datetime
+    inputs: str = ""
     terminating: bool = False
     ended: bool = False
     unschedulable: str = ""

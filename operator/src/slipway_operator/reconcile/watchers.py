@@ -26,7 +26,7 @@ from slipway_operator.model.watching import WatchPod
 from slipway_operator.planning.claims import judge
 from slipway_operator.reconcile.scheduler import Key
 from slipway_operator.rendering.claims import claim_name
-from slipway_operator.rendering.watcher import CONTAINER
+from slipway_operator.rendering.watcher import CONTAINER, watcher_inputs
 from slipway_sync.exports.report import LINE_LIMIT, TAIL_LINES, Report, parse_tail
 
 LOG_LIMIT: Final = TAIL_LINES * LINE_LIMIT
@@ -62,7 +62,7 @@ class Watchers:
         if volume.reason:
             return _failed(before, Trouble(volume.reason, volume.message))
         pods = await self._client.list(PODS, model.namespace, {names.SOURCE_LABEL: model.name})
-        pod = present_pod(map(reading.watch_pod, pods))
+        pod = present_pod(map(reading.watch_pod, pods), watcher_inputs(model, volume.sharing))
         told: Report | Trouble | None = pod_trouble(model, claim_name(model), pod)
         if told is None and pod is not None:
             told = await self._listen(key, model, pod)

@@ -44,6 +44,7 @@ def watcher(
         names.VOLUME_LABEL: volume_label(source.claim),
     }
     pod = _pod(model, settings, source, sharing)
+    inputs = {INPUTS_ANNOTATION: watcher_inputs(model, sharing)}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -51,7 +52,7 @@ def watcher(
             model,
             names.watcher(model.name),
             {names.SOURCE_LABEL: model.name},
-            {INPUTS_ANNOTATION: _inputs(model, sharing)},
+            inputs,
         ),
         "spec": {
             "replicas": 1,
@@ -60,7 +61,7 @@ def watcher(
             "strategy": {"type": "Recreate"},
             "selector": {"matchLabels": {names.SOURCE_LABEL: model.name}},
             # Without the Model's own label: it is no pod that serves, and nothing may count it so.
-            "template": {"metadata": {"labels": labels}, "spec": pod},
+            "template": {"metadata": {"labels": labels, "annotations": inputs}, "spec": pod},
         },
     }
 
@@ -76,8 +77,11 @@ def is_current(manifest: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     )
 
 
-def _inputs(model: ModelResource, sharing: Sharing) -> str:
-    """A hash over what a person asks for and what the volume allows."""
+def watcher_inputs(model: ModelResource, sharing: Sharing) -> str:
+    """A hash over what a person asks for and what the volume allows.
+
+    Pods bear it: what one tells that was made from other inputs is about another source.
+    """
     serving = model.spec.serving.model_dump(
         mode="json",
         by_alias=True,
