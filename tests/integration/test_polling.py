@@ -11,7 +11,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from cluster.s3 import S3Server
-from polling import Cluster, Watched, operator_of, put_exports, requests, running
+from polling_world import Cluster, Watched, operator_of, put_exports, requests, running
 
 MODELS = 1000
 INTERVAL = 8

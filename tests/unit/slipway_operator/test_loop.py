@@ -102,22 +102,28 @@ class Diary(FakeWork):
         return False
 
 
-def test_the_first_polls_stand_in_a_row_for_a_replica_that_has_watched_for_days_too() -> None:
+@pytest.mark.parametrize("leads_first", [False, True], ids=["has watched for days", "leads"])
+def test_the_first_polls_stand_in_a_row(*, leads_first: bool) -> None:
     work = Diary()
-    silent = FakeApi(1, failures=99)  # or the sweep would take the Models for gone
+    silent = FakeApi(1, failures=9999)  # or the sweep would take the Models for gone
     day = 86_400.0
 
     async def body() -> None:
         loop = Loop(cast("Any", silent), cast("Any", work), cast("Any", work), ())
+        running = asyncio.create_task(loop.run()) if leads_first else None
+        await asyncio.sleep(0)
         for number in range(1000):
             loop.model_changed(Key("ml", f"m{number}"), 1)
             loop.spec_changed(Key("ml", f"m{number}"))
-        await asyncio.sleep(day)  # virtual seconds
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(loop.run(), 40)
+        if running is None:
+            await asyncio.sleep(day)  # virtual seconds
+            running = asyncio.create_task(loop.run())
+        await asyncio.sleep(40)  # virtual seconds
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
     virtualtime.run(body())
-    begun = [moment - day for moment in work.polls]
+    begun = [moment - work.polls[0] for moment in work.polls]
     assert len(begun) >= 1000
     assert begun[999] == pytest.approx(999 * SPACING.total_seconds(), abs=0.1)
     assert all(b - a > 0.9 * SPACING.total_seconds() for a, b in pairwise(begun[:1000]))

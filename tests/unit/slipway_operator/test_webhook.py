@@ -31,7 +31,8 @@ class Replica:
 
     def __init__(self, *, leads: bool = True, leader: str = "", token: str = TOKEN) -> None:
         self.told: list[str] = []
-        around = Surroundings(lambda: token, lambda: leads, lambda: leader, self._notify)
+        self.leader = leader
+        around = Surroundings(lambda: token, lambda: leads, lambda: self.leader, self._notify)
         self.app = application(around)
 
     def _notify(self, uris: Iterable[str]) -> int:
@@ -125,10 +126,12 @@ def test_event_grid_is_answered_in_both_of_its_ways() -> None:
 
 
 def test_a_follower_passes_on_once_and_says_when_nobody_leads() -> None:
-    leader, lost = Replica(), Replica(leads=False)
+    leader, lost = Replica(), Replica(leads=False, leader="http://127.0.0.1:1")
 
     async def body() -> tuple[list[int], str]:
         async with TestServer(leader.app) as at, TestServer(lost.app) as nowhere:
+            # It would pass it on to the one that leads now, were it allowed to.
+            lost.leader = str(at.make_url("")).rstrip("/")
             statuses = []
             for address in (at, nowhere):
                 follower = Replica(leads=False, leader=str(address.make_url("")).rstrip("/"))

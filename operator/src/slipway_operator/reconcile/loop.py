@@ -138,7 +138,8 @@ class Loop:
         """
         waited = asyncio.get_running_loop().time() - self._since.get(key, 0.0)
         if not self._sources.polled(key) and waited < _FIRST_POLL.total_seconds():
-            return timedelta(seconds=_FIRST_POLL.total_seconds() - waited)
+            # Rounded up: less than a microsecond would be no wait at all.
+            return timedelta(seconds=_FIRST_POLL.total_seconds() - waited) + _COALESCE
         return await self._reconciler.reconcile(key)
 
     async def _poll(self, key: Key) -> timedelta | None:
