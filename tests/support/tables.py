@@ -71,15 +71,35 @@ def table(
 
 @dataclass(frozen=True)
 class Tensor:
-    """A tensor to write: a numeric one has `data`, a string one `strings`."""
+    """A tensor to write: a numeric one has `data`, a string one `strings`, a variant `variants`."""
 
     data: bytes = b""
     strings: tuple[bytes, ...] | None = None
     shard: int = 0
+    variants: tuple[bytes, ...] | None = None
+
+    @property
+    def dtype(self) -> int:
+        if self.variants is not None:
+            return 21
+        return 1 if self.strings is None else 7
+
+    @property
+    def elements(self) -> int:
+        several = self.strings if self.variants is None else self.variants
+        return len(self.data) // 4 if several is None else len(several)
 
 
 def encoded(tensor: Tensor) -> tuple[bytes, int]:
     """Bytes and masked checksum."""
+    if tensor.variants is not None:
+        stored, summed = b"", b""
+        for message in tensor.variants:
+            summed += struct.pack("<Q", len(message)) + message
+            check = struct.pack("<I", masked_crc(summed))
+            stored += varint(len(message)) + message + check
+            summed += check
+        return stored, masked_crc(summed)
     if tensor.strings is None:
         return tensor.data, masked_crc(tensor.data)
     lengths = b"".join(struct.pack("<I", len(item)) for item in tensor.strings)
@@ -96,14 +116,13 @@ def bundle(tensors: Mapping[str, Tensor], *, shards: int = 1) -> tuple[bytes, li
     for name, tensor in sorted(tensors.items()):
         stored, crc = encoded(tensor)
         entry = wire.BundleEntryProto(
-            dtype=1 if tensor.strings is None else 7,
+            dtype=tensor.dtype,
             shard_id=tensor.shard,
             offset=len(data[tensor.shard]),
             size=len(stored),
             crc32c=crc,
         )
-        count = len(tensor.data) // 4 if tensor.strings is None else len(tensor.strings)
-        entry.shape.dim.add(size=count)
+        entry.shape.dim.add(size=tensor.elements)
         entries[name.encode()] = entry.SerializeToString()
         data[tensor.shard] += stored
     return table(entries), [bytes(shard) for shard in data]
