@@ -147,6 +147,23 @@ def test_what_lies_on_the_volume_is_judged_by_what_is_asked_now(tmp_path: Path) 
     assert caught.value.reason == "MissingTags"
 
 
+def test_what_an_agent_brought_that_knew_no_manifests_is_held_against_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def undescribed(_store: object, _directory: str, listing: object) -> object:
+        return listing
+
+    files = contents()
+    world = World(tmp_path, files | {"SHA256SUMS": summed(files), ASSET: b"pear\n"})
+    with monkeypatch.context() as patch:
+        patch.setattr("slipway_sync.agent.fetch.require_digests", lambda *_: None)
+        patch.setattr("slipway_sync.agent.fetch.described", undescribed)
+        assert world.fetch().reason == "Synced"
+    with pytest.raises(SyncError) as caught:
+        world.fetch()
+    assert (caught.value.reason, caught.value.object) == ("WrongDigest", ASSET)
+
+
 def test_other_tags_are_refused_before_anything_is_brought(tmp_path: Path) -> None:
     world = World(tmp_path, contents())
     error = world.fails(requirements=Requirements(tags=("serve", "gpu")))

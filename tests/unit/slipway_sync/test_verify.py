@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from signed_exports import PUBLIC, signed
 from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.fetch import Request as FetchRequest
 from slipway_sync.agent.fetch import Surroundings, fetch
 from slipway_sync.agent.pauses import Pauses
 from slipway_sync.agent.verify import Request, verify
-from slipway_sync.exports import ExitCode, SyncOutcome, digest, revision
+from slipway_sync.exports import ExitCode, Requirements, SyncOutcome, digest, revision
 from slipway_sync.stores import LocalStore, MountedStore
 from small_exports import ASSET, INDEX, SHARD_0, SHARD_1, contents, tree, write
 
@@ -126,3 +127,15 @@ def test_a_pipe_in_place_of_a_file_holds_nothing_up(mount: Mount) -> None:
     (mount.version / ASSET).unlink()
     os.mkfifo(mount.version / ASSET)
     assert mount.fails().reason == "NotAFile"
+
+
+def test_what_the_manifest_says_holds_for_a_volume_too(mount: Mount) -> None:
+    write(mount.version, signed(contents()))
+    asked = Requirements(public_keys=(PUBLIC,))
+    assert mount.verify(requirements=asked).reason == "Synced"
+    write(mount.version, {ASSET: b"pear\n"})
+    error = mount.fails(requirements=asked)
+    assert (error.reason, error.object) == ("WrongDigest", ASSET)
+    write(mount.version, contents() | {"more": b"x"})
+    assert mount.fails(requirements=asked).reason == "UnsignedFile"
+    assert mount.fails(requirements=Requirements(tags=("gpu",))).reason == "MissingTags"
