@@ -114,6 +114,8 @@ NEEDED = [
         "endpointslices.discovery.k8s.io": "list watch",
         "pods": "list watch patch",
         "pods/log": "get",
+        "persistentvolumeclaims": "get create patch",
+        "configmaps": "get create patch",
         "events.events.k8s.io": "create",
     }.items()
     for verb in verbs.split()
@@ -130,7 +132,10 @@ NOT_NEEDED = [
     ("delete", "pods"),
     ("create", "pods/exec"),
     ("create", "pods/eviction"),
-    ("get", "configmaps"),
+    ("list", "configmaps"),
+    ("delete", "configmaps"),
+    ("list", "persistentvolumeclaims"),
+    ("delete", "persistentvolumeclaims"),
     ("create", "serviceaccounts/token"),
     ("create", "rolebindings.rbac.authorization.k8s.io"),
     ("bind", "clusterroles.rbac.authorization.k8s.io"),

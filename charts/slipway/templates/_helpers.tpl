@@ -77,17 +77,13 @@ capabilities:
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, create, patch]
-# NAME-cache says which versions a cache has to keep.
+# Certificates and public keys that sources name; NAME-cache, which says what a cache has to keep.
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, create, patch]
 # The progress of a download, and what a volume was seen to hold.
 - apiGroups: [""]
   resources: [pods/log]
-  verbs: [get]
-# Certificates and public keys that sources name.
-- apiGroups: [""]
-  resources: [configmaps]
   verbs: [get]
 - apiGroups: [events.k8s.io]
   resources: [events]
