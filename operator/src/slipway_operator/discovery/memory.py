@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from slipway_operator.api.spec import VersionPolicy
-from slipway_sync.exports import Proof, Requirements, VersionDirectory
+from slipway_sync.exports import Proof, Requirements, Verdict, VersionDirectory
 
 _DEFAULT: Final = Requirements()
 _MOVED: Final = "Moved"
 """Reason of a proof that says nothing: what was listed was not what was read."""
+REVISIT: Final = timedelta(minutes=5)
+"""How long a rejection is believed: what lay between may have harmed it, and its listing never tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,7 @@ class Seen:
         since: When this revision was first seen.
         proof: Of this revision; None while it settles.
         asked: What the proof was made for; other requirements need another one.
+        proven: When the proof was made, if that matters.
     """
 
     revision: str
@@ -33,6 +36,13 @@ class Seen:
     proof: Proof | None = None
     fingerprint: str = ""
     asked: Requirements = _DEFAULT
+    proven: datetime | None = None
+
+    def doubtful(self, now: datetime) -> bool:
+        """Whether a rejection is so old that it has to be made anew."""
+        if self.proof is None or self.proof.verdict is not Verdict.REJECTED:
+            return False
+        return self.proven is not None and now - self.proven >= REVISIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +62,15 @@ class Memory:
             seen = Seen(revision, size, now, fingerprint=fingerprint)
         return Memory({**self.seen, directory: seen})
 
-    def prove(self, directory: str, proof: Proof, asked: Requirements = _DEFAULT) -> "Memory":
+    def prove(
+        self,
+        directory: str,
+        proof: Proof,
+        asked: Requirements = _DEFAULT,
+        now: datetime | None = None,
+    ) -> "Memory":
         """Remember what was found about the present listing."""
-        seen = replace(self.seen[directory], proof=proof, asked=asked)
+        seen = replace(self.seen[directory], proof=proof, asked=asked, proven=now)
         return Memory({**self.seen, directory: seen})
 
     def asking(self, asked: Requirements) -> "Memory":

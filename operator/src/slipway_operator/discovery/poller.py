@@ -163,7 +163,9 @@ async def look(
     asked = asked or requirements(spec)
     settle = parse_duration(spec.source.settle)
     before = memory.seen.get(version.name)
-    due = before is not None and before.proof is None and memory.settled(version.name, settle, now)
+    due = before is not None and (
+        before.doubtful(now) or (before.proof is None and memory.settled(version.name, settle, now))
+    )
     known = before.fingerprint if before is not None and not due else ""
     found = await survey(
         store, version.name, Interest(frozenset({asked.marker} - {""})), unless=known
@@ -171,14 +173,15 @@ async def look(
     if found is None:
         return memory
     memory = memory.note(version.name, found.revision, found.bytes, now, found.fingerprint)
-    if memory.seen[version.name].proof is not None:
+    seen = memory.seen[version.name]
+    if seen.proof is not None and not seen.doubtful(now):
         return memory
     if found.revision == trusted and _plain(asked):
         return memory.prove(version.name, TRUSTED, asked)
     if not memory.settled(version.name, settle, now):
         return memory
     proof = await prove(store, version.name, found, asked)
-    return memory.prove(version.name, proof, asked)
+    return memory.prove(version.name, proof, asked, now)
 
 
 def _plain(asked: Requirements) -> bool:
