@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from signed_exports import PUBLIC, signed
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.status import RetentionStatus
@@ -26,6 +27,7 @@ from slipway_operator.planning.retention import (
     rests,
 )
 from slipway_operator.planning.summary import RETENTION_FAILURES
+from slipway_sync.exports import Requirements
 from slipway_sync.stores import LocalStore
 from slipway_sync.stores.base import Pages
 from small_exports import contents, write
@@ -312,6 +314,19 @@ def test_a_survey_looks_no_further_than_it_must(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert asked == ["5", "4", "3", "2", "1"], "6 was just looked at by the poll"
     assert [e.is_export for e in looked.exports[2:]] == [False, True, True, True]
+
+
+def test_an_export_that_nobody_signed_is_none_of_those_that_are_enough(tmp_path: Path) -> None:
+    """Else it would take the place of a good one, which would be deleted."""
+    for number, files in ((1, signed(contents())), (2, contents())):
+        write(tmp_path / str(number), files)
+    of = model(retention={"keep": 1}, source={"uri": "s3://models/digits", "settle": "0s"})
+    source = replace(listed(3), versions=tuple(listed_as(n, Readiness.UNSEEN) for n in (1, 2)))
+    asked = Requirements(public_keys=(PUBLIC,))
+    looked, _ = asyncio.run(survey(LocalStore(tmp_path), of, source, Memory(), T0, asked))
+    assert [(e.number, e.readiness.value) for e in looked.exports] == [
+        (2, "Rejected"), (1, "Complete"),
+    ]  # fmt: skip
 
 
 def test_an_export_that_moved_at_the_last_moment_is_not_deleted(tmp_path: Path) -> None:

@@ -7,11 +7,19 @@ from typing import Final
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.status import DoomedVersion
 from slipway_operator.discovery.memory import Memory
-from slipway_operator.discovery.poller import describe, look
+from slipway_operator.discovery.poller import describe, look, requirements
 from slipway_operator.model.retention import OldExport, Survey
 from slipway_operator.model.source import Readiness, SourceObservation, SourceVersion
 from slipway_operator.planning.retention import rest_of
-from slipway_sync.exports import GRAPHS, Listing, VersionDirectory, hostile_key, printable, revision
+from slipway_sync.exports import (
+    GRAPHS,
+    Listing,
+    Requirements,
+    VersionDirectory,
+    hostile_key,
+    printable,
+    revision,
+)
 from slipway_sync.stores import ErasableStore, Store
 
 LOWEST: Final = 64
@@ -28,6 +36,7 @@ async def survey(
     source: SourceObservation,
     memory: Memory,
     now: datetime,
+    asked: Requirements | None = None,
 ) -> tuple[Survey, Memory]:
     """Look from the highest version down until enough are complete, then at the lowest.
 
@@ -37,14 +46,16 @@ async def survey(
         source: A poll that has just ended: what it has looked at is not looked at again.
         memory: Of earlier surveys.
         now: The time.
+        asked: What is asked of the exports that count as complete; None asks no signature.
 
     Raises:
         SourceError: The store could not be read.
     """
+    asked = asked or requirements(model.spec)
     keep = model.spec.retention.keep if model.spec.retention else len(source.versions)
     trusted = {row.version: row.revision for row in model.status.versions if row.available_key}
     ordered = sorted(source.versions, key=lambda version: version.number, reverse=True)
-    memory = memory.only({version.directory for version in ordered})
+    memory = memory.only({version.directory for version in ordered}).asking(asked)
     exports: list[OldExport] = []
     complete = 0
     for found in ordered:
@@ -54,7 +65,7 @@ async def survey(
         if found.readiness is Readiness.UNSEEN:
             place = VersionDirectory(found.number, found.directory)
             memory = await look(
-                store, model.spec, place, memory, trusted.get(found.number, ""), now
+                store, model.spec, place, memory, trusted.get(found.number, ""), now, asked
             )
             seen = describe(place, memory)
         exports.append(_proven(seen))

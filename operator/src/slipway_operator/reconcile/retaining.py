@@ -108,7 +108,8 @@ class Retainer:
             try:
                 store = await self._sources.store(model)
                 memory = self._known[key].memory if key in self._known else Memory()
-                looked, memory = await survey(store, model, source, memory, now)
+                asked = await self._sources.asked(model)
+                looked, memory = await survey(store, model, source, memory, now, asked)
             except (SourceError, CredentialsError) as error:
                 # The next poll says so where a person looks, and stops what was planned.
                 _log.warning("not surveyed", model=model.name, error=str(error))

@@ -11,7 +11,7 @@ from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.source import Source
 from slipway_operator.discovery.memory import Memory
 from slipway_operator.discovery.notifications import folders_above
-from slipway_operator.discovery.poller import Poll, failed_poll, interval, poll
+from slipway_operator.discovery.poller import Poll, failed_poll, interval, poll, requirements
 from slipway_operator.model.source import SourceObservation
 from slipway_operator.reconcile.access import Access, Accesses
 from slipway_operator.reconcile.clients import Clients
@@ -19,6 +19,7 @@ from slipway_operator.reconcile.failing import CredentialsError
 from slipway_operator.reconcile.scheduler import Key
 from slipway_operator.reconcile.watchers import Watchers, next_look
 from slipway_operator.rendering.claims import mounted_source
+from slipway_sync.exports import Requirements
 from slipway_sync.stores import SourceError, Store
 
 _log = structlog.get_logger()
@@ -99,6 +100,15 @@ class Sources:
         """
         access = await self._accesses.of(model)
         return self._clients.open(model.spec.source.uri, access.options)
+
+    async def asked(self, model: ModelResource) -> Requirements:
+        """What the Model asks of its exports now.
+
+        Raises:
+            SourceError: The source cannot be as it is written.
+            CredentialsError: Its public keys cannot be had.
+        """
+        return requirements(model.spec, (await self._accesses.of(model)).public_keys)
 
     async def _poll(self, model: ModelResource, state: _State) -> Poll:
         try:
