@@ -15,6 +15,7 @@ PROGRAMS: Mapping[str, str] = {
     "debootstrap": "debootstrap",
     "ip": "iproute2",
     "skopeo": "skopeo",
+    "faketime": "faketime",
 }
 """Program to package."""
 

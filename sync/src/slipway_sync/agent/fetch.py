@@ -208,9 +208,11 @@ async def _explained(error: SyncError, request: Request, store: Store, pauses: P
         return error
     if found == request.revision:
         return error
+    what = f", with {printable(error.object)}" if error.object else ""
     return SyncError(
         ExitCode.REVISION_MOVED,
-        f"the listing of {request.directory} changed while it was synced: it is {found[:12]} now",
+        f"the listing of {request.directory} changed{what} while it was synced: it is "
+        f"{found[:12]} now",
         path=error.object,
     )
 
