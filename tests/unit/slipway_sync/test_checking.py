@@ -69,7 +69,9 @@ def test_a_flipped_bit_is_said_at_the_end(tmp_path: Path, position: int) -> None
     content[position] ^= 1
     found = check(tmp_path, bytes(content))
     found.read(len(content))  # Nothing yet: other parts of the file may be on their way.
-    assert rejected(found).reason == "CorruptShard"
+    error = rejected(found)
+    assert error.reason == "CorruptShard"
+    assert str(error) == "shard is corrupt: tensor weights is damaged: its checksum is wrong"
 
 
 def test_a_file_of_another_length_is_wrong(tmp_path: Path) -> None:

@@ -266,7 +266,7 @@ class _Connection:
         return (
             response.status == _PARTIAL_CONTENT
             and response.getheader("Content-Range") == f"bytes {start}-{end - 1}/{item.size}"
-            and response.getheader("Transfer-Encoding") is None
+            # In chunks, its length is not known.
             and 0 < self.length <= end - start
             and response.getheader("Content-Encoding") is None
             and etag == item.etag
