@@ -54,7 +54,7 @@ class Surroundings:
 
 
 def token_in(path: Path) -> Callable[[], str]:
-    """The first line of a file; empty while it cannot be read, and then nobody is let in."""
+    """What a file holds; empty while it cannot be read, and then nobody is let in."""
 
     def token() -> str:
         try:
@@ -112,7 +112,9 @@ def allowed(request: web.Request, token: str) -> bool:
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     shown = [bearer.strip() if scheme == "Bearer" else "", request.query.get("token", "")]
     # Both are compared, whatever the first says: the time must tell nothing.
-    matches = [hmac.compare_digest(one.encode(), token.encode()) for one in shown]
+    matches = [
+        hmac.compare_digest(one.encode(errors="surrogateescape"), token.encode()) for one in shown
+    ]
     return any(matches)
 
 

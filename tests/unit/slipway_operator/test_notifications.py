@@ -185,6 +185,9 @@ def test_what_each_sender_says(body: Any, headers: dict[str, str], told: Notific
         (b"[" * 200_000, "nested more than"),
         (b'{"a":' * 100_000, "nested more than"),
         (b'{"message": ' * 40 + b"1" + b"}" * 40, "nested more than"),
+        (b'{"a": "' + b"[" * 40, "no JSON"),
+        (b'{"a": "' + b'\\"' * 500_000, "no JSON"),
+        (b'{"Type": "SubscriptionConfirmation", "SubscribeURL": "https://["}', "names no object"),
     ],
 )
 def test_anything_else_is_refused_with_a_sentence(body: bytes, why: str) -> None:
@@ -210,7 +213,25 @@ def test_a_burst_in_one_body_is_cut() -> None:
     assert len(read(json.dumps({"uri": uris}).encode(), {}).uris) == MAX_URIS
 
 
+def test_what_is_longer_than_any_key_belongs_to_no_model() -> None:
+    fits = "s3://m/" + "a/" * 500
+    uris = [fits, "s3://m/" + "a/" * 500_000]
+    assert read(json.dumps({"uri": uris}).encode(), {}).uris == (fits,)
+
+
+@pytest.mark.parametrize(
+    "url", ["http://x/", "file:///etc", "https://x/\n", f"https://{'x' * 9999}"]
+)
+def test_only_what_a_person_could_open_is_shown_to_one(url: str) -> None:
+    body = {"Type": "SubscriptionConfirmation", "SubscribeURL": url}
+    assert read(json.dumps(body).encode(), {}).confirm == ""
+
+
 def test_every_folder_above_an_object() -> None:
+    assert list(folders_above("s3://m" + "/" * 1000 + "a")) == [
+        "s3://m" + "/" * 1000 + "a",
+        "s3://m",
+    ]
     assert list(folders_above("s3://m/a/1/x")) == [
         "s3://m/a/1/x",
         "s3://m/a/1",

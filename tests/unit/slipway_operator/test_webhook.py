@@ -74,6 +74,22 @@ def test_only_who_shows_the_token_is_let_in(
     assert replica.told == (["s3://models/digits/2/x"] if status == 202 else [])
 
 
+def test_a_header_that_is_no_text_is_refused_like_any_other() -> None:
+    replica = Replica()
+
+    async def story(client: Client) -> bytes:
+        reader, writer = await asyncio.open_connection(client.host, client.port)
+        writer.write(
+            f"POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n".encode()
+            + b"Authorization: Bearer \xff\xfe\r\n\r\n"
+        )
+        status = await reader.readline()
+        writer.close()
+        return status
+
+    assert b" 401 " in asked(replica, story)
+
+
 def test_without_a_token_nobody_is_let_in(tmp_path: Path) -> None:
     assert token_in(tmp_path / "none")() == ""
     (tmp_path / "token").write_text(f"{TOKEN}\n")

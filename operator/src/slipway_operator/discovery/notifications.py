@@ -16,8 +16,11 @@ from urllib.parse import unquote, unquote_plus, urlsplit
 MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 32
 MAX_URIS: Final = 10_000
+MAX_URI: Final = 2048
+"""Characters of a URI: no store has longer keys, and no Model a longer source."""
 
-_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
+# Never gives back what it took, and takes a string without an end to the end: a body of 1 MiB is read once.
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 _BRACKET: Final = re.compile(r"[\[\]{}]")
 _NO_EVENT: Final = ("s3:TestEvent",)
 _VALIDATION: Final = "Microsoft.EventGrid.SubscriptionValidationEvent"
@@ -67,7 +70,8 @@ def read(body: bytes, headers: Mapping[str, str]) -> Notification:
 
 
 def _limited(found: Notification) -> Notification:
-    unique = tuple(dict.fromkeys(found.uris))[:MAX_URIS]
+    fitting = (uri for uri in found.uris if len(uri) <= MAX_URI)
+    unique = tuple(dict.fromkeys(fitting))[:MAX_URIS]
     return Notification(found.kind, unique, found.answer, found.confirm)
 
 
@@ -154,7 +158,14 @@ def _sns(value: Mapping[str, Any], depth: int) -> Notification:
     if value["Type"] == "Notification":
         inner = _understood(_parsed(value["Message"]), depth + 1)
         return Notification("sns", inner.uris)
-    return Notification("sns", confirm=str(value.get("SubscribeURL", "")))
+    return Notification("sns", confirm=_address(str(value.get("SubscribeURL", ""))))
+
+
+def _address(url: str) -> str:
+    """A URL that a person may be shown; empty for what is none."""
+    parts = urlsplit(url)
+    good = parts.scheme == "https" and parts.hostname and url.isprintable() and len(url) <= MAX_URI
+    return url if good else ""
 
 
 def _eventbridge(value: Mapping[str, Any], _: int) -> Notification:
@@ -242,5 +253,6 @@ def folders_above(uri: str) -> Iterator[str]:
     """
     scheme, separator, rest = uri.partition("://")
     while rest:
-        yield f"{scheme}{separator}{rest.rstrip('/')}"
+        rest = rest.rstrip("/")
+        yield f"{scheme}{separator}{rest}"
         rest = rest.rpartition("/")[0]
