@@ -21,6 +21,10 @@ def test_what_the_agent_says_is_what_the_operator_reads() -> None:
     assert found.progress == SyncProgress(5, 10, 1, 2, 3)
 
 
+def test_a_number_that_has_no_end_is_no_progress() -> None:
+    assert parse('{"event": "progress", "bytes": Infinity, "totalBytes": 1}') is None
+
+
 def test_an_older_agent_is_understood() -> None:
     found = parse('{"event": "progress", "bytes": 1, "totalBytes": 4}')
     assert found is not None

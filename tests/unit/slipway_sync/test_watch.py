@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,7 @@ def test_a_volume_that_does_not_answer_is_told_of_while_it_does_not(world: World
         '{"event": "progress", "sequence": 1, "state": ""}',
         '{"event": "heartbeat", "sequence": "1", "state": ""}',
         '{"event": "heartbeat", "sequence": 1, "state": 7}',
+        '{"event": "heartbeat", "sequence": 1' + "0" * 30 + ', "state": ""}',
         '{"event": "heartbeat", "sequence": 1, "state": "x", "more": "' + "x" * LINE_LIMIT + '"}',
     ],
 )
@@ -234,6 +236,9 @@ def test_other_lines_are_passed_over(line: str) -> None:
         {"version": 1, "directory": "1", "state": "Wonderful"},
         {"version": 1, "directory": "1", "state": "Complete", "revision": "short"},
         {"version": 1, "directory": "1", "state": "Complete", "bytes": "many"},
+        {"version": 1, "directory": "1", "state": "Complete", "bytes": -1},
+        {"version": 1, "directory": "1", "state": "Complete", "bytes": 10**30},
+        {"version": 1, "directory": "1", "state": "Rejected", "reason": "no word"},
         {"version": 1, "directory": "1", "state": "Complete", "message": 7},
         {"directory": "1", "state": "Complete"},
         "1",
@@ -242,5 +247,19 @@ def test_other_lines_are_passed_over(line: str) -> None:
 def test_a_state_that_cannot_be_is_not_believed(version: Any) -> None:
     line = {"event": "versions", "sequence": 1, "state": "x", "versions": [version]}
     tail = parse_tail(json.dumps(line | {"warnings": [], "reason": "", "message": ""}))
+    assert tail is not None
+    assert tail.report is None
+
+
+def test_numbers_and_reasons_that_nobody_could_hold_are_not_believed() -> None:
+    beat = {"event": "heartbeat", "sequence": 1, "state": "x"}
+    tail = parse_tail(json.dumps(beat | {"pollingSeconds": 10**30}))
+    assert tail is not None
+    assert tail.polling_seconds == 0
+    tail = parse_tail(json.dumps(beat | {"pollingSeconds": 2**62}))
+    assert tail is not None
+    assert timedelta(seconds=tail.polling_seconds) > timedelta(days=365)
+    state = {"event": "versions", "versions": [], "warnings": [], "message": ""}
+    tail = parse_tail(json.dumps(beat | state | {"reason": "Not a reason\n"}))
     assert tail is not None
     assert tail.report is None

@@ -122,14 +122,15 @@ def believed(
     if silence > SILENT:
         return Trouble(
             Reason.WATCHER_NOT_READY,
-            f"pod {pod.name} has told nothing about the volume for {_seconds(silence)}: "
+            # Without the time that has passed: a sentence that grows would be written again and again.
+            f"pod {pod.name} has told nothing about the volume for more than {_seconds(SILENT)}: "
             "delete it if that lasts",
         )
     if tail is not None and timedelta(seconds=tail.polling_seconds) > HANGING:
         return Trouble(
             Reason.UNAVAILABLE,
-            f"the volume does not answer: {model.spec.source.uri} has been read for "
-            f"{tail.polling_seconds} s",
+            f"the volume does not answer: {model.spec.source.uri} has been read for more than "
+            f"{_seconds(HANGING)}",
         )
     if heard.report is None:
         return Trouble(

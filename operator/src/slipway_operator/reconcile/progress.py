@@ -41,7 +41,7 @@ def parse(log: str) -> Line | None:
                     rate=int(entry.get("bytesPerSecond", 0)),
                 )
                 return Line(str(entry.get("time", "")), numbers)
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             continue
     return None
 

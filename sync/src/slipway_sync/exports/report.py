@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -28,6 +29,11 @@ MAX_VERSIONS = 256
 _MAX_TEXT = 300
 _MAX_WARNINGS = 8
 _HEX = frozenset("0123456789abcdef")
+_REASON = re.compile(r"([A-Za-z][A-Za-z0-9]{0,63})?")
+_MAX_NUMBER = (1 << 63) - 1
+"""More does not fit into a status."""
+_LONGEST = 1 << 30
+"""Seconds; a look that takes years is no more hopeless than one that takes these."""
 
 
 class Standing(StrEnum):
@@ -159,7 +165,7 @@ def parse_tail(log: str) -> Tail | None:
     return Tail(
         sequence=last["sequence"],
         state=state,
-        polling_seconds=polling if isinstance(polling, int) else 0,
+        polling_seconds=min(polling, _LONGEST) if _is_count(polling) else 0,
         report=next(full, None),
     )
 
@@ -199,7 +205,7 @@ def _entry(line: str) -> dict[str, Any] | None:
     if not isinstance(entry, dict) or entry.get("event") not in ("versions", "heartbeat"):
         return None
     sequence, state = entry.get("sequence"), entry.get("state")
-    good = isinstance(sequence, int) and isinstance(state, str) and len(state) <= 64  # noqa: PLR2004
+    good = _is_count(sequence) and isinstance(state, str) and len(state) <= 64  # noqa: PLR2004
     return entry if good else None
 
 
@@ -209,7 +215,7 @@ def _report(entry: dict[str, Any]) -> Report | None:
         return Report(
             versions=tuple(_versions(entry["versions"])),
             warnings=_texts(entry["warnings"][: _MAX_WARNINGS + 1]),
-            error_reason=_texts([entry["reason"]])[0][:64],
+            error_reason=_reason(entry["reason"]),
             error_message=_texts([entry["message"]])[0],
         )
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -218,14 +224,14 @@ def _report(entry: dict[str, Any]) -> Report | None:
 
 def _versions(entries: Sequence[dict[str, Any]]) -> Iterable[ReportedVersion]:
     for entry in entries[:MAX_VERSIONS]:
-        reason, message, path = _texts(entry.get(n, "") for n in ("reason", "message", "object"))
+        message, path = _texts(entry.get(name, "") for name in ("message", "object"))
         version = ReportedVersion(
             number=entry["version"],
             directory=entry["directory"],
             standing=Standing(entry["state"]),
             revision=entry.get("revision", ""),
             bytes=entry.get("bytes", 0),
-            reason=reason,
+            reason=_reason(entry.get("reason", "")),
             message=message,
             object=path,
         )
@@ -234,9 +240,20 @@ def _versions(entries: Sequence[dict[str, Any]]) -> Iterable[ReportedVersion]:
         spelt = bool(found) and found[0].number == version.number
         revision = version.revision
         hexadecimal = set(revision) <= _HEX and len(revision) in (0, 64)
-        if not (spelt and hexadecimal and isinstance(version.bytes, int)):
+        if not (spelt and hexadecimal and _is_count(version.bytes)):
             raise ValueError
         yield version
+
+
+def _reason(value: object) -> str:
+    """Return a reason; it becomes one of a condition, where nothing but a word is taken."""
+    if not isinstance(value, str) or not _REASON.fullmatch(value):
+        raise ValueError
+    return value
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value <= _MAX_NUMBER
 
 
 def _texts(values: Iterable[object]) -> tuple[str, ...]:
