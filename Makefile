@@ -8,7 +8,7 @@ UV := .local/uv/bin/uv
 BIN := .venv/bin
 export PYTHONPATH := e2e:examples
 
-.PHONY: help setup demo test unit contracts integration e2e check generate images cluster-up cluster-down bench-server bench-sync lock clean
+.PHONY: help setup demo test unit contracts integration e2e check generate images cluster-up cluster-down bench-server bench-sync bench-polling lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -75,6 +75,9 @@ bench-server: setup ## Measure the model server beside its floor and its peers; 
 
 bench-sync: setup ## Measure a sync beside s5cmd and KServe's storage initializer; needs a quiet machine
 	@PYTHONPATH=benchmarks:tests/support:e2e $(BIN)/python -m sync_bench
+
+bench-polling: setup ## Measure what polling 1 000 Models costs
+	@PYTHONPATH=benchmarks:tests/support:e2e $(BIN)/python -m polling --models 1000 --interval 30 --rounds 3
 
 lock: $(UV) ## Write requirements/*.lock anew (UPGRADE=1 takes newer versions)
 	@PATH="$$PWD/.local/uv/bin:$$PATH" requirements/compile
