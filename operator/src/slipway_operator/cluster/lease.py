@@ -5,7 +5,8 @@ REQUEST_TIMEOUT; both together are shorter than LEASE_DURATION, after which anot
 """
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -65,6 +66,7 @@ class Leadership:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         *,
         address: str = "",
+        elapsed: Callable[[], float] = time.monotonic,
     ) -> None:
         """Take part in a Lease.
 
@@ -73,15 +75,19 @@ class Leadership:
             namespace: Of the Lease.
             name: Of the Lease.
             identity: Of this process.
-            clock: The time.
+            clock: The time, for people who read the Lease.
             address: `http://IP:PORT` where the others reach this process, kept on the Lease.
+            elapsed: Seconds that never jump: a clock that is set must make nobody lead beside
+                another, nor beyond its time.
         """
         self._client = client
         self._namespace = namespace
         self._name = name
         self._identity = identity
         self._clock = clock
-        self._seen: tuple[str, datetime] = ("", clock())
+        self._elapsed = elapsed
+        self._seen: tuple[str, float] = ("", elapsed())
+        self._renewed = elapsed()
         self._address = address
         self.leader = ""
         """Where the one that holds the Lease is reached, as last seen; empty when it does not say."""
@@ -105,19 +111,28 @@ class Leadership:
         Raises:
             LeadershipLostError: Always, at the end.
         """
-        renewed = self._clock()
-        while True:
-            await asyncio.sleep(RENEW_INTERVAL.total_seconds())
-            try:
-                if not await self._try():
-                    self.held.clear()
-                    raise LeadershipLostError(f"another holds the Lease {self._name}")
-                renewed = self._clock()
-            except ClusterError as error:
-                _log.warning("lease not renewed", error=str(error))
-            if self._clock() - renewed > RENEW_DEADLINE:
-                self.held.clear()
-                raise LeadershipLostError(f"the Lease {self._name} could not be renewed in time")
+        try:
+            while True:
+                # A request that hangs must not add its own time to the deadline.
+                left = self._renewed + RENEW_DEADLINE.total_seconds() - self._elapsed()
+                async with asyncio.timeout(left):
+                    await asyncio.sleep(RENEW_INTERVAL.total_seconds())
+                    if not await self._renew():
+                        self.held.clear()
+                        raise LeadershipLostError(f"another holds the Lease {self._name}")
+        except TimeoutError as error:
+            self.held.clear()
+            raise LeadershipLostError(
+                f"the Lease {self._name} could not be renewed in time"
+            ) from error
+
+    async def _renew(self) -> bool:
+        """False when another has it; an API server that does not answer is asked again."""
+        try:
+            return await self._try()
+        except ClusterError as error:
+            _log.warning("lease not renewed", error=str(error))
+            return True
 
     async def release(self) -> None:
         """Give it up, so that the other replica need not wait."""
@@ -148,25 +163,28 @@ class Leadership:
                 },
                 "spec": self._spec({}, now),
             }
-            try:
-                await self._client.create(LEASES, self._namespace, lease)
-            except ConflictError:
-                return False
-            return True
+            return await self._written(self._client.create(LEASES, self._namespace, lease))
         spec = lease["spec"]
         version = lease["metadata"]["resourceVersion"]
         if version != self._seen[0]:
-            self._seen = (version, now)
+            self._seen = (version, self._elapsed())
         annotations = lease["metadata"].setdefault("annotations", {})
         self.leader = annotations.get(LEADER_ADDRESS, "") if spec.get("holderIdentity") else ""
-        if not can_take(spec, self._identity, now - self._seen[1]):
+        unchanged = timedelta(seconds=self._elapsed() - self._seen[1])
+        if not can_take(spec, self._identity, unchanged):
             return False
         annotations[LEADER_ADDRESS] = self.leader = self._address
         lease["spec"] = self._spec(spec, now)
+        return await self._written(self._client.replace(LEASES, self._namespace, lease))
+
+    async def _written(self, write: Awaitable[object]) -> bool:
+        """Others count from the write, so this process does not count from its answer."""
+        sent = self._elapsed()
         try:
-            await self._client.replace(LEASES, self._namespace, lease)
+            await write
         except ConflictError:
             return False
+        self._renewed = sent
         return True
 
     def _spec(self, spec: dict[str, Any], now: datetime) -> dict[str, Any]:
