@@ -318,3 +318,13 @@ def test_a_version_that_could_never_attach_its_volume_is_said_so_and_what_serves
     fleet.edit(transition=RESOURCE, serving={"replicas": 1})
     world.come_to_rest()
     assert (fleet.status.serving, fleet.status.phase) == ("2", "Available")
+
+
+def test_zero_replicas_are_had_without_a_volume() -> None:
+    """Who asks for none needs no claim, and wants what the pods hold back."""
+    of = model(serving={**CACHED, "replicas": 0})
+    old = deployment(of, 1, 1)
+    state = observed(of, source=listed(1, 2), deployments=(old,), pods=pods(old, 1))
+    scaled = of_kind(state, actions.ScaleDeployment)
+    assert scaled == [actions.ScaleDeployment(old.name, old.uid, 0)]
+    assert not of_kind(state, actions.CreateDeployment)

@@ -323,8 +323,10 @@ def _deployments(desk: Desk) -> Iterator[Action]:
     known = is_known(observed.model, identity, desk.settings)
     if missing and (desk.volume.reason or not known):
         # Nothing new could be started now, so nothing old may go for it; the status or the next
-        # good poll tells why.
-        return
+        # good poll tells why. Who asks for no pods gets none.
+        if desk.limits.replicas:
+            return
+        missing = []
     for servable in missing:
         name = names.deployment_name(observed.model.name, servable.id)
         if f"Deployment/{name}" not in observed.foreign:
