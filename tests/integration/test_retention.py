@@ -146,3 +146,31 @@ def test_a_store_that_refuses_to_delete_is_told_once_and_stops_nothing_else(
     assert [reason for reason, _ in lab.events()].count("RetentionDenied") == 1
     assert "1" in lab.held()
     assert lab.s3.secret_key not in str(lab.events())
+
+
+@pytest.mark.usefixtures("kubelet")
+def test_what_another_model_of_the_source_serves_is_not_deleted(
+    lab: Lab, controlplane: ControlPlane, tmp_path: Path
+) -> None:
+    spec = lab.kube.model(lab.namespace, "m")["spec"]
+    source = spec["source"] | {"uri": f"{spec['source']['uri']}/"}
+    lab.kube.create_model(lab.namespace, "old", {"source": source, "versions": {"specific": [1]}})
+    with running_operator(
+        str(controlplane.kubeconfig), tmp_path / "log", f"--namespace={lab.namespace}"
+    ):
+        lab.wait(
+            "nothing is named, for the other Model serves it",
+            lambda: (
+                lab.retention.get("message") == "retention: versions 4, 3 stay; nothing to delete"
+            ),
+        )
+        lab.wait(
+            "the other Model serves 1",
+            lambda: lab.kube.status(lab.namespace, "old").get("serving") == "1",
+        )
+        assert lab.events() == []
+        lab.bucket.upload(f"{lab.namespace}/5", tiny_export(5))
+        lab.wait(
+            "version 3 is named; 2 is labelled, and 1 the other Model's",
+            lambda: [d["version"] for d in lab.retention.get("versions", ())] == [3],
+        )

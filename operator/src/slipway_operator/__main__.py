@@ -145,7 +145,9 @@ async def run(options: Options) -> None:
         identities = Identities(client, lookup, options.installation, surroundings)
         accesses = Accesses(lookup, identities, _store_options(options.render))
         sources = Sources(accesses, Watchers(client, _utc_now), _utc_now, random.random)
-        reconciler = Reconciler(client, sources, options.render, identity, _utc_now)
+        reconciler = Reconciler(
+            client, sources, options.render, identity, _utc_now, options.namespaces
+        )
         work = Loop(client, reconciler, sources, options.namespaces)
         hook = options.webhook
         leadership = Leadership(

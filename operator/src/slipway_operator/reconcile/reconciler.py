@@ -20,6 +20,7 @@ from slipway_operator.model.observed import Observed
 from slipway_operator.planning.plan import plan
 from slipway_operator.reconcile import metrics
 from slipway_operator.reconcile.lanes import Lanes, lane_of
+from slipway_operator.reconcile.neighbours import Neighbours
 from slipway_operator.reconcile.progress import ProgressReader
 from slipway_operator.reconcile.refusals import Refusals
 from slipway_operator.reconcile.retaining import Retainer
@@ -62,7 +63,9 @@ class Reconciler:
         settings: RenderSettings,
         instance: str,
         clock: Callable[[], datetime],
+        namespaces: tuple[str, ...] = (),
     ) -> None:
+        """Work on the Models of these namespaces; of all when there are none."""
         self._client = client
         self._sources = sources
         self._settings = settings
@@ -71,7 +74,8 @@ class Reconciler:
         self._progress = ProgressReader(client, clock)
         self._lanes = Lanes()
         self._fetches = asyncio.Semaphore(_FETCHES)
-        self._retainer = Retainer(client, sources, self._fetch, instance, clock)
+        neighbours = Neighbours(client, namespaces)
+        self._retainer = Retainer(client, sources, neighbours, self._fetch, instance, clock)
         self._refusals = Refusals(clock)
 
     async def reconcile(self, key: Key) -> timedelta | None:

@@ -1,7 +1,7 @@
 """Retention's passes: look, decide, write down, delete. They never hold up what serves."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -29,6 +29,7 @@ from slipway_operator.planning.retention import (
 )
 from slipway_operator.reconcile import metrics
 from slipway_operator.reconcile.failing import CredentialsError
+from slipway_operator.reconcile.neighbours import Neighbours
 from slipway_operator.reconcile.scheduler import Key
 from slipway_operator.reconcile.sources import Sources
 from slipway_sync.stores import ErasableStore, SourceError
@@ -57,12 +58,14 @@ class Retainer:
         self,
         client: Client,
         sources: Sources,
+        neighbours: Neighbours,
         fetch: Fetch,
         instance: str,
         clock: Callable[[], datetime],
     ) -> None:
         self._client = client
         self._sources = sources
+        self._neighbours = neighbours
         self._fetch = fetch
         self._instance = instance
         self._clock = clock
@@ -117,25 +120,33 @@ class Retainer:
             self._known[key] = _Known(listed, memory, now)
         guard = protected(await observe(self._client, model, source))
         decision = decide(model, source, looked, guard, now)
+        if decision.status is not None and decision.status.versions:
+            others = await self._neighbours.held(model)
+            guard = replace(guard, versions={*guard.versions, *others})
+            decision = decide(model, source, looked, guard, now)
         await self._write(model, decision.status)
         for note in decision.notes:
             await self._record(model, note)
         status = decision.status
         for doomed in decision.delete:
             if status is not None:
-                status = await self._delete(key, doomed, status)
+                status = await self._delete(key, model.uid, doomed, status)
         return decision.again
 
     async def _delete(
-        self, key: Key, doomed: DoomedVersion, status: RetentionStatus
+        self, key: Key, uid: str, doomed: DoomedVersion, status: RetentionStatus
     ) -> RetentionStatus | None:
         """Delete one export, if it still may be; None when the pass must end."""
         model = await self._fetch(key)
-        if model is None or key_of(model.spec) != status.key or model.spec.paused:
+        if model is None or model.uid != uid:
+            return None
+        if key_of(model.spec) != status.key or model.spec.paused:
             return None
         source = self._sources.observation(key, model.spec.source)
         guard = protected(await observe(self._client, model, source))
         if source.error_reason or not guard.allows(doomed.version):
+            return None
+        if doomed.version in await self._neighbours.held(model, fresh=True):
             return None
         gone, failure = await self._erased(model, doomed)
         changed, notes = after(status, doomed if gone else None, failure, self._clock())
