@@ -121,6 +121,14 @@ class Source(SpecType):
             holds=lambda s: not s.identity or not s.credentials_secret,
             message="set either identity or credentialsSecret, not both",
         ),
+        Rule(
+            # Such a proxy could read the tokens, and those are not the Model's own.
+            cel="self.identity == '' || self.proxy == '' || !has(self.caBundle)",
+            holds=lambda s: not s.identity or not s.proxy or s.ca_bundle is None,
+            message="with an identity set proxy or caBundle, not both: whoever names the proxy and "
+            "its authority could read the identity's tokens; the chart's sources.proxy goes with "
+            "a caBundle",
+        ),
         matching(
             "proxy",
             PROXY_PATTERN,
