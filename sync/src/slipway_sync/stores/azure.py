@@ -73,6 +73,7 @@ def open_azure(uri: str, options: StoreOptions) -> ObjectStore:
         way,
         signed="skip_signature" not in config,
         provided=provided,
+        patience=options.patience,
     )
 
 

@@ -12,6 +12,7 @@ what a name means that is not known here is the proxy's word.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import secrets
@@ -43,8 +44,13 @@ from slipway_sync.stores.routes import Proxy, Route
 Resolve = Callable[[str, int], Sequence[Address]]
 
 PIPE_BYTES: Final = 1 << 20
+ANSWER_BYTES: Final = 64 << 20
+"""Of one answer: twice the longest that anybody asks for, but for whole files."""
+_REQUEST_BYTES: Final = 64
+"""No request is as short; what TLS says by itself is."""
 _CONNECT_SECONDS: Final = 5.0
 _HEAD_SECONDS: Final = 30.0
+_BREATH: Final = 0.1
 _TUNNEL: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
@@ -70,16 +76,48 @@ class Pass:
         refusal: Why the address may not be reached, as a sentence without its subject; or None.
         trouble: Why it could not be reached, likewise.
         denial: Why a proxy on the way does not let it through, likewise.
+        most: Bytes that one answer may have; None sets no limit.
+        received: Bytes of all answers together.
     """
 
     def __init__(self, policy: AddressPolicy, route: Route, address: str) -> None:
         self.policy = policy
         self.route = route
+        self.most: int | None = ANSWER_BYTES
+        self.received = 0
         self.token = secrets.token_hex(16)
         self.url = f"http://slipway:{self.token}@{address}"
         self.refusal: str | None = None
         self.trouble: str | None = None
         self.denial: str | None = None
+
+
+class _Answer:
+    """What has come of the answer that is under way on one connection.
+
+    The library takes a listing's page, or a refusal, into memory before it looks at it.
+    """
+
+    def __init__(self, owner: Pass) -> None:
+        self._owner = owner
+        self._bytes = 0
+
+    def asked(self, count: int) -> None:
+        """Note that bytes of a request went out."""
+        if count > _REQUEST_BYTES:
+            self._bytes = 0
+
+    def came(self, count: int) -> None:
+        """Note that bytes came.
+
+        Raises:
+            OSError: They are too many.
+        """
+        self._bytes += count
+        self._owner.received += count
+        if self._owner.most is not None and self._bytes > self._owner.most:
+            self._owner.trouble = "its answer does not end"
+            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
 
 
 class Gate:
@@ -92,6 +130,7 @@ class Gate:
     def __init__(self, resolve: Resolve = resolved) -> None:
         self._resolve = resolve
         self._passes: WeakValueDictionary[str, Pass] = WeakValueDictionary()
+        self._closed = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self._thread = threading.Thread(target=self._accept, name="gate", daemon=True)
         self._thread.start()
@@ -113,6 +152,7 @@ class Gate:
 
     def close(self) -> None:
         """Take no more connections; those that are open end with their clients."""
+        self._closed.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -123,8 +163,14 @@ class Gate:
             try:
                 client, _ = self._listener.accept()
             except OSError:
-                return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+                if self._closed.is_set():
+                    return
+                self._closed.wait(_BREATH)  # Too many files are open: some will be closed.
+                continue
+            try:
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+            except RuntimeError:
+                client.close()  # Too many threads run: the client tries again.
 
     def _serve(self, client: socket.socket) -> None:
         with client:
@@ -157,6 +203,7 @@ class Gate:
         rest: bytes,
         through: Proxy | None,
     ) -> None:
+        answer = _Answer(owner)
         if asked.tunnel:
             try:
                 early = open_tunnel(server, asked, through) if through is not None else b""
@@ -171,16 +218,19 @@ class Gate:
             server.settimeout(None)
             client.sendall(_TUNNEL + early)
             server.sendall(rest)
-            back = threading.Thread(target=_move, args=(server, client), daemon=True)
+            back = threading.Thread(target=_move, args=(server, client, answer.came), daemon=True)
             back.start()
-            _move(client, server)
+            _move(client, server, answer.asked)
         else:
             client.settimeout(None)
             server.settimeout(None)
             answers = _move if through is None else partial(_move_from_proxy, owner)
-            back = threading.Thread(target=answers, args=(server, client), daemon=True)
+            back = threading.Thread(target=answers, args=(server, client, answer.came), daemon=True)
             back.start()
-            _forward(client, server, asked, rest, through)
+            _forward(client, server, asked, rest, through, answer.asked)
+        # The client has gone. A server that stays, and says nothing, would keep this connection for ever.
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)
         back.join()
 
     def _connect(self, owner: Pass, asked: Asked) -> tuple[socket.socket, Proxy | None]:
@@ -260,11 +310,13 @@ def _forward(
     asked: Asked,
     rest: bytes,
     through: Proxy | None,
+    sent: Callable[[int], object],
 ) -> None:
     """Pass plain requests on, one after the other: each to the host that was judged, none with the pass."""
     first = asked
     try:
         while (asked.host, asked.port, asked.tunnel) == (first.host, first.port, False):
+            sent(PIPE_BYTES)
             server.sendall(asked.forwarded(through))
             body, rest = rest[: asked.body], rest[asked.body :]
             server.sendall(body)
@@ -285,18 +337,21 @@ def _answer(client: socket.socket, status: int) -> None:
         client.sendall(b"HTTP/1.1 %d -\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status)
 
 
-def _move_from_proxy(owner: Pass, proxy: socket.socket, client: socket.socket) -> None:
+def _move_from_proxy(
+    owner: Pass, proxy: socket.socket, client: socket.socket, moved: Callable[[int], object]
+) -> None:
     if asks_for_credentials(proxy):
         owner.denial = WRONG_CREDENTIALS
-    _move(proxy, client)
+    _move(proxy, client, moved)
 
 
-def _move(source: socket.socket, target: socket.socket) -> None:
-    """Move bytes until the source ends, then say so to the target."""
+def _move(source: socket.socket, target: socket.socket, moved: Callable[[int], object]) -> None:
+    """Move bytes until the source ends or `moved` raises OSError, then say so to the target."""
     reader, writer = os.pipe()
     try:
         widen(writer)
         while count := os.splice(source.fileno(), writer, PIPE_BYTES):
+            moved(count)
             while count:
                 count -= os.splice(reader, target.fileno(), count)
     except OSError:

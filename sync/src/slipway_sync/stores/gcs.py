@@ -86,6 +86,7 @@ def open_gcs(uri: str, options: StoreOptions) -> ObjectStore:
         folders=folders,
         signed="skip_signature" not in config,
         provided=provided,
+        patience=options.patience,
     )
 
 

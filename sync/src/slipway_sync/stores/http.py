@@ -219,7 +219,9 @@ class HttpStore:
                 return result, 0
         client = self._client
         if self._parts is False:
-            self._patient = self._patient or self._make_client(self._more_patience)
+            if self._patient is None:
+                self._patient = self._make_client(self._more_patience)
+                self._patient[1].most = None
             client = self._patient[0]
         return await obstore.get_async(client, key), start
 
@@ -349,8 +351,9 @@ def _parsed(document: bytes) -> Index:
 
 
 async def _taken(result: GetResult, skip: int, length: int | None) -> bytes:
-    if not skip and (length is None or result.meta["size"] <= length):
-        return bytes(await result.bytes_async())
+    if not skip and length is not None and result.meta["size"] <= length:
+        # One byte more than there may be: an answer that is too long is not taken to its end.
+        length += 1
     return b"".join([piece async for piece in _pieces(result, skip, length)])
 
 

@@ -15,6 +15,7 @@ from slipway_sync.stores.base import (
     HostileKeyError,
     ObjectReplacedError,
     Pages,
+    Patience,
     Sink,
     SourceError,
     WrongAnswerError,
@@ -22,6 +23,7 @@ from slipway_sync.stores.base import (
 )
 from slipway_sync.stores.clients import FOREIGN, checked_prefix
 from slipway_sync.stores.direct import Direct, Pouring
+from slipway_sync.stores.endless import ended
 from slipway_sync.stores.erasing import FolderEraser, erase
 from slipway_sync.stores.errors import broke_off, invalid_key, is_beyond_the_end, of_way
 from slipway_sync.stores.gate import Pass
@@ -29,7 +31,7 @@ from slipway_sync.stores.provided import Provider
 from slipway_sync.stores.surveying import listed
 
 if TYPE_CHECKING:
-    from obstore import GetOptions
+    from obstore import GetOptions, GetResult
     from obstore.store import ObjectStore as ObstoreClient
 
 _CHUNK = 1 << 20
@@ -52,6 +54,7 @@ class ObjectStore:
         signed: bool = True,
         provided: Provider[Any] | None = None,
         direct: Direct | None = None,
+        patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
         """Use a client of the bucket.
 
@@ -64,6 +67,7 @@ class ObjectStore:
             signed: Whether requests are signed.
             provided: What gives the client its credentials, if anything does.
             direct: A faster way to the content of objects, where there is one.
+            patience: How long to wait for listings.
         """
         self._prefix = prefix
         self._client = client
@@ -72,6 +76,7 @@ class ObjectStore:
         self._signed = signed
         self._provided = provided
         self._direct = direct
+        self._patience = patience
         self._uri = uri.rstrip("/")
 
     def at(self, uri: str) -> ObjectStore:
@@ -92,12 +97,18 @@ class ObjectStore:
             signed=self._signed,
             provided=self._provided,
             direct=self._direct,
+            patience=self._patience,
         )
 
     async def children(self) -> tuple[str, ...]:
         """Name the version directories and their siblings (see Store)."""
         try:
-            found = await obstore.list_with_delimiter_async(self._client, self._prefix or None)
+            found = await ended(
+                obstore.list_with_delimiter_async(self._client, self._prefix or None),
+                self._uri,
+                self._patience.request,
+                self._way,
+            )
         except FOREIGN as error:
             key = invalid_key(error)
             if key is not None:
@@ -115,14 +126,19 @@ class ObjectStore:
     async def pages(self, directory: str) -> Pages:
         """List one version page by page (see Store)."""
         prefix = f"{self._prefix}{checked_directory(directory)}/"
+        where = f"{self._uri}/{directory}"
         try:
-            async for page in obstore.list(self._client, prefix, chunk_size=PAGE):
+            pages = aiter(obstore.list(self._client, prefix, chunk_size=PAGE))
+            # A page may be empty, and say that there are more: those the library asks for by itself.
+            while (
+                page := await ended(anext(pages, None), where, self._patience.request)
+            ) is not None:
                 found = (_info(meta, prefix) for meta in page)
                 yield [item for item in found if item.size or item.path not in _DIRECTORIES]
         except FOREIGN as error:
             key = invalid_key(error)
             if key is None:
-                raise self._error(error, f"{self._uri}/{directory}") from error
+                raise self._error(error, where) from error
             # The library lists nothing where one key is hostile.
             raise HostileKeyError(key.removeprefix(prefix)) from error
 
@@ -162,7 +178,9 @@ class ObjectStore:
             options["range"] = {"offset": start}
         try:
             result = await obstore.get_async(self._client, key, options=options)
-            return bytes(await result.bytes_async())
+            if length is None:
+                return bytes(await result.bytes_async())
+            return await _beginning(result, length)
         except FOREIGN as error:
             if is_beyond_the_end(error):
                 return b""
@@ -263,6 +281,18 @@ class ObjectStore:
         if found is not None:
             raise SourceError("InvalidSource", f"the key {printable(path)} {found[1]}")
         return f"{self._prefix}{checked_directory(directory)}/{path}"
+
+
+async def _beginning(result: GetResult, length: int) -> bytes:
+    """Return what was sent, as far as it is of use: some more than `length` is as wrong as all of it."""
+    pieces: list[bytes] = []
+    received = 0
+    async for chunk in result.stream(min_chunk_size=_CHUNK):
+        pieces.append(bytes(chunk))
+        received += len(chunk)
+        if received > length:
+            break
+    return b"".join(pieces)
 
 
 def _info(meta: Any, prefix: str) -> ObjectInfo:

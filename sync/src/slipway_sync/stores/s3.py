@@ -97,6 +97,7 @@ def open_s3(uri: str, options: StoreOptions) -> ObjectStore:
         folders=folders,
         signed="skip_signature" not in config,
         provided=provided,
+        patience=options.patience,
         direct=direct if _is_direct(config) and way.route.proxy is None else None,
     )
 
