@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from slipway_operator.api.conditions import Reason
 from slipway_operator.api.resource import parse
+from slipway_operator.reconcile import metrics
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -50,6 +52,30 @@ def test_links_lead_somewhere(page: Path) -> None:
         found = (page.parent / path).resolve() if path else page
         assert found.exists(), target
         assert not anchor or anchor in anchors(found), target
+
+
+WELL = {
+    Reason.LISTED, Reason.NOT_POLLED_YET, Reason.AVAILABLE, Reason.TRANSITION, Reason.SCALED_TO_ZERO,
+    Reason.WAITING_FOR_SOURCE, Reason.REPLICAS_NOT_READY, Reason.AS_DESIRED, Reason.INCOMPLETE,
+    Reason.REJECTED, Reason.ROLLED_BACK,
+}  # fmt: skip
+"""Reasons that nobody looks up: the phase says as much, or there is nothing to do."""
+
+
+@pytest.mark.parametrize("reason", sorted(set(Reason) - WELL))
+def test_every_trouble_is_told_what_to_do_about(reason: Reason) -> None:
+    rows = (ROOT / "docs" / "guide" / "troubleshooting.md").read_text().splitlines()
+    assert [row for row in rows if row.startswith("|") and f"`{reason}`" in row]
+
+
+def test_every_metric_of_the_operator_is_explained() -> None:
+    page = (ROOT / "docs" / "guide" / "status.md").read_text()
+    collectors = [value for key, value in vars(metrics).items() if key.isupper()]
+    families = [family for collector in collectors for family in collector.collect()]
+    total = {"counter": "_total"}
+    told = [f"`{family.name}{total.get(family.type, '')}`" for family in families]
+    assert len(told) > 8
+    assert [metric for metric in told if metric not in page] == []
 
 
 def test_every_path_of_the_map_exists() -> None:
