@@ -114,6 +114,25 @@ def status() -> dict[str, Any]:
                     "since": NOW,
                 }
             ],
+            "retention": {
+                "key": "e" * 64,
+                "reason": "Settling",
+                "message": "version 2 goes in a minute",
+                "since": NOW,
+                "kept": [4, 3],
+                "versions": [
+                    {
+                        "version": 2,
+                        "directory": "00000002",
+                        "revision": "f" * 64,
+                        "objects": 5,
+                        "bytes": 2**40,
+                        "newest": NOW,
+                        "state": "WouldDelete",
+                        "since": NOW,
+                    }
+                ],
+            },
         }
     ).as_manifest()
 
