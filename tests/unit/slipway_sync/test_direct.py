@@ -448,3 +448,32 @@ def test_with_a_proxy_on_the_way_there_is_no_direct_one(target: Target) -> None:
     store = open_store("s3://models/digits", options)
     assert isinstance(store, ObjectStore)
     assert store.pouring("3", info(), target.sink(), start=0, length=N) is None
+
+
+@pytest.mark.parametrize("drop", [b"H", b"HTTP/1.1 100 Continue\r\n\r\n"], ids=["slow", "continue"])
+def test_a_head_that_never_ends_is_given_up(target: Target, drop: bytes) -> None:
+    """Each byte comes within the time for one; all of them would take days."""
+    stop = threading.Event()
+
+    def drip(listener: socket.socket) -> None:
+        client, _ = listener.accept()
+        with client:
+            while not stop.wait(0.02):
+                try:
+                    client.sendall(drop)
+                except OSError:
+                    return
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        dripping = threading.Thread(target=drip, args=(listener,))
+        dripping.start()
+        direct = way(f"http://127.0.0.1:{listener.getsockname()[1]}", Patience(5.0, 5.0, 0.3))
+        pouring = Pouring(direct, "weights", info(), target.sink(), start=0, length=N)
+        running = threading.Thread(target=pouring.run, daemon=True)
+        running.start()
+        running.join(5)
+        ended = not running.is_alive()
+        stop.set()
+        dripping.join()
+    assert ended
+    assert pouring.position == 0

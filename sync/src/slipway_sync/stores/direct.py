@@ -135,11 +135,17 @@ class Pouring:
 
     def run(self) -> None:
         """Bring as much as comes without trouble; `position` says how much that was. Blocks."""
+        # Python reads a head to its end, however slowly it comes.
+        limit = threading.Timer(self._way.patience.request, self.cancel)
+        limit.daemon = True
+        limit.start()
         try:
             connection = self._asked()
         except (OSError, HTTPException, Refused, ValueError):
             self._way.failed(for_good=False)
             return
+        finally:
+            limit.cancel()
         if connection is None:
             return
         try:
