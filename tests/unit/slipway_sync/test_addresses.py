@@ -16,6 +16,8 @@ REFUSED = [
     ("::ffff:a9fe:a9fe", "a link-local address"),
     ("::169.254.169.254", "a link-local address"),
     ("64:ff9b::169.254.169.254", "a link-local address"),
+    ("64:ff9b:1::169.254.169.254", "a link-local address"),
+    ("::ffff:0:169.254.169.254", "a link-local address"),
     ("2002:a9fe:a9fe::1", "a link-local address"),
     ("fd00:ec2::254", "a cloud's metadata service"),
     ("fd20:ce::254", "a cloud's metadata service"),

@@ -19,9 +19,9 @@ from slipway_sync.stores import AddressPolicy, SourceError, StoreOptions, gate
 from slipway_sync.stores.gate import Gate
 from slipway_sync.stores.grants import Granted
 from slipway_sync.stores.identity import ambient, asking, federated, token_file
-from slipway_sync.stores.identity.asking import Asker
+from slipway_sync.stores.identity.asking import Answer, Asker
 from slipway_sync.stores.identity.azure import Application
-from slipway_sync.stores.identity.google import Pool
+from slipway_sync.stores.identity.google import Pool, of_bearer
 
 ARN = "arn:aws:iam::123456789012:role/reader"
 TOKEN = "eyJ.the-token.of-the-pod"
@@ -79,6 +79,7 @@ def test_a_token_becomes_keys(tmp_path: Path) -> None:
         (Reply(400, b'{"error": "two s3cr3t words"}'), "AccessDenied", "refused (400): "),
         (Reply(307, headers={"Location": "http://127.0.0.1:1/s3cr3t"}), "InvalidSource", "(307)"),
         (Reply(200, b"x" * 300_000), "InvalidSource", "sends more than credentials"),
+        (Reply(400, b"[" * 200_000), "AccessDenied", "refused (400): "),
     ],
 )
 def test_what_goes_wrong_is_one_sentence_without_the_body(
@@ -381,3 +382,10 @@ def test_a_private_authority_is_trusted_with_its_bundle_only(tmp_path: Path) -> 
     assert "unknown authority: give that in caBundle" in str(error)
     with pytest.raises(SourceError, match="holds no certificate"):
         aws(edge, tmp_path, ca_bundle=b"-----BEGIN NOTHING")
+
+
+def test_a_life_without_end_is_no_life_that_is_known() -> None:
+    answer = Answer(200, b'{"access_token": "t", "expires_in": 1e999}')
+    assert of_bearer("the pool", answer, "check it", NOW) == Granted(
+        {"GOOGLE_BEARER_TOKEN": "t"}, None
+    )

@@ -38,7 +38,10 @@ _METADATA_NAMES: Final = frozenset(
 )
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _THIS_HOST: Final = ip_network("0.0.0.0/8")
-_NAT64: Final = ip_network("64:ff9b::/96")
+_TRANSLATED: Final = tuple(
+    ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96")
+)
+"""NAT64, the well-known prefix and the one for local use, and SIIT."""
 _COMPATIBLE: Final = ip_network("::/96")
 
 
@@ -86,7 +89,7 @@ def embedded(address: Address) -> IPv4Address | None:
     if address.teredo is not None:
         return address.teredo[1]
     low = int(address) & 0xFFFFFFFF
-    if address in _NAT64 or (address in _COMPATIBLE and low > 1):
+    if _within(address, _TRANSLATED) or (address in _COMPATIBLE and low > 1):
         return IPv4Address(low)
     return None
 

@@ -68,7 +68,7 @@ class Answer:
         """Return its JSON object; empty when it is none."""
         try:
             parsed = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return parsed if isinstance(parsed, dict) else {}
 

@@ -115,7 +115,7 @@ def of_bearer(
 def _in_seconds(now: datetime, text: Any) -> datetime | None:
     try:
         return now + timedelta(seconds=max(0, min(int(text), 86_400)))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
