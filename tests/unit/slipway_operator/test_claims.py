@@ -328,3 +328,15 @@ def test_zero_replicas_are_had_without_a_volume() -> None:
     scaled = of_kind(state, actions.ScaleDeployment)
     assert scaled == [actions.ScaleDeployment(old.name, old.uid, 0)]
     assert not of_kind(state, actions.CreateDeployment)
+
+
+def test_a_watcher_that_nobody_lets_in_holds_up_nothing() -> None:
+    """An action that is refused ends the pass: what serves comes before it."""
+    of = model(source={"uri": "pvc://shelf/digits"}, serving={"replicas": 2})
+    old = deployment(of, 1, 2)
+    state = observed(
+        of, source=listed(1, 2), deployments=(old,), pods=pods(old, 2), claim=MANY, watcher=None
+    )
+    made = planned(state).actions
+    assert isinstance(made[-1], actions.ApplyWatcher)
+    assert any(isinstance(action, actions.CreateDeployment) for action in made)

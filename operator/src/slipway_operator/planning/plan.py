@@ -256,10 +256,11 @@ def _actions(desk: Desk, rows: list[VersionStatus], *, settled: bool) -> Iterato
     yield from _budget(observed, limits)
     # What a pod mounts is there, and says the right thing, before the pod is.
     yield from claim_actions(observed, aspiration)
-    yield from watcher_actions(observed, desk.settings, desk.volume)
     yield from _deployments(desk)
     yield from _deletions(observed, aspiration, rows, settled=settled)
     yield from growth_actions(observed)
+    # Last: a cluster that does not take it must not hold up what serves.
+    yield from watcher_actions(observed, desk.settings, desk.volume)
 
 
 def _rotation(traffic: Traffic) -> Iterator[Action]:
