@@ -13,6 +13,8 @@ from slipway_operator.model.claims import Refusal
 from slipway_operator.model.observed import Observed
 
 _AGAIN: Final = timedelta(minutes=1)
+_KEPT: Final = timedelta(hours=1)
+"""A refusal that nobody has met again for so long is of a Model that is gone, or asks no more."""
 _FINAL: Final = frozenset({400, 403, 422})
 """HTTP statuses of a no: a quota, a StorageClass that does not grow, a value that cannot be."""
 
@@ -48,5 +50,7 @@ class Refusals:
                 pass
             case _:
                 return False
-        self._known[observed.model.uid] = (Refusal(size, str(error)), self._clock())
+        now = self._clock()
+        self._known = {uid: told for uid, told in self._known.items() if now - told[1] < _KEPT}
+        self._known[observed.model.uid] = (Refusal(size, str(error)), now)
         return True
