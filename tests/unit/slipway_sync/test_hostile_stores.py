@@ -200,3 +200,28 @@ def test_the_gate_lives_on_when_there_are_too_many_connections(
 
 def _proof(token: str) -> str:
     return "Proxy-Authorization: Basic " + base64.b64encode(f"slipway:{token}".encode()).decode()
+
+
+def test_more_folders_than_anybody_has_are_not_told() -> None:
+    entries = "".join(
+        f"<CommonPrefixes><Prefix>m/{n}/</Prefix></CommonPrefixes>" for n in range(100_001)
+    )
+    body = (
+        f"<ListBucketResult><IsTruncated>false</IsTruncated>{entries}</ListBucketResult>".encode()
+    )
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with Endless(lambda: iter((answer,))).up() as url:
+        store = open_store("s3://models/m", StoreOptions(endpoint=url, patience=PATIENCE))
+        with pytest.raises(SourceError, match="s3://models/m holds more than 100000 folders"):
+            asyncio.run(store.children())
+
+
+def test_more_directories_than_anybody_has_are_not_told() -> None:
+    versions = ",".join(f'{{"directory":"{n}","files":[]}}' for n in range(100_001))
+    body = f'{{"formatVersion":1,"versions":[{versions}]}}'.encode()
+    dated = b"Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT"
+    answer = b"HTTP/1.1 200 OK\r\n%s\r\nContent-Length: %d\r\n\r\n" % (dated, len(body)) + body
+    with Endless(lambda: iter((answer,))).up() as url:
+        store = open_store(f"{url}/m", StoreOptions(patience=PATIENCE))
+        with pytest.raises(SourceError, match="/m holds more than 100000 folders"):
+            asyncio.run(store.children())

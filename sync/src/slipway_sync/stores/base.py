@@ -14,6 +14,9 @@ from slipway_sync.stores.grants import Identity
 PAGE = 250
 """Objects that are handled at once: a millisecond or two of work."""
 
+MOST_CHILDREN = 100_000
+"""Folders of one source: each that could be a version takes memory at every poll."""
+
 Reason = Literal["AccessDenied", "NotFound", "Unavailable", "InvalidSource"]
 
 
@@ -221,3 +224,10 @@ def checked_directory(directory: str) -> str:
             "InvalidSource", f"{printable(directory)} is not the name of a version's directory"
         )
     return directory
+
+
+def counted(children: tuple[str, ...], where: str) -> tuple[str, ...]:
+    """Return the folders of a source, or raise SourceError when they are too many."""
+    if len(children) > MOST_CHILDREN:
+        raise SourceError("InvalidSource", f"{where} holds more than {MOST_CHILDREN} folders")
+    return children

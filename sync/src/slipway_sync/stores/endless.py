@@ -9,8 +9,8 @@ from typing import Final, TypeVar
 from slipway_sync.stores.base import SourceError
 from slipway_sync.stores.gate import Pass
 
-MOST_BYTES: Final = 64 << 20
-"""Of all pages that are held together: some 500 000 names."""
+MOST_BYTES: Final = 32 << 20
+"""Of all pages that are held together: some hundred thousand names."""
 _LOOK: Final = 0.1
 
 _Result = TypeVar("_Result")

@@ -26,6 +26,7 @@ from slipway_sync.stores.base import (
     StoreOptions,
     WrongAnswerError,
     checked_directory,
+    counted,
     paged,
 )
 from slipway_sync.stores.clients import FOREIGN, checked_prefix, invalid, made, retry
@@ -124,7 +125,7 @@ class HttpStore:
         """Name the directories of the index (see Store)."""
         self._index = await self._read_index()
         self._told = set()
-        return tuple(sorted(self._index.versions))
+        return counted(tuple(sorted(self._index.versions)), self._uri)
 
     async def listing(self, directory: str) -> Listing:
         """List one version (see Store)."""

@@ -20,6 +20,7 @@ from typing import BinaryIO
 
 from slipway_sync.exports import Listing, ObjectInfo, Proof, Verdict, printable
 from slipway_sync.stores.base import (
+    MOST_CHILDREN,
     ObjectReplacedError,
     Pages,
     SourceError,
@@ -29,7 +30,6 @@ from slipway_sync.stores.base import (
 
 _CHUNK = 1 << 20
 _MAX_OBJECTS = 200_000
-_MAX_CHILDREN = 100_000
 _MAX_PATH_BYTES = 1024
 _VERSION = re.compile(r"[0-9]{1,255}", re.ASCII)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -164,10 +164,10 @@ class MountedStore:
                             continue
                         is_directory = entry.is_dir(follow_symlinks=False)
                         (directories if is_directory else others).append(entry.name)
-                        if len(directories) + len(others) > _MAX_CHILDREN:
+                        if len(directories) + len(others) > MOST_CHILDREN:
                             raise SourceError(
                                 "InvalidSource",
-                                f"{self._where} holds more than {_MAX_CHILDREN} numbers",
+                                f"{self._where} holds more than {MOST_CHILDREN} numbers",
                             )
             finally:
                 os.close(descriptor)

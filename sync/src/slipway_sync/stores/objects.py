@@ -20,6 +20,7 @@ from slipway_sync.stores.base import (
     SourceError,
     WrongAnswerError,
     checked_directory,
+    counted,
 )
 from slipway_sync.stores.clients import FOREIGN, checked_prefix
 from slipway_sync.stores.direct import Direct, Pouring
@@ -117,7 +118,8 @@ class ObjectStore:
                     f"{self._uri} holds the key {printable(key)}, which is no path: remove it",
                 ) from error
             raise self._error(error, self._uri) from error
-        return tuple(sorted(path[len(self._prefix) :] for path in found["common_prefixes"]))
+        names = sorted(path[len(self._prefix) :] for path in found["common_prefixes"])
+        return counted(tuple(names), self._uri)
 
     async def listing(self, directory: str) -> Listing:
         """List one version (see Store)."""
