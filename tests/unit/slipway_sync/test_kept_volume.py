@@ -203,6 +203,28 @@ def test_damage_is_found_and_only_the_damaged_file_brought(
     assert world.sync(3).message.startswith("version 3 was on the volume already")
 
 
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_directory_in_the_place_of_a_file_and_a_link_in_that_of_a_directory_are_mended(
+    world: KeptVolume, tmp_path: Path, linked: bool
+) -> None:
+    world.sync(3)
+    version = world.directory(3)
+    if linked:
+        elsewhere = tmp_path / "elsewhere"
+        (version / "variables").rename(elsewhere)
+        (version / "variables").symlink_to(elsewhere)
+        before = tree(elsewhere)
+    else:
+        (version / GRAPH).unlink()
+        (version / GRAPH / "inside").mkdir(parents=True)
+        (version / GRAPH / "inside" / "file").write_bytes(b"x")
+    world.sync(3)
+    assert content(version) == contents()
+    assert not (version / "variables").is_symlink()
+    if linked:
+        assert tree(elsewhere) == before
+
+
 def test_what_nfs_leaves_of_an_open_file_is_no_damage(world: KeptVolume) -> None:
     world.sync(3)
     left = world.directory(3) / "variables" / ".nfs0000000000c5f2a100000001"

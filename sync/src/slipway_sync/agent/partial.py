@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from slipway_sync.agent.errors import volume_errors
@@ -105,6 +104,10 @@ class Partial:
         """Make the directories of a file, and see to it that there is none of its name."""
         target = self.files / path
         self._journal.changed(make_directories(self._operations, target.parent))
-        with suppress(FileNotFoundError):
+        try:
             self._operations.unlink(target)
+        except FileNotFoundError:
+            pass
+        except IsADirectoryError:  # Somebody's, in a version that is being mended.
+            remove_tree(self._operations, target)
         return target
