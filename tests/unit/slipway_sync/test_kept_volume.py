@@ -205,7 +205,7 @@ def test_damage_is_found_and_only_the_damaged_file_brought(
 
 @pytest.mark.parametrize("linked", [False, True])
 def test_a_directory_in_the_place_of_a_file_and_a_link_in_that_of_a_directory_are_mended(
-    world: KeptVolume, tmp_path: Path, linked: bool
+    world: KeptVolume, tmp_path: Path, *, linked: bool
 ) -> None:
     world.sync(3)
     version = world.directory(3)
