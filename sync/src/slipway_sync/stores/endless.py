@@ -17,15 +17,16 @@ _Result = TypeVar("_Result")
 
 
 async def ended(
-    asking: Awaitable[_Result], where: str, seconds: float, way: Pass | None = None
+    asking: Awaitable[_Result], where: str, seconds: float, way: Pass, most: int | None = None
 ) -> _Result:
     """Wait for what may take any number of requests, and give it up when that are too many.
 
     Args:
         asking: What the library gathers.
         where: The source, as the sentence's subject.
-        seconds: How long it may take.
-        way: Whose bytes are counted, where all pages are held: those of other requests of this
+        seconds: How long a store may take that answers; one that does not is the library's to judge.
+        way: Of the client.
+        most: Bytes that may come, where all pages are held: those of other requests of this
             client count, too.
 
     Raises:
@@ -34,12 +35,12 @@ async def ended(
     task = asyncio.ensure_future(asking)
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
-    before = way.received if way is not None else 0
+    before = way.received
     try:
         while not (await asyncio.wait({task}, timeout=min(_LOOK, seconds)))[0]:
-            many = way is not None and way.received - before > MOST_BYTES
-            if many or loop.time() > deadline:
-                raise SourceError("Unavailable", f"{where}: its listing does not end")
+            came = way.received - before
+            if (came and loop.time() > deadline) or (most is not None and came > most):
+                raise SourceError("Unavailable", f"{where}: its listing does not end in time")
         return task.result()
     finally:
         task.cancel()

@@ -24,7 +24,7 @@ from slipway_sync.stores.base import (
 )
 from slipway_sync.stores.clients import FOREIGN, checked_prefix
 from slipway_sync.stores.direct import Direct, Pouring
-from slipway_sync.stores.endless import ended
+from slipway_sync.stores.endless import MOST_BYTES, ended
 from slipway_sync.stores.erasing import FolderEraser, erase
 from slipway_sync.stores.errors import broke_off, invalid_key, is_beyond_the_end, of_way
 from slipway_sync.stores.gate import Pass
@@ -109,6 +109,7 @@ class ObjectStore:
                 self._uri,
                 self._patience.request,
                 self._way,
+                MOST_BYTES,
             )
         except FOREIGN as error:
             key = invalid_key(error)
@@ -133,7 +134,7 @@ class ObjectStore:
             pages = aiter(obstore.list(self._client, prefix, chunk_size=PAGE))
             # A page may be empty, and say that there are more: those the library asks for by itself.
             while (
-                page := await ended(anext(pages, None), where, self._patience.request)
+                page := await ended(anext(pages, None), where, self._patience.request, self._way)
             ) is not None:
                 found = (_info(meta, prefix) for meta in page)
                 yield [item for item in found if item.size or item.path not in _DIRECTORIES]
