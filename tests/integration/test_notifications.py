@@ -24,6 +24,14 @@ def token(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def namespace(kube: Kube) -> Iterator[str]:
+    """Removed afterwards: the pods of a Model that stays would take places on the node."""
+    name = kube.namespace()
+    yield name
+    kube.core.delete_namespace(name)
+
+
+@pytest.fixture
 def ports() -> list[int]:
     return free_ports(2, "127.0.0.1")
 
@@ -46,6 +54,7 @@ def replica(
 
 def test_an_upload_is_seen_at_once_through_a_replica_that_does_not_lead(
     kube: Kube,
+    namespace: str,
     controlplane: ControlPlane,
     kubelet: FakeKubelet,
     token: Path,
@@ -54,7 +63,6 @@ def test_an_upload_is_seen_at_once_through_a_replica_that_does_not_lead(
     request: pytest.FixtureRequest,
 ) -> None:
     assert kubelet.gpus >= 0
-    namespace = kube.namespace()
     only, lease = f"--namespace={namespace}", f"--lease=notified-{namespace}"
     kubeconfig, log, flags = replica(controlplane, tmp_path, token, ports[0], only, lease)
     with running_operator(kubeconfig, log, *flags) as first:
