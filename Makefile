@@ -8,7 +8,7 @@ UV := .local/uv/bin/uv
 BIN := .venv/bin
 export PYTHONPATH := e2e:examples
 
-.PHONY: help setup demo test unit contracts integration e2e check generate images cluster-up cluster-down bench-server bench-sync bench-polling lock clean
+.PHONY: help setup demo test unit contracts integration integration-server integration-cluster e2e check generate images cluster-up cluster-down bench-server bench-sync bench-polling lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,8 +39,16 @@ unit: setup ## Pure parts; no network, no cluster
 contracts: setup ## What the parts, and the protocols, agree on
 	@$(BIN)/pytest tests/contracts
 
-integration: setup ## Against a real kube-apiserver, S3 server and TensorFlow
-	@$(BIN)/pytest tests/integration
+integration: integration-server integration-cluster ## Against a real kube-apiserver, object stores and TensorFlow
+
+# These need none of the cluster's programs: CI runs them while those are built.
+SERVER_TESTS := tests/integration/test_server_*.py tests/integration/test_tutorials.py
+
+integration-server: setup
+	@$(BIN)/pytest $(SERVER_TESTS)
+
+integration-cluster: setup
+	@$(BIN)/pytest tests/integration $(addprefix --ignore=,$(wildcard $(SERVER_TESTS)))
 
 e2e: setup ## Scenarios on a real node
 	@$(BIN)/pytest e2e/scenarios
