@@ -133,6 +133,8 @@ def _method(options: argparse.Namespace, size: int, disturbance: float) -> str:
         "process's peak; requests those the server wrote down. Ratios are medians of the rounds' ratios with a 95 % "
         "bootstrap interval. *Transfer alone* is the agent's command with its verification taken out "
         "(`sync_bench/scripts/unverified.py`): it leaves the bytes as s5cmd and kserve_storage leave them. "
+        "*Moving* are the seconds between the agent's first line of progress and its last: not its start (interpreter "
+        "and imports) and not its listing; of programs that write no such lines, all of them. "
         "*slipway-sync* does all of its work: it reads the index first, reads every file again, checks the size and "
         "each tensor's CRC32C, computes SHA-256, brings files and folders to the disk (in memory that costs "
         "nothing) and proves the export once more. *s5cmd, SHA-256, sync* is s5cmd, then `openssl dgst -sha256` of "

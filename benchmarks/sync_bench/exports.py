@@ -17,6 +17,8 @@ from tables import Tensor, encoded, table
 STRINGS = 7
 FLOATS = 1
 _TENSORS_A_SHARD = 4
+_RANDOM = 64 << 20
+"""Bytes at a time: the generator counts bits in an int of C's."""
 _ASSETS = 7
 _OTHERS = 2_000_000
 """Bytes for what is no shard, at most."""
@@ -58,7 +60,8 @@ def _tensors(shard: int, size: int) -> Iterator[tuple[str, Tensor]]:
         yield "_CHECKPOINTABLE_OBJECT_GRAPH", Tensor(strings=(source.randbytes(20_000),))
         size -= 21_000
     for number in range(_TENSORS_A_SHARD):
-        data = source.randbytes(size // _TENSORS_A_SHARD // 4 * 4)
+        left = size // _TENSORS_A_SHARD // 4 * 4
+        data = b"".join(source.randbytes(min(_RANDOM, left - at)) for at in range(0, left, _RANDOM))
         yield f"layer-{shard}/weights-{number}", Tensor(data=data)
 
 

@@ -10,6 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from server_bench.processes import other_load
@@ -45,6 +46,8 @@ class Run:
         server: seconds of CPU time of the server.
         asked: operations at the server.
         others: share of the machine that others used just before.
+        moving: seconds from the program's first line of progress to its last; all of them where it
+            writes none.
     """
 
     subject: str
@@ -54,6 +57,7 @@ class Run:
     server: float
     asked: Counter[str]
     others: float
+    moving: float
 
 
 class RunError(Exception):
@@ -101,7 +105,18 @@ def run(subject: Subject, destination: Path, server: Server, expected: int) -> R
         server.cpu() - server_before,
         server.asked(),
         others,
+        moving(log.read_text(errors="replace")) or took["seconds"],
     )
+
+
+def moving(said: str) -> float:
+    """Return the seconds between the first and the last line of progress of the agent, or 0."""
+    times = [
+        datetime.fromisoformat(json.loads(line)["time"])
+        for line in said.splitlines()
+        if line.startswith('{"event": "progress"')
+    ]
+    return (times[-1] - times[0]).total_seconds() if times else 0.0
 
 
 def _is_content(path: Path) -> bool:
