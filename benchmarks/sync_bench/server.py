@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 import secrets
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -107,4 +106,3 @@ def running(folder: Path, buckets: Path, tls: Certificates | None = None) -> Ite
         )
     finally:
         daemon.stop()
-        time.sleep(0)

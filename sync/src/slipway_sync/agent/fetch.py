@@ -24,6 +24,7 @@ from slipway_sync.agent.transfer import Transfer
 from slipway_sync.agent.verification import verify
 from slipway_sync.agent.volume import Volume, World
 from slipway_sync.exports import (
+    INDEXES,
     MANIFEST,
     Bundle,
     BundleError,
@@ -51,7 +52,6 @@ from slipway_sync.stores import (
 )
 
 _UNLIMITED = 1 << 62
-_INDEXES = {"variables/variables.index": "variables/variables", "export.index": "export"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,10 +249,10 @@ async def _bring(
         is_listed=is_listed,
     )
     # The index first: with it, each shard is checked as soon as it is whole.
-    indexes = [item for item in listing if item.path in _INDEXES]
+    indexes = [item for item in listing if item.path in INDEXES]
     hashes = await transfer.bring(indexes, known, None)
     bundle = await in_thread(lambda: _bundle(partial, indexes))
-    others = [item for item in listing if item.path not in _INDEXES]
+    others = [item for item in listing if item.path not in INDEXES]
     hashes |= await transfer.bring(others, known, bundle)
     _require(await _local_proof(request, partial.files))
     # What was brought is held against the manifest that was brought, and no other.
@@ -303,7 +303,7 @@ def _bundle(partial: Partial, indexes: list[ObjectInfo]) -> Bundle | None:
         with volume_errors(item.path):
             content = (partial.files / item.path).read_bytes()
         try:
-            return read_bundle(content, _INDEXES[item.path])
+            return read_bundle(content, INDEXES[item.path])
         except BundleError as error:
             message = f"{item.path} is not readable: {error}"
             raise SyncError(

@@ -126,7 +126,8 @@ class Transfer:
         }
         hashes: dict[str, bytes] = {}
         begun: dict[int, _File] = {}
-        files = self._files(listed, known, _by_shard(bundle), streams, begun)
+        tensors = bundle.tensors_by_path() if bundle is not None else {}
+        files = self._files(listed, known, tensors, streams, begun)
         queue = _queue(files)
         workers = [self._work(queue, hashes, begun) for _ in range(self._concurrency)]
         try:
@@ -335,13 +336,6 @@ def _queue(files: Iterable[_File]) -> Iterator[tuple[_File, int, int]]:
             yield file, 0, 0
         for start, length in parts:
             yield file, start, length
-
-
-def _by_shard(bundle: Bundle | None) -> dict[str, tuple[TensorEntry, ...]]:
-    found: dict[str, list[TensorEntry]] = {}
-    for tensor in bundle.tensors if bundle is not None else ():
-        found.setdefault(bundle.shard_path(tensor.shard) if bundle else "", []).append(tensor)
-    return {path: tuple(tensors) for path, tensors in found.items()}
 
 
 async def _all_or_first_error(workers: Sequence[Awaitable[None]]) -> None:

@@ -15,6 +15,7 @@ from slipway_sync.agent.errors import SyncError, of_source
 from slipway_sync.agent.progress import Progress
 from slipway_sync.agent.threads import in_thread
 from slipway_sync.exports import (
+    INDEXES,
     MANIFEST,
     Bundle,
     BundleError,
@@ -39,7 +40,6 @@ from slipway_sync.stores import MountedStore, SourceError, not_a_file, unchanged
 
 _UNLIMITED = 1 << 62
 _CHUNK = 1 << 20
-_INDEXES = {"variables/variables.index": "variables/variables", "export.index": "export"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def _examined(
             contents[path] = memoryview(mapped)
         proof = examine(listing, contents, request.requirements, limit=_UNLIMITED)
         bundle = None
-        for path, prefix in _INDEXES.items():
+        for path, prefix in INDEXES.items():
             if path in contents and proof.verdict is Verdict.COMPLETE:
                 try:
                     bundle = read_bundle(bytes(contents[path]), prefix)
@@ -152,7 +152,7 @@ async def _hashes(
     progress: Progress,
 ) -> Mapping[str, bytes]:
     """Read every file once, some at a time; the largest first, so that none is left at the end."""
-    tensors = _by_shard(bundle)
+    tensors = bundle.tensors_by_path() if bundle is not None else {}
     hashes: dict[str, bytes] = {}
     queue = iter(sorted(listing, key=lambda item: -item.size))
     counting = threading.Lock()
@@ -208,14 +208,6 @@ def _checked(
         message = f"{printable(item.path)} is corrupt: {error}"
         raise _rejected("CorruptShard", message, item.path) from error
     return hasher.digest()
-
-
-def _by_shard(bundle: Bundle | None) -> dict[str, tuple[TensorEntry, ...]]:
-    found: dict[str, list[TensorEntry]] = {}
-    if bundle is not None:
-        for tensor in bundle.tensors:
-            found.setdefault(bundle.shard_path(tensor.shard), []).append(tensor)
-    return {path: tuple(entries) for path, entries in found.items()}
 
 
 @contextmanager

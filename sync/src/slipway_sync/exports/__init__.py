@@ -1,6 +1,6 @@
 """What an export is: versions, listings, revisions, proofs, digests. Pure: no I/O and no clock."""
 
-from slipway_sync.exports.bundle import Bundle, BundleError, TensorEntry, read_bundle
+from slipway_sync.exports.bundle import INDEXES, Bundle, BundleError, TensorEntry, read_bundle
 from slipway_sync.exports.checks import unreadable_graph
 from slipway_sync.exports.checksums import ChecksumError, ShardChecker
 from slipway_sync.exports.digest import digest
@@ -30,6 +30,7 @@ from slipway_sync.exports.versions import VersionDirectory, version_directories
 __all__ = [
     "DEFAULT_TAGS",
     "GRAPHS",
+    "INDEXES",
     "MANIFEST",
     "MOST",
     "PASSING",

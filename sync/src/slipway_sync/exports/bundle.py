@@ -14,6 +14,10 @@ _MAX_TENSORS = 200_000
 _MAX_SHARDS = 99_999  # The file names have five digits.
 
 
+INDEXES = {"variables/variables.index": "variables/variables", "export.index": "export"}
+"""The paths that an index may have in a version, each with the prefix of its shards."""
+
+
 class BundleError(ValueError):
     """The index is unreadable; the message says why, as the end of a sentence."""
 
@@ -58,6 +62,13 @@ class Bundle:
     def shard_path(self, shard: int) -> str:
         """Return the path of a shard file."""
         return f"{self.prefix}.data-{shard:05d}-of-{self.shards:05d}"
+
+    def tensors_by_path(self) -> dict[str, tuple[TensorEntry, ...]]:
+        """Return the tensors of every shard file that holds any, by its path."""
+        found: dict[str, list[TensorEntry]] = {}
+        for tensor in self.tensors:
+            found.setdefault(self.shard_path(tensor.shard), []).append(tensor)
+        return {path: tuple(tensors) for path, tensors in found.items()}
 
     def least_sizes(self) -> dict[str, int]:
         """Return the least length in bytes of every shard file that must be there."""

@@ -193,6 +193,15 @@ def _body(
     return content, {"Content-Type": kind, "Content-Length": str(len(content))}
 
 
+def moment(text: Any) -> datetime | None:
+    """Return the time that an answer tells; None when it is none, or of no zone."""
+    try:
+        found = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return found if found.tzinfo is not None else None
+
+
 def refused(what: str, answer: Answer, advice: str) -> SourceError:
     """Return the error for an answer that grants nothing.
 

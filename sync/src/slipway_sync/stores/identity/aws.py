@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from slipway_sync.stores.base import SourceError, StoreOptions
 from slipway_sync.stores.clients import endpoint_url
 from slipway_sync.stores.grants import Granted
-from slipway_sync.stores.identity.asking import Answer, Asker, refused
+from slipway_sync.stores.identity.asking import Answer, Asker, moment, refused
 
 _SESSION: Final = "slipway"
 _FIELDS: Final = {
@@ -64,7 +63,7 @@ class Role:
                 "check that its trust policy names this cluster's issuer, the ServiceAccount and "
                 "the audience",
             )
-        return Granted(values, _moment(_element(text, "Expiration")))
+        return Granted(values, moment(_element(text, "Expiration")))
 
 
 def role(settings: Mapping[str, str], options: StoreOptions) -> Role:
@@ -137,7 +136,7 @@ def _of_document(what: str, answer: Answer) -> Granted:
     if answer.status != 200 or not all(isinstance(v, str) and v for v in values.values()):  # noqa: PLR2004
         raise refused(what, answer, "check the role that is bound to it")
     return Granted(
-        {name: str(value) for name, value in values.items()}, _moment(found.get("Expiration"))
+        {name: str(value) for name, value in values.items()}, moment(found.get("Expiration"))
     )
 
 
@@ -145,11 +144,3 @@ def _element(text: str, name: str) -> str:
     """Return an element of plain text; keys, tokens and times hold nothing that XML escapes."""
     found = re.search(rf"<{name}>\s*([A-Za-z0-9+/=._:-]+)\s*</{name}>", text)
     return found[1] if found else ""
-
-
-def _moment(text: Any) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return None
-    return found if found.tzinfo is not None else None

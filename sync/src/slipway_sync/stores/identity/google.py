@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from slipway_sync.stores.grants import Granted
-from slipway_sync.stores.identity.asking import Answer, Asker, refused
+from slipway_sync.stores.identity.asking import Answer, Asker, moment, refused
 
 _SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
 """Retention deletes; what else the account may do is its roles to say."""
@@ -72,7 +72,7 @@ class Pool:
             raise refused(
                 what, answer, "grant the ServiceAccount roles/iam.workloadIdentityUser on it"
             )
-        return Granted({"GOOGLE_BEARER_TOKEN": token}, _moment(found.get("expireTime")))
+        return Granted({"GOOGLE_BEARER_TOKEN": token}, moment(found.get("expireTime")))
 
 
 def pool(settings: Mapping[str, str]) -> Pool:
@@ -117,11 +117,3 @@ def _in_seconds(now: datetime, text: Any) -> datetime | None:
         return now + timedelta(seconds=max(0, min(int(text), 86_400)))
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def _moment(text: Any) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text)
-    except (TypeError, ValueError):
-        return None
-    return found if found.tzinfo is not None else None
