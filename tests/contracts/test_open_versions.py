@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from kept_volumes import KeptVolume
-from slipway_server.core.held_load import HoldingLoader
+from slipway_server.loading.directory_lock import HoldingLoader
 from small_exports import contents, tree
 
 

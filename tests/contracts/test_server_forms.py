@@ -15,11 +15,11 @@ from tensorflow_serving.apis import predict_pb2
 
 from slipway_server.core.serving_map import Selector
 from slipway_server.errors import ServingError
-from slipway_server.frontends.rpc import forms
-from slipway_server.frontends.rpc.forms import Forms, Meaning
+from slipway_server.frontends.codec import request_templates as forms
+from slipway_server.frontends.codec.request_templates import Forms, Meaning
+from slipway_server.frontends.codec.tensors import read_tensor
 from slipway_server.frontends.rpc.requests import selector
-from slipway_server.frontends.rpc.tensors import read_tensor
-from slipway_server.savedmodel.signature import Array
+from slipway_server.servables.signature import Array
 
 KINDS = {1: np.float32, 2: np.float64, 3: np.int32, 9: np.int64, 4: np.uint8, 10: np.bool_}
 

@@ -19,7 +19,7 @@ JSON_INPUTS = {
 
 def _tensor(stubs: Stubs, name: str, form: str) -> Any:
     """The message in one of its forms. TensorFlow's own Python codec knows neither all types nor both forms."""
-    from slipway_server.frontends.rpc.tensors import write_tensor
+    from slipway_server.frontends.codec.tensors import write_tensor
 
     proto = stubs.tf.make_tensor_proto(0)
     proto.ParseFromString(write_tensor(KINDS[name], as_content=form == "tensor_content"))

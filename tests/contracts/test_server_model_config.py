@@ -18,7 +18,7 @@ def _message(text: str) -> Any:
 
 
 def _configs(text: str, *, listed: bool = False) -> Any:
-    from slipway_server.frontends.model_config import model_configs
+    from slipway_server.control.model_config import model_configs
 
     return model_configs(_message(text), listed=listed)
 
@@ -97,7 +97,7 @@ def test_custom_configs(listed: bool, refusal: str) -> None:  # noqa: FBT001
     [("/a/b", "/a/b"), ("file:///a/b", "/a/b"), ("s3://a/b", None), ("a/b", None), ("", None)],
 )
 def test_base_paths(path: str, found: str | None) -> None:
-    from slipway_server.frontends.model_config import local_path
+    from slipway_server.control.model_config import local_path
 
     if found is not None:
         assert local_path("m", path) == found
@@ -110,7 +110,7 @@ def test_base_paths(path: str, found: str | None) -> None:
 def test_a_model_type_of_a_number_that_nobody_knows() -> None:
     message = _message('model_config_list { config { name: "m" base_path: "/m" } }')
     message.model_config_list.config[0].model_type = 77
-    from slipway_server.frontends.model_config import model_configs
+    from slipway_server.control.model_config import model_configs
 
     with pytest.raises(ServingError) as error:
         model_configs(message)

@@ -11,13 +11,13 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from cloud_iam import AUDIENCE, ROLE, CloudIam
-from slipway_sync.agent.credentials import IdentityKind, Whose, opened
 from slipway_sync.agent.errors import SyncError
-from slipway_sync.agent.fetch import Request, Surroundings, fetch
-from slipway_sync.agent.pauses import Pauses
+from slipway_sync.agent.fetch.credentials import IdentityKind, Whose, opened
+from slipway_sync.agent.fetch.fetch import Request, Surroundings, fetch
+from slipway_sync.agent.retry import Pauses
 from slipway_sync.exports import ExitCode, revision
 from slipway_sync.stores import SourceError, Store, StoreOptions
-from slipway_sync.stores.identity import granting
+from slipway_sync.stores.identity import refresh as granting
 from small_exports import contents
 from world import BUCKET, Bucket, Kube
 

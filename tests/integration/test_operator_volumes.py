@@ -10,7 +10,7 @@ from kubernetes.client.exceptions import ApiException
 
 from cluster.controlplane import ControlPlane
 from fakekubelet import FakeKubelet
-from slipway_sync.exports.report import LINE_LIMIT, TAIL_LINES
+from slipway_sync.exports.protocol.report import LINE_LIMIT, TAIL_LINES
 from small_exports import SHARD_1, contents, write
 from watchernode import WatcherNode, claim
 from world import Bucket, Kube, Operator, eventually, running_operator, tiny_export

@@ -16,8 +16,8 @@ from session_bundles import Format
 
 
 def load(directory: Path, tags: str = "serve") -> Any:
-    from slipway_server.savedmodel.loader import SavedModelLoader
-    from slipway_server.savedmodel.sessions import SessionSettings
+    from slipway_server.servables.tensorflow.loader import SavedModelLoader
+    from slipway_server.servables.tensorflow.session_config import SessionSettings
 
     loader = SavedModelLoader(frozenset(tags.split(",")), SessionSettings())
     return loader.load("m", 1, str(directory))
@@ -150,7 +150,7 @@ def test_a_signature_of_an_unusual_kind(
 
 
 def test_what_an_info_does_not_say_is_read_from_the_graph(plain: Any) -> None:
-    from slipway_server.savedmodel.dtypes import DType
+    from slipway_server.servables.dtypes import DType
 
     x, y = plain.signatures["thin"].inputs["x"], plain.signatures["thin"].outputs["y"]
     assert (x.dtype, x.shape) == (DType.FLOAT, (-1, 2))
@@ -172,7 +172,7 @@ def test_one_broken_signature_does_not_spoil_the_others(plain: Any) -> None:
 
 
 def test_a_signature_made_for_one_call_is_compiled_once(plain: Any) -> None:
-    from slipway_server.savedmodel.signature import Signature
+    from slipway_server.servables.signature import Signature
 
     own = plain.signatures["no_inputs"]
     sizes = set()
@@ -227,7 +227,7 @@ def test_a_bundle_with_an_init_op_and_an_asset(tmp_path: Path) -> None:
 
 
 def test_types_and_shapes_of_a_bundle_come_from_its_graph(tmp_path: Path) -> None:
-    from slipway_server.savedmodel.dtypes import DType
+    from slipway_server.servables.dtypes import DType
 
     model = load(session_bundles.save_half_plus_two(tmp_path, 1, Format.V1))
     x = model.signatures["serving_default"].inputs["x"]

@@ -18,10 +18,10 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from certificates import Authority, Pair, ssl_config
 from modelserver import eventually, free_port
-from slipway_server.frontends.rest.connection import Limits
-from slipway_server.frontends.rest.listener import listening_socket
-from slipway_server.frontends.rest.messages import Request, Response
-from slipway_server.frontends.rest.server import RestLimits, RestServer
+from slipway_server.frontends.http.connection import Limits
+from slipway_server.frontends.http.listener import listening_socket
+from slipway_server.frontends.http.messages import Request, Response
+from slipway_server.frontends.http.server import RestLimits, RestServer
 from slipway_server.frontends.rpc.limits import RpcLimits
 from slipway_server.frontends.rpc.server import Address, RpcServer
 from slipway_server.frontends.tls import CertificateFile

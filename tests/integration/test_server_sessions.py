@@ -22,7 +22,7 @@ log_device_placement: true
 
 
 def config(tmp_path: Path, text: str | None = FILE, **settings: Any) -> Any:
-    from slipway_server.savedmodel.sessions import SessionSettings
+    from slipway_server.servables.tensorflow.session_config import SessionSettings
 
     if text is not None:
         (tmp_path / "session.config").write_text(text)
@@ -71,7 +71,7 @@ def test_memory_of_gpus(
 
 def test_a_file_that_cannot_be_used(tmp_path: Path) -> None:
     from slipway_server.errors import ServingError
-    from slipway_server.savedmodel.sessions import SessionSettings
+    from slipway_server.servables.tensorflow.session_config import SessionSettings
 
     with pytest.raises(ServingError, match="INVALID_ARGUMENT: Invalid protobuf file: "):
         config(tmp_path, "no_such_field: 1")
@@ -103,7 +103,7 @@ class Nothing:
         self.settings = settings
     def run(self):
         import numpy as np
-        from slipway_server.loading import make_loader
+        from slipway_server.loading.chain import make_loader
         model = make_loader(self.settings).load("m", 1, sys.argv[1])
         signature = model.signatures["serving_default"]
         x = np.ones([64, 64], np.float32)
@@ -156,9 +156,9 @@ def test_what_the_flags_do_to_a_model(tmp_path: Path, flag: str, sign: str) -> N
 
 
 def load(directory: Path, choice: str, cpus: int = 8) -> Any:
-    from slipway_server.savedmodel.loader import SavedModelLoader
-    from slipway_server.savedmodel.sessions import SessionSettings
-    from slipway_server.savedmodel.threads import read_rule
+    from slipway_server.servables.tensorflow.loader import SavedModelLoader
+    from slipway_server.servables.tensorflow.session_config import SessionSettings
+    from slipway_server.servables.tensorflow.threads import read_rule
 
     loader = SavedModelLoader(frozenset({"serve"}), SessionSettings(), read_rule(choice, cpus))
     return loader.load("m", 1, str(directory))
@@ -208,7 +208,7 @@ def test_a_wide_graph(
 ) -> None:
     import tensorflow as tf
 
-    from slipway_server.savedmodel.threads import ThreadRule, is_wide
+    from slipway_server.servables.tensorflow.threads import ThreadRule, is_wide
 
     with tf.Graph().as_default() as graph:
         if in_function:
@@ -230,7 +230,7 @@ def test_a_wide_graph(
 def test_a_loop_is_no_chain_without_end() -> None:
     import tensorflow.compat.v1 as tf
 
-    from slipway_server.savedmodel.threads import is_wide
+    from slipway_server.servables.tensorflow.threads import is_wide
 
     with tf.Graph().as_default() as graph:
         tf.disable_control_flow_v2()
@@ -247,7 +247,7 @@ def test_a_loop_is_no_chain_without_end() -> None:
 def test_a_graph_with_a_cycle_is_no_trap() -> None:
     from tensorflow.core.framework import graph_pb2
 
-    from slipway_server.savedmodel.threads import is_wide
+    from slipway_server.servables.tensorflow.threads import is_wide
 
     graph = graph_pb2.GraphDef()
     for name, source in (("a", "b"), ("b", "a"), ("c", "c")):
@@ -259,9 +259,9 @@ def test_a_child_that_tries_a_version_leaves_its_files_to_the_server(tmp_path: P
     import base64
     import pickle
 
-    from slipway_server.command_line import parse
-    from slipway_server.loading import _trials
-    from slipway_server.settings import settings
+    from slipway_server.loading.chain import _trials
+    from slipway_server.settings.command_line import parse
+    from slipway_server.settings.server import settings
 
     flags = parse([f"--model_base_path={tmp_path}", "--isolated_first_load"])
     own = settings(flags.values, cpus=2)

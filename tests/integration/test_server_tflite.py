@@ -23,8 +23,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(directory: Path, interpreters: int = 1) -> Any:
-    from slipway_server.savedmodel.loader import SavedModelLoader
-    from slipway_server.savedmodel.sessions import SessionSettings
+    from slipway_server.servables.tensorflow.loader import SavedModelLoader
+    from slipway_server.servables.tensorflow.session_config import SessionSettings
 
     loader = SavedModelLoader(
         frozenset({"serve"}), SessionSettings(), lite_interpreters=interpreters
@@ -75,7 +75,7 @@ def test_a_selection_of_the_outputs(model: Any) -> None:
 
 
 def test_types_and_shapes(model: Any) -> None:
-    from slipway_server.savedmodel.dtypes import DType
+    from slipway_server.servables.dtypes import DType
 
     x = model.signatures["serving_default"].inputs["x"]
     assert (x.dtype, x.shape) == (DType.FLOAT, (-1,))

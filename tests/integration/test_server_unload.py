@@ -22,8 +22,8 @@ ROUNDS = 20
 PROGRAM = """
 import gc, json, sys
 import numpy as np
-from slipway_server.savedmodel.loader import SavedModelLoader
-from slipway_server.savedmodel.sessions import SessionSettings
+from slipway_server.servables.tensorflow.loader import SavedModelLoader
+from slipway_server.servables.tensorflow.session_config import SessionSettings
 
 def resident():
     with open("/proc/self/status") as lines:

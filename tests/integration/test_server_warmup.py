@@ -40,9 +40,9 @@ def directory(counting: Path, tmp_path: Path) -> Path:
 
 
 def loader(observer: Any = None, **rule: Any) -> Any:
-    from slipway_server.inference.warmup import WarmingLoader, WarmUpRule
-    from slipway_server.savedmodel.loader import SavedModelLoader
-    from slipway_server.savedmodel.sessions import SessionSettings
+    from slipway_server.loading.warmup import WarmingLoader, WarmUpRule
+    from slipway_server.servables.tensorflow.loader import SavedModelLoader
+    from slipway_server.servables.tensorflow.session_config import SessionSettings
 
     plain = SavedModelLoader(frozenset({"serve"}), SessionSettings())
     return WarmingLoader(plain, WarmUpRule(**rule), observer)

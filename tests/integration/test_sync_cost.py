@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from certificates import Authority
-from slipway_sync.agent.transfer import PART
+from slipway_sync.agent.fetch.transfer import PART
 from sync_bench import exports
 from sync_bench.clients import BUCKET, PREFIX, VERSION, arguments
 from sync_bench.measuring import LAUNCH

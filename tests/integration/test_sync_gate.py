@@ -14,9 +14,10 @@ import pytest
 
 from certificates import Authority, server_context
 from cluster.s3 import S3Server
-from slipway_sync.stores import SourceError, Store, StoreOptions, gate, open_store
+from slipway_sync.stores import SourceError, Store, StoreOptions, open_store
 from slipway_sync.stores.addresses import Address, AddressPolicy
-from slipway_sync.stores.gate import Gate
+from slipway_sync.stores.egress import proxy as gate
+from slipway_sync.stores.egress.proxy import Gate
 from static_server import StaticServer, indexed
 from world import BUCKET, Bucket
 
@@ -161,7 +162,7 @@ def test_a_redirect_to_a_name_that_rebinds_is_refused(
         return [next(answers, ip_address(LINK_LOCAL))]
 
     ours = Gate(resolve)
-    monkeypatch.setattr("slipway_sync.stores.clients.shared", lambda: ours)
+    monkeypatch.setattr("slipway_sync.stores.egress.clients.shared", lambda: ours)
     with StaticServer(indexed({"1/a": b""}), tls=tls) as server:
         server.redirects = {"m/index.json": f"https://localhost:{server.port}/new/index.json"}
         server.files |= indexed({"2/a": b""}, base="new")
@@ -221,7 +222,7 @@ def test_a_name_that_changes_its_mind_is_judged_at_every_connection(
         return next(answers, [ip_address(LINK_LOCAL)])
 
     ours = Gate(resolve)
-    monkeypatch.setattr("slipway_sync.stores.clients.shared", lambda: ours)
+    monkeypatch.setattr("slipway_sync.stores.egress.clients.shared", lambda: ours)
     port = s3.endpoint.rpartition(":")[2]
 
     def opened() -> Store:

@@ -20,9 +20,9 @@ from cluster.s3 import S3Server
 from fake_s3 import Asked, FakeS3, Fault
 from kept_volumes import KeptVolume
 from recorded_files import Unsynced
-from slipway_server.core.held_load import hold
+from slipway_server.loading.directory_lock import hold
 from slipway_sync.agent.errors import SyncError
-from slipway_sync.agent.layout import LOCK
+from slipway_sync.agent.volume.layout import LOCK
 from slipway_sync.exports import ExitCode, SyncOutcome, revision
 from slipway_sync.stores import StoreOptions, open_store
 from small_exports import ASSET, SHARD_1, contents, tree

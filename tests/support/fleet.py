@@ -21,12 +21,12 @@ from slipway_operator.api.status import ModelStatus, VersionState
 from slipway_operator.discovery.memory import worth_looking_at
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
-from slipway_operator.model.claims import Claim
 from slipway_operator.model.observed import Child, Container, ContainerState, Observed, Pod
 from slipway_operator.model.observed import Deployment as SeenDeployment
+from slipway_operator.model.pvc import Claim
 from slipway_operator.model.source import Readiness, SourceObservation, SourceVersion
 from slipway_operator.planning.plan import plan
-from slipway_operator.rendering.claims import KEEP_KEY
+from slipway_operator.rendering.pvc import KEEP_KEY
 from slipway_operator.rendering.services import SELECTS_LABEL
 from slipway_operator.rendering.settings import RenderSettings
 from slipway_sync.exports import ExitCode, SyncOutcome, VersionDirectory

@@ -17,10 +17,10 @@ from slipway_operator.api.names import ROTATION_LABEL, SERVABLE_LABEL, VERSION_L
 from slipway_operator.api.status import ModelStatus, VersionState
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
-from slipway_operator.planning.aspiration import select
+from slipway_operator.planning.capacity.scaling import limits_of
 from slipway_operator.planning.plan import plan
-from slipway_operator.planning.scaling import limits_of
-from slipway_operator.rendering.claims import KEEP_KEY
+from slipway_operator.planning.versions.desired import select
+from slipway_operator.rendering.pvc import KEEP_KEY
 from slipway_operator.rendering.services import SELECTS_LABEL
 from slipway_operator.rendering.settings import RenderSettings
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from typing_extensions import override
 
-from slipway_sync.agent.fetch import Request, Surroundings, fetch
-from slipway_sync.agent.filesystem import FileSystem
-from slipway_sync.agent.pauses import Pauses
+from slipway_sync.agent.fetch.fetch import Request, Surroundings, fetch
+from slipway_sync.agent.retry import Pauses
+from slipway_sync.agent.volume.filesystem import FileSystem
 from slipway_sync.exports import Listing, ObjectInfo, SyncOutcome, revision
 from slipway_sync.stores import LocalStore
 from small_exports import write

@@ -18,7 +18,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from slipway_sync.agent.filesystem import FileSystem
+from slipway_sync.agent.volume.filesystem import FileSystem
 
 
 class Killed(FileSystem):

@@ -16,13 +16,13 @@ from typing import Any, Final
 
 import numpy as np
 
-from slipway_server.core.managed import AspiredVersion, Bounds, RetryRule
+from slipway_server.core.managed_version import AspiredVersion, Bounds, RetryRule
 from slipway_server.core.manager import Manager
 from slipway_server.core.policies import availability_preserving
 from slipway_server.core.serving_map import ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
-from slipway_server.savedmodel.loader import SavedModelLoader
-from slipway_server.savedmodel.sessions import SessionSettings
+from slipway_server.servables.tensorflow.loader import SavedModelLoader
+from slipway_server.servables.tensorflow.session_config import SessionSettings
 
 WARM_UP: Final = 3
 ROUNDS: Final = 20

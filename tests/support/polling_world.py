@@ -20,15 +20,15 @@ from typing_extensions import override
 
 from cluster.s3 import S3Server
 from slipway_operator.cluster.client import MODELS, NotFoundError, Resource
-from slipway_operator.reconcile.access import Accesses
-from slipway_operator.reconcile.failing import Installation
-from slipway_operator.reconcile.identities import Identities
-from slipway_operator.reconcile.lookup import Lookup
 from slipway_operator.reconcile.loop import SPACING, Loop
 from slipway_operator.reconcile.reconciler import Polled, Reconciler
 from slipway_operator.reconcile.scheduler import Key
-from slipway_operator.reconcile.sources import Sources
-from slipway_operator.reconcile.watchers import Watchers
+from slipway_operator.reconcile.sources.access import Accesses
+from slipway_operator.reconcile.sources.errors import Installation
+from slipway_operator.reconcile.sources.identities import Identities
+from slipway_operator.reconcile.sources.referenced_objects import Lookup
+from slipway_operator.reconcile.sources.sources import Sources
+from slipway_operator.reconcile.sources.volume_watchers import Watchers
 from slipway_operator.rendering.settings import RenderSettings
 from slipway_sync.stores import StoreOptions
 from slipway_sync.wire import tensorflow_pb2

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from slipway_sync.agent.filesystem import FileSystem
+from slipway_sync.agent.volume.filesystem import FileSystem
 
 ROOT = 0
 

@@ -15,12 +15,11 @@ from fleet import Export, Fleet
 from histories import EVENTS, Broken, Event, History
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.status import DoomedVersion, ModelStatus
-from slipway_operator.discovery.survey import Deletion, MovedError, old_export
+from slipway_operator.discovery.listing_summary import Deletion, MovedError, old_export
 from slipway_operator.model.actions import Note
 from slipway_operator.model.retention import OldExport, Survey
 from slipway_operator.model.source import Readiness, SourceVersion
-from slipway_operator.planning.aspiration import aspire
-from slipway_operator.planning.retention import (
+from slipway_operator.planning.retention.decision import (
     NOTICE,
     after,
     concerns,
@@ -29,6 +28,7 @@ from slipway_operator.planning.retention import (
     protected,
     quiet,
 )
+from slipway_operator.planning.versions.desired import aspire
 from slipway_sync.exports import GRAPHS, Listing, ObjectInfo, revision
 from slipway_sync.stores import ErasableStore, SourceError
 

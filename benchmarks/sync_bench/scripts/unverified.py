@@ -6,9 +6,9 @@ after are left out. Only for measuring the transfer beside programs that do none
 
 from __future__ import annotations
 
-from slipway_sync.agent import fetch
 from slipway_sync.agent.__main__ import main
-from slipway_sync.agent.checking import FileCheck
+from slipway_sync.agent.fetch import fetch
+from slipway_sync.agent.fetch.file_check import FileCheck
 from slipway_sync.exports import Proof, Verdict
 
 

@@ -21,26 +21,26 @@ from kubernetes.aio import client as kube
 from kubernetes.aio import config as kube_config
 from structlog.typing import Processor
 
-from slipway_operator import webhook
 from slipway_operator.api.crd import custom_resource_definition
 from slipway_operator.api.names import GROUP
 from slipway_operator.api.reference import page
 from slipway_operator.cluster.client import MODELS, Client
 from slipway_operator.cluster.lease import Leadership, LeadershipLostError
-from slipway_operator.handlers import registry_for, settings_for
+from slipway_operator.handlers.kopf_events import registry_for, settings_for
 from slipway_operator.health import application, serve
-from slipway_operator.reconcile import metrics
-from slipway_operator.reconcile.access import Accesses
-from slipway_operator.reconcile.failing import Installation
-from slipway_operator.reconcile.identities import Identities
-from slipway_operator.reconcile.lookup import Lookup
+from slipway_operator.notifications import receiver as webhook
+from slipway_operator import metrics
 from slipway_operator.reconcile.loop import Loop
 from slipway_operator.reconcile.reconciler import Reconciler
-from slipway_operator.reconcile.sources import Sources
-from slipway_operator.reconcile.watchers import Watchers
+from slipway_operator.reconcile.sources.access import Accesses
+from slipway_operator.reconcile.sources.errors import Installation
+from slipway_operator.reconcile.sources.identities import Identities
+from slipway_operator.reconcile.sources.referenced_objects import Lookup
+from slipway_operator.reconcile.sources.sources import Sources
+from slipway_operator.reconcile.sources.volume_watchers import Watchers
 from slipway_operator.rendering.settings import RenderSettings
 from slipway_sync.stores import AddressPolicy, SourceError, StoreOptions
-from slipway_sync.stores.clients import route
+from slipway_sync.stores.egress.clients import route
 
 _log = structlog.get_logger()
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)

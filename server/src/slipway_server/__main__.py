@@ -7,11 +7,11 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import cast
 
-from slipway_server import command_line
+from slipway_server.app.process import EXIT_FAILED, EXIT_OK, Process
 from slipway_server.errors import ServingError
-from slipway_server.process import EXIT_FAILED, EXIT_OK, Process
 from slipway_server.release import version
-from slipway_server.settings import settings
+from slipway_server.settings import command_line
+from slipway_server.settings.server import settings
 
 
 def main() -> None:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from slipway_server import command_line
-from slipway_server.frontends.rest.connection import HttpConnection, Limits
-from slipway_server.frontends.rest.inflate import gunzip
+from slipway_server.frontends.http.connection import HttpConnection, Limits
+from slipway_server.frontends.http.inflate import gunzip
+from slipway_server.frontends.http.messages import Answer, Request, Response
 from slipway_server.frontends.rest.json_examples import read_examples
 from slipway_server.frontends.rest.json_tensor import read_predict, signature_name
 from slipway_server.frontends.rest.json_text import parse
-from slipway_server.frontends.rest.messages import Answer, Request, Response
 from slipway_server.markers import override
-from slipway_server.savedmodel.dtypes import DType
-from slipway_server.savedmodel.signature import Signature, TensorSpec
-from slipway_server.settings import settings
+from slipway_server.servables.dtypes import DType
+from slipway_server.servables.signature import Signature, TensorSpec
+from slipway_server.settings import command_line
+from slipway_server.settings.server import settings
 from slipway_server.storage.versions import All, Latest, Specific, select
 
 from .oracle import FindingError, Target

@@ -13,13 +13,13 @@ from google.protobuf.message import Message
 from tensorflow.core.protobuf import config_pb2
 from tensorflow_serving.config import model_server_config_pb2, platform_config_pb2
 
-from slipway_server import command_line
-from slipway_server.assembly import Assembly
+from slipway_server.app.assembly import Assembly
+from slipway_server.control.model_config import model_configs
 from slipway_server.errors import Code
-from slipway_server.frontends.model_config import model_configs
-from slipway_server.frontends.rest.messages import Request, Response
-from slipway_server.loading import make_loader
-from slipway_server.settings import settings
+from slipway_server.frontends.http.messages import Request, Response
+from slipway_server.loading.chain import make_loader
+from slipway_server.settings import command_line
+from slipway_server.settings.server import settings
 from slipway_server.text_files import read_message
 from slipway_server.wire import batching_parameters_pb2, monitoring_config_pb2, ssl_config_pb2
 

@@ -26,10 +26,10 @@ from slipway_operator.cluster.client import (
 )
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action
-from slipway_operator.model.claims import Claim
 from slipway_operator.model.observed import Child, Observed
+from slipway_operator.model.pvc import Claim
 from slipway_operator.model.source import SourceObservation
-from slipway_operator.rendering.claims import cache_claim, claim_manifest, claim_name
+from slipway_operator.rendering.pvc import cache_claim, claim_manifest, claim_name
 
 
 async def observe(client: Client, model: ModelResource, source: SourceObservation) -> Observed:

@@ -6,11 +6,11 @@ from typing import Any, Final
 
 from slipway_operator.api import names
 from slipway_operator.api.quantities import parse_quantity
-from slipway_operator.model.claims import Claim
 from slipway_operator.model.observed import Child, Container, ContainerState, Deployment, Pod
-from slipway_operator.model.watching import WatchPod
+from slipway_operator.model.pvc import Claim
+from slipway_operator.model.volume_watcher import WatchPod
 from slipway_operator.rendering.services import SELECTS_LABEL
-from slipway_operator.rendering.watcher import CONTAINER, INPUTS_ANNOTATION
+from slipway_operator.rendering.volume_watcher import CONTAINER, INPUTS_ANNOTATION
 
 _ACTIVE: Final = ("Pending", "Running")
 

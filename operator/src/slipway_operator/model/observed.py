@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from slipway_operator.api.resource import ModelResource
-from slipway_operator.model.claims import Claim, Refusal
+from slipway_operator.model.pvc import Claim, Refusal
 from slipway_operator.model.source import SourceObservation
 
 

@@ -15,16 +15,13 @@ from slipway_operator.api.quantities import parse_duration
 from slipway_operator.api.status import VersionState, VersionStatus
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
-from slipway_operator.model.claims import Volume
 from slipway_operator.model.observed import ContainerState, Observed
-from slipway_operator.planning.aspiration import Aspiration, aspire
-from slipway_operator.planning.claims import volume_of
-from slipway_operator.planning.covers import is_as_wanted
-from slipway_operator.planning.diagnosis import Finding, deadline, diagnose
-from slipway_operator.planning.rows import Rows, is_proven, timestamp
-from slipway_operator.planning.scaling import Fleet, Limits, limits_of, scale
-from slipway_operator.planning.summary import Facts, notes, summarise
-from slipway_operator.planning.traffic import (
+from slipway_operator.model.pvc import Volume
+from slipway_operator.planning.capacity.scaling import Fleet, Limits, limits_of, scale
+from slipway_operator.planning.drift import is_as_wanted
+from slipway_operator.planning.status.summary import Facts, notes, summarise
+from slipway_operator.planning.status.version_rows import Rows, is_proven, timestamp
+from slipway_operator.planning.traffic.routing import (
     Traffic,
     incumbents,
     rotating_pods,
@@ -32,12 +29,14 @@ from slipway_operator.planning.traffic import (
     selected_pods,
     selects_now,
 )
-from slipway_operator.planning.volumes import claim_actions, growth_actions, watcher_actions
+from slipway_operator.planning.versions.desired import Aspiration, aspire
+from slipway_operator.planning.versions.diagnosis import Finding, deadline, diagnose
+from slipway_operator.planning.volumes.actions import claim_actions, growth_actions, watcher_actions
+from slipway_operator.planning.volumes.pvc import volume_of
 from slipway_operator.rendering.budget import disruption_budget
-from slipway_operator.rendering.claims import claim_name
 from slipway_operator.rendering.deployment import deployment
-from slipway_operator.rendering.identity import is_known
 from slipway_operator.rendering.inputs import Servable
+from slipway_operator.rendering.pvc import claim_name
 from slipway_operator.rendering.services import (
     label_service,
     model_service,
@@ -46,6 +45,7 @@ from slipway_operator.rendering.services import (
     version_service,
 )
 from slipway_operator.rendering.settings import RenderSettings
+from slipway_operator.rendering.sync_credentials import is_known
 
 PROGRESS_INTERVAL: Final = timedelta(seconds=3)
 """How often sync progress is read; every change of it is a line in `kubectl get -w`."""

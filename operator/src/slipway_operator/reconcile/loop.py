@@ -8,10 +8,10 @@ from typing import Final
 import structlog
 
 from slipway_operator.cluster.client import MODELS, Client, ClusterError
-from slipway_operator.reconcile import metrics
+from slipway_operator import metrics
 from slipway_operator.reconcile.reconciler import RESYNC, Reconciler
 from slipway_operator.reconcile.scheduler import Key, Scheduler
-from slipway_operator.reconcile.sources import Sources
+from slipway_operator.reconcile.sources.sources import Sources
 
 _COALESCE: Final = timedelta(milliseconds=50)
 """Events come in bursts: a pod, its Deployment and its EndpointSlice change within milliseconds."""

@@ -13,19 +13,19 @@ from slipway_operator.api.resource import InvalidModelError, ModelResource, pars
 from slipway_operator.api.status import ModelStatus
 from slipway_operator.cluster.applying import execute, write_status
 from slipway_operator.cluster.client import MODELS, Client, ClusterError, NotFoundError
+from slipway_operator.cluster.events import record
 from slipway_operator.cluster.observing import look_again, observe
-from slipway_operator.cluster.recording import record
 from slipway_operator.model.actions import Action, Note, Plan
 from slipway_operator.model.observed import Observed
 from slipway_operator.planning.plan import plan
-from slipway_operator.reconcile import metrics
-from slipway_operator.reconcile.lanes import Lanes, lane_of
-from slipway_operator.reconcile.neighbours import Neighbours
+from slipway_operator import metrics
 from slipway_operator.reconcile.progress import ProgressReader
 from slipway_operator.reconcile.refusals import Refusals
-from slipway_operator.reconcile.retaining import Retainer
+from slipway_operator.reconcile.retention.retainer import Retainer
+from slipway_operator.reconcile.retention.shared_sources import Neighbours
 from slipway_operator.reconcile.scheduler import Key
-from slipway_operator.reconcile.sources import Sources
+from slipway_operator.reconcile.sources.poll_limits import Lanes, lane_of
+from slipway_operator.reconcile.sources.sources import Sources
 from slipway_operator.rendering.settings import RenderSettings
 
 RESYNC: Final = timedelta(minutes=5)

@@ -9,8 +9,8 @@ from slipway_operator.api.quantities import parse_quantity
 from slipway_operator.cluster.client import ClusterError
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action
-from slipway_operator.model.claims import Refusal
 from slipway_operator.model.observed import Observed
+from slipway_operator.model.pvc import Refusal
 
 _AGAIN: Final = timedelta(minutes=1)
 _KEPT: Final = timedelta(hours=1)

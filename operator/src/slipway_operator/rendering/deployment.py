@@ -4,9 +4,12 @@ from typing import Any, Final
 
 from slipway_operator.api import names
 from slipway_operator.api.resource import ModelResource
-from slipway_operator.model.claims import Sharing
+from slipway_operator.model.pvc import Sharing
 from slipway_operator.model.source import CloudIdentity
-from slipway_operator.rendering.claims import (
+from slipway_operator.rendering.inputs import Servable
+from slipway_operator.rendering.metadata import child_metadata, model_labels
+from slipway_operator.rendering.pods import USER
+from slipway_operator.rendering.pvc import (
     affinity,
     cache_claim,
     claim_labels,
@@ -14,9 +17,6 @@ from slipway_operator.rendering.claims import (
     model_volumes,
     mounted_source,
 )
-from slipway_operator.rendering.inputs import Servable
-from slipway_operator.rendering.metadata import child_metadata, model_labels
-from slipway_operator.rendering.pods import USER
 from slipway_operator.rendering.server_container import server_container
 from slipway_operator.rendering.settings import RenderSettings
 from slipway_operator.rendering.sync_container import sync_container, sync_volumes

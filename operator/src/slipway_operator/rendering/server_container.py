@@ -6,9 +6,9 @@ from typing import Any, Final
 from slipway_operator.api import names
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.rendering.batching import batching_arguments
-from slipway_operator.rendering.claims import server_mounts
 from slipway_operator.rendering.inputs import Servable
 from slipway_operator.rendering.pods import MODELS_DIR, RESTRICTED, TERMINATION_LOG, TMP
+from slipway_operator.rendering.pvc import server_mounts
 from slipway_operator.rendering.settings import RenderSettings
 
 _DEFAULT_TAGS: Final = ("serve",)

@@ -4,16 +4,16 @@ from typing import Any
 
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.model.source import CloudIdentity
-from slipway_operator.rendering.claims import (
+from slipway_operator.rendering.inputs import Servable
+from slipway_operator.rendering.pods import MODELS_DIR, RESTRICTED, TERMINATION_LOG, TMP
+from slipway_operator.rendering.pvc import (
     cache_arguments,
     mounted_source,
     sync_mounts,
     verify_arguments,
 )
-from slipway_operator.rendering.identity import given
-from slipway_operator.rendering.inputs import Servable
-from slipway_operator.rendering.pods import MODELS_DIR, RESTRICTED, TERMINATION_LOG, TMP
 from slipway_operator.rendering.settings import RenderSettings
+from slipway_operator.rendering.sync_credentials import given
 from slipway_sync.exports import DEFAULT_TAGS
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from slipway_server.errors import Code, ServingError
-from slipway_server.savedmodel.signature import Array
+from slipway_server.servables.signature import Array
 
 
 def merged(

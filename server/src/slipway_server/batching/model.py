@@ -11,9 +11,9 @@ from slipway_server.batching.parameters import BatchingParameters
 from slipway_server.batching.queues import Batch, Layout
 from slipway_server.batching.scheduler import BatchScheduler, Waiting, WorkQueue
 from slipway_server.errors import invalid_argument
-from slipway_server.savedmodel.dtypes import DType
-from slipway_server.savedmodel.served_model import ServedModel
-from slipway_server.savedmodel.signature import Array, Signature
+from slipway_server.servables.dtypes import DType
+from slipway_server.servables.servable import ServedModel
+from slipway_server.servables.signature import Array, Signature
 
 # Clients choose outputs, and each choice has a queue; the first so many of a version do.
 _MAX_QUEUES: Final = 64

@@ -16,9 +16,8 @@ from typing import Final, Generic, TypeVar
 
 import structlog
 
-from slipway_server.core import work
-from slipway_server.core.harness import Lifecycle, State
-from slipway_server.core.managed import (
+from slipway_server.core import tasks as work
+from slipway_server.core.managed_version import (
     Aspire,
     AspiredVersion,
     Bounds,
@@ -36,6 +35,7 @@ from slipway_server.core.policies import Policy, Step
 from slipway_server.core.resources import Claim, Room, estimate, room
 from slipway_server.core.serving_map import Servable, ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
+from slipway_server.core.version_state_machine import Lifecycle, State
 from slipway_server.errors import Code, ServingError
 
 __all__ = ["AspiredVersion", "Bounds", "Loader", "Manager", "RetryRule"]

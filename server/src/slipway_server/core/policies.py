@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from slipway_server.core.harness import State
+from slipway_server.core.version_state_machine import State
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Final
 
-from slipway_server.core.harness import State
+from slipway_server.core.version_state_machine import State
 
 MEMORY_PER_FILE_BYTE: Final = Fraction(12, 10)
 

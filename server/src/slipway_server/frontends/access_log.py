@@ -13,10 +13,10 @@ import grpc
 import orjson
 
 from slipway_server.errors import Code
-from slipway_server.frontends.background import Background, Bounds
-from slipway_server.frontends.rest.messages import Answer, Request, Response
-from slipway_server.frontends.rpc.answering import Method
-from slipway_server.frontends.telemetry import Call
+from slipway_server.frontends.http.messages import Answer, Request, Response
+from slipway_server.frontends.request_log.background import Background, Bounds
+from slipway_server.frontends.rpc.instrumentation import Method
+from slipway_server.observability.telemetry import Call
 
 _LINE_BYTES: Final = 512
 _MAX_NAME: Final = 200

@@ -6,7 +6,7 @@ from typing import Final
 
 from slipway_server.errors import Code, ServingError, invalid_argument
 from slipway_server.inference.classification import PREDICT_METHOD, Method
-from slipway_server.savedmodel.signature import Signature
+from slipway_server.servables.signature import Signature
 
 _MAX_NAMED: Final = 100
 """A request may name a million inputs; nobody reads a sentence with all of them."""

@@ -10,8 +10,8 @@ from enum import Enum
 from typing import Final
 
 from slipway_server.errors import ServingError, invalid_argument
-from slipway_server.savedmodel.dtypes import DType
-from slipway_server.savedmodel.signature import Array, Signature, TensorSpec
+from slipway_server.servables.dtypes import DType
+from slipway_server.servables.signature import Array, Signature, TensorSpec
 
 INPUTS: Final = "inputs"
 CLASSES: Final = "classes"

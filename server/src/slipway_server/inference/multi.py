@@ -13,7 +13,7 @@ from slipway_server.inference.classification import (
     result,
     wanted_outputs,
 )
-from slipway_server.savedmodel.signature import Array, Signature, TensorSpec
+from slipway_server.servables.signature import Array, Signature, TensorSpec
 
 _METHODS: Final = {method.value: method for method in Method}
 

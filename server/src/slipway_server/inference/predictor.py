@@ -19,13 +19,13 @@ from slipway_server.inference.checks import (
 )
 from slipway_server.inference.classification import INPUTS, Method, Result
 from slipway_server.inference.multi import Task, plan
-from slipway_server.savedmodel.signature import Array, Signature
+from slipway_server.servables.signature import Array, Signature
 
 DEFAULT_SIGNATURE: Final = "serving_default"
 
 
 class RunnableModel(Protocol):
-    """What the predictor needs of a loaded version (`savedmodel.served_model.ServedModel`)."""
+    """What the predictor needs of a loaded version (`servables.servable.ServedModel`)."""
 
     @property
     def signatures(self) -> Mapping[str, Signature]:

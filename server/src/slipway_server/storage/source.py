@@ -15,7 +15,7 @@ import structlog
 
 from slipway_server.errors import ServingError, invalid_argument, not_found
 from slipway_server.storage.directories import directories, fingerprint
-from slipway_server.storage.logging_rule import LoggingRule
+from slipway_server.storage.request_log_rule import LoggingRule
 from slipway_server.storage.versions import (
     Latest,
     Selection,

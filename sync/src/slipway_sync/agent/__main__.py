@@ -18,16 +18,16 @@ import typer
 from structlog.typing import EventDict
 from typer.exceptions import TyperException
 
-from slipway_sync.agent.asked import PublicKeyFile, Tags, requirements
-from slipway_sync.agent.credentials import IdentityKind, Whose, opened
-from slipway_sync.agent.ending import check_version, tell
 from slipway_sync.agent.errors import SyncError
-from slipway_sync.agent.fetch import Request, Surroundings, fetch
-from slipway_sync.agent.indexing import index_command
-from slipway_sync.agent.mounted import verify_command, watch_command
-from slipway_sync.agent.pauses import FIRST_PAUSE, TRIES, Pauses
+from slipway_sync.agent.exit import check_version, tell
+from slipway_sync.agent.fetch.credentials import IdentityKind, Whose, opened
+from slipway_sync.agent.fetch.fetch import Request, Surroundings, fetch
+from slipway_sync.agent.fetch.reuse import store_name
+from slipway_sync.agent.inplace.commands import verify_command, watch_command
+from slipway_sync.agent.inplace.index_document import index_command
 from slipway_sync.agent.progress import line
-from slipway_sync.agent.sharing import store_name
+from slipway_sync.agent.requirements import PublicKeyFile, Tags, requirements
+from slipway_sync.agent.retry import FIRST_PAUSE, TRIES, Pauses
 from slipway_sync.exports import ExitCode, SyncOutcome
 from slipway_sync.stores import (
     AddressPolicy,

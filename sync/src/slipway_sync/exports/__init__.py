@@ -1,20 +1,14 @@
 """What an export is: versions, listings, revisions, proofs, digests. Pure: no I/O and no clock."""
 
-from slipway_sync.exports.bundle import INDEXES, Bundle, BundleError, TensorEntry, read_bundle
-from slipway_sync.exports.checks import unreadable_graph
-from slipway_sync.exports.checksums import ChecksumError, ShardChecker
-from slipway_sync.exports.digest import digest
-from slipway_sync.exports.figures import part_of, size
-from slipway_sync.exports.graph import GRAPHS, Graph, read_graph, skeleton_of
-from slipway_sync.exports.listing import Listing, ObjectInfo, hostile_key, printable, revision
-from slipway_sync.exports.manifest import MANIFEST, Manifest, ManifestError, read_manifest
-from slipway_sync.exports.outcome import PASSING, ExitCode, SyncOutcome
-from slipway_sync.exports.proof import READ_LIMIT, examine, glimpse, interest, reads
-from slipway_sync.exports.provenance import altered, wrong_digest
-from slipway_sync.exports.requirements import DEFAULT_TAGS, Requirements
-from slipway_sync.exports.signature import PublicKeyError, read_public_keys
-from slipway_sync.exports.skeleton import GraphError
-from slipway_sync.exports.survey import (
+from slipway_sync.exports.completeness.checks import unreadable_graph
+from slipway_sync.exports.completeness.completeness import (
+    READ_LIMIT,
+    examine,
+    glimpse,
+    interest,
+    reads,
+)
+from slipway_sync.exports.completeness.listing_summary import (
     MOST,
     Glance,
     Interest,
@@ -24,7 +18,25 @@ from slipway_sync.exports.survey import (
     surveyed,
     surveyed_sizes,
 )
-from slipway_sync.exports.verdict import Proof, Verdict
+from slipway_sync.exports.completeness.provenance import altered, wrong_digest
+from slipway_sync.exports.completeness.result import Proof, Verdict
+from slipway_sync.exports.digest import digest
+from slipway_sync.exports.graph.graph import GRAPHS, Graph, read_graph, skeleton_of
+from slipway_sync.exports.graph.graph_fields import GraphError
+from slipway_sync.exports.listing import Listing, ObjectInfo, hostile_key, printable, revision
+from slipway_sync.exports.manifest import MANIFEST, Manifest, ManifestError, read_manifest
+from slipway_sync.exports.protocol.humanize import part_of, size
+from slipway_sync.exports.protocol.outcome import PASSING, ExitCode, SyncOutcome
+from slipway_sync.exports.requirements import DEFAULT_TAGS, Requirements
+from slipway_sync.exports.signature import PublicKeyError, read_public_keys
+from slipway_sync.exports.tensorbundle.checksums import ChecksumError, ShardChecker
+from slipway_sync.exports.tensorbundle.index import (
+    INDEXES,
+    Bundle,
+    BundleError,
+    TensorEntry,
+    read_bundle,
+)
 from slipway_sync.exports.versions import VersionDirectory, version_directories
 
 __all__ = [

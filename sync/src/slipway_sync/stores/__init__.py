@@ -7,9 +7,16 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from slipway_sync.exports import printable
-from slipway_sync.stores import azure, gcs, http, s3
 from slipway_sync.stores.addresses import AddressPolicy
-from slipway_sync.stores.azure import open_azure
+from slipway_sync.stores.backends import azure, gcs, http, s3
+from slipway_sync.stores.backends.azure import open_azure
+from slipway_sync.stores.backends.deletion import ErasableStore
+from slipway_sync.stores.backends.gcs import open_gcs
+from slipway_sync.stores.backends.http import HttpStore, open_http
+from slipway_sync.stores.backends.local import LocalStore
+from slipway_sync.stores.backends.mounted import MountedStore, not_a_file, unchanged
+from slipway_sync.stores.backends.object_store import ObjectStore
+from slipway_sync.stores.backends.s3 import open_s3
 from slipway_sync.stores.base import (
     ObjectReplacedError,
     Patience,
@@ -21,16 +28,9 @@ from slipway_sync.stores.base import (
     StoreOptions,
     WrongAnswerError,
 )
-from slipway_sync.stores.clients import PROXY_CREDENTIALS
-from slipway_sync.stores.erasing import ErasableStore
-from slipway_sync.stores.gcs import open_gcs
-from slipway_sync.stores.http import HttpStore, open_http
-from slipway_sync.stores.local import LocalStore
-from slipway_sync.stores.mounted import MountedStore, not_a_file, unchanged
-from slipway_sync.stores.objects import ObjectStore
-from slipway_sync.stores.proving import described, prove
-from slipway_sync.stores.s3 import open_s3
-from slipway_sync.stores.surveying import survey
+from slipway_sync.stores.egress.clients import PROXY_CREDENTIALS
+from slipway_sync.stores.inspection.completeness import described, prove
+from slipway_sync.stores.inspection.listing_summary import survey
 
 __all__ = [
     "AddressPolicy",

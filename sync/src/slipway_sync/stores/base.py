@@ -9,7 +9,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from slipway_sync.exports import Listing, ObjectInfo, hostile_key, in_slices, printable
 from slipway_sync.stores.addresses import AddressPolicy
-from slipway_sync.stores.grants import Identity
+from slipway_sync.stores.credentials import Identity
 
 PAGE = 250
 """Objects that are handled at once: a millisecond or two of work."""

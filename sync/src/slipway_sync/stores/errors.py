@@ -15,7 +15,7 @@ from obstore.exceptions import (
 )
 
 from slipway_sync.stores.base import Reason, SourceError
-from slipway_sync.stores.gate import Pass
+from slipway_sync.stores.egress.proxy import Pass
 
 _STATUS = re.compile(r"status code: ([0-9]{3})")
 _PASS_IS_MISSING = "status code: 407"  # noqa: S105 - a status

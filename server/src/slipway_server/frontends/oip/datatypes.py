@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from slipway_server.errors import Code, ServingError, invalid_argument
-from slipway_server.savedmodel.dtypes import DType
-from slipway_server.savedmodel.signature import Array
+from slipway_server.servables.dtypes import DType
+from slipway_server.servables.signature import Array
 
 LABELS: Final[dict[DType, str]] = {
     DType.BOOL: "BOOL",

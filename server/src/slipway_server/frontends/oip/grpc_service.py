@@ -6,16 +6,16 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 
 from slipway_server.errors import invalid_argument
-from slipway_server.frontends.oip.about_server import (
+from slipway_server.frontends.oip.grpc_tensors import read_request, write_reply
+from slipway_server.frontends.oip.models import OipModels, TensorMetadata
+from slipway_server.frontends.oip.server_metadata import (
     EXTENSIONS,
     GRPC_SERVICE,
     SERVER_NAME,
     TRUE,
 )
-from slipway_server.frontends.oip.grpc_tensors import read_request, write_reply
-from slipway_server.frontends.oip.models import OipModels, TensorMetadata
-from slipway_server.frontends.rpc.answering import Method, answering
-from slipway_server.frontends.telemetry import Call, Telemetry
+from slipway_server.frontends.rpc.instrumentation import Method, answering
+from slipway_server.observability.telemetry import Call, Telemetry
 from slipway_server.wire.inference import open_inference_pb2 as pb
 
 QUESTIONS: Final = frozenset({GRPC_SERVICE + name for name in ("ServerMetadata", "ModelReady")})

@@ -18,8 +18,8 @@ from slipway_server.frontends.oip.datatypes import (
 )
 from slipway_server.frontends.oip.models import SIGNATURE_PARAMETER, InferRequest
 from slipway_server.inference.predictor import Prediction
-from slipway_server.savedmodel.dtypes import DType
-from slipway_server.savedmodel.signature import Array
+from slipway_server.servables.dtypes import DType
+from slipway_server.servables.signature import Array
 from slipway_server.wire.inference import open_inference_pb2 as pb
 
 _FIELDS: Final[dict[DType, str]] = {

@@ -24,8 +24,8 @@ from slipway_server.frontends.oip.datatypes import (
 )
 from slipway_server.frontends.oip.models import SIGNATURE_PARAMETER, InferRequest
 from slipway_server.inference.predictor import Prediction
-from slipway_server.savedmodel.dtypes import DType
-from slipway_server.savedmodel.signature import Array
+from slipway_server.servables.dtypes import DType
+from slipway_server.servables.signature import Array
 
 _RANGES: Final = {
     dtype: (np.iinfo(kind).min, np.iinfo(kind).max)

@@ -9,14 +9,14 @@ from slipway_server.core.serving_map import Selector
 from slipway_server.core.states import StateMonitor
 from slipway_server.errors import invalid_argument, not_found
 from slipway_server.frontends.oip.datatypes import LABELS, label_of
-from slipway_server.frontends.telemetry import Call
 from slipway_server.inference.predictor import (
     DEFAULT_SIGNATURE,
     Prediction,
     Predictor,
 )
-from slipway_server.savedmodel.dtypes import DType
-from slipway_server.savedmodel.signature import Array, Signature, TensorSpec
+from slipway_server.observability.telemetry import Call
+from slipway_server.servables.dtypes import DType
+from slipway_server.servables.signature import Array, Signature, TensorSpec
 
 SIGNATURE_PARAMETER: Final = "signature_name"
 """The request parameter that names a signature other than `serving_default`."""

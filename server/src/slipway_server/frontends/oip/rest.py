@@ -14,12 +14,12 @@ from urllib.parse import unquote
 import orjson
 
 from slipway_server.errors import Code, ServingError, invalid_argument, not_found
+from slipway_server.frontends.http.inflate import gunzip
+from slipway_server.frontends.http.messages import JSON, Request, Response, error_response
 from slipway_server.frontends.oip.json_tensors import InferBody, write_answer
 from slipway_server.frontends.oip.models import OipModels
-from slipway_server.frontends.rest.inflate import gunzip
 from slipway_server.frontends.rest.json_depth import DEEPEST, check_depth
-from slipway_server.frontends.rest.messages import JSON, Request, Response, error_response
-from slipway_server.frontends.telemetry import Call, Telemetry
+from slipway_server.observability.telemetry import Call, Telemetry
 
 _MODEL: Final = re.compile(
     r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?(?P<verb>/ready|/infer)?"

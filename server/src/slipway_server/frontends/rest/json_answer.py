@@ -13,8 +13,8 @@ from typing import Any, Final
 from slipway_server.errors import invalid_argument
 from slipway_server.frontends.rest.json_number import decimals, dumps
 from slipway_server.frontends.rest.json_tensor import Format
-from slipway_server.savedmodel.dtypes import DType
-from slipway_server.savedmodel.signature import Array
+from slipway_server.servables.dtypes import DType
+from slipway_server.servables.signature import Array
 
 _BYTES_SUFFIX: Final = "_bytes"
 _WRITABLE: Final = frozenset(

@@ -17,13 +17,13 @@ from typing import Any, Final
 import numpy as np
 
 from slipway_server.errors import ServingError, invalid_argument
-from slipway_server.frontends.examples import example_vector
-from slipway_server.frontends.protobuf_wire import delimited, signed_varint
+from slipway_server.frontends.codec.examples import example_vector
+from slipway_server.frontends.codec.protobuf_wire import delimited, signed_varint
 from slipway_server.frontends.rest.json_number import decimals, dumps
 from slipway_server.frontends.rest.json_tensor import is_b64, read_string, signature_name
 from slipway_server.frontends.rest.json_text import excerpt, type_name
 from slipway_server.inference.classification import Classifications, Result
-from slipway_server.savedmodel.signature import Array
+from slipway_server.servables.signature import Array
 
 _INT64_MAX: Final = 2**63 - 1
 _INT64_MIN: Final = -(2**63)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
-from slipway_server.savedmodel.signature import Array
+from slipway_server.servables.signature import Array
 
 _FEW: Final = 6
 _FLOAT_DIGITS: Final = 9

@@ -21,8 +21,8 @@ import numpy as np
 
 from slipway_server.errors import Code, ServingError, invalid_argument
 from slipway_server.frontends.rest.json_text import excerpt, type_name
-from slipway_server.savedmodel.dtypes import DType
-from slipway_server.savedmodel.signature import Array, Signature, TensorSpec
+from slipway_server.servables.dtypes import DType
+from slipway_server.servables.signature import Array, Signature, TensorSpec
 
 _MAX_RANK: Final = 64
 """NumPy's own; TensorFlow's is 254."""

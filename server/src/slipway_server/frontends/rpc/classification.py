@@ -4,14 +4,14 @@ import struct
 from collections.abc import Sequence
 from typing import Any, Final
 
-from slipway_server.frontends.examples import example_vector
-from slipway_server.frontends.protobuf_wire import delimited
+from slipway_server.frontends.codec.examples import example_vector
+from slipway_server.frontends.codec.protobuf_wire import delimited
 from slipway_server.frontends.rpc.requests import parsed, selector, spec_field, spec_selector
-from slipway_server.frontends.telemetry import Call
 from slipway_server.inference.classification import Classifications, Regressions, Result
 from slipway_server.inference.multi import Task
 from slipway_server.inference.predictor import DEFAULT_SIGNATURE, Inference, Predictor
-from slipway_server.savedmodel.signature import Array
+from slipway_server.observability.telemetry import Call
+from slipway_server.servables.signature import Array
 from slipway_server.wire import example_requests_pb2
 
 # Field numbers: tensorflow_serving/apis/{classification,regression,inference}.proto.

@@ -7,18 +7,18 @@ import numpy as np
 from tensorflow_serving.apis import predict_pb2
 
 from slipway_server.errors import Code, ServingError, invalid_argument
-from slipway_server.frontends.protobuf_wire import delimited, delimited_head
-from slipway_server.frontends.rpc.forms import Forms, Meaning
-from slipway_server.frontends.rpc.requests import parsed, selector, spec_field
-from slipway_server.frontends.rpc.tensors import (
+from slipway_server.frontends.codec.protobuf_wire import delimited, delimited_head
+from slipway_server.frontends.codec.request_templates import Forms, Meaning
+from slipway_server.frontends.codec.tensors import (
     TensorError,
     memory_head,
     read_tensor,
     write_tensor,
 )
-from slipway_server.frontends.telemetry import Call
+from slipway_server.frontends.rpc.requests import parsed, selector, spec_field
 from slipway_server.inference.predictor import Prediction, Predictor
-from slipway_server.savedmodel.signature import Array
+from slipway_server.observability.telemetry import Call
+from slipway_server.servables.signature import Array
 
 _MANY_INPUTS: Final = 100
 """No fewer are worth a look before their tensors are read."""

@@ -4,10 +4,10 @@ from google.protobuf.message import DecodeError
 from prometheus_client import CollectorRegistry
 from tensorflow_serving.apis import model_management_pb2
 
+from slipway_server.control.model_config import model_configs
+from slipway_server.control.reload import Models
 from slipway_server.errors import Code, ServingError, invalid_argument
-from slipway_server.frontends.counters import counter_values
-from slipway_server.frontends.model_config import model_configs
-from slipway_server.frontends.reload import Models
+from slipway_server.observability.counters import counter_values
 
 
 class ReloadMethod:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Final
 
 from slipway_server.core.states import StateMonitor
-from slipway_server.frontends.rpc.answering import Answer, Method, answering
 from slipway_server.frontends.rpc.classification import ExampleMethods
+from slipway_server.frontends.rpc.instrumentation import Answer, Method, answering
 from slipway_server.frontends.rpc.model import ModelMethods
 from slipway_server.frontends.rpc.prediction import PredictMethod
-from slipway_server.frontends.telemetry import Telemetry
 from slipway_server.inference.predictor import Predictor
+from slipway_server.observability.telemetry import Telemetry
 
 __all__ = ["CHANGES", "QUESTIONS", "Method", "Services"]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from slipway_sync.stores.grants import Granted, Identity
+from slipway_sync.stores.credentials import Granted, Identity
+from slipway_sync.stores.identity.ambient import ambient
 from slipway_sync.stores.identity.annotations import (
     AnnotationError,
     Federation,
@@ -10,8 +11,7 @@ from slipway_sync.stores.identity.annotations import (
     federation,
 )
 from slipway_sync.stores.identity.federated import TokenSource, federated, token_file
-from slipway_sync.stores.identity.granting import CachedIdentity
-from slipway_sync.stores.identity.surroundings import ambient
+from slipway_sync.stores.identity.refresh import CachedIdentity
 
 __all__ = [
     "AnnotationError",

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from slipway_sync.stores.identity.places import is_amazon
+from slipway_sync.stores.identity.endpoints import is_amazon
 
 ROLE_ARN: Final = "eks.amazonaws.com/role-arn"
 ROLE_AUDIENCE: Final = "eks.amazonaws.com/audience"

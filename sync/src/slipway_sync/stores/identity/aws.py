@@ -9,9 +9,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from slipway_sync.stores.base import SourceError, StoreOptions
-from slipway_sync.stores.clients import endpoint_url
-from slipway_sync.stores.grants import Granted
-from slipway_sync.stores.identity.asking import Answer, Asker, moment, refused
+from slipway_sync.stores.credentials import Granted
+from slipway_sync.stores.egress.clients import endpoint_url
+from slipway_sync.stores.identity.token_http import Answer, Asker, moment, refused
 
 _SESSION: Final = "slipway"
 _FIELDS: Final = {

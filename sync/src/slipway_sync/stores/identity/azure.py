@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from slipway_sync.stores.clients import endpoint_url
-from slipway_sync.stores.grants import Granted
-from slipway_sync.stores.identity.asking import Asker
+from slipway_sync.stores.credentials import Granted
+from slipway_sync.stores.egress.clients import endpoint_url
 from slipway_sync.stores.identity.google import of_bearer
+from slipway_sync.stores.identity.token_http import Asker
 
 AUTHORITY: Final = "https://login.microsoftonline.com"
 _RESOURCE: Final = "https://storage.azure.com/"

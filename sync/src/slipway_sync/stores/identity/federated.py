@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from slipway_sync.stores.base import SourceError, StoreOptions
-from slipway_sync.stores.grants import Granted
+from slipway_sync.stores.credentials import Granted
 from slipway_sync.stores.identity import aws, azure, google
-from slipway_sync.stores.identity.asking import Asker
-from slipway_sync.stores.identity.granting import CachedIdentity
-from slipway_sync.stores.identity.places import stranger
+from slipway_sync.stores.identity.endpoints import stranger
+from slipway_sync.stores.identity.refresh import CachedIdentity
+from slipway_sync.stores.identity.token_http import Asker
 
 TokenSource = Callable[[], Awaitable[str]]
 """Returns the ServiceAccount's token as it is now; may raise SourceError."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from slipway_sync.stores.grants import Granted
-from slipway_sync.stores.identity.asking import Answer, Asker, moment, refused
+from slipway_sync.stores.credentials import Granted
+from slipway_sync.stores.identity.token_http import Answer, Asker, moment, refused
 
 _SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
 """Retention deletes; what else the account may do is its roles to say."""

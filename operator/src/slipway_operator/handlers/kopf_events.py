@@ -1,0 +1,79 @@
+"""kopf's part: it watches and wakes the loop up, and does nothing else (see docs/adr/0001)."""
+
+from typing import Any, Final
+
+import kopf
+
+from slipway_operator.api import names
+from slipway_operator.reconcile.loop import Loop
+from slipway_operator.reconcile.scheduler import Key
+
+_CHILDREN: Final = (
+    ("apps", "v1", "deployments"),
+    ("", "v1", "pods"),
+    ("", "v1", "services"),
+    ("discovery.k8s.io", "v1", "endpointslices"),
+    ("policy", "v1", "poddisruptionbudgets"),
+)
+
+
+def registry_for(loop: Loop) -> kopf.OperatorRegistry:
+    """Handlers that turn every event into a wake-up.
+
+    Only `on.event`: it writes no annotation, adds no finalizer and keeps no progress. The handlers are
+    coroutines because kopf runs plain functions in threads, where the loop must not be touched.
+    """
+    registry = kopf.OperatorRegistry()
+    generations: dict[Key, int] = {}
+
+    @kopf.on.login(registry=registry)
+    async def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        in_cluster = kopf.login_with_service_account(**kwargs)
+        return in_cluster or kopf.login_with_kubeconfig(**kwargs)
+
+    @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry)
+    async def on_model(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 (kopf's name)
+        metadata = body["metadata"]
+        key = Key(metadata["namespace"], metadata["name"])
+        if type == "DELETED":
+            generations.pop(key, None)
+            loop.model_deleted(key)
+            return
+        loop.model_changed(key, int(metadata["resourceVersion"]))
+        generation = metadata.get("generation", 0)
+        if generations.get(key) != generation:
+            generations[key] = generation
+            loop.spec_changed(key)
+
+    for group, version, plural in _CHILDREN:
+
+        @kopf.on.event(
+            group,
+            version,
+            plural,
+            id=f"wake-{plural}",
+            labels={names.MODEL_LABEL: kopf.PRESENT, names.MANAGED_BY_LABEL: names.MANAGED_BY}
+            if plural != "endpointslices"
+            else {names.MODEL_LABEL: kopf.PRESENT},
+            registry=registry,
+        )
+        async def on_child(body: kopf.Body, **_: Any) -> None:
+            metadata = body["metadata"]
+            loop.child_changed(Key(metadata["namespace"], metadata["labels"][names.MODEL_LABEL]))
+
+    return registry
+
+
+def settings_for() -> kopf.OperatorSettings:
+    """Kopf's settings: no Events of its own, watches that are renewed, no server-side state."""
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.peering.standalone = True
+    # What is watched is known beforehand; following CRDs and namespaces would need more rights.
+    settings.scanning.disabled = True
+    # A watch that the server has forgotten about is noticed: the server ends it after 5 minutes,
+    # the client soon after that.
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 330
+    settings.networking.request_timeout = 30
+    return settings

@@ -1,0 +1,1 @@
+"""Bucket notifications that start a poll at once."""

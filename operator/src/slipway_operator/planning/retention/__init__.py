@@ -1,0 +1,1 @@
+"""Which exports may be deleted from a source."""

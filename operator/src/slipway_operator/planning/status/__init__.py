@@ -1,0 +1,1 @@
+"""What a person reads: columns, conditions, rows of versions."""

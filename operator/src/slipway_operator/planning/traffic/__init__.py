@@ -1,0 +1,1 @@
+"""Which pods take the Model's traffic."""

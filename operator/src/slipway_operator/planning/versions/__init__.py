@@ -1,0 +1,1 @@
+"""Which versions should serve, and which have failed."""

@@ -1,0 +1,1 @@
+"""PersistentVolumeClaims that a Model's pods mount."""

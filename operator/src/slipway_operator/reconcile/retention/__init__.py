@@ -1,0 +1,1 @@
+"""Deleting old exports from sources."""

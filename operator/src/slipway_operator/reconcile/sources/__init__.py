@@ -1,0 +1,1 @@
+"""Polling sources: access to them, limits, and what is known of each."""

@@ -1,0 +1,287 @@
+"""Puts the parts together: source → manager → serving map → predictor → front ends. Imports TensorFlow."""
+
+import gc
+import os
+import random
+import time
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from typing import Final
+
+import structlog
+import tensorflow as tf
+
+from slipway_server.app.readiness import Report, report
+from slipway_server.batching.model import Observer
+from slipway_server.control.config_file import ConfigFile
+from slipway_server.control.model_config import model_configs, read_model_config, single_model
+from slipway_server.control.reload import Models, ReloadRule
+from slipway_server.core.manager import AspiredVersion, Manager
+from slipway_server.core.policies import POLICIES
+from slipway_server.core.resources import estimate
+from slipway_server.core.serving_map import ServingMap
+from slipway_server.core.states import Availability, StateMonitor, VersionState
+from slipway_server.errors import ServingError
+from slipway_server.frontends.access_log import AccessLog, AccessLogRule, Which
+from slipway_server.frontends.http.messages import Answer, Request, Response
+from slipway_server.frontends.oip.grpc_service import QUESTIONS as OIP_QUESTIONS
+from slipway_server.frontends.oip.grpc_service import GrpcInferenceService
+from slipway_server.frontends.oip.models import OipModels
+from slipway_server.frontends.oip.rest import OipRest
+from slipway_server.frontends.request_log.predictor import LoggedPredictor
+from slipway_server.frontends.request_log.sampler import RequestLog
+from slipway_server.frontends.rest.api import ApiSettings, RestApi
+from slipway_server.frontends.rpc.reload import ReloadMethod
+from slipway_server.frontends.rpc.service import CHANGES, QUESTIONS, Method, Services
+from slipway_server.loading.chain import batching_parameters, guarded, make_loader
+from slipway_server.observability.batching_metrics import BatchingMetrics
+from slipway_server.observability.load_metrics import InFlight, LoadMetrics
+from slipway_server.observability.run_metrics import RunMetrics
+from slipway_server.observability.telemetry import CONTENT_TYPE, Telemetry
+from slipway_server.observability.warmup_metrics import WarmUpMetrics
+from slipway_server.release import version
+from slipway_server.servables.servable import ServedModel
+from slipway_server.settings.server import Settings
+from slipway_server.storage.directories import file_bytes
+from slipway_server.storage.source import FileSystemSource, ModelConfig, VersionDirectory
+
+_log = structlog.get_logger("slipway_server")
+
+# The first words are TensorFlow Serving's and stay as they are: clients match them.
+_VERSION_HINT: Final = (
+    ". This pod serves other versions; under Slipway each version has its own Service: ask NAME-vN, where NAME is the "
+    "Model resource"
+)
+_UNDECIDED: Final = frozenset({Availability.START, Availability.LOADING, Availability.AVAILABLE})
+
+
+class Assembly:
+    """The server behind its ports.
+
+    Args:
+        failed_for_good: told in one sentence that a model has no version left which could be loaded.
+        failed_to_start: told why the server cannot begin to serve.
+        changed: called after every change of a version's state, and of the models that are configured.
+        waiting: protocol → requests that wait for a thread.
+
+    Raises:
+        ServingError: the configuration cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        failed_for_good: Callable[[str], None],
+        failed_to_start: Callable[[ServingError], None],
+        changed: Callable[[], None],
+        waiting: Callable[[], Mapping[str, int]],
+    ) -> None:
+        self._settings = settings
+        self._paths: dict[tuple[str, int], str] = {}
+        self._failed_for_good = failed_for_good
+        self._failed_to_start = failed_to_start
+        self._changed = changed
+        rules = settings.lifecycle
+        known: set[str] = set()
+        self._monitor = StateMonitor()
+        self._access_log = _access_log(settings)
+        self._telemetry = Telemetry(
+            known.__contains__, ended=self._access_log.ended if self._access_log else None
+        )
+        self._request_log = RequestLog(
+            self._telemetry.registry,
+            open_file=tf.io.TFRecordWriter,
+            max_bytes=settings.request_log_max_bytes,
+            random=random.random,
+        )
+        serving: ServingMap[ServedModel] = ServingMap(
+            _VERSION_HINT if "KUBERNETES_SERVICE_HOST" in os.environ else ""
+        )
+        self._manager: Manager[ServedModel] = Manager(
+            guarded(
+                make_loader(
+                    settings, self._batches(settings), WarmUpMetrics(self._telemetry.registry)
+                ),
+                settings,
+            ),
+            serving,
+            self._monitor,
+            POLICIES[rules.policy],
+            retry=rules.retry,
+            bounds=rules.bounds,
+            measure=file_bytes,
+        )
+        self._source = FileSystemSource(
+            (),
+            self._aspire,
+            interval=rules.poll_wait,
+            keep_last=rules.keep_last,
+            failed=self._nothing_found,
+        )
+        self._models = Models(
+            self._source,
+            serving,
+            self._monitor,
+            ReloadRule(rules.labels, rules.reload_timeout, rules.fail_without_versions),
+            changed=lambda names: self._configured(known, names),
+        )
+        self._labels = serving.labels
+        self._config_file = ConfigFile(
+            self._read_config,
+            lambda: self._models.configs,
+            self._models.apply,
+            rules.config_poll if rules.config_file else 0,
+        )
+        if (configs := self._read_config()) is not None:
+            self._models.apply(configs)
+        self._first = self._models.names
+        self._first_watch = self._models.watch(() if rules.open_ports_at_once else self._first)
+        predictor = LoggedPredictor(
+            serving,
+            self._request_log,
+            check_methods=settings.check_method_names,
+            observer=RunMetrics(self._telemetry.registry),
+        )
+        self._loads = LoadMetrics(
+            self._telemetry.registry,
+            estimated=lambda path: estimate(file_bytes(path)),
+            clock=time.monotonic,
+        )
+        InFlight(self._telemetry.registry, serving.users, waiting)
+        oip = OipModels(predictor, self._monitor, serving.versions)
+        self.rest_api: Answer = _by_path(
+            RestApi(
+                predictor,
+                self._monitor,
+                self._telemetry,
+                ApiSettings(settings.rest_max_decompressed, settings.rest_max_depth, settings.cors),
+            ),
+            OipRest(oip, self._telemetry, settings.rest_max_decompressed, settings.rest_max_depth),
+        )
+        self.rpc_methods: dict[str, Method] = {
+            **Services(
+                predictor,
+                self._monitor,
+                self._telemetry,
+                reload=ReloadMethod(self._models, self._telemetry.registry),
+                tensor_content=settings.tensor_content,
+            ).methods(),
+            **GrpcInferenceService(oip, self._telemetry, version()).methods(),
+        }
+        if self._access_log:
+            self.rest_api = self._access_log.rest(self.rest_api)
+            self.rpc_methods = self._access_log.rpc(self.rpc_methods)
+        self.rpc_questions = QUESTIONS | OIP_QUESTIONS
+        self.rpc_changes = CHANGES
+        self._monitor.listen(self._on_state)
+        # What the imports left behind lives as long as the process; the collector need not look at it again, which
+        # would stall requests for a tenth of a second each time.
+        gc.collect()
+        gc.freeze()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The names of the configured models."""
+        return self._models.names
+
+    def start(self) -> None:
+        """Begin to look for versions and to load them."""
+        self._manager.start()
+        self._source.start()
+        self._config_file.start()
+
+    def wait_for_first_models(self) -> None:
+        """Wait until it is known of each model of the start whether it will answer.
+
+        Raises:
+            ServingError: UNKNOWN; some will not.
+        """
+        self._first_watch.wait(None, noun="servable(s)")
+
+    def stop(self) -> None:
+        """Look for nothing new and decide nothing more; what is loaded answers until the process ends."""
+        self._config_file.stop()
+        self._source.stop()
+        self._manager.stop()
+
+    def close(self) -> None:
+        """Write what the logs still hold; called when no request is left."""
+        self._request_log.close()
+        if self._access_log:
+            self._access_log.close()
+
+    def _configured(self, known: set[str], names: Iterable[str]) -> None:
+        known.update(names)
+        self._request_log.configure(
+            {one.name: one.logging for one in self._models.configs if one.logging is not None}
+        )
+        # A model without any version comes and goes without a change of state.
+        self._changed()
+
+    def report(self, *, draining: bool) -> Report:
+        """Judge readiness."""
+        states = {model: self._monitor.of(model) for model in self.models}
+        troubles = {model: self._source.trouble(model) for model in self.models}
+        found = report(states, troubles, started=True, draining=draining)
+        return replace(found, labels={model: of for model, of in self._labels().items() if of})
+
+    def metrics(self) -> tuple[str, bytes]:
+        """Return content type and text of the metrics page."""
+        return CONTENT_TYPE, self._telemetry.text()
+
+    def _batches(self, settings: Settings) -> Callable[[str, int], Observer] | None:
+        if not settings.batching:
+            return None
+        pool = batching_parameters(settings).thread_pool_name
+        return BatchingMetrics(self._telemetry.registry, pool).observer
+
+    def _aspire(self, model: str, versions: tuple[VersionDirectory, ...]) -> None:
+        self._paths.update({(model, one.version): one.path for one in versions})
+        self._manager.aspire(
+            model, [AspiredVersion(one.version, one.path, one.fingerprint) for one in versions]
+        )
+
+    def _read_config(self) -> tuple[ModelConfig, ...] | None:
+        rules = self._settings.lifecycle
+        if not rules.config_file:
+            return single_model(rules.model_name, rules.model_base_path)
+        return model_configs(read_model_config(rules.config_file), listed=self._models.configured)
+
+    def _nothing_found(self, model: str, trouble: ServingError) -> None:
+        self._models.nothing_found(model, trouble)
+        rules = self._settings.lifecycle
+        if rules.fail_without_versions and model in self._first and not self._monitor.of(model):
+            self._failed_to_start(trouble)
+        # With one look only (poll wait 0) nothing can change any more.
+        elif rules.poll_wait == 0:
+            self._failed_for_good(trouble.message)
+
+    def _on_state(self, state: VersionState) -> None:
+        self._loads.changed(state, self._paths.get((state.model, state.version), ""))
+        self._changed()
+        if (
+            state.availability is Availability.END
+            and state.error is not None
+            and state.model in self.models
+        ):
+            others = self._monitor.of(state.model)
+            if not any(other.availability in _UNDECIDED for other in others):
+                self._failed_for_good(
+                    f"Version {state.version} of model {state.model} cannot be loaded: {state.error}"
+                )
+
+
+def _access_log(settings: Settings) -> AccessLog | None:
+    rule = AccessLogRule(Which(settings.access_log), settings.access_log_sampling)
+    if rule.which is Which.OFF:
+        return None
+    return AccessLog(rule, random=random.random, new_id=lambda: uuid.uuid4().hex)
+
+
+def _by_path(api: Answer, oip: Answer) -> Answer:
+    def answer(request: Request) -> Response:
+        return oip(request) if request.target.startswith(b"/v2/") else api(request)
+
+    return answer

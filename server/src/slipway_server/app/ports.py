@@ -1,0 +1,222 @@
+"""Everything that listens: REST, health pages, gRPC, the UNIX socket; and the certificate they share."""
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from slipway_server.frontends.http.connection import Limits
+from slipway_server.frontends.http.messages import Answer, Response
+from slipway_server.frontends.http.server import RestLimits, RestServer
+from slipway_server.frontends.oip import server_metadata as about_server
+from slipway_server.frontends.rpc import unix_socket
+from slipway_server.release import version
+from slipway_server.settings.server import Settings
+
+if TYPE_CHECKING:
+    from slipway_server.frontends.rpc.server import Method, RpcServer
+    from slipway_server.frontends.tls import CertificateFile
+
+_METRICS: Final = "/monitoring/prometheus/metrics"
+
+
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """What the ports tell about the server; called on a port's own thread, must not block.
+
+    Attributes:
+        ready: whether requests should be sent here.
+        readyz: the same as a page that gives the reasons.
+    """
+
+    ready: Callable[[], bool]
+    livez: Callable[[], Response]
+    readyz: Callable[[], Response]
+    metrics: Callable[[], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class _Apis:
+    rest: Answer
+    methods: "Mapping[str, Method]"
+    questions: Collection[str]
+    changes: Collection[str]
+
+
+class Ports:
+    """The server's ports. `open` first; the other methods may be called whatever `open` has got to.
+
+    Args:
+        say_certificate: told a sentence when the certificate's file changed; the flag says whether it could be used.
+    """
+
+    def __init__(
+        self, settings: Settings, pages: Pages, say_certificate: Callable[[str, bool], None]
+    ) -> None:
+        self._settings = settings
+        self._pages = pages
+        self._say_certificate = say_certificate
+        self._certificate: CertificateFile | None = None
+        self._apis: _Apis | None = None
+        self.rest: RestServer | None = None
+        self.rpc: RpcServer | None = None
+
+    def open(self) -> dict[str, object]:
+        """Open REST first: it needs the fewest imports, and probes ask there. Returns what the log should say.
+
+        Raises:
+            OSError: a port cannot be listened on.
+            ServingError: the certificate or the monitoring config cannot be used.
+        """
+        settings = self._settings
+        if settings.ssl_config_file:
+            from slipway_server.frontends.tls import CertificateFile  # noqa: PLC0415 - 100 ms that only TLS needs
+
+            self._certificate = CertificateFile(settings.ssl_config_file, self._say_certificate)
+        # As TensorFlow Serving does: of two services on one port, gRPC gets it.
+        rest_port = settings.rest_port if settings.rest_port != settings.port else 0
+        if rest_port or settings.health_port:
+            self.rest = RestServer(
+                rest_port or None,
+                self._http_pages(),
+                _rest_limits(settings),
+                slow_pages=self._slow_pages(),
+                health_port=settings.health_port or None,
+                context=self._certificate.context if self._certificate else lambda: None,
+            )
+            if self._apis:
+                self.rest.serve(self._apis.rest)
+            self.rest.start()
+        addresses = self._open_rpc()
+        return {
+            "grpc": addresses,
+            "rest": rest_port or None,
+            "health": settings.health_port or None,
+            "tls": self._certificate is not None,
+        }
+
+    def _http_pages(self) -> dict[str, Callable[[], Response]]:
+        return {
+            "/livez": self._pages.livez,
+            "/readyz": self._pages.readyz,
+            **about_server.pages(self._pages.ready, version()),
+        }
+
+    def _slow_pages(self) -> dict[str, Callable[[], Response]]:
+        path = _metrics_path(self._settings.monitoring_config_file)
+        return {path: self._pages.metrics} if path else {}
+
+    def _open_rpc(self) -> list[str]:
+        from slipway_server.frontends.rpc.limits import RpcLimits  # noqa: PLC0415 - 100 ms that /livez need not wait
+        from slipway_server.frontends.rpc.server import Address, RpcServer  # noqa: PLC0415 - likewise
+
+        settings = self._settings
+        tls = self._certificate is not None
+        addresses = [Address(f"[::]:{settings.port}", tls)] if settings.port else []
+        if settings.socket_path:
+            unix_socket.make_way(settings.socket_path)
+            addresses.append(Address(f"unix:{settings.socket_path}", tls))
+        self.rpc = RpcServer(
+            addresses,
+            RpcLimits(
+                threads=settings.rpc_threads,
+                inflight=settings.max_inflight,
+                message=settings.rpc_max_message,
+                streams=settings.rpc_max_streams,
+                connections=settings.rpc_max_connections,
+                age=settings.max_connection_age,
+                age_grace=settings.max_connection_age_grace,
+            ),
+            about_server.methods(self._pages.ready),
+            credentials=self._certificate.credentials if self._certificate else None,
+            channel_arguments=settings.channel_arguments,
+        )
+        if self._apis:
+            self.rpc.serve(self._apis.methods, self._apis.questions, self._apis.changes)
+        self.rpc.start()
+        if settings.socket_path:
+            unix_socket.set_mode(settings.socket_path, settings.socket_mode)
+        return [address.text for address in addresses]
+
+    def watch_certificate(self) -> None:
+        """Begin to look whether the certificate changes."""
+        if self._certificate:
+            self._certificate.watch()
+
+    def serve(
+        self,
+        rest_api: Answer,
+        methods: Mapping[str, "Method"],
+        questions: Collection[str],
+        changes: Collection[str],
+    ) -> None:
+        """Put the APIs in place (`RestServer.serve`, `RpcServer.serve`), also behind ports that are opened later."""
+        self._apis = _Apis(rest_api, methods, questions, changes)
+        if self.rest:
+            self.rest.serve(rest_api)
+        if self.rpc:
+            self.rpc.serve(methods, questions, changes)
+
+    def waiting(self) -> dict[str, int]:
+        """Return how many requests wait for a thread, by protocol."""
+        counts: dict[str, int] = {}
+        if self.rpc:
+            counts["GRPC"] = self.rpc.waiting
+        if self.rest:
+            counts["REST"] = max(self.rest.inflight - self._settings.rest_threads, 0)
+        return counts
+
+    def show_health(self, models: Iterable[tuple[str, bool]], *, ready: bool) -> None:
+        """Tell `grpc.health.v1` whether the server and each model serve."""
+        if self.rpc is None:
+            return
+        from slipway_server.frontends.rpc.server import SERVICE_NAMES  # noqa: PLC0415 - imported long ago
+
+        self.rpc.set_health(("", *SERVICE_NAMES), serving=ready)
+        for model, serving in models:
+            self.rpc.set_health((model,), serving=serving)
+
+    def drain(self) -> None:
+        """Say at once that the server does not serve, and ask clients to go elsewhere."""
+        if self.rpc:
+            self.rpc.enter_shutdown()
+        if self.rest:
+            self.rest.drain()
+
+    def stop(self, grace: float) -> None:
+        """Take no new request, give those in flight `grace` seconds, leave nothing behind."""
+        if self._certificate:
+            self._certificate.stop()
+        ports = [port for port in (self.rest, self.rpc) if port is not None]
+        threads = [threading.Thread(target=port.stop, args=(grace,)) for port in ports]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if self._settings.socket_path:
+            unix_socket.remove(self._settings.socket_path)
+
+
+def _metrics_path(config_file: str) -> str:
+    """Return where the metrics are: at the usual place, or where a MonitoringConfig says, which may be nowhere."""
+    if not config_file:
+        return _METRICS
+    from slipway_server.text_files import read_message  # noqa: PLC0415 - needed where there is a file only
+    from slipway_server.wire.monitoring_config_pb2 import MonitoringConfig  # noqa: PLC0415 - likewise
+
+    config = read_message(config_file, MonitoringConfig()).prometheus_config
+    return (config.path or _METRICS) if config.enable else ""
+
+
+def _rest_limits(settings: Settings) -> RestLimits:
+    return RestLimits(
+        threads=settings.rest_threads,
+        inflight=settings.max_inflight,
+        connections=settings.rest_max_connections,
+        timeout=settings.rest_timeout,
+        connection=Limits(
+            body=settings.rest_max_body,
+            head=settings.rest_max_head,
+            request_seconds=settings.rest_receive_timeout,
+        ),
+    )

@@ -1,0 +1,287 @@
+"""The process: opens the ports, brings TensorFlow and the models up behind them, drains and stops.
+
+ports open, /livez answers, /readyz says 503
+→ TensorFlow imported, methods in place, models loading
+→ every configured model has a version: ready
+→ SIGTERM: not ready at once; for `drain` seconds requests are answered while clients are asked to go elsewhere
+→ no new request; those in flight finish → exit 0
+"""
+
+import json
+import queue
+import signal
+import threading
+import time
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from slipway_server.app.ports import Pages, Ports
+from slipway_server.app.readiness import Report
+from slipway_server.errors import Code, ServingError
+from slipway_server.frontends.http.messages import TEXT, Response
+from slipway_server.settings.server import Settings
+
+if TYPE_CHECKING:
+    from slipway_server.app.assembly import Assembly
+
+STOP_GRACE_SECONDS: Final = 10.0
+"""After the drain only stragglers are left; they get this long before they are cancelled."""
+
+EXIT_OK: Final = 0
+EXIT_REJECTED: Final = 65
+EXIT_FAILED: Final = 255
+
+_TERMINATION_LOG_BYTES: Final = 4096
+_TERMINATION_MESSAGE_CHARACTERS: Final = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class _Signal:
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Exit:
+    """The server cannot go on: why, and with which exit code."""
+
+    code: int
+    reason: str
+    message: str
+
+
+class Process:
+    """One run of the server; `run` is called once, on the main thread.
+
+    Args:
+        flags_without_effect: (name, sentence) of the flags to mention in the log.
+    """
+
+    def __init__(
+        self, settings: Settings, flags_without_effect: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        self._settings = settings
+        self._flags_without_effect = flags_without_effect
+        self._events: queue.SimpleQueue[_Signal | _Exit] = queue.SimpleQueue()
+        pages = Pages(lambda: self._report().ready, _livez, self._readyz, self._metrics)
+        self._ports = Ports(settings, pages, self._say_certificate)
+        self._assembly: Assembly | None = None
+        self._draining = False
+        self._showing = threading.Lock()
+        self._shown: AbstractSet[str] = frozenset()
+        self._log: Any = None
+
+    def run(self) -> int:
+        """Serve until a signal or a failure; return the exit code."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda received, _frame: self._events.put(_Signal(received)))
+        start = self._assemble
+        if self._settings.lifecycle.open_ports_at_once:
+            try:
+                self._open_ports()
+            except OSError as error:
+                return self._failed_start(ServingError(Code.UNKNOWN, str(error)))
+            except ServingError as error:
+                return self._failed_start(error)
+        else:
+            self._set_up_log()
+            start = self._assemble_first
+        threading.Thread(target=self._start, args=(start,), name="start-up", daemon=True).start()
+        match self._events.get():
+            case _Exit() as end:
+                return self._give_up(end)
+            case _Signal() as received:
+                return self._drain(received.number)
+
+    # ---- start -------------------------------------------------------------------------------------------------
+
+    def _open_ports(self) -> None:
+        opened = self._ports.open()
+        self._set_up_log()
+        self._log.info("ports open", **opened)
+        self._ports.watch_certificate()
+        if self._settings.rest_port and self._settings.rest_port == self._settings.port:
+            self._log.error("REST is off: its port is the gRPC port", port=self._settings.port)
+        for name, sentence in self._flags_without_effect:
+            self._log.warning("flag without effect", flag=name, message=sentence)
+
+    def _set_up_log(self) -> None:
+        import structlog  # noqa: PLC0415 - /livez need not wait for it
+
+        from slipway_server import logs  # noqa: PLC0415 - likewise
+
+        logs.configure()
+        self._log = structlog.get_logger("slipway_server")
+
+    def _say_certificate(self, sentence: str, used: bool) -> None:  # noqa: FBT001 - a callback
+        (self._log.info if used else self._log.error)(sentence, file=self._settings.ssl_config_file)
+
+    def _start(self, assemble: Callable[[], None]) -> None:
+        try:
+            started = time.monotonic()
+            assemble()
+            self._log.info(
+                "started",
+                seconds=round(time.monotonic() - started, 3),
+                models=list(self._assembly.models if self._assembly else ()),
+            )
+        except OSError as error:
+            self._failed_to_start(ServingError(Code.UNKNOWN, str(error)))
+        except ServingError as error:
+            self._failed_to_start(error)
+        except Exception as error:  # noqa: BLE001 - reported, and the process ends
+            self._log.exception("start failed")
+            self._events.put(
+                _Exit(EXIT_FAILED, "FailedToStart", f"{type(error).__name__}: {error}")
+            )
+
+    def _assemble(self) -> None:
+        """Put the server behind its open ports and begin to load."""
+        assembly = self._put_together()
+        self._serve(assembly)
+        assembly.start()
+
+    def _assemble_first(self) -> None:
+        """Open the ports only when every model has a version that answers, as TensorFlow Serving does."""
+        assembly = self._put_together()
+        assembly.start()
+        assembly.wait_for_first_models()
+        self._serve(assembly)
+        self._open_ports()
+        self._show_health()
+
+    def _put_together(self) -> "Assembly":
+        from slipway_server.app.assembly import Assembly  # noqa: PLC0415 - imports TensorFlow: seconds
+
+        assembly = Assembly(
+            self._settings,
+            failed_for_good=self._failed_for_good,
+            failed_to_start=self._failed_to_start,
+            changed=self._show_health,
+            waiting=self._ports.waiting,
+        )
+        self._assembly = assembly
+        return assembly
+
+    def _serve(self, assembly: "Assembly") -> None:
+        self._ports.serve(
+            assembly.rest_api, assembly.rpc_methods, assembly.rpc_questions, assembly.rpc_changes
+        )
+        self._show_health()
+
+    def _failed_to_start(self, error: ServingError) -> None:
+        self._events.put(_Exit(EXIT_FAILED, "FailedToStart", str(error)))
+
+    def _failed_start(self, error: ServingError) -> int:
+        print(f"Failed to start server. Error: {error}", flush=True)  # noqa: T201 - TensorFlow Serving's place for it
+        return EXIT_FAILED
+
+    def _failed_for_good(self, message: str) -> None:
+        if self._settings.exit_on_failed_load and not self._draining:
+            self._events.put(_Exit(EXIT_REJECTED, "LoadFailed", message))
+
+    def _give_up(self, end: _Exit) -> int:
+        self._log.error("giving up", reason=end.reason, message=end.message, exit_code=end.code)
+        if end.code == EXIT_FAILED:
+            print(f"Failed to start server. Error: {end.message}", flush=True)  # noqa: T201 - see above
+        if self._settings.termination_log:
+            try:
+                Path(self._settings.termination_log).write_bytes(
+                    termination_message(end.reason, end.message)
+                )
+            except OSError as error:
+                self._log.warning("termination log not written", error=str(error))
+        return end.code
+
+    # ---- health ------------------------------------------------------------------------------------------------
+
+    def _report(self) -> Report:
+        if self._assembly is None:
+            reason = "The server is draining" if self._draining else "The server is starting"
+            return Report({}, (reason,))
+        return self._assembly.report(draining=self._draining)
+
+    def _show_health(self) -> None:
+        # Of two threads that tell of changes, the one with the newer report must be the last.
+        with self._showing:
+            report = self._report()
+            gone = self._shown - report.models.keys()
+            self._shown = self._shown | report.models.keys()
+            models = [(model, ok and not self._draining) for model, ok in report.models.items()]
+            models += [(model, False) for model in gone]
+            self._ports.show_health(models, ready=report.ready)
+
+    def _readyz(self) -> Response:
+        report = self._report()
+        body: dict[str, Any] = {
+            "ready": report.ready,
+            "models": dict(report.models),
+            "reasons": list(report.reasons),
+        }
+        if report.labels:
+            body["labels"] = {model: dict(of) for model, of in report.labels.items()}
+        return Response(200 if report.ready else 503, json.dumps(body).encode())
+
+    def _metrics(self) -> Response:
+        if self._assembly is None:
+            return Response(200, b"", TEXT)
+        content_type, body = self._assembly.metrics()
+        return Response(200, body, content_type)
+
+    # ---- end ---------------------------------------------------------------------------------------------------
+
+    def _drain(self, number: int) -> int:
+        """Leave without failing a request: first out of rotation, then wait until every client has gone."""
+        served = any(self._report().models.values())
+        self._draining = True
+        self._ports.drain()
+        seconds = self._settings.drain if served else 0.0
+        self._log.info(
+            "draining", signal=signal.Signals(number).name, seconds=seconds, served=served
+        )
+        self._wait_out(seconds, interrupts=int(number == signal.SIGINT))
+        self._log.info("stopping", grace_seconds=STOP_GRACE_SECONDS)
+        if self._assembly:
+            self._assembly.stop()
+        self._ports.stop(STOP_GRACE_SECONDS)
+        if self._assembly:
+            self._assembly.close()
+        self._log.info("stopped")
+        return EXIT_OK
+
+    def _wait_out(self, seconds: float, interrupts: int) -> None:
+        """Wait; only a second SIGINT (a person at a terminal) cuts it short."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            try:
+                event = self._events.get(timeout=left)
+            except queue.Empty:
+                return
+            if isinstance(event, _Signal):
+                interrupts += event.number == signal.SIGINT
+                cut = interrupts > 1
+                self._log.info(
+                    "signal while draining", signal=signal.Signals(event.number).name, cut_short=cut
+                )
+                if cut:
+                    return
+
+
+def _livez() -> Response:
+    return Response(200, b"ok\n", TEXT)
+
+
+def termination_message(reason: str, message: str) -> bytes:
+    r"""Return what the termination log says: one JSON object, at most 4096 bytes, one line of message.
+
+    >>> termination_message("LoadFailed", "no\nvariables")
+    b'{"reason": "LoadFailed", "message": "no variables"}'
+    """
+    sentence = " ".join(message.split())[:_TERMINATION_MESSAGE_CHARACTERS]
+    while True:
+        text = json.dumps({"reason": reason, "message": sentence}).encode()
+        if len(text) <= _TERMINATION_LOG_BYTES:
+            return text
+        sentence = sentence[: len(sentence) * 3 // 4]

@@ -1,0 +1,1 @@
+"""Changing what is served: config files and reload requests."""

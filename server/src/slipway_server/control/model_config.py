@@ -1,0 +1,135 @@
+"""The models to serve, as TensorFlow Serving's ModelServerConfig says them."""
+
+import posixpath
+import re
+from typing import Final
+
+from tensorflow_serving.config import model_server_config_pb2
+
+from slipway_server.control.logging_config import logging_rule
+from slipway_server.errors import Code, ServingError, invalid_argument
+from slipway_server.storage.source import ModelConfig
+from slipway_server.storage.versions import All, Latest, Specific, VersionPolicy
+from slipway_server.text_files import read_message
+
+_PLATFORM: Final = "tensorflow"
+_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def read_model_config(path: str) -> model_server_config_pb2.ModelServerConfig:
+    """Read a config file.
+
+    Raises:
+        ServingError: NOT_FOUND or INVALID_ARGUMENT, with the sentence TensorFlow Serving uses.
+    """
+    return read_message(path, model_server_config_pb2.ModelServerConfig())
+
+
+def model_configs(
+    message: model_server_config_pb2.ModelServerConfig, *, listed: bool = False
+) -> tuple[ModelConfig, ...] | None:
+    """Check a config message and return its models; None when it says nothing, which is no change.
+
+    A message that says nothing is another thing than an empty list, with which nothing is served.
+
+    Args:
+        message: the config.
+        listed: whether a list of models is in force.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, or FAILED_PRECONDITION when a list would be replaced by something else.
+    """
+    kind = message.WhichOneof("config")
+    if kind is None:
+        return None
+    if kind == "custom_model_config":
+        raise _custom(listed=listed)
+    configs = message.model_config_list.config
+    names: set[str] = set()
+    for config in configs:
+        if config.name in names:
+            raise invalid_argument(
+                f"Illegal to list model {config.name} multiple times in config list"
+            )
+        names.add(config.name)
+    return tuple(_model(config) for config in configs)
+
+
+def _custom(*, listed: bool) -> ServingError:
+    if listed:
+        return ServingError(
+            Code.FAILED_PRECONDITION,
+            "Cannot transition to requested config. It is only legal to transition from one ModelConfigList to "
+            "another.",
+        )
+    return invalid_argument(
+        "custom_model_config is not supported; list the models in model_config_list"
+    )
+
+
+def single_model(name: str, base_path: str) -> tuple[ModelConfig, ...]:
+    """Return the configuration that `--model_name` and `--model_base_path` stand for."""
+    return (ModelConfig(name, local_path(name, base_path)),)
+
+
+def local_path(name: str, base_path: str) -> str:
+    """Return a base path as a path on this machine.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT for a relative path or the URI of another storage.
+    """
+    if base_path.startswith("file://"):
+        base_path = base_path.removeprefix("file://")
+    if scheme := _URI.match(base_path):
+        raise invalid_argument(
+            f"Model {name} has base_path {base_path}, but this server reads local directories only; let slipway-sync "
+            f"bring what {scheme[0]} holds"
+        )
+    if not posixpath.isabs(base_path):
+        raise invalid_argument(
+            f"Expected model {name} to have an absolute path or URI; got base_path()={base_path}"
+        )
+    return base_path
+
+
+def _model(config: model_server_config_pb2.ModelConfig) -> ModelConfig:
+    path = local_path(config.name, config.base_path)
+    return ModelConfig(
+        config.name,
+        path,
+        _policy(config),
+        dict(config.version_labels),
+        _platform(config),
+        logging_rule(config),
+    )
+
+
+def _platform(config: model_server_config_pb2.ModelConfig) -> str:
+    name = config.name
+    typed = config.model_type != model_server_config_pb2.MODEL_TYPE_UNSPECIFIED
+    if not typed and not config.model_platform:
+        raise invalid_argument(
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+            f"ModelServerConfig::model_platform, model name is {name}"
+        )
+    if typed and config.model_platform:
+        raise invalid_argument(
+            "Illegal setting both ModelServerConfig::model_type (deprecated) and "
+            f"ModelServerConfig::model_platform, model name is {name}"
+        )
+    named = model_server_config_pb2.ModelType.DESCRIPTOR.values_by_number.get(config.model_type)
+    platform = config.model_platform or (named.name.lower() if named else str(config.model_type))
+    if platform != _PLATFORM:
+        raise invalid_argument(f"Model {name} requests unsupported platform {platform}")
+    return platform
+
+
+def _policy(config: model_server_config_pb2.ModelConfig) -> VersionPolicy:
+    policy = config.model_version_policy
+    match policy.WhichOneof("policy_choice"):
+        case "specific":
+            return Specific(frozenset(policy.specific.versions))
+        case "all":
+            return All()
+        case _:
+            return Latest(policy.latest.num_versions)

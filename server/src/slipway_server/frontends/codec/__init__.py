@@ -1,0 +1,1 @@
+"""Between wire messages and the predictor's values; knows no transport."""

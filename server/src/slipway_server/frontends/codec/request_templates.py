@@ -1,0 +1,237 @@
+"""Requests that differ from an earlier one in nothing but their numbers, and so need no parsing.
+
+A client sends one kind of PredictRequest again and again: the same model, aliases, types and shapes, other values. The
+values of most element types lie in the message as the array's memory. So once a request was understood, a *form* is
+kept: where the values are, and all the other bytes. A request of the same length whose other bytes are the same has the
+same meaning, with its own values in the same places: lengths stand before what they count, and nothing inside values
+is ever looked at as anything else.
+
+Pure; knows the wire format, not TensorFlow.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from slipway_server.core.serving_map import Selector
+from slipway_server.servables.signature import Array
+
+_MAX_FORMS: Final = 1024
+_MAX_OTHER_BYTES: Final = 2048
+_MAX_LAYOUTS: Final = 8
+"""Of one length: so many places for the values are tried."""
+
+_ALIGNMENT: Final = 64
+_LARGE: Final = 16 << 10
+"""Bytes from which on a copy costs more than finding out where it should go."""
+
+_INPUTS, _KEY, _VALUE = 2, 1, 2
+_CONTENT: Final = 4
+_TYPED: Final[dict[int, np.dtype[Any]]] = {5: np.dtype("<f4"), 6: np.dtype("<f8")}
+"""Fields of TensorProto that hold packed numbers of fixed width: the array's memory."""
+_DESCRIPTION: Final = frozenset({1, 2, 3})
+"""Fields that say what the values are: dtype, tensor_shape, version_number."""
+_VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """What a request asks, without its inputs."""
+
+    selector: Selector
+    signature: str
+    output_filter: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What requests of one form say.
+
+    Attributes:
+        inputs: alias, element type, shape, count of elements, and offset of the first one.
+    """
+
+    meaning: Meaning
+    inputs: tuple[tuple[str, np.dtype[Any], tuple[int, ...], int, int], ...]
+
+    def arrays(self, data: bytes) -> dict[str, Array]:
+        """Return a request's inputs; views of its bytes."""
+        return {
+            alias: _view(data, kind, count, start).reshape(shape)
+            for alias, kind, shape, count, start in self.inputs
+        }
+
+
+def _view(data: bytes, kind: np.dtype[Any], count: int, start: int) -> Array:
+    values = np.frombuffer(data, kind, count, start)
+    if values.nbytes < _LARGE:
+        return values
+    # TensorFlow takes memory as it is when it lies on a cache line's border, and copies it otherwise; NumPy copies,
+    # slowly, what does not even lie on an element's. One quick copy here spares both.
+    room = np.empty(values.nbytes + _ALIGNMENT, np.uint8)
+    begin = -room.ctypes.data % _ALIGNMENT
+    aligned = room[begin : begin + values.nbytes]
+    aligned[:] = np.frombuffer(data, np.uint8, values.nbytes, start)
+    return aligned.view(kind)
+
+
+class Forms:
+    """Remembers forms, up to a bound; when there are too many it begins anew."""
+
+    def __init__(self) -> None:
+        self._by_length: dict[int, dict[tuple[Span, ...], dict[bytes, Form]]] = {}
+        self._kept = 0
+        self._tried = 0
+        self._hits = 0
+
+    def find(self, data: bytes) -> Form | None:
+        """Return the form of a request, or None when it is a new one."""
+        layouts = self._by_length.get(len(data))
+        if layouts is None:
+            return None
+        for others, forms in layouts.items():
+            if len(others) == 2:  # noqa: PLR2004 - one input, by far the most usual; the same as below
+                (begin, first), (second, end) = others
+                form = forms.get(data[begin:first] + data[second:end])
+            else:
+                form = forms.get(b"".join([data[start:stop] for start, stop in others]))
+            if form is not None:
+                self._hits += 1
+                return form
+        return None
+
+    def learn(self, data: bytes, meaning: Meaning, inputs: Mapping[str, Array]) -> None:
+        """Remember the form of a request that was read by other means and answered.
+
+        Args:
+            data: the request.
+            meaning: what was read of it,
+            inputs: and with which values.
+        """
+        # Clients whose every request is of a new form would pay for forms and have nothing from them.
+        if self._tried > _MAX_FORMS + self._hits:
+            return
+        self._tried += 1
+        found = places(data, inputs)
+        if found is None:
+            return
+        form = Form(
+            meaning,
+            tuple(
+                (alias, inputs[alias].dtype, inputs[alias].shape, inputs[alias].size, start)
+                for alias, (start, _) in found.items()
+            ),
+        )
+        others = tuple(_between(sorted(found.values()), len(data)))
+        rest = b"".join(data[start:stop] for start, stop in others)
+        if len(rest) > _MAX_OTHER_BYTES:
+            return
+        if self._kept >= _MAX_FORMS:
+            self._by_length, self._kept = {}, 0
+        # Other threads walk through these while they are read: they are replaced, not changed.
+        layouts = dict(self._by_length.get(len(data), {}))
+        if others in layouts or len(layouts) < _MAX_LAYOUTS:
+            layouts[others] = {**layouts.get(others, {}), rest: form}
+            self._by_length[len(data)] = layouts
+            self._kept += 1
+
+
+def places(data: bytes, inputs: Mapping[str, Array]) -> dict[str, Span] | None:
+    """Return where the values of each input lie in a PredictRequest; None unless they lie there as memory, once."""
+    found: dict[str, Span] = {}
+    try:
+        for number, wire, start, stop in _fields(data, 0, len(data)):
+            if number != _INPUTS:
+                continue
+            entry = {field: span for field, span in _distinct(data, start, stop) if span}
+            if wire != _DELIMITED or entry.keys() != {_KEY, _VALUE}:
+                return None
+            alias = data[slice(*entry[_KEY])].decode()
+            span = _values(data, entry[_VALUE], inputs[alias])
+            if span is None or alias in found:
+                return None
+            found[alias] = span
+    except (ValueError, KeyError, IndexError):
+        return None
+    return found if found and found.keys() == inputs.keys() else None
+
+
+def _values(data: bytes, tensor: Span, array: Array) -> Span | None:
+    kind = array.dtype
+    if kind.kind not in "fiuc" or kind.byteorder == ">" or not array.size:
+        return None
+    found = None
+    for number, span in _distinct(data, *tensor):
+        if number in _DESCRIPTION:
+            continue
+        if number != _CONTENT and _TYPED.get(number) != kind:
+            return None
+        if found is not None or span is None or span[1] - span[0] != array.nbytes:
+            return None
+        found = span
+    return found
+
+
+def _between(spans: list[Span], length: int) -> Iterator[Span]:
+    at = 0
+    for start, stop in spans:
+        yield at, start
+        at = stop
+    yield at, length
+
+
+def _distinct(data: bytes, start: int, stop: int) -> Iterator[tuple[int, Span | None]]:
+    """Give the fields of a message, with a span where they are length-delimited.
+
+    Raises:
+        ValueError: a field that comes twice.
+    """
+    seen: set[int] = set()
+    for number, wire, begin, end in _fields(data, start, stop):
+        if number in seen:
+            raise ValueError("a field comes twice")
+        seen.add(number)
+        yield number, (begin, end) if wire == _DELIMITED else None
+
+
+def _fields(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int, int, int]]:
+    """Give number, wire type and the value's span of each field.
+
+    Raises:
+        ValueError: no such wire format.
+        IndexError: the data ends too early.
+    """
+    at = start
+    while at < stop:
+        tag, at = _varint(data, at)
+        wire = tag & 7
+        if wire == _DELIMITED:
+            length, at = _varint(data, at)
+            end = at + length
+        elif wire == _VARINT:
+            _, end = _varint(data, at)
+        elif wire in {_FIXED64, _FIXED32}:
+            end = at + (8 if wire == _FIXED64 else 4)
+        else:
+            raise ValueError(f"wire type {wire}")
+        if end > stop:
+            raise ValueError("a field reaches beyond its message")
+        yield tag >> 3, wire, at, end
+        at = end
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:  # noqa: PLR2004 - the continuation bit
+            return value, at
+        shift += 7
+        if shift > 63:  # noqa: PLR2004 - a varint ends within 64 bits
+            raise ValueError("a varint without end")

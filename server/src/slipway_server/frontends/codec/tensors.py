@@ -1,0 +1,346 @@
+"""TensorProto ⇄ array, at the speed of a copy where the wire format allows it.
+
+Reading accepts what TensorFlow accepts: values packed in `tensor_content` or in the typed fields; fewer typed values
+than elements repeat the last one, none at all means zeros, more are ignored. A shape that announces much more than
+was sent is refused before memory is taken for it.
+
+Writing builds the wire bytes by hand: little-endian floats *are* the packed form of `float_val`, so a reply costs one
+copy instead of one Python object for each number. Field numbers: `tensorflow/core/framework/tensor.proto`.
+"""
+
+import math
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+from tensorflow.core.framework import tensor_pb2
+
+from slipway_server.frontends.codec.protobuf_wire import (
+    delimited,
+    delimited_head,
+    signed_varint,
+    varint,
+)
+from slipway_server.servables.dtypes import DType
+from slipway_server.servables.signature import Array
+
+_MAX_REPEATED_BYTES: Final = 64 << 20
+"""What a few values may grow to by repetition. Real requests repeat a scalar into a small constant."""
+
+_STRING_BYTES: Final = 32
+"""What an empty string costs: a reference here, a TString in TensorFlow."""
+
+_MAX_RANK: Final = 64
+"""NumPy's own; TensorFlow's is 254."""
+_WIDEST: Final = 16
+_INT64_MAX: Final = 2**63 - 1
+
+_LITTLE_ENDIAN: Final = sys.byteorder == "little"
+
+
+class TensorError(ValueError):
+    """The message is no tensor; the text says why."""
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+
+
+def read_tensor(proto: tensor_pb2.TensorProto) -> Array:
+    """Return the tensor's value; strings become an array of `bytes` objects.
+
+    Raises:
+        TensorError: an element type or shape that no request can have, or values that do not fit the shape.
+    """
+    dtype = DType.of(proto.dtype)
+    kind = dtype.numpy
+    if kind is None:
+        raise TensorError(f"a tensor of type {dtype.label} cannot be sent")
+    shape = _shape(proto)
+    count = math.prod(shape)
+    if proto.tensor_content:
+        return _from_content(dtype, kind, shape, count, proto.tensor_content)
+    read = _READERS[dtype]
+    values = read(proto, count)
+    if len(values) < count:
+        values = _repeated(values, count, kind)
+    return values[:count].reshape(shape)
+
+
+def _shape(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
+    if proto.tensor_shape.unknown_rank:
+        raise TensorError("the shape has an unknown rank")
+    dims = proto.tensor_shape.dim
+    if len(dims) > _MAX_RANK:
+        raise TensorError(f"the shape has {len(dims)} dimensions, more than {_MAX_RANK}")
+    shape = tuple([dim.size for dim in dims])
+    if shape and min(shape) <= 0:
+        if min(shape) < 0:
+            raise TensorError(f"the shape {list(shape)} has a negative dimension")
+        # Also where there is nothing to hold, NumPy and TensorFlow multiply the sizes of the other dimensions.
+        if math.prod(filter(None, shape)) > _INT64_MAX // _WIDEST:
+            raise TensorError(f"the shape {list(shape)} is too large")
+    return shape
+
+
+def _from_content(
+    dtype: DType, kind: np.dtype[Any], shape: tuple[int, ...], count: int, content: bytes
+) -> Array:
+    if dtype is DType.STRING:
+        return _objects(_strings_from_content(content, count)).reshape(shape)
+    if len(content) != count * kind.itemsize:
+        raise TensorError(
+            f"tensor_content has {len(content)} bytes, but the shape {list(shape)} of type {dtype.label} needs "
+            f"{count * kind.itemsize}"
+        )
+    if dtype is DType.BOOL:
+        return np.not_equal(np.frombuffer(content, np.uint8), 0).reshape(shape)
+    return np.frombuffer(content, kind).reshape(shape)
+
+
+def _strings_from_content(content: bytes, count: int) -> list[bytes]:
+    """Split TensorFlow's packed strings: `count` varint lengths, then the bytes."""
+    if count > len(content):
+        raise TensorError(f"tensor_content has {len(content)} bytes, too few for {count} strings")
+    lengths: list[int] = []
+    at = 0
+    for _ in range(count):
+        length = shift = 0
+        while True:
+            if at >= len(content) or shift > 63:  # noqa: PLR2004 - a varint ends within 64 bits
+                raise TensorError("tensor_content of type string is cut short")
+            byte = content[at]
+            at += 1
+            length |= (byte & 0x7F) << shift
+            if byte < 0x80:  # noqa: PLR2004 - the continuation bit
+                break
+            shift += 7
+        lengths.append(length)
+    if at + sum(lengths) != len(content):
+        raise TensorError("tensor_content of type string does not have the announced length")
+    strings: list[bytes] = []
+    for length in lengths:
+        strings.append(content[at : at + length])
+        at += length
+    return strings
+
+
+def _repeated(values: Array, count: int, kind: np.dtype[Any]) -> Array:
+    if count * (_STRING_BYTES if kind.hasobject else kind.itemsize) > _MAX_REPEATED_BYTES:
+        raise TensorError(
+            f"the shape has {count} elements, but only {len(values)} values were sent"
+        )
+    nothing: object = b"" if kind.hasobject else 0
+    last = values[-1] if len(values) else nothing
+    whole = np.empty(count, kind)
+    whole[: len(values)] = values
+    whole[len(values) :] = last
+    return whole
+
+
+def _objects(values: list[bytes]) -> Array:
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
+
+
+def _reader(field: str, kind: type[np.generic]) -> Callable[[tensor_pb2.TensorProto, int], Array]:
+    def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
+        return np.array(getattr(proto, field), kind)
+
+    return read
+
+
+def _narrowing_reader(dtype: DType) -> Callable[..., Array]:
+    """Narrow integers travel as int32; bits beyond their width are cut off, as a C cast does."""
+    kind = _numpy(dtype)
+    plain = kind[0] if dtype.quantized else kind
+
+    def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
+        return np.array(proto.int_val, np.int32).astype(plain).view(kind)
+
+    return read
+
+
+def _tiny_reader(dtype: DType) -> Callable[..., Array]:
+    """Integers of less than a byte: cut off by hand, since a cast of a wider number to them is not defined."""
+    kind = _numpy(dtype)
+    low, high = _TINY_RANGES[dtype]
+    mask = high - low
+
+    def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
+        wide = np.array(proto.int_val, np.int32)
+        return (((wide - low) & mask) + low).astype(np.int8).astype(kind)
+
+    return read
+
+
+def _half_reader(dtype: DType) -> Callable[..., Array]:
+    kind = _numpy(dtype)
+
+    def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
+        return np.array(proto.half_val, np.int32).astype(np.uint16).view(kind)
+
+    return read
+
+
+def _byte_reader(dtype: DType) -> Callable[..., Array]:
+    kind = _numpy(dtype)
+
+    def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
+        return np.frombuffer(proto.float8_val, np.uint8).view(kind)
+
+    return read
+
+
+def _complex_reader(
+    field: str, part: type[np.generic], kind: type[np.generic]
+) -> Callable[..., Array]:
+    def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
+        parts = np.array(getattr(proto, field), part)
+        return parts[: len(parts) // 2 * 2].view(kind)
+
+    return read
+
+
+def _numpy(dtype: DType) -> np.dtype[Any]:
+    kind = dtype.numpy
+    assert kind is not None  # noqa: S101 - of the types listed here
+    return kind
+
+
+_TINY_RANGES: Final = {
+    DType.INT4: (-8, 7),
+    DType.UINT4: (0, 15),
+    DType.INT2: (-2, 1),
+    DType.UINT2: (0, 3),
+}
+_NARROW: Final = (
+    *(DType.UINT8, DType.INT16, DType.INT8, DType.UINT16),
+    *(DType.QINT8, DType.QUINT8, DType.QINT16, DType.QUINT16, DType.QINT32),
+)
+_HALVES: Final = (DType.HALF, DType.BFLOAT16)
+_BYTE_FLOATS: Final = (
+    DType.FLOAT8_E5M2,
+    DType.FLOAT8_E4M3FN,
+    DType.FLOAT8_E4M3FNUZ,
+    DType.FLOAT8_E4M3B11FNUZ,
+    DType.FLOAT8_E5M2FNUZ,
+    DType.FLOAT4_E2M1FN,
+)
+
+_READERS: Final[dict[DType, Callable[[tensor_pb2.TensorProto, int], Array]]] = {
+    DType.FLOAT: _reader("float_val", np.float32),
+    DType.DOUBLE: _reader("double_val", np.float64),
+    DType.INT32: _reader("int_val", np.int32),
+    DType.STRING: lambda proto, _count: _objects(list(proto.string_val)),
+    DType.COMPLEX64: _complex_reader("scomplex_val", np.float32, np.complex64),
+    DType.COMPLEX128: _complex_reader("dcomplex_val", np.float64, np.complex128),
+    DType.INT64: _reader("int64_val", np.int64),
+    DType.BOOL: _reader("bool_val", np.bool_),
+    DType.UINT32: _reader("uint32_val", np.uint32),
+    DType.UINT64: _reader("uint64_val", np.uint64),
+    **{dtype: _narrowing_reader(dtype) for dtype in _NARROW},
+    **{dtype: _tiny_reader(dtype) for dtype in _TINY_RANGES},
+    **{dtype: _half_reader(dtype) for dtype in _HALVES},
+    **{dtype: _byte_reader(dtype) for dtype in _BYTE_FLOATS},
+}
+
+
+# ---- writing ---------------------------------------------------------------------------------------------------------
+
+_DTYPE_FIELD, _SHAPE_FIELD, _CONTENT_FIELD = 1, 2, 4
+_PACKED_AS_MEMORY: Final = {
+    DType.FLOAT: 5,
+    DType.DOUBLE: 6,
+    DType.COMPLEX64: 9,
+    DType.COMPLEX128: 12,
+}
+"""Fields of fixed-width numbers: their packed form is the array's memory."""
+_PACKED_VARINTS: Final = {
+    DType.INT32: 7,
+    DType.INT64: 10,
+    DType.BOOL: 11,
+    DType.UINT32: 16,
+    DType.UINT64: 17,
+    **dict.fromkeys((*_NARROW, *_TINY_RANGES), 7),
+}
+_HALF_FIELD, _STRING_FIELD, _BYTE_FLOAT_FIELD = 13, 8, 18
+_ONE_BYTE_VARINT: Final = 0x80
+
+
+def write_tensor(array: Array, *, as_content: bool) -> bytes:
+    """Return the wire bytes of a TensorProto.
+
+    Args:
+        array: of any element type in `DType`; strings as `bytes` objects.
+        as_content: put the values into `tensor_content` instead of the typed fields (strings have no such form here).
+
+    Raises:
+        TensorError: an element type that has no wire form.
+    """
+    dtype = DType.of_array(array)
+    header = _header(dtype, array.shape)
+    if dtype is DType.STRING:
+        return header + b"".join(delimited(_STRING_FIELD, _as_bytes(value)) for value in array.flat)
+    if dtype is DType.OTHER:
+        raise TensorError(f"an array of {array.dtype} has no wire form")
+    if not array.size:
+        return header
+    if as_content:
+        return header + delimited(_CONTENT_FIELD, _memory(array))
+    if field := _PACKED_AS_MEMORY.get(dtype):
+        return header + delimited(field, _memory(array))
+    if field := _PACKED_VARINTS.get(dtype):
+        return header + delimited(field, _varints(_plain_integers(dtype, array)))
+    if dtype in _HALVES:
+        return header + delimited(
+            _HALF_FIELD, _varints(np.ascontiguousarray(array).view(np.uint16))
+        )
+    return header + delimited(_BYTE_FLOAT_FIELD, _memory(array))
+
+
+def _plain_integers(dtype: DType, array: Array) -> Array:
+    if dtype.quantized:
+        return np.ascontiguousarray(array).view(_numpy(dtype)[0])
+    return array.astype(np.int8) if dtype in _TINY_RANGES else array
+
+
+def memory_head(
+    kind: np.dtype[Any], shape: tuple[int, ...], *, as_content: bool
+) -> tuple[bytes, int] | None:
+    """Return what stands in a TensorProto before its values, and their size in bytes.
+
+    None unless the values are written as the array's memory, C-contiguous: those of `write_tensor` are the same.
+    """
+    dtype = DType.of_kind(kind)
+    size = math.prod(shape) * kind.itemsize
+    if dtype in {DType.STRING, DType.OTHER} or not size or not _LITTLE_ENDIAN:
+        return None
+    field = _CONTENT_FIELD if as_content else _PACKED_AS_MEMORY.get(dtype)
+    return (_header(dtype, shape) + delimited_head(field, size), size) if field else None
+
+
+@lru_cache(maxsize=4096)  # a model's outputs have few shapes: batch sizes times outputs
+def _header(dtype: DType, shape: tuple[int, ...]) -> bytes:
+    dims = b"".join(delimited(2, b"\x08" + varint(size)) if size else b"\x12\x00" for size in shape)
+    return bytes((_DTYPE_FIELD << 3, dtype)) + delimited(_SHAPE_FIELD, dims)
+
+
+def _memory(array: Array) -> bytes:
+    if not _LITTLE_ENDIAN:
+        array = array.byteswap()
+    return array.tobytes()
+
+
+def _varints(array: Array) -> bytes:
+    if array.dtype.kind == "b" or (array.min() >= 0 and array.max() < _ONE_BYTE_VARINT):
+        return array.astype(np.uint8).tobytes()
+    return b"".join(map(signed_varint, array.ravel().tolist()))
+
+
+def _as_bytes(value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    return str(value).encode()

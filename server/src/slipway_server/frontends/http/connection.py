@@ -1,0 +1,377 @@
+"""HTTP/1.1 on one connection: bytes in, requests out, answers back in order.
+
+The protocol runs on the event loop's thread and never computes: a complete request goes to `dispatch`, whose answer
+comes back through `answer`. One request of a connection is worked on at a time; while it is, at most one read's worth
+of pipelined requests waits and reading stops, so a client cannot queue without bound. Sizes are checked while bytes
+arrive, before they are kept.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+from http import HTTPStatus
+from time import monotonic
+from typing import Any, Final
+
+import httptools
+
+from slipway_server.frontends.http.messages import Request, Response, failure
+from slipway_server.markers import override
+
+_MAX_PIECES: Final = 1024
+"""Pieces of a body that are kept apart. Sent in chunks of two bytes, it would else cost twenty times its size."""
+
+_HEAD_PIECE: Final = 16 << 10
+
+_HEADER_EXTRA: Final = 4
+"""A colon, a space and the line's end."""
+
+_MAX_REQUEST_ID: Final = 128
+
+_CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+_REASONS: Final = {
+    **{
+        status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
+        for status in HTTPStatus
+    },
+    499: b"HTTP/1.1 499 Client Closed Request\r\n",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one connection may send.
+
+    Attributes:
+        body: bytes of one request's body, as sent.
+        head: bytes of the request line and headers.
+        head_seconds: from a request's first byte to the end of its headers.
+        request_seconds: from a request's first byte to its last; ends slow senders.
+        idle_seconds: between two requests.
+    """
+
+    body: int = 512 << 20
+    head: int = 64 << 10
+    head_seconds: float = 20.0
+    request_seconds: float = 300.0
+    idle_seconds: float = 600.0
+
+
+class _Phase(Enum):
+    IDLE = "between requests"
+    HEAD = "a request's headers are arriving"
+    BODY = "a request's body is arriving"
+    CLOSING = "nothing more is read"
+
+
+Dispatch = Callable[["HttpConnection", Request], None]
+
+
+class HttpConnection(asyncio.Protocol):
+    """One client connection.
+
+    Args:
+        dispatch: takes a complete request; calls `answer` on the loop's thread once, whenever it likes.
+        draining: whether answers should ask the client to go elsewhere.
+        register: told of the connection's beginning (True) and end (False).
+    """
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        limits: Limits,
+        draining: Callable[[], bool],
+        register: Callable[["HttpConnection", bool], None],
+    ) -> None:
+        self._dispatch = dispatch
+        self._limits = limits
+        self._draining = draining
+        self._register = register
+        self._transport: asyncio.Transport | None = None
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._phase = _Phase.IDLE
+        self._since = monotonic()
+        self._request = Request()
+        self._head_size = 0
+        self._head_fed = 0
+        self._begun = False
+        self._body: list[bytes] = []
+        self._gathered = bytearray()
+        self._body_size = 0
+        self._refusal: Response | None = None
+        self._waiting: deque[Request] = deque()
+        self._current: Request | None = None
+        self._writable = True
+        self._half_closes = True
+        self._peer = ""
+
+    # ---- asyncio.Protocol --------------------------------------------------------------------------------------
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server promises
+        self._transport = transport
+        # TLS knows no half-closed connection.
+        self._half_closes = transport.get_extra_info("sslcontext") is None
+        self._peer = _address(transport.get_extra_info("peername"))
+        self._register(self, True)
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """End: whatever is still being computed for this client is thrown away."""
+        self._transport = None
+        self._waiting.clear()
+        self._register(self, False)
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser."""
+        if self._phase is _Phase.CLOSING:
+            return
+        try:
+            self._feed(data)
+        except httptools.HttpParserUpgrade:
+            # An offer to speak another protocol (h2c) is declined by answering in this one.
+            pass
+        except httptools.HttpParserError as error:
+            self._start_next()
+            self._refuse(
+                self._refusal or failure(400, f"Malformed HTTP request: {error}", close=True)
+            )
+            return
+        self._start_next()
+        if self._current is not None and self._transport is not None and self._waiting:
+            self._transport.pause_reading()
+
+    def _feed(self, data: bytes) -> None:
+        """Give the parser what arrived: in small pieces where headers may be in it.
+
+        The parser keeps a header until its line ends and tells of it only then, so what it holds is counted here.
+        """
+        at = 0
+        while at < len(data):
+            size = len(data) if self._phase is _Phase.BODY else _HEAD_PIECE
+            piece = data[at : at + size]
+            at += size
+            self._begun = False
+            self._parser.feed_data(piece)
+            if self._phase is not _Phase.HEAD or self._begun:
+                self._head_fed = 0
+                continue
+            self._head_fed += len(piece)
+            if self._head_fed > self._limits.head:
+                self._refusal = self._head_too_large()
+                raise httptools.HttpParserError("head too large")
+
+    @override
+    def eof_received(self) -> bool:
+        """Keep the write side while an answer is due: half-closing clients still get it."""
+        if not self._half_closes or (self._current is None and not self._waiting):
+            return False
+        self._phase = _Phase.CLOSING
+        return True
+
+    @override
+    def pause_writing(self) -> None:
+        """The client does not read: start no further request for it."""
+        self._writable = False
+
+    @override
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._writable = True
+        self._start_next()
+
+    # ---- httptools ---------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        """Start a request."""
+        self._request = Request(peer=self._peer)
+        self._head_size = 0
+        self._body = []
+        self._gathered = bytearray()
+        self._body_size = 0
+        self._phase = _Phase.HEAD
+        self._begun = True
+        self._since = monotonic()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a piece of the target."""
+        self._request.target += url
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header."""
+        self._request.headers[name.lower()] = value
+        self._count_head(len(name) + len(value) + _HEADER_EXTRA)
+
+    def on_headers_complete(self) -> None:
+        """Check what the headers announce before a byte of the body is taken."""
+        self._phase = _Phase.BODY
+        request = self._request
+        request.method = self._parser.get_method().decode("latin-1")
+        request.keep_alive = self._parser.should_keep_alive() and not self._parser.should_upgrade()
+        announced = request.headers.get(b"content-length", b"0")
+        if announced.isdigit() and int(announced) > self._limits.body:
+            self._too_large(int(announced))
+        if (
+            request.headers.get(b"expect", b"").lower() == b"100-continue"
+            and self._transport is not None
+        ):
+            self._transport.write(_CONTINUE)
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._body_size += len(body)
+        if self._body_size > self._limits.body:
+            self._too_large(self._body_size)
+        self._body.append(body)
+        if len(self._body) >= _MAX_PIECES:
+            self._gathered += b"".join(self._body)
+            self._body = []
+
+    def on_message_complete(self) -> None:
+        """Queue the request."""
+        pieces = self._body
+        if self._gathered:
+            pieces = [bytes(self._gathered), *pieces]
+        self._request.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._body = []
+        self._gathered = bytearray()
+        self._waiting.append(self._request)
+        self._phase = _Phase.IDLE
+        self._since = monotonic()
+
+    # ---- answering ---------------------------------------------------------------------------------------------
+
+    def answer(self, response: Response) -> None:
+        """Send the answer to the request that was dispatched last."""
+        request, self._current = self._current, None
+        if request is None or self._transport is None:
+            return
+        close = response.close or not request.keep_alive or self._draining()
+        request_id = request.headers.get(b"x-request-id")
+        if request_id is not None:
+            response = _with_request_id(response, request_id)
+        self._write(response, close=close, head_only=request.method == "HEAD")
+        if close:
+            self._waiting.clear()
+            self._phase = _Phase.CLOSING
+            self._transport.close()
+            return
+        self._since = monotonic()
+        self._start_next()
+        self._finish()
+        if not self._waiting and self._phase is not _Phase.CLOSING:
+            self._transport.resume_reading()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being received, worked on or still being written."""
+        unsent = self._transport is not None and self._transport.get_write_buffer_size() > 0
+        return (
+            self._current is not None
+            or bool(self._waiting)
+            or self._phase in {_Phase.HEAD, _Phase.BODY}
+            or unsent
+        )
+
+    def sweep(self, now: float) -> None:
+        """End the connection when it is idle or sends too slowly; called every few seconds."""
+        if self._current is not None or self._transport is None:
+            return
+        age = now - self._since
+        slow_head = self._phase is _Phase.HEAD and age > self._limits.head_seconds
+        receiving = self._phase in {_Phase.HEAD, _Phase.BODY}
+        if slow_head or (receiving and age > self._limits.request_seconds):
+            self._refuse(failure(408, "The request took too long to arrive", close=True))
+        elif self._transport.get_write_buffer_size() and age > self._limits.request_seconds:
+            self._transport.abort()  # closing would wait for a client that does not read
+        elif self._phase is _Phase.IDLE and age > self._limits.idle_seconds:
+            self._transport.close()
+
+    def close(self) -> None:
+        """End the connection after what is already written."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def _start_next(self) -> None:
+        if (
+            self._current is None
+            and self._waiting
+            and self._writable
+            and self._transport is not None
+        ):
+            self._current = self._waiting.popleft()
+            self._dispatch(self, self._current)
+
+    def _count_head(self, size: int) -> None:
+        self._head_size += size
+        if self._head_size > self._limits.head:
+            self._refusal = self._head_too_large()
+            raise ValueError("head too large")
+
+    def _head_too_large(self) -> Response:
+        return failure(431, f"The request's headers exceed {self._limits.head} bytes", close=True)
+
+    def _too_large(self, size: int) -> None:
+        self._refusal = failure(
+            413,
+            f"The request body of {size} bytes or more exceeds the limit of {self._limits.body} bytes",
+            close=True,
+        )
+        raise ValueError("body too large")
+
+    def _refuse(self, response: Response) -> None:
+        """Read nothing more; answer what cannot be understood behind the answers that are still due."""
+        self._phase = _Phase.CLOSING
+        self._refusal = response
+        self._finish()
+
+    def _finish(self) -> None:
+        """When nothing more is read and every answer is out, end the connection."""
+        done = self._phase is _Phase.CLOSING and self._current is None and not self._waiting
+        if done and self._transport is not None:
+            if self._refusal is not None:
+                self._write(self._refusal, close=True, head_only=False)
+            self._transport.close()
+
+    def _write(self, response: Response, *, close: bool, head_only: bool) -> None:
+        assert self._transport is not None  # noqa: S101 - callers checked
+        head = [
+            _REASONS.get(response.status) or f"HTTP/1.1 {response.status} \r\n".encode(),
+            b"Content-Type: ",
+            response.content_type.encode("latin-1"),
+            b"\r\nContent-Length: ",
+            str(len(response.body)).encode(),
+        ]
+        for name, value in response.headers:
+            head.append(f"\r\n{name}: {value}".encode("latin-1"))
+        head.append(b"\r\nConnection: close\r\n\r\n" if close else b"\r\n\r\n")
+        if not head_only:
+            head.append(response.body)
+        self._transport.write(b"".join(head))
+
+
+def _with_request_id(response: Response, request_id: bytes) -> Response:
+    text = request_id.decode("latin-1")
+    if not (text.isascii() and text.isprintable() and len(text) <= _MAX_REQUEST_ID):
+        return response
+    return replace(response, headers=(*response.headers, ("X-Request-Id", text)))
+
+
+def _address(peer: object) -> str:
+    """Return a client's address for logs.
+
+    >>> _address(("::1", 8501, 0, 0)), _address(("::ffff:127.0.0.1", 8501, 0, 0)), _address("")
+    ('[::1]:8501', '127.0.0.1:8501', '')
+    """
+    match peer:
+        case (str(host), int(port), *_):
+            host = host.removeprefix("::ffff:")
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        case _:
+            return ""

@@ -1,0 +1,217 @@
+"""The HTTP port: an event loop in a thread of its own that accepts connections and hands requests to workers.
+
+Nothing here imports TensorFlow. Health pages are answered on the loop itself, so they answer while every worker is
+busy and while TensorFlow is still being imported. The metrics page has a thread: thousands of series take a while.
+"""
+
+import asyncio
+import contextlib
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from time import monotonic
+from types import MappingProxyType
+from typing import Final
+
+from slipway_server.errors import Code, ServingError
+from slipway_server.frontends.http.admission import Lane
+from slipway_server.frontends.http.connection import HttpConnection, Limits
+from slipway_server.frontends.http.listener import Listener, listening_socket
+from slipway_server.frontends.http.messages import (
+    TEXT,
+    Answer,
+    Request,
+    Response,
+    error_response,
+)
+from slipway_server.frontends.http.workers import Mailbox
+
+_SWEEP_SECONDS: Final = 1.0
+_DRAIN_POLL_SECONDS: Final = 0.05
+_STATUS_THREADS: Final = 2
+_MAX_REPORTS: Final = 16
+
+Page = Callable[[], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class RestLimits:
+    """What the port takes on.
+
+    Attributes:
+        threads: inference requests worked on at a time.
+        inflight: requests worked on or waiting; further ones are refused at once.
+        connections: open at a time.
+        timeout: seconds after which a request is answered 504; 0 or less means never.
+        connection: what one connection may send.
+    """
+
+    threads: int
+    inflight: int = 1024
+    connections: int = 10_000
+    timeout: float = 30.0
+    connection: Limits = field(default_factory=Limits)
+
+
+class RestServer:
+    """Serves HTTP.
+
+    Args:
+        port: TCP port, on all addresses of both families where the machine has both; None for none.
+        health_port: a further port for the pages alone, without TLS; None for none.
+        pages: path → page answered at once on the loop; must not block.
+        slow_pages: path → page that takes its time; answered by a thread of their own.
+        context: the TLS context for new connections, or None for plain HTTP.
+
+    Raises:
+        OSError: a port cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        port: int | None,
+        pages: Mapping[str, Page],
+        limits: RestLimits,
+        *,
+        slow_pages: Mapping[str, Page] = MappingProxyType({}),
+        health_port: int | None = None,
+        context: Callable[[], ssl.SSLContext | None] = lambda: None,
+    ) -> None:
+        self._pages = pages
+        self._slow_pages = slow_pages
+        self._limits = limits
+        self._api: Answer | None = None
+        self._connections: set[HttpConnection] = set()
+        self._draining = False
+        self._loop = asyncio.new_event_loop()
+        mailbox = Mailbox(self._loop)
+        self._inference = Lane(
+            "rest", limits.threads, limits.inflight, limits.timeout, self._loop, mailbox
+        )
+        self._questions = Lane(
+            "status", _STATUS_THREADS, limits.inflight, limits.timeout, self._loop, mailbox
+        )
+        self._reports = Lane("pages", 1, _MAX_REPORTS, limits.timeout, self._loop, mailbox)
+        self._listeners: list[Listener] = []
+        if port is not None:
+            self._listen(port, self._dispatch, context)
+        if health_port is not None:
+            self._listen(health_port, self._dispatch_page, lambda: None)
+        self._thread = threading.Thread(target=self._run, name="rest-loop", daemon=True)
+
+    def _listen(
+        self,
+        port: int,
+        dispatch: Callable[[HttpConnection, Request], None],
+        context: Callable[[], ssl.SSLContext | None],
+    ) -> None:
+        def connection() -> HttpConnection:
+            return HttpConnection(
+                dispatch, self._limits.connection, lambda: self._draining, self._register
+            )
+
+        self._listeners.append(Listener(listening_socket(port), connection, self._room, context))
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """The ports that are listened on."""
+        return tuple(listener.port for listener in self._listeners)
+
+    @property
+    def inflight(self) -> int:
+        """Inference requests that are worked on or wait."""
+        return self._inference.inflight
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+        return len(self._connections)
+
+    def start(self) -> None:
+        """Begin to answer: pages at once, everything else 503 until `serve`."""
+        self._thread.start()
+
+    def serve(self, api: Answer) -> None:
+        """Put the API in place; it runs on worker threads and raises nothing."""
+        self._api = api
+
+    def drain(self) -> None:
+        """From now on ask every client, with its next answer, to connect anew (elsewhere)."""
+        self._draining = True
+
+    def stop(self, grace: float) -> None:
+        """Accept no more connections, let requests in flight finish for up to `grace` seconds, close the rest."""
+        done: Future[None] = asyncio.run_coroutine_threadsafe(self._stop(grace), self._loop)
+        with contextlib.suppress(TimeoutError):
+            done.result(grace + 1.0)
+
+    # ---- the loop's thread -------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        for listener in self._listeners:
+            listener.start(self._loop)
+        self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+        self._loop.run_forever()
+
+    def _room(self) -> bool:
+        greeting = sum(listener.greeting for listener in self._listeners)
+        return len(self._connections) + greeting < self._limits.connections
+
+    def _register(self, connection: HttpConnection, begins: bool) -> None:  # noqa: FBT001 - one callback for both
+        if begins:
+            self._connections.add(connection)
+        else:
+            self._connections.discard(connection)
+
+    def _dispatch(self, connection: HttpConnection, request: Request) -> None:
+        # Answers go out from the loop, not from here: a client may have sent a thousand requests at once, and each
+        # answer starts the next one.
+        page = request.path in self._pages or request.path in self._slow_pages
+        if page and request.method in {"GET", "HEAD"}:
+            self._dispatch_page(connection, request)
+        elif self._api is None:
+            starting = ServingError(
+                Code.UNAVAILABLE, "The server is starting; its models are not loaded yet"
+            )
+            self._loop.call_soon(connection.answer, error_response(starting))
+        else:
+            lane = self._inference if request.method == "POST" else self._questions
+            lane.take(self._api, request, connection.answer)
+
+    def _dispatch_page(self, connection: HttpConnection, request: Request) -> None:
+        reads = request.method in {"GET", "HEAD"}
+        if reads and (quick := self._pages.get(request.path)):
+            self._loop.call_soon(lambda: connection.answer(_shown(quick)))
+        elif reads and (slow := self._slow_pages.get(request.path)):
+            self._reports.take(lambda _request: _shown(slow), request, connection.answer)
+        else:
+            self._loop.call_soon(connection.answer, Response(404, b"Not Found\n", TEXT))
+
+    def _sweep(self) -> None:
+        now = monotonic()
+        for connection in tuple(self._connections):
+            connection.sweep(now)
+        self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    async def _stop(self, grace: float) -> None:
+        for listener in self._listeners:
+            listener.close()
+        deadline = monotonic() + grace
+        while monotonic() < deadline and any(  # noqa: ASYNC110 - many connections, each with many states
+            connection.busy for connection in self._connections
+        ):
+            await asyncio.sleep(_DRAIN_POLL_SECONDS)
+        for connection in tuple(self._connections):
+            connection.close()
+        await asyncio.sleep(0)
+
+
+def _shown(page: Page) -> Response:
+    """Return a page, or the error that it ended in: whoever asked must get an answer."""
+    try:
+        return page()
+    except Exception as error:  # noqa: BLE001 - see above
+        return error_response(ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}"))

@@ -1,0 +1,41 @@
+"""The Open Inference Protocol's questions about the server itself, answered also before there are models.
+
+Nothing here imports more than it must: the ports open with it.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+
+from slipway_server.frontends.http.messages import Response
+
+SERVER_NAME: Final = "slipway-server"
+EXTENSIONS: Final = ("binary_tensor_data",)
+GRPC_SERVICE: Final = "/inference.GRPCInferenceService/"
+
+TRUE: Final = b"\x08\x01"
+"""A message whose first field is a boolean that is true; a false one is empty."""
+
+
+def pages(ready: Callable[[], bool], version: str) -> dict[str, Callable[[], Response]]:
+    """Return the pages of REST, by path."""
+    metadata = {"name": SERVER_NAME, "version": version, "extensions": EXTENSIONS}
+
+    def health_ready() -> Response:
+        now = ready()
+        return Response(200 if now else 503, orjson.dumps({"ready": now}))
+
+    return {
+        "/v2": lambda: Response(200, orjson.dumps(metadata)),
+        "/v2/health/live": lambda: Response(200, orjson.dumps({"live": True})),
+        "/v2/health/ready": health_ready,
+    }
+
+
+def methods(ready: Callable[[], bool]) -> dict[str, Callable[[bytes, Any], bytes]]:
+    """Return the gRPC methods ServerLive and ServerReady, by path."""
+    return {
+        GRPC_SERVICE + "ServerLive": lambda _request, _context: TRUE,
+        GRPC_SERVICE + "ServerReady": lambda _request, _context: TRUE if ready() else b"",
+    }

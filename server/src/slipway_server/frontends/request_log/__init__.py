@@ -1,0 +1,1 @@
+"""Sampled requests and answers, written to files."""

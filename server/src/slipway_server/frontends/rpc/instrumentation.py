@@ -1,0 +1,68 @@
+"""What every method does around its answer: count and time it, mind the deadline, turn an error into a status."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+import grpc
+import structlog
+
+from slipway_server.errors import Code, ServingError, deadline_exceeded
+from slipway_server.observability.telemetry import Call, Telemetry
+
+_log: Final = structlog.get_logger("slipway_server.rpc")
+
+Method = Callable[[bytes, grpc.ServicerContext], bytes]
+Answer = Callable[[bytes, Call], bytes]
+
+_MAX_MESSAGE: Final = 1024
+"""Bytes, to which the mark of the cut is added."""
+_TRUNCATED: Final = "...TRUNCATED"
+# gRPC says "no deadline" with a time in the far future; ten years are as good, and safe to wait for.
+_NEVER_SECONDS: Final = 3.2e8
+
+
+def answering(telemetry: Telemetry, name: str, answer: Answer) -> Method:
+    """Return the gRPC handler of a method; `answer` takes the request's bytes and raises ServingError."""
+
+    def method(request: bytes, context: grpc.ServicerContext) -> bytes:
+        call = telemetry.begin(name, "GRPC")
+        try:
+            call.deadline = _deadline(context)
+            reply = answer(request, call)
+        except ServingError as error:
+            telemetry.end(call, error.code)
+            _abort(context, error)
+        except Exception as error:  # noqa: BLE001 - gRPC would tell the client UNKNOWN; REST says this
+            telemetry.end(call, Code.INTERNAL)
+            _log.exception("a request failed", method=name)
+            _abort(context, ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}"))
+        telemetry.end(call, Code.OK)
+        return reply
+
+    return method
+
+
+def _deadline(context: grpc.ServicerContext) -> float | None:
+    """Return until when the client waits, on the monotonic clock; refuse the call when that has passed.
+
+    The client hears of a deadline that passes later from gRPC itself, at that moment.
+    """
+    remaining = context.time_remaining()
+    if remaining is None or remaining > _NEVER_SECONDS:  # type: ignore[redundant-expr] # the stubs forget None
+        return None
+    if remaining <= 0:
+        raise deadline_exceeded()
+    return time.monotonic() + remaining
+
+
+_STATUS: Final = {status.value[0]: status for status in grpc.StatusCode}
+
+
+def _abort(context: grpc.ServicerContext, error: ServingError) -> None:
+    """End the call with a status; gRPC carries it in a header, so a long message is cut as TensorFlow Serving does."""
+    data = error.message.encode("utf-8", "replace")
+    message = data.decode()
+    if len(data) > _MAX_MESSAGE:
+        message = data[:_MAX_MESSAGE].decode("utf-8", "ignore") + _TRUNCATED
+    context.abort(_STATUS[int(error.code)], message)

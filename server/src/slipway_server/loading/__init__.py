@@ -1,0 +1,1 @@
+"""How a version is loaded: a chain of decorators around the loader of its format."""

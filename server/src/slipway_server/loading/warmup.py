@@ -1,0 +1,249 @@
+"""Runs a version's recorded requests before it serves: what is slow only once is slow before the first client asks.
+
+    VERSION/assets.extra/tf_serving_warmup_requests     TFRecords of PredictionLog
+
+The requests go through the same predictor, and through batching when that is on. What a record says about model and
+version is ignored. A request that fails fails the load.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+import numpy as np
+import structlog
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.python.lib.io._pywrap_record_io import RecordIterator
+from tensorflow_serving.apis import inference_pb2, input_pb2, predict_pb2, prediction_log_pb2
+
+from slipway_server.core.manager import Loader
+from slipway_server.core.serving_map import Handle, Selector, Servable
+from slipway_server.errors import Code, ServingError, invalid_argument
+from slipway_server.inference.multi import Task
+from slipway_server.inference.predictor import DEFAULT_SIGNATURE, Predictor, RunnableModel
+from slipway_server.servables.signature import Array
+from slipway_server.servables.tensorflow.failures import translated
+
+REQUESTS: Final = Path("assets.extra") / "tf_serving_warmup_requests"
+MAX_RECORDS: Final = 1000
+_UNCOMPRESSED: Final = ""
+
+M = TypeVar("M", bound=RunnableModel)
+
+_log = structlog.get_logger("slipway_server.warmup")
+
+
+class WarmUpObserver(Protocol):
+    """Who is told of warm-ups."""
+
+    def warmed_up(
+        self, model: str, path: str, records: int, seconds: float, error: ServingError | None
+    ) -> None:
+        """Take note of one.
+
+        Args:
+            model: its name.
+            path: the version's directory.
+            records: how many were run.
+            seconds: that all of it took.
+            error: why it failed; None when it did not.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUpRule:
+    """How versions are warmed up.
+
+    Attributes:
+        iterations: how often each request is run.
+        check_methods: as the predictor that serves them (`Predictor`).
+    """
+
+    iterations: int = 1
+    check_methods: bool = False
+
+
+class WarmingLoader(Generic[M]):
+    """Adds the warm-up to another loader's loads (`core.manager.Loader`).
+
+    Args:
+        observer: told of every version that has requests to run.
+    """
+
+    def __init__(
+        self,
+        loader: Loader[M],
+        rule: WarmUpRule,
+        observer: WarmUpObserver | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._loader = loader
+        self._rule = rule
+        self._observer = observer
+        self._clock = clock
+
+    def load(self, model: str, version: int, path: str) -> M:
+        """Load a version and run its warm-up requests.
+
+        Raises:
+            ServingError: what the other loader, the file or a request says.
+        """
+        content = self._loader.load(model, version, path)
+        try:
+            if (Path(path) / REQUESTS).exists():
+                self._warm_up(Servable[RunnableModel](model, version, content), path)
+        except BaseException:
+            self._loader.unload(content)
+            raise
+        return content
+
+    def unload(self, content: M) -> None:
+        """Release what `load` returned."""
+        self._loader.unload(content)
+
+    def _warm_up(self, servable: Servable[RunnableModel], path: str) -> None:
+        started = self._clock()
+        records = 0
+        error: ServingError | None = None
+        run = _Requests(servable, self._rule).run
+        try:
+            for record in _records(Path(path) / REQUESTS):
+                run(record)
+                records += 1
+                if records > MAX_RECORDS:
+                    raise invalid_argument(
+                        f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {Path(path) / REQUESTS}"
+                    )
+        except ServingError as failure:
+            error = failure
+            raise
+        finally:
+            seconds = self._clock() - started
+            if self._observer is not None:
+                self._observer.warmed_up(servable.model, path, records, seconds, error)
+        _log.info(
+            "warmed up",
+            model=servable.model,
+            version=servable.version,
+            records=records,
+            seconds=round(seconds, 3),
+        )
+
+
+class _OnlyOne:
+    """Finds one version, whatever is asked for: it is not in the serving map yet."""
+
+    def __init__(self, servable: Servable[RunnableModel]) -> None:
+        self._servable = servable
+
+    def open(self, selector: Selector) -> Handle[RunnableModel]:
+        _ = selector
+        self._servable.acquire()
+        return Handle(self._servable)
+
+
+class _Requests:
+    """Runs recorded requests on one version."""
+
+    def __init__(self, servable: Servable[RunnableModel], rule: WarmUpRule) -> None:
+        self._model = servable.model
+        self._predictor = Predictor(_OnlyOne(servable), check_methods=rule.check_methods)
+        self._iterations = rule.iterations
+
+    def run(self, record: prediction_log_pb2.PredictionLog) -> None:
+        kind = record.WhichOneof("log_type")
+        if kind is None:
+            return
+        for _ in range(self._iterations):
+            with self._predictor.open(Selector(self._model)) as handle:
+                self._run(record, kind, handle)
+
+    def _run(
+        self, record: prediction_log_pb2.PredictionLog, kind: str, handle: Handle[RunnableModel]
+    ) -> None:
+        match kind:
+            case "predict_log":
+                request = record.predict_log.request
+                self._predictor.predict(
+                    handle,
+                    request.model_spec.signature_name,
+                    _tensors(request),
+                    request.output_filter,
+                )
+            case "classify_log":
+                classify = record.classify_log.request
+                self._predictor.classify(
+                    handle, classify.model_spec.signature_name, _examples(classify.input)
+                )
+            case "regress_log":
+                regress = record.regress_log.request
+                self._predictor.regress(
+                    handle, regress.model_spec.signature_name, _examples(regress.input)
+                )
+            case "multi_inference_log":
+                combined = record.multi_inference_log.request
+                self._predictor.multi_inference(
+                    handle, _tasks(self._model, combined), _examples(combined.input)
+                )
+            case _:
+                number = record.DESCRIPTOR.fields_by_name[kind].number
+                raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {number}")
+
+
+def _records(path: Path) -> Iterator[prediction_log_pb2.PredictionLog]:
+    try:
+        with translated():
+            # What `tf.compat.v1.io.tf_record_iterator` wraps, without the page it logs about its being old.
+            for data in RecordIterator(str(path), _UNCOMPRESSED):
+                yield _parsed(data, path)
+    except ServingError as error:
+        if error.code is not Code.DATA_LOSS:
+            raise
+        raise ServingError(
+            Code.DATA_LOSS,
+            f"{error.message}. Please verify your warmup data is in TFRecord format.",
+        ) from error
+
+
+def _parsed(data: bytes, path: Path) -> prediction_log_pb2.PredictionLog:
+    try:
+        return prediction_log_pb2.PredictionLog.FromString(data)
+    except DecodeError as error:
+        # What is no message may be anything; so much of it as helps to recognise it.
+        excerpt = data[:64].decode("utf-8", "backslashreplace")
+        raise invalid_argument(f"Failed to parse warmup record: {excerpt} from {path}") from error
+
+
+def _tensors(request: predict_pb2.PredictRequest) -> Mapping[str, Array]:
+    tensors: dict[str, Array] = {}
+    for alias, proto in request.inputs.items():
+        try:
+            tensors[alias] = tf.make_ndarray(proto)
+        except (KeyError, TypeError, ValueError) as error:
+            raise invalid_argument(f"tensor parsing error: {alias}: {error}") from error
+    return tensors
+
+
+def _examples(message: input_pb2.Input) -> Array:
+    """Return serialized Examples, each behind the context: concatenated messages are merged messages."""
+    context = b""
+    listed: Any = message.example_list
+    if message.WhichOneof("kind") == "example_list_with_context":
+        listed = message.example_list_with_context
+        context = listed.context.SerializeToString()
+    examples = [context + example.SerializeToString() for example in listed.examples]
+    vector = np.empty(len(examples), object)
+    vector[:] = examples
+    return vector
+
+
+def _tasks(model: str, request: inference_pb2.MultiInferenceRequest) -> list[Task]:
+    return [
+        Task(model, task.model_spec.signature_name or DEFAULT_SIGNATURE, task.method_name)
+        for task in request.tasks
+    ]

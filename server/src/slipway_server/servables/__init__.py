@@ -1,0 +1,1 @@
+"""What a loaded model is, without TensorFlow; one package for each format."""

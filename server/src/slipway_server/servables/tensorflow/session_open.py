@@ -1,0 +1,70 @@
+"""From an export to a session that can answer: import the graph, restore the variables, initialise.
+
+The steps are those of TensorFlow's own C++ loader. One thing differs on purpose: an export whose variables are missing
+is refused here instead of failing at every request.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tensorflow.core.protobuf import config_pb2
+
+from slipway_server.errors import Code, ServingError, not_found
+from slipway_server.servables.tensorflow.export import Export, Restore
+from slipway_server.servables.tensorflow.failures import translated
+from slipway_server.servables.tensorflow.native import NativeGraph, NativeSession
+
+
+def open_session(directory: Path, export: Export, config: config_pb2.ConfigProto) -> NativeSession:
+    """Return a session in which an export's graph is ready to run.
+
+    Raises:
+        ServingError: the variables are missing, or TensorFlow refuses the graph, the variables or the init operation.
+    """
+    with translated():
+        session = NativeSession(NativeGraph(export.graph), config)
+    try:
+        if export.restore is not None:
+            _restore(session, directory, export.restore, export.assets)
+        if export.init_operation:
+            _run(session, export.init_operation, _known(session.graph, export.assets))
+    except BaseException:
+        session.close()
+        raise
+    return session
+
+
+def _restore(
+    session: NativeSession, directory: Path, restore: Restore, assets: Mapping[str, str]
+) -> None:
+    if not restore.files:
+        raise not_found(
+            f"The export in {directory} has variables to restore, but {restore.expected} is missing; "
+            "it is incomplete"
+        )
+    feeds = {**_known(session.graph, assets), restore.file_tensor: restore.files}
+    _check(session.graph, restore.operation)
+    try:
+        _run(session, restore.operation, feeds)
+    except ServingError as error:
+        message = f"Cannot restore the variables of {directory}: {error.message}"
+        raise ServingError(error.code, message) from error
+
+
+def _run(session: NativeSession, operation: str, feeds: Mapping[str, str]) -> None:
+    _check(session.graph, operation)
+    with translated():
+        session.execute(operation, feeds)
+
+
+def _known(graph: NativeGraph, feeds: Mapping[str, str]) -> dict[str, str]:
+    """Return the feeds whose tensors are in the graph: a served graph may be a part of the one that was exported."""
+    return {tensor: value for tensor, value in feeds.items() if graph.tensor(tensor) is not None}
+
+
+def _check(graph: NativeGraph, operation: str) -> None:
+    if not graph.has_operation(operation):
+        raise ServingError(
+            Code.INVALID_ARGUMENT,
+            f"The graph has no operation {operation}, which its export names",
+        )

@@ -1,0 +1,178 @@
+"""A loaded TensorFlow Lite file: a pool of interpreters, since one of them runs one request at a time."""
+
+import queue
+import threading
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from slipway_server.errors import Code, ServingError, deadline_exceeded, invalid_argument
+from slipway_server.servables.signature import Array, Signature
+from slipway_server.servables.tflite.flatbuffer import (
+    LiteSignature,
+    as_signature_def,
+    lite_signatures,
+)
+
+FILE_NAME: Final = "model.tflite"
+_ONE_THREAD: Final = 1
+_making: Final = threading.Lock()
+
+_Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+
+
+class TfLiteModel:
+    """One loaded version.
+
+    Attributes:
+        signatures: by key.
+        signature_defs: the same as TensorFlow's messages, for the metadata API.
+        example_signatures: none.
+
+    Args:
+        content: the file.
+        first: an interpreter of it; `others` are more of the same.
+    """
+
+    def __init__(
+        self, content: bytes, first: tf.lite.Interpreter, others: Sequence[tf.lite.Interpreter]
+    ) -> None:
+        lite = lite_signatures(content, first)
+        self.signatures: Mapping[str, Signature] = {key: one.signature for key, one in lite.items()}
+        self.signature_defs: Mapping[str, meta_graph_pb2.SignatureDef] = {
+            key: as_signature_def(one) for key, one in self.signatures.items()
+        }
+        self.example_signatures: Mapping[str, Signature] = {}
+        # The one that was used last comes first: its memory is warm.
+        self._idle: queue.LifoQueue[dict[str, _Run]] = queue.LifoQueue()
+        for interpreter in (*others, first):
+            self._idle.put(_runs(interpreter, lite))
+
+    def run(
+        self,
+        signature: Signature,
+        inputs: Mapping[str, Array],
+        outputs: Sequence[str],
+        deadline: float | None = None,
+    ) -> list[Array]:
+        """Run a signature on the next idle interpreter.
+
+        Args:
+            signature: one of `signatures`.
+            inputs: alias → value; exactly the signature's aliases.
+            outputs: aliases of the signature's outputs.
+            deadline: seconds on `time.monotonic`, after which nothing is begun.
+
+        Returns:
+            One array for each of `outputs`; strings are arrays of `bytes` objects.
+
+        Raises:
+            ServingError: DEADLINE_EXCEEDED, INVALID_ARGUMENT for a value of the wrong element type, INTERNAL when the
+                interpreter cannot run such shapes, UNIMPLEMENTED for a signature that was made of others.
+        """
+        if self.signatures.get(signature.key) is not signature:
+            raise ServingError(
+                Code.UNIMPLEMENTED, "A TfLite model cannot run several signatures at once"
+            )
+        runs = self._take(deadline)
+        try:
+            values = runs[signature.key](inputs)
+        except ValueError as error:
+            raise invalid_argument(str(error)) from error
+        except RuntimeError as error:
+            raise ServingError(Code.INTERNAL, f"Failed to run interpreter: {error}") from error
+        finally:
+            self._idle.put(runs)
+        return [values[alias] for alias in outputs]
+
+    def close(self) -> None:
+        """Release the interpreters. Nobody uses the version any more, so all of them are idle."""
+        while not self._idle.empty():
+            self._idle.get_nowait()
+
+    def _take(self, deadline: float | None) -> dict[str, _Run]:
+        if deadline is None:
+            return self._idle.get()
+        left = deadline - time.monotonic()
+        if left > 0:
+            try:
+                return self._idle.get(timeout=left)
+            except queue.Empty:
+                pass
+        raise deadline_exceeded()
+
+
+def load_tflite(directory: Path, interpreters: int) -> TfLiteModel:
+    """Load `model.tflite` of a version's directory.
+
+    Args:
+        directory: of the version.
+        interpreters: requests that can run at a time.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT when it is no such file or cannot be run by this build of TensorFlow Lite.
+    """
+    path = directory / FILE_NAME
+    try:
+        # Not mapped: a file that is truncated later must not crash the process.
+        content = path.read_bytes()
+    except OSError as error:
+        raise ServingError(Code.UNAVAILABLE, f"Cannot read {path}: {error.strerror}") from error
+    try:
+        first, *others = (_interpreter(content) for _ in range(interpreters))
+    except (RuntimeError, ValueError) as error:
+        raise invalid_argument(f"Cannot build an interpreter from {path}: {error}") from error
+    return TfLiteModel(content, first, others)
+
+
+def _interpreter(content: bytes) -> tf.lite.Interpreter:
+    # The class is announced to move to a package of its own, which is of no use to who operates the server. The list
+    # of filters is the process's, hence the lock.
+    with _making, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
+        interpreter = tf.lite.Interpreter(model_content=content, num_threads=_ONE_THREAD)
+    interpreter.allocate_tensors()
+    return interpreter
+
+
+def _runs(interpreter: tf.lite.Interpreter, lite: Mapping[str, LiteSignature]) -> dict[str, _Run]:
+    """Return what runs each signature on one interpreter."""
+    return {
+        key: _by_runner(interpreter.get_signature_runner(one.runner))
+        if one.runner is not None
+        else _by_tensors(interpreter, one)
+        for key, one in lite.items()
+    }
+
+
+def _by_runner(runner: Any) -> _Run:
+    def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        found: Mapping[str, Array] = runner(**inputs)
+        return found
+
+    return run
+
+
+def _by_tensors(interpreter: tf.lite.Interpreter, lite: LiteSignature) -> _Run:
+    shapes: dict[int, tuple[int, ...]] = {}
+
+    def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        wanted = {lite.inputs[alias]: np.shape(value) for alias, value in inputs.items()}
+        if wanted != shapes:
+            shapes.clear()  # what a failure below leaves behind is not known
+            for index, shape in wanted.items():
+                interpreter.resize_tensor_input(index, shape)
+            interpreter.allocate_tensors()
+            shapes.update(wanted)
+        for alias, value in inputs.items():
+            interpreter.set_tensor(lite.inputs[alias], value)
+        interpreter.invoke()
+        return {alias: interpreter.get_tensor(index) for alias, index in lite.outputs.items()}
+
+    return run

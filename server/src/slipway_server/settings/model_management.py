@@ -1,0 +1,96 @@
+"""The flags that say how models come and go, as one typed, checked value. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slipway_server.core.labels import LabelRule
+from slipway_server.core.managed_version import Bounds, RetryRule
+from slipway_server.core.policies import POLICIES
+from slipway_server.errors import invalid_argument
+
+
+@dataclass(frozen=True, slots=True)
+class Lifecycle:
+    """How models are found, loaded, replaced and named. Times are in seconds.
+
+    Attributes:
+        config_poll: between looks at the config file; 0 reads it once.
+        keep_last: whether an empty base path leaves loaded versions alone.
+        poll_wait: between looks at base paths; 0 looks once and after each change of the config, less never.
+        reload_timeout: that a reload waits for its new models.
+        open_ports_at_once: or only when every model has a version that answers.
+    """
+
+    model_name: str
+    model_base_path: str
+    config_file: str
+    config_poll: float
+    policy: str
+    keep_last: bool
+    poll_wait: float
+    fail_without_versions: bool
+    bounds: Bounds
+    retry: RetryRule
+    labels: LabelRule
+    reload_timeout: float
+    open_ports_at_once: bool
+
+
+def lifecycle(values: Mapping[str, Any], *, cpus: int) -> Lifecycle:
+    """Check flag values and give them their form.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT.
+    """
+    if not values["model_base_path"] and not values["model_config_file"]:
+        raise invalid_argument(
+            "Both server_options.model_base_path and server_options.model_config_file are empty!"
+        )
+    policy = str(values["aspired_version_policy"])
+    if policy not in POLICIES:
+        raise invalid_argument(
+            f"--aspired_version_policy={policy} must be one of {', '.join(sorted(POLICIES))}"
+        )
+    timeout = float(values["servable_state_waiter_timeout_seconds"])
+    if not timeout >= 0:
+        raise invalid_argument("--servable_state_waiter_timeout_seconds must be 0 or more")
+    return Lifecycle(
+        model_name=values["model_name"],
+        model_base_path=values["model_base_path"],
+        config_file=values["model_config_file"],
+        config_poll=max(values["model_config_file_poll_wait_seconds"], 0),
+        policy=policy,
+        keep_last=values["servable_versions_always_present"],
+        poll_wait=values["file_system_poll_wait_seconds"],
+        fail_without_versions=values["fail_if_no_model_versions_found"],
+        bounds=_bounds(values, cpus),
+        retry=RetryRule(
+            max(values["max_num_load_retries"], 0) if values["should_retry_model_load"] else 0,
+            max(values["load_retry_interval_micros"], 0) / 1e6,
+            permanent_errors=values["retry_permanent_load_errors"],
+            failed_versions=values["enable_reload_servables_with_error"],
+        ),
+        labels=LabelRule(
+            allowed=values["allow_version_labels"],
+            strict=values["strict_version_labels"],
+            new_may_wait=values["allow_version_labels_for_unavailable_models"],
+            all_may_wait=values["force_allow_any_version_labels_for_unavailable_models"],
+        ),
+        reload_timeout=timeout,
+        open_ports_at_once=values["open_ports_at_once"],
+    )
+
+
+def _bounds(values: Mapping[str, Any], cpus: int) -> Bounds:
+    loads, initial, unloads, memory = (
+        max(values[name], 0)
+        for name in (
+            "num_load_threads",
+            "num_initial_load_threads",
+            "num_unload_threads",
+            "total_model_memory_limit_bytes",
+        )
+    )
+    own_choice = 4 * cpus
+    return Bounds(loads or own_choice, initial or own_choice, unloads or None, memory or None)

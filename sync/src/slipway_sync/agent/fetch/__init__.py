@@ -1,0 +1,1 @@
+"""Transferring one version from a source."""

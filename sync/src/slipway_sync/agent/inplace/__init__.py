@@ -1,0 +1,1 @@
+"""Sources that are mounted volumes: listed and verified where they lie."""

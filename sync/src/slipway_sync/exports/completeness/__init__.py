@@ -1,0 +1,1 @@
+"""Whether an export is complete, proven from its own files."""

@@ -1,0 +1,1 @@
+"""The fields that are read of a SavedModel's or a SessionBundle's graph."""

@@ -1,0 +1,148 @@
+"""What a binary graph file says beside its graph, copied out of it piece by piece.
+
+A SavedModel of tens of MiB has some KiB that say what its export must hold; the rest is stepped
+over, unread. The reader asks for the bytes that it needs next, so that it can be driven by a store
+as well as by a mapped file; it does no reading of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+
+from slipway_sync.exports.tensorbundle.leveldb_table import TableError, varint
+
+# Of the wire format: kinds of fields, and the numbers of those that are kept.
+_VARINT, _LENGTH_DELIMITED = 0, 2
+_FIXED_SIZES = {1: 8, 5: 4}
+_META_GRAPHS = 2
+_KEPT = frozenset({1, 3, 4, 6})
+_HEAD = 20  # Two varints.
+# A hostile file must not unfold: real ones have one or two graphs and some hundred KiB beside them.
+_MAX_KEPT = 8 << 20
+_MAX_GRAPHS = 100
+_MAX_FIELDS = 100_000
+
+Steps = Generator[tuple[int, int], bytes | memoryview, bytes]
+"""Yields start and length of the bytes it needs next, is sent them, returns the skeleton."""
+
+
+class GraphError(ValueError):
+    """The graph is unreadable; the message says why, as the end of a sentence."""
+
+
+def skeleton(size: int, *, saved_model: bool, step: int) -> Steps:
+    """Copy a graph file without its graph_defs and whatever else is not read here.
+
+    Args:
+        size: Of the file in bytes.
+        saved_model: Whether it is a SavedModel; otherwise it is one MetaGraphDef.
+        step: Bytes to ask for at once, at least.
+
+    Raises:
+        GraphError: It is no such message.
+    """
+    reader = _Reader(size, step)
+    if not saved_model:
+        return (yield from reader.meta_graph(0, size))
+    kept = bytearray()
+    graphs = position = 0
+    while position < size:
+        number, start, length, position = yield from reader.field(position, size)
+        if number != _META_GRAPHS:
+            continue
+        graphs += 1
+        if graphs > _MAX_GRAPHS:
+            raise GraphError(f"it holds more than {_MAX_GRAPHS} graphs")
+        kept += _field(_META_GRAPHS, (yield from reader.meta_graph(start, start + length)))
+    return bytes(kept)
+
+
+def driven(steps: Steps, read: Callable[[int, int], bytes | memoryview]) -> bytes:
+    """Let a reader read from what is at hand, and return what it returns."""
+    try:
+        wanted = next(steps)
+        while True:
+            wanted = steps.send(read(*wanted))
+    except StopIteration as ended:
+        result: bytes = ended.value
+        return result
+
+
+class _Reader:
+    """Knows the last piece that was read of a file."""
+
+    def __init__(self, size: int, step: int) -> None:
+        self._size = size
+        self._step = step
+        self._start = 0
+        self._piece: bytes | memoryview = b""
+        self._fields = 0
+        self._kept = 0
+
+    def meta_graph(self, position: int, end: int) -> Steps:
+        """Copy the fields of a MetaGraphDef that are kept."""
+        kept = bytearray()
+        while position < end:
+            number, start, length, position = yield from self.field(position, end)
+            if number not in _KEPT:
+                continue
+            self._kept += length
+            if self._kept > _MAX_KEPT:
+                raise GraphError(f"it has more than {_MAX_KEPT >> 20} MiB beside its graph")
+            kept += _field(number, (yield from self._bytes(start, length)))
+        return bytes(kept)
+
+    def field(
+        self, position: int, end: int
+    ) -> Generator[tuple[int, int], bytes | memoryview, tuple[int, int, int, int]]:
+        """Return number, start and length of a length-delimited field, and where the next begins.
+
+        The number is 0 for a field of another kind.
+        """
+        self._fields += 1
+        if self._fields > _MAX_FIELDS:
+            raise GraphError(f"it holds more than {_MAX_FIELDS} fields")
+        head = yield from self._bytes(position, min(_HEAD, end - position))
+        length = 0
+        number = 0
+        try:
+            key, used = varint(head, 0)
+            kind = key & 7
+            if kind == _LENGTH_DELIMITED:
+                number = key >> 3
+                length, used = varint(head, used)
+            elif kind == _VARINT:
+                _, used = varint(head, used)
+            elif kind in _FIXED_SIZES:
+                used += _FIXED_SIZES[kind]
+            else:
+                raise GraphError("it is no protocol buffer message")
+        except TableError as error:
+            raise GraphError("it is no protocol buffer message, or cut off") from error
+        start = position + used
+        if start + length > end:
+            raise GraphError("it is cut off")
+        return number, start, length, start + length
+
+    def _bytes(self, start: int, length: int) -> Steps:
+        at = start - self._start
+        if at < 0 or at + length > len(self._piece):
+            wanted = min(max(length, self._step), self._size - start)
+            self._piece = yield start, wanted
+            self._start, at = start, 0
+            if len(self._piece) < length:
+                raise GraphError("it is cut off")
+        return bytes(self._piece[at : at + length])
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return _varint(number << 3 | _LENGTH_DELIMITED) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    encoded = bytearray()
+    while value > 0x7F:  # noqa: PLR2004 - the continuation bit
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)

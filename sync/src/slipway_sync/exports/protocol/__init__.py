@@ -1,0 +1,1 @@
+"""What agent and operator tell each other: exit codes, termination messages, log lines."""

@@ -1,0 +1,169 @@
+"""AWS S3 and compatible stores: s3://bucket/prefix."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
+
+import obstore
+from obstore.store import S3Store
+
+from slipway_sync.exports import printable
+from slipway_sync.stores.backends.credential_provider import provider
+from slipway_sync.stores.backends.deletion import SignedEraser
+from slipway_sync.stores.backends.object_store import ObjectStore
+from slipway_sync.stores.backends.zero_copy import Direct
+from slipway_sync.stores.base import StoreOptions
+from slipway_sync.stores.credentials import Granted
+from slipway_sync.stores.egress.clients import (
+    checked_prefix,
+    endpoint_url,
+    invalid,
+    made,
+    retry,
+)
+from slipway_sync.stores.egress.proxy import shared
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config, S3Credential
+
+    from slipway_sync.stores.egress.proxy import Pass
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]", re.ASCII)
+CREDENTIALS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+)
+"""What a Secret may hold; the first two belong together."""
+
+WAYS = (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),)
+"""What suffices to sign requests."""
+
+_KEY_PAIR = WAYS[0]
+_SIGNED_FOR = timedelta(minutes=10)
+"""A URL is used at once; the rest is for clocks that differ."""
+
+
+def open_s3(uri: str, options: StoreOptions) -> ObjectStore:
+    """Open `s3://bucket/prefix`; no request is made.
+
+    Raises:
+        SourceError: The URI or an option cannot be.
+    """
+    bucket, _, path = uri.removeprefix("s3://").partition("/")
+    if not _BUCKET.fullmatch(bucket):
+        raise invalid(f"{printable(uri)}: write s3://BUCKET/PATH")
+    prefix = checked_prefix(uri, path)
+    config = _config(bucket, options)
+    provided = provider(options.identity, _credential)
+    client, way = made(
+        uri,
+        options,
+        lambda given: S3Store(
+            bucket,
+            config=config,
+            client_options=given,
+            retry_config=retry(options),
+            credential_provider=provided,
+        ),
+    )
+
+    def at_folder(key: str) -> tuple[S3Store, Pass]:
+        changed = _at_folder(bucket, key, config)
+        return made(
+            uri,
+            options,
+            lambda given: S3Store(
+                bucket, config=changed, client_options=given, credential_provider=provided
+            ),
+        )
+
+    def signed(key: str) -> str:
+        return obstore.sign(client, "GET", key, _SIGNED_FOR)
+
+    direct = Direct(signed, partial(shared().connect, way), options.patience)
+    folders = SignedEraser(at_folder, options.ca_bundle)
+    return ObjectStore(
+        f"s3://{bucket}/{prefix}",
+        prefix,
+        client,
+        way,
+        folders=folders,
+        signed="skip_signature" not in config,
+        provided=provided,
+        patience=options.patience,
+        direct=direct if _is_direct(config) and way.route.proxy is None else None,
+    )
+
+
+def _is_direct(config: S3Config) -> bool:
+    """Whether plain HTTP is spoken and there are keys: without, the library would look for an identity to sign with."""
+    return "access_key_id" in config and config.get("endpoint", "").startswith("http://")
+
+
+def _at_folder(bucket: str, key: str, config: S3Config) -> S3Config:
+    """Return the configuration of a client to which the empty key is `key/`."""
+    endpoint = config.get("endpoint") or f"https://s3.{config['region']}.amazonaws.com"
+    if not (config["virtual_hosted_style_request"] and "endpoint" in config):
+        endpoint = f"{endpoint}/{bucket}"
+    return {
+        **config,
+        "endpoint": f"{endpoint}/{quote(key)}",
+        "virtual_hosted_style_request": True,
+    }
+
+
+def _config(bucket: str, options: StoreOptions) -> S3Config:
+    credentials = {name: value.strip() for name, value in options.credentials.items()}
+    config: S3Config = {
+        "region": options.region
+        or credentials.get("AWS_REGION")
+        or credentials.get("AWS_DEFAULT_REGION")
+        or "us-east-1",
+        "virtual_hosted_style_request": options.addressing == "virtual",
+    }
+    if options.addressing not in {"path", "virtual"}:
+        raise invalid(f"addressing is {printable(options.addressing)}: write path or virtual")
+    if options.endpoint:
+        config["endpoint"] = _endpoint(bucket, options)
+    if options.identity is not None:
+        return config
+    given = [name for name in _KEY_PAIR if credentials.get(name)]
+    if not given:
+        config["skip_signature"] = True
+    elif len(given) < len(_KEY_PAIR):
+        missing = next(name for name in _KEY_PAIR if name not in given)
+        raise invalid(f"the credentials hold {given[0]} but no {missing}")
+    else:
+        config["access_key_id"] = credentials["AWS_ACCESS_KEY_ID"]
+        config["secret_access_key"] = credentials["AWS_SECRET_ACCESS_KEY"]
+        if credentials.get("AWS_SESSION_TOKEN"):
+            config["session_token"] = credentials["AWS_SESSION_TOKEN"]
+    return config
+
+
+def _endpoint(bucket: str, options: StoreOptions) -> str:
+    endpoint = endpoint_url(options.endpoint)
+    if options.addressing != "virtual":
+        return endpoint
+    parts = urlsplit(endpoint)
+    if parts.netloc.startswith(f"{bucket}."):
+        return endpoint
+    # The library wants the bucket in the endpoint.
+    return f"{parts.scheme}://{bucket}.{parts.netloc}{parts.path}"
+
+
+def _credential(granted: Granted) -> S3Credential:
+    values = granted.values
+    return {
+        "access_key_id": values["AWS_ACCESS_KEY_ID"],
+        "secret_access_key": values["AWS_SECRET_ACCESS_KEY"],
+        "token": values.get("AWS_SESSION_TOKEN"),
+        "expires_at": granted.expires,
+    }

@@ -1,0 +1,217 @@
+"""Arithmetic of the two policies; the first two tables are the worked rows of the module's docstring."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slipway_operator.api.spec import ModelSpec
+from slipway_operator.planning.capacity.scaling import Fleet, Limits, limits_of, scale
+
+SURGING = Limits(replicas=2, surge=1, floor=2)
+FRUGAL = Limits(replicas=2, surge=0, floor=1)
+
+
+def fleet(  # a fleet at rest, unless said otherwise
+    name: str,
+    replicas: int,
+    *,
+    rotating: int | None = None,
+    selected: int | None = None,
+    ready: int | None = None,
+    live: int | None = None,
+    terminating: int = 0,
+    aspired: bool = False,
+    incumbent: bool | None = None,
+    failed: bool = False,
+) -> Fleet:
+    in_rotation = replicas if rotating is None else rotating
+    return Fleet(
+        id=name,
+        version=int(name.removeprefix("v")),
+        aspired=aspired,
+        exists=True,
+        replicas=replicas,
+        live=replicas if live is None else live,
+        ready=in_rotation if ready is None else ready,
+        shown=in_rotation,
+        selected=in_rotation if selected is None else selected,
+        terminating=terminating,
+        incumbent=not aspired if incumbent is None else incumbent,
+        failed=failed,
+    )
+
+
+def old(replicas: int, **state: int) -> Fleet:
+    return fleet("v1", replicas, **state)  # type: ignore[arg-type]
+
+
+def new(replicas: int, **state: int) -> Fleet:
+    return fleet("v2", replicas, aspired=True, **state)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((old(2), new(0)), (2, 1)),
+        ((old(2), new(1, rotating=0)), (2, 1)),
+        ((old(2), new(1)), (1, 1)),  # in rotation: one old pod goes
+        ((old(1, terminating=1), new(1)), (1, 1)),  # but it still holds its place
+        ((old(1), new(1)), (1, 2)),  # gone
+        ((old(1), new(2)), (0, 2)),
+    ],
+)
+def test_availability_preserving_with_two_replicas_and_one_extra(
+    before: tuple[Fleet, Fleet], after: tuple[int, int]
+) -> None:
+    decided = scale([before[1], before[0]], SURGING)
+    assert (decided["v1"], decided["v2"]) == after
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ((old(2), new(0)), (1, 0)),
+        ((old(1, terminating=1), new(0)), (1, 0)),
+        ((old(1), new(0)), (1, 1)),  # gone
+        ((old(1), new(1, rotating=0)), (1, 1)),
+        ((old(1), new(1)), (0, 1)),  # in rotation
+        ((old(0, terminating=1), new(1)), (0, 1)),
+        ((old(0), new(1)), (0, 2)),  # gone
+    ],
+)
+def test_resource_preserving_with_two_replicas_and_one_missing(
+    before: tuple[Fleet, Fleet], after: tuple[int, int]
+) -> None:
+    decided = scale([before[1], before[0]], FRUGAL)
+    assert (decided["v1"], decided["v2"]) == after
+
+
+@pytest.mark.parametrize(
+    ("transition", "replicas", "surge", "floor"),
+    [
+        ({"policy": "AvailabilityPreserving"}, 2, 1, 2),
+        ({"policy": "AvailabilityPreserving"}, 8, 2, 8),
+        ({"policy": "AvailabilityPreserving", "maxSurge": "100%"}, 3, 3, 3),
+        ({"policy": "AvailabilityPreserving", "maxSurge": 5}, 2, 5, 2),
+        ({"policy": "AvailabilityPreserving"}, 0, 1, 0),
+        ({"policy": "ResourcePreserving"}, 1, 0, 0),  # the only policy with a gap
+        ({"policy": "ResourcePreserving"}, 2, 0, 1),
+        ({"policy": "ResourcePreserving", "maxUnavailable": 2}, 2, 0, 1),  # never the last one
+        ({"policy": "ResourcePreserving", "maxUnavailable": "100%"}, 4, 0, 1),
+        ({"policy": "ResourcePreserving", "maxUnavailable": "50%"}, 5, 0, 2),
+        ({"policy": "ResourcePreserving"}, 0, 0, 0),
+    ],
+)
+def test_the_limits_of_a_spec(
+    transition: dict[str, object], replicas: int, surge: int, floor: int
+) -> None:
+    spec = ModelSpec.model_validate(
+        {
+            "source": {"uri": "s3://models/digits"},
+            "transition": transition,
+            "serving": {"replicas": replicas},
+        }
+    )
+    assert limits_of(spec) == Limits(replicas, surge, floor)
+
+
+def test_all_new_pods_come_at_once_where_they_fit_beside_the_old_ones() -> None:
+    limits = Limits(replicas=3, surge=3, floor=3)
+    assert limits.atomic
+    assert scale([new(0), old(3)], limits) == {"v1": 3, "v2": 3}
+
+
+def test_a_loading_version_in_the_rotation_does_not_count_for_one_that_serves() -> None:
+    """A newer version comes in mid-rollout: v2 has two pods, of which one serves."""
+    v1, v2 = fleet("v1", 1), fleet("v2", 2, rotating=1)
+    v3 = fleet("v3", 0, aspired=True)
+    assert scale([v3, v1, v2], SURGING) == {"v3": 0, "v2": 1, "v1": 1}
+
+
+def test_a_pod_that_the_slices_do_not_show_yet_may_be_deleted_for_one_that_they_show() -> None:
+    """Both are ready, so the ReplicaSet may choose either."""
+    v1 = fleet("v1", 2, ready=2, rotating=1)
+    assert scale([new(1), v1], SURGING)["v1"] == 2
+
+
+def test_an_old_version_stays_until_the_slices_show_what_name_was_flipped_to() -> None:
+    v1 = fleet("v1", 2, ready=2, rotating=2, selected=0, incumbent=False)
+    v2 = fleet("v2", 2, ready=2, rotating=0, selected=2, aspired=True, incumbent=True)
+    assert scale([v2, v1], Limits(2, 2, 2)) == {"v2": 2, "v1": 2}
+
+
+def test_what_name_was_flipped_to_stays_although_the_slices_do_not_show_it_yet() -> None:
+    """A newer version comes at the moment of the flip: v1 takes the requests, v2 is about to."""
+    v1 = fleet("v1", 2, ready=2, rotating=2, selected=0, incumbent=False)
+    v2 = fleet("v2", 2, ready=2, rotating=0, selected=2, incumbent=True)
+    v3 = fleet("v3", 0, aspired=True)
+    assert scale([v3, v1, v2], Limits(2, 2, 2)) == {"v3": 0, "v2": 2, "v1": 2}
+
+
+def test_fewer_replicas_do_not_cost_the_one_pod_that_the_slices_show() -> None:
+    """It has two ready pods, of which one is new; the ReplicaSet may choose either."""
+    one = Limits(replicas=1, surge=1, floor=1)
+    assert scale([fleet("v1", 2, ready=2, rotating=1, aspired=True)], one) == {"v1": 2}
+    assert scale([fleet("v1", 2, ready=2, rotating=2, aspired=True)], one) == {"v1": 1}
+
+
+def test_a_failed_version_keeps_only_the_pods_that_serve() -> None:
+    v2 = fleet("v2", 2, rotating=1, failed=True)
+    v1 = fleet("v1", 1, aspired=True, rotating=1)
+    assert scale([v1, v2], SURGING) == {"v1": 1, "v2": 1}
+    assert scale([v1, replace(v2, shown=0, selected=0, ready=0)], SURGING) == {"v1": 1, "v2": 0}
+
+
+def test_with_nothing_to_take_its_place_what_serves_stays() -> None:
+    assert scale([old(2)], SURGING) == {"v1": 2}
+    assert scale([old(2, rotating=0)], FRUGAL) == {"v1": 2}
+
+
+def test_zero_replicas_are_zero_replicas() -> None:
+    none = Limits(replicas=0, surge=1, floor=0)
+    assert scale([new(2), old(2)], none) == {"v1": 0, "v2": 0}
+
+
+FLEETS = st.builds(
+    lambda version, aspired, counts, incumbent, failed: Fleet(
+        id=f"v{version}",
+        version=version,
+        aspired=aspired,
+        exists=aspired or counts[0] > 0,
+        replicas=counts[0],
+        live=counts[1],
+        ready=min(counts[1], counts[2]),
+        shown=min(counts[1], counts[2], counts[3]),
+        selected=min(counts[1], counts[2], counts[5]),
+        terminating=counts[4],
+        incumbent=incumbent,
+        failed=failed and not aspired,
+    ),
+    st.integers(1, 9),
+    st.booleans(),
+    st.tuples(*[st.integers(0, 4)] * 6),
+    st.booleans(),
+    st.booleans(),
+)
+
+
+@given(
+    st.lists(FLEETS, max_size=4, unique_by=lambda f: f.id),
+    st.sampled_from([Limits(r, s, r) for r in range(4) for s in (1, 2, 4)]
+                    + [Limits(r, 0, max(r > 1, r - m)) for r in range(4) for m in (1, 2)]),
+)  # fmt: skip
+def test_for_any_fleets_the_floor_and_the_budget_hold(fleets: list[Fleet], limits: Limits) -> None:
+    decided = scale(fleets, limits)
+    assert all(count >= 0 for count in decided.values())
+    after = {f.id: decided.get(f.id, f.replicas) for f in fleets}
+    for taking in ({f.id: f.shown for f in fleets}, {f.id: f.selected for f in fleets}):
+        secure = sum(f.secure(taking[f.id], after[f.id]) for f in fleets)
+        before = sum(f.secure(taking[f.id], f.replicas) for f in fleets)
+        assert secure >= min(limits.floor, before)
+    budget = limits.replicas * sum(f.aspired for f in fleets) + limits.surge
+    grown = [f.id for f in fleets if after[f.id] > f.replicas]
+    held = sum(max(after[f.id], f.live) + f.terminating for f in fleets)
+    entitled = sum(max(f.replicas, f.live) + f.terminating for f in fleets)
+    assert not grown or held <= max(budget, entitled)

@@ -1,0 +1,431 @@
+"""What a person sees, by example: the columns of `kubectl get models`, conditions and Events."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from fleet import BROKEN_IMAGE, NO_ROOM, Behaviour, Fleet
+from slipway_operator.api.conditions import ConditionType, Reason
+from slipway_operator.api.status import ModelStatus, VersionState
+from slipway_operator.model.observed import Container, ContainerState, Observed, SyncProgress
+from slipway_operator.planning.plan import plan
+from slipway_operator.planning.status.summary import notes
+from slipway_operator.planning.status.version_rows import is_proven, shares
+from slipway_operator.rendering.services import ROTATION
+from slipway_operator.rendering.settings import RenderSettings
+from snapshots import T0, deployment, listed, model, observed, pods, row, service, uids
+
+SETTINGS = RenderSettings("server:1", "sync:1")
+
+
+def status_of(state: Observed) -> ModelStatus:
+    return plan(state, SETTINGS, T0).status
+
+
+def run(fleet: Fleet, rounds: int = 40) -> Fleet:
+    """Let everything happen that happens without time going on."""
+    for _ in range(rounds):
+        fleet.poll()
+        fleet.operate()
+        list(fleet.turn())
+    return fleet
+
+
+def serving(version: int = 3, **edits: Any) -> Fleet:
+    fleet = Fleet()
+    fleet.edit(**edits)
+    fleet.upload(version)
+    return run(fleet)
+
+
+def columns(status: ModelStatus) -> str:
+    """A line of `kubectl get models`, without name and age."""
+    ready = next(c.status for c in status.conditions if c.type is ConditionType.READY)
+    return f"{ready} | {status.serving} | {status.target} | {status.phase} | {status.ready}"
+
+
+def condition(status: ModelStatus, kind: ConditionType) -> tuple[str, str]:
+    return next((c.status, c.reason) for c in status.conditions if c.type is kind)
+
+
+# Design, section 2: the lines that people were promised. -------------------------------------------
+
+
+def test_all_is_well() -> None:
+    status = serving().status
+    assert columns(status) == "True | 3 | 3 | Available | 2/2"
+    assert status.message == ""
+    assert condition(status, ConditionType.DEGRADED) == ("False", Reason.AS_DESIRED)
+    assert condition(status, ConditionType.PROGRESSING) == ("False", Reason.AS_DESIRED)
+    assert condition(status, ConditionType.SOURCE_READY) == ("True", Reason.LISTED)
+    assert status.conditions[-1].type is ConditionType.READY
+    assert status.url == "http://digits.ml.svc:8501/v1/models/digits"
+
+
+MODEL = model()
+V3, V4 = deployment(MODEL, 3), deployment(MODEL, 4, 1)
+OLD = pods(V3)
+
+
+def shifting(*new: Any, selects: str = V3.servable, old: tuple[Any, ...] = OLD) -> Observed:
+    there = (*old, *new)
+    shown = [p for p in there if p.ready and (selects in (ROTATION, p.servable))]
+    return observed(
+        MODEL,
+        source=listed(3, 4),
+        deployments=(V3, V4),
+        pods=there,
+        services=service(MODEL, selects),
+        endpoints={"digits": uids(*shown)},
+    )
+
+
+def test_bytes_are_moving() -> None:
+    [pod] = pods(
+        V4,
+        1,
+        ready=False,
+        sync=Container(ContainerState.RUNNING),
+        progress=SyncProgress(1_240_000_000, 2_000_000_000, 124, 200, 180_000_000),
+    )
+    status = status_of(shifting(pod))
+    phase = "Syncing 62% 1.2/2.0 GB 124/200 files 180 MB/s"
+    assert columns(status) == f"True | 3 | 4 | {phase} | 2/2"
+    assert status.message == f"version 4: {phase}"
+    assert condition(status, ConditionType.PROGRESSING) == ("True", Reason.TRANSITION)
+    unknown = status_of(shifting(replace(pod, progress=None)))
+    assert unknown.phase == "Syncing"
+    standing = replace(pod, progress=SyncProgress(0, 900, 0, 3))
+    assert status_of(shifting(standing)).phase == "Syncing 0% 0/900 B 0/3 files"
+    other = replace(pod, name="other", uid="other")
+    assert status_of(shifting(pod, other)).phase == (
+        "Syncing 62% 2.5/4.0 GB 248/400 files 360 MB/s in 2 pods"
+    )
+
+
+def test_there_is_no_gpu_for_the_new_version() -> None:
+    fleet = serving()
+    fleet.gpus = 2
+    fleet.upload(4)
+    status = run(fleet).status
+    assert columns(status) == "True | 3 | 4 | WaitingForGPU | 2/2"
+    assert NO_ROOM in status.message
+    assert condition(status, ConditionType.DEGRADED) == ("True", Reason.UNSCHEDULABLE)
+
+
+def test_two_versions_share_the_requests() -> None:
+    state = shifting(*pods(V4, 1), selects=ROTATION)
+    marked = replace(state, pods=tuple(replace(pod, in_rotation=True) for pod in state.pods))
+    assert columns(status_of(marked)) == "True | 3 67%, 4 33% | 4 | Shifting 1/2 | 3/2"
+
+
+def test_a_bad_version_was_taken_back() -> None:
+    fleet = serving()
+    fleet.upload(4, Behaviour.CORRUPT)
+    status = run(fleet).status
+    assert columns(status) == "True | 3 | 3 | RolledBack from 4 | 2/2"
+    assert status.message == "version 4: LoadFailed: the graph cannot be parsed"
+    assert condition(status, ConditionType.DEGRADED) == ("True", Reason.LOAD_FAILED)
+
+
+def test_an_upload_is_not_whole() -> None:
+    fleet = serving()
+    fleet.upload(4, complete=False)
+    status = run(fleet).status
+    file = "variables/variables.data-00000-of-00001"
+    assert columns(status) == f"True | 3 | 3 | Incomplete 4: {file} | 2/2"
+    assert status.message == f"version 4: Incomplete: {file} is missing"
+    assert condition(status, ConditionType.DEGRADED) == ("False", Reason.AS_DESIRED)
+
+
+def test_a_served_export_was_deleted() -> None:
+    fleet = serving()
+    fleet.hidden.add(3)
+    status = run(fleet).status
+    assert columns(status) == "True | 3 | 3 | SourceGone | 2/2"
+    assert "a lost pod could not be replaced" in status.message
+    assert condition(status, ConditionType.DEGRADED) == ("True", Reason.SOURCE_GONE)
+    assert condition(status, ConditionType.SOURCE_READY) == ("False", Reason.NO_VERSIONS)
+
+
+# And the others. -----------------------------------------------------------------------------------
+
+
+def test_the_first_version_is_not_there_yet() -> None:
+    fleet = Fleet()
+    fleet.operate()
+    assert columns(fleet.status) == "False |  |  | Starting | 0/2"
+    assert condition(fleet.status, ConditionType.SOURCE_READY) == ("Unknown", Reason.NOT_POLLED_YET)
+    run(fleet, 2)
+    assert columns(fleet.status) == "False |  |  | WaitingForSource | 0/2"
+    assert "upload exports as s3://models/digits/1/" in fleet.status.message
+    assert condition(fleet.status, ConditionType.READY) == ("False", Reason.WAITING_FOR_SOURCE)
+
+
+def test_the_first_version_is_not_whole() -> None:
+    fleet = Fleet()
+    fleet.upload(1, complete=False)
+    run(fleet)
+    assert fleet.status.phase.startswith("Incomplete 1: variables/")
+    assert condition(fleet.status, ConditionType.SOURCE_READY) == (
+        "False",
+        Reason.NO_COMPLETE_VERSION,
+    )
+    assert "variables.data-00000-of-00001 is missing" in fleet.status.message
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "phase", "reason"),
+    [
+        (Behaviour.CORRUPT, "Failed 1", Reason.LOAD_FAILED),
+        (Behaviour.CRASHING, "Failed 1", Reason.CRASHED),
+        (Behaviour.REJECTED, "Rejected 1", "Rejected"),
+    ],
+)
+def test_the_first_version_is_bad(behaviour: Behaviour, phase: str, reason: str) -> None:
+    fleet = Fleet()
+    fleet.upload(1, behaviour)
+    status = run(fleet).status
+    assert columns(status) == f"False |  | 1 | {phase} | 0/2"
+    assert condition(status, ConditionType.READY) == ("False", reason)
+    assert condition(status, ConditionType.DEGRADED) == ("True", reason)
+    assert status.message.startswith(f"version 1: {reason}: ")
+    assert fleet.pods == {}, "a version that has failed holds no hardware"
+
+
+def test_a_version_that_hangs_fails_at_the_deadline_and_not_before() -> None:
+    fleet = serving()
+    fleet.upload(4, Behaviour.HANGING)
+    assert run(fleet).status.phase == "Loading 0/2"
+    requeue = fleet.plan().requeue
+    assert requeue == timedelta(minutes=10)
+    fleet.now += requeue - timedelta(seconds=1)
+    assert run(fleet).status.phase == "Loading 0/2"
+    fleet.now += timedelta(seconds=1)
+    status = run(fleet).status
+    assert status.phase == "RolledBack from 4"
+    assert "no progress for 10m (spec.transition.progressDeadline)" in status.message
+
+
+def test_the_only_pod_is_being_replaced() -> None:
+    """T2: the gap is stated while it lasts."""
+    fleet = serving(serving={"replicas": 1}, transition={"policy": "ResourcePreserving"})
+    fleet.upload(4)
+    seen = set()
+    for _ in range(40):
+        fleet.poll()
+        fleet.operate()
+        if not fleet.in_rotation():
+            fleet.operate()
+            seen.add(condition(fleet.status, ConditionType.READY))
+            assert "nothing serves while the only pod is replaced" in next(
+                c.message for c in fleet.status.conditions if c.type is ConditionType.READY
+            )
+        list(fleet.turn())
+    assert seen == {("False", Reason.SERVING_GAP)}
+    assert columns(fleet.status) == "True | 4 | 4 | Available | 1/1"
+
+
+def test_a_changed_spec_that_failed_says_so_also_after_a_pod_was_lost() -> None:
+    fleet = serving()
+    fleet.edit(serving={"image": BROKEN_IMAGE})
+    status = run(fleet).status
+    assert columns(status) == "True | 3 | 3 | RolledBack from 3 | 2/2"
+    assert "the changed spec failed: Crashed: the server in pod" in status.message
+    fleet.crash(next(iter(fleet.pods.values())))
+    fleet.operate()
+    assert "crashed 1 time(s)" in fleet.status.message
+    assert run(fleet).status.message.endswith("tried again when the spec or the export changes")
+
+
+def test_zero_replicas() -> None:
+    status = serving(serving={"replicas": 0}).status
+    assert columns(status) == "False |  | 3 | ScaledToZero | 0/0"
+    assert condition(status, ConditionType.READY) == ("False", Reason.SCALED_TO_ZERO)
+
+
+def test_paused() -> None:
+    fleet = serving()
+    fleet.edit(paused=True)
+    fleet.upload(4)
+    assert columns(run(fleet).status) == "True | 3 | 4 | Paused | 2/2"
+    assert fleet.plan().actions == ()
+
+
+def test_a_pod_is_lost() -> None:
+    fleet = serving()
+    fleet.gpus = 1
+    fleet.take(next(iter(fleet.pods.values())))
+    status = run(fleet).status
+    assert columns(status) == "False | 3 | 3 | Degraded 1/2 | 1/2"
+    assert NO_ROOM in status.message
+
+
+def test_the_store_does_not_answer() -> None:
+    fleet = serving()
+    fleet.store_down = True
+    status = run(fleet).status
+    assert columns(status) == "True | 3 | 3 | Available | 2/2"
+    assert condition(status, ConditionType.SOURCE_READY) == ("False", Reason.UNAVAILABLE)
+    assert status.message == "no answer"
+
+
+def test_a_service_of_that_name_belongs_to_someone_else() -> None:
+    fleet = Fleet(foreign=frozenset({"Service/digits"}))
+    fleet.upload(1)
+    status = run(fleet).status
+    assert condition(status, ConditionType.DEGRADED) == ("True", Reason.NAME_CONFLICT)
+    assert status.message.startswith("Service/digits exists and does not belong to this Model")
+    assert "digits" not in fleet.services
+
+
+def test_the_content_of_a_number_that_serves_has_changed() -> None:
+    fleet = serving()
+    fleet.upload(3)
+    status = run(fleet).status
+    assert columns(status) == "True | 3 | 3 | Available | 2/2"
+    assert condition(status, ConditionType.DEGRADED) == ("True", Reason.CONTENT_CHANGED)
+    assert "spec.source.allowMutation" in status.message
+
+
+def test_a_status_that_was_lost_is_written_again() -> None:
+    fleet = serving()
+    before = fleet.status
+    fleet.status = ModelStatus()
+    assert run(fleet).status == before
+
+
+def test_times_change_only_when_what_they_belong_to_does() -> None:
+    fleet = serving()
+    before = fleet.status
+    fleet.now += timedelta(hours=1)
+    assert run(fleet).status == before
+    fleet.store_down = True
+    after = run(fleet).status
+    changed = [c.type for c in after.conditions if c not in before.conditions]
+    assert changed == [ConditionType.SOURCE_READY, ConditionType.DEGRADED]
+    assert after.versions[0].since == before.versions[0].since
+
+
+# Shares and rows -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ({}, {}),
+        ({3: 2}, {3: 100}),
+        ({3: 2, 4: 1}, {3: 67, 4: 33}),
+        ({3: 1, 4: 1, 5: 1}, {3: 34, 4: 33, 5: 33}),
+        ({3: 6, 4: 1}, {3: 86, 4: 14}),
+        ({1: 199, 2: 1}, {1: 100, 2: 0}),
+    ],
+)
+def test_shares_are_whole_percents_that_sum_up(
+    counts: dict[int, int], expected: dict[int, int]
+) -> None:
+    there = [pod for version, n in counts.items() for pod in pods(deployment(MODEL, version), n)]
+    assert shares(there) == expected
+
+
+def test_rows_are_highest_first_and_tell_what_is_known() -> None:
+    fleet = serving()
+    fleet.upload(4)
+    fleet.upload(5, complete=False)
+    status = run(fleet).status
+    assert [(r.version, r.state, r.weight, r.ready_replicas) for r in status.versions] == [
+        (5, VersionState.SETTLING, 0, 0),
+        (4, VersionState.AVAILABLE, 100, 2),
+        (3, VersionState.RETIRED, 0, 0),
+    ]
+    assert status.versions[1].digest == "sha256:1"
+    assert status.versions[1].revision == fleet.exports[4].revision
+    assert status.versions[1].bytes == 9
+
+
+def test_no_more_rows_are_kept_than_the_schema_allows() -> None:
+    many = observed(MODEL, source=listed(*range(1, 400)))
+    status = status_of(many)
+    assert [r.version for r in status.versions] == list(range(399, 143, -1))
+    every = model(versions={"all": True})
+    running = observed(
+        every,
+        source=listed(*range(1, 400)),
+        deployments=tuple(deployment(every, n) for n in range(1, 300)),
+    )
+    assert len(status_of(running).versions) == 256
+
+
+# Events --------------------------------------------------------------------------------------------
+
+
+def noted(before: ModelStatus, after: ModelStatus) -> list[tuple[str, bool]]:
+    return [(note.reason, note.warning) for note in notes(before, after)]
+
+
+def test_an_event_is_recorded_once_for_what_is_new() -> None:
+    fleet = serving()
+    before = fleet.status
+    assert notes(before, before) == ()
+    fleet.upload(4, Behaviour.CORRUPT)
+    after = run(fleet).status
+    assert noted(before, after) == [("VersionFailed", True)]
+    assert noted(ModelStatus(), before) == [("VersionAvailable", False), ("SourceReady", False)]
+
+
+def test_trouble_with_the_source_is_an_event_and_so_is_its_end() -> None:
+    fleet = serving()
+    well = fleet.status
+    fleet.store_down = True
+    down = run(fleet).status
+    assert noted(well, down) == [("Unavailable", True)], "once, not for each condition"
+    assert noted(down, well) == [("SourceReady", False)]
+
+
+def test_a_row_that_was_never_seen_in_between_is_told_as_it_is() -> None:
+    before = ModelStatus(versions=[row(3)])
+    after = ModelStatus(versions=[row(4, VersionState.ROLLED_BACK, message="why"), row(3)])
+    [note] = notes(before, after)
+    assert (note.reason, note.message, note.warning) == (
+        "VersionRolledBack",
+        "version 4: why",
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "key_", "proven"),
+    [
+        (VersionState.AVAILABLE, "k", True),
+        (VersionState.SOURCE_GONE, "k", True),
+        (VersionState.DRAINING, "k", True),  # it may be called back
+        (VersionState.AVAILABLE, "other", False),  # the spec has changed
+        (VersionState.RETIRED, "k", False),  # started anew, it is judged anew
+        (VersionState.LOADING, "k", False),
+        (VersionState.FAILED, "k", False),
+    ],
+)
+def test_what_was_available_and_has_run_since_is_not_judged_again(
+    state: VersionState, key_: str, *, proven: bool
+) -> None:
+    assert is_proven(row(3, state, available_key="k"), key_) is proven
+    assert not is_proven(None, key_)
+
+
+@pytest.mark.parametrize(
+    ("before", "told"),
+    [
+        (None, True),
+        (VersionState.DISCOVERED, True),
+        (VersionState.RETIRED, True),
+        (VersionState.LOADING, False),  # the next pod of the same version
+        (VersionState.UNSCHEDULABLE, False),
+        (VersionState.SYNCING, False),
+    ],
+)
+def test_that_a_version_starts_is_told_once(before: VersionState | None, *, told: bool) -> None:
+    was = ModelStatus(versions=[row(2, before)] if before else [])
+    now = ModelStatus(versions=[row(2, VersionState.SYNCING)])
+    assert ("VersionStarting" in [note.reason for note in notes(was, now)]) is told

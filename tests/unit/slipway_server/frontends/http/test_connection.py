@@ -1,0 +1,270 @@
+"""HTTP on one connection, with a transport that remembers what was written."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from time import monotonic
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slipway_server.frontends.http.connection import HttpConnection, Limits
+from slipway_server.frontends.http.messages import Request, Response
+
+
+class Transport(asyncio.Transport):
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.closed = False
+        self.reading = True
+        self.unsent = 0
+        self.aborted = False
+
+    def write(self, data: Any) -> None:
+        self.written += bytes(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class Client:
+    """A connection whose requests wait until the test answers them."""
+
+    def __init__(self, limits: Limits | None = None, *, draining: bool = False) -> None:
+        self.requests: list[Request] = []
+        self.transport = Transport()
+        self.registered: list[bool] = []
+        self.connection = HttpConnection(
+            lambda _connection, request: self.requests.append(request),
+            limits or Limits(),
+            lambda: draining,
+            lambda _connection, begins: self.registered.append(begins),
+        )
+        self.connection.connection_made(self.transport)
+
+    def send(self, data: bytes) -> None:
+        self.connection.data_received(data)
+
+    def answer(self, body: bytes = b"{}", **changes: Any) -> None:
+        self.connection.answer(Response(200, body, **changes))
+
+    @property
+    def written(self) -> bytes:
+        return self.transport.written
+
+
+GET = b"GET /a?b=c HTTP/1.1\r\nHost: x\r\n\r\n"
+POST = b"POST /p HTTP/1.1\r\nContent-Length: 5\r\nX-Y: z\r\n\r\nhello"
+CHUNKED = b"POST /p HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
+
+
+@pytest.mark.parametrize("data", [POST, CHUNKED])
+@given(cuts=st.lists(st.integers(1, 60), max_size=6))
+def test_a_request_is_the_same_however_its_bytes_arrive(data: bytes, cuts: list[int]) -> None:
+    client = Client()
+    places = [0, *sorted({min(cut, len(data)) for cut in cuts}), len(data)]
+    for start, end in pairwise(places):
+        if start < end:
+            client.send(data[start:end])
+    [request] = client.requests
+    assert (request.method, request.path, request.body) == ("POST", "/p", b"hello")
+
+
+def test_an_answer_and_the_next_request() -> None:
+    client = Client()
+    client.send(GET)
+    assert client.connection.busy
+    client.answer(b'{"a":1}')
+    assert (
+        client.written
+        == b'HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 7\r\n\r\n{"a":1}'
+    )
+    assert not client.connection.busy
+    client.send(POST)
+    assert [request.path for request in client.requests] == ["/a", "/p"]
+    assert client.requests[1].headers[b"x-y"] == b"z"
+
+
+def test_pipelined_requests_are_answered_one_after_the_other() -> None:
+    client = Client()
+    client.send(GET + POST + GET)
+    assert len(client.requests) == 1
+    assert not client.transport.reading
+    client.answer(b"1")
+    assert len(client.requests) == 2
+    client.answer(b"2")
+    client.answer(b"3")
+    assert client.written.count(b"HTTP/1.1 200 OK") == 3
+    assert client.transport.reading
+
+
+@pytest.mark.parametrize(
+    ("data", "closes"),
+    [
+        (b"GET / HTTP/1.0\r\n\r\n", True),
+        (b"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", True),
+        (b"GET / HTTP/1.1\r\n\r\n", False),
+        (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", False),
+    ],
+)
+def test_who_ends_the_connection(data: bytes, closes: bool) -> None:  # noqa: FBT001
+    client = Client()
+    client.send(data)
+    client.answer()
+    assert client.transport.closed is closes
+    assert (b"Connection: close" in client.written) is closes
+
+
+def test_a_draining_server_ends_every_connection_with_its_next_answer() -> None:
+    client = Client(draining=True)
+    client.send(GET)
+    client.answer()
+    assert client.transport.closed
+    assert b"\r\nConnection: close\r\n" in client.written
+
+
+def test_head_has_no_body() -> None:
+    client = Client()
+    client.send(b"HEAD / HTTP/1.1\r\n\r\n")
+    client.answer(b"12345")
+    assert client.written.endswith(b"Content-Length: 5\r\n\r\n")
+
+
+def test_expect_continue() -> None:
+    client = Client()
+    client.send(b"POST /p HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+    assert client.written == b"HTTP/1.1 100 Continue\r\n\r\n"
+    client.send(b"hi")
+    assert client.requests[0].body == b"hi"
+
+
+def test_an_offer_to_upgrade_is_declined_by_answering() -> None:
+    client = Client()
+    client.send(b"GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+    client.answer()
+    assert client.written.startswith(b"HTTP/1.1 200 OK")
+    assert client.transport.closed
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"nonsense\r\n\r\n", 400),
+        (b"POST / HTTP/1.1\r\nContent-Length: 11\r\n\r\n", 413),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + b"b\r\n12345678901\r\n", 413),
+        (b"GET /" + b"x" * 200 + b" HTTP/1.1\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\n" + b"A: 0123456789\r\n" * 20, 431),
+        (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
+    ],
+)
+def test_what_is_refused_before_it_is_kept(data: bytes, status: int) -> None:
+    client = Client(Limits(body=10, head=100))
+    client.send(data)
+    assert client.requests == []
+    assert client.written.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b'{"error":' in client.written
+    assert client.transport.closed
+    client.send(GET)
+    assert client.requests == []
+
+
+def test_a_refusal_waits_for_the_answer_before_it() -> None:
+    client = Client()
+    client.send(GET + b"nonsense\r\n\r\n")
+    assert client.written == b""
+    client.answer()
+    assert client.written.startswith(b"HTTP/1.1 200 OK")
+    assert client.transport.closed
+
+
+def test_slow_senders_and_idle_connections_are_ended() -> None:
+    from time import monotonic
+
+    limits = Limits(request_seconds=10, idle_seconds=50)
+    slow, idle, busy = Client(limits), Client(limits), Client(limits)
+    slow.send(GET[:5])
+    busy.send(GET)
+    now = monotonic()
+    for client, after in ((slow, 9.0), (idle, 49.0)):
+        client.connection.sweep(now + after)
+        assert not client.transport.closed
+        client.connection.sweep(now + after + 2)
+        assert client.transport.closed
+    assert slow.written.startswith(b"HTTP/1.1 408 ")
+    busy.connection.sweep(now + 1000)
+    assert not busy.transport.closed
+
+
+def test_a_client_that_does_not_read_gets_no_further_work_done() -> None:
+    client = Client()
+    client.send(GET + GET)
+    client.connection.pause_writing()
+    client.answer()
+    assert len(client.requests) == 1
+    client.connection.resume_writing()
+    assert len(client.requests) == 2
+
+
+def test_an_answer_for_a_client_that_has_gone_is_thrown_away() -> None:
+    client = Client()
+    client.send(GET)
+    client.connection.connection_lost(None)
+    client.answer()
+    assert client.written == b""
+    assert client.registered == [True, False]
+
+
+def test_a_half_closed_client_still_gets_its_answer() -> None:
+    client = Client()
+    client.send(GET)
+    assert client.connection.eof_received() is True
+    client.answer()
+    assert client.written.startswith(b"HTTP/1.1 200 OK")
+    assert client.transport.closed
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_do_no_harm(data: bytes) -> None:
+    client = Client(Limits(body=50, head=100))
+    client.send(data)
+    while client.connection.busy and client.requests and not client.transport.closed:
+        before = len(client.requests)
+        client.answer()
+        if len(client.requests) == before:
+            break
+
+
+def test_a_body_in_thousands_of_chunks_arrives_whole() -> None:
+    client = Client()
+    client.send(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+    pieces = [f"{number:04d}".encode() for number in range(5000)]
+    client.send(b"".join(b"4\r\n" + piece + b"\r\n" for piece in pieces) + b"0\r\n\r\n")
+    assert client.requests[0].body == b"".join(pieces)
+
+
+def test_a_client_that_does_not_read_is_cut_off() -> None:
+    client = Client(Limits(request_seconds=5.0))
+    client.send(b"GET / HTTP/1.1\r\n\r\n")
+    client.answer(b"x" * 100)
+    client.transport.unsent = 100
+    client.connection.sweep(monotonic() + 4.0)
+    assert not client.transport.aborted
+    client.connection.sweep(monotonic() + 6.0)
+    assert client.transport.aborted

@@ -1,0 +1,227 @@
+"""Servers that answer without end, or not at all, cost bounded memory and time and nothing that stays."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from slipway_sync.stores import AddressPolicy, Patience, SourceError, StoreOptions, open_store
+from slipway_sync.stores.egress.proxy import Gate
+
+PATIENCE = Patience(stall=5.0, request=20.0, retries=0)
+HASTE = Patience(request=1.0, retries=0)
+KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "word"}
+_ENOUGH = 1 << 30
+"""Bytes after which a test has failed: nobody stopped the server."""
+
+
+@dataclass
+class Endless:
+    """Sends each request what `answer` yields, until nobody takes it."""
+
+    answer: Callable[[], Iterator[bytes]]
+    sent: int = 0
+    open_ones: list[socket.socket] = field(default_factory=list)
+    asked: threading.Event = field(default_factory=threading.Event)
+    stays: threading.Event | None = None
+    """Set: connections are closed when their clients have gone."""
+
+    @contextmanager
+    def up(self) -> Iterator[str]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            thread = threading.Thread(target=self._accept, args=(listener,))
+            thread.start()
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            for one in (listener, *self.open_ones):
+                with contextlib.suppress(OSError):
+                    one.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+    def _accept(self, listener: socket.socket) -> None:
+        threads = []
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                self.open_ones.append(client)
+                threads.append(threading.Thread(target=self._serve, args=(client,)))
+                threads[-1].start()
+        for thread in threads:
+            thread.join()
+
+    def _serve(self, client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            while _request(client):
+                self.asked.set()
+                for piece in self.answer():
+                    client.sendall(piece)
+                    self.sent += len(piece)
+                    if self.sent > _ENOUGH:
+                        return
+            if self.stays is not None:
+                self.stays.wait(30)
+
+
+def _request(client: socket.socket) -> bytes:
+    data = b""
+    while not data.endswith(b"\r\n\r\n"):
+        chunk = client.recv(65536)
+        if not chunk:
+            return b""
+        data += chunk
+    return data
+
+
+def page(entries: str) -> Iterator[bytes]:
+    body = (
+        '<?xml version="1.0"?><ListBucketResult><IsTruncated>true</IsTruncated>'
+        f"<NextContinuationToken>again</NextContinuationToken>{entries}</ListBucketResult>"
+    ).encode()
+    yield b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+
+
+def endless_body(head: bytes) -> Iterator[bytes]:
+    yield head
+    while True:
+        yield bytes(1 << 20)
+
+
+FOLDERS = "".join(
+    f"<CommonPrefixes><Prefix>m/{n}/</Prefix></CommonPrefixes>" for n in range(20_000)
+)
+
+
+@pytest.mark.parametrize(
+    ("entries", "patience"), [(FOLDERS, PATIENCE), ("", HASTE)], ids=["full", "empty"]
+)
+def test_a_listing_of_endless_pages_ends(entries: str, patience: Patience) -> None:
+    server = Endless(lambda: page(entries))
+    with server.up() as url:
+        store = open_store("s3://models/m", StoreOptions(endpoint=url, patience=patience))
+        with pytest.raises(SourceError, match="s3://models/m: its listing does not end"):
+            asyncio.run(asyncio.wait_for(store.children(), 30))
+    assert server.sent < 200 << 20
+
+
+def test_a_version_of_endless_empty_pages_ends() -> None:
+    server = Endless(lambda: page(""))
+    with server.up() as url:
+        store = open_store("s3://models/m", StoreOptions(endpoint=url, patience=HASTE))
+        with pytest.raises(SourceError, match="s3://models/m/1: its listing does not end"):
+            asyncio.run(asyncio.wait_for(store.listing("1"), 30))
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
+        b"HTTP/1.1 403 No\r\nContent-Length: 99999999999\r\n\r\n",
+    ],
+)
+def test_a_page_without_end_is_cut(head: bytes) -> None:
+    server = Endless(lambda: endless_body(head))
+    with server.up() as url:
+        store = open_store("s3://models/m", StoreOptions(endpoint=url, patience=PATIENCE))
+        with pytest.raises(SourceError):
+            asyncio.run(asyncio.wait_for(store.children(), 30))
+    assert server.sent < 200 << 20
+
+
+@pytest.mark.parametrize("uri", ["s3://models/m", "http"])
+def test_a_part_without_end_is_not_taken_into_memory(uri: str) -> None:
+    head = (
+        b"HTTP/1.1 206 OK\r\nContent-Length: 99999999999\r\nContent-Range: bytes 0-99/100\r\n"
+        b'ETag: "a"\r\nLast-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n\r\n'
+    )
+    server = Endless(lambda: endless_body(head))
+    with server.up() as url:
+        options = StoreOptions(endpoint="" if uri == "http" else url, patience=PATIENCE)
+        store = open_store(url if uri == "http" else uri, options)
+        with contextlib.suppress(SourceError):
+            assert len(asyncio.run(store.read("1", "saved_model.pb", length=100))) < 4 << 20
+    assert server.sent < 30 << 20
+
+
+def test_a_server_that_says_nothing_keeps_no_thread_when_its_client_has_gone() -> None:
+    stays = threading.Event()
+    server = Endless(lambda: iter(()), stays=stays)
+    gate = Gate()
+    way = gate.issue(AddressPolicy())
+    with server.up() as url:
+        begun = threading.active_count()
+        host = url.removeprefix("http://")
+        place = gate._listener.getsockname()
+        proof = _proof(way.token)
+        for head in (f"GET {url}/a HTTP/1.1", f"CONNECT {host} HTTP/1.1"):
+            with socket.create_connection(place, timeout=10) as client:
+                client.sendall(f"{head}\r\n{proof}\r\n\r\n".encode())
+                if head.startswith("CONNECT"):
+                    assert client.recv(100).startswith(b"HTTP/1.1 200")
+                    client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                assert server.asked.wait(10)
+                server.asked.clear()
+        deadline = time.monotonic() + 10
+        # Those of the server stay: it closes nothing.
+        while threading.active_count() > begun + 2 and time.monotonic() < deadline:
+            threading.Event().wait(0.01)
+        assert threading.active_count() <= begun + 2
+        stays.set()
+    gate.close()
+
+
+def test_the_gate_lives_on_when_there_are_too_many_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gate = Gate()
+    place = gate._listener.getsockname()
+    start, failures = threading.Thread.start, iter([RuntimeError("can't start new thread")])
+
+    def failing(thread: threading.Thread) -> None:
+        if error := next(failures, None):
+            raise error
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", failing)
+    with socket.create_connection(place, timeout=10) as client:
+        assert client.recv(1) == b""
+    with socket.create_connection(place, timeout=10) as client:
+        client.sendall(b"GET http://127.0.0.1/ HTTP/1.1\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 407")
+    gate.close()
+
+
+def _proof(token: str) -> str:
+    return "Proxy-Authorization: Basic " + base64.b64encode(f"slipway:{token}".encode()).decode()
+
+
+def test_more_folders_than_anybody_has_are_not_told() -> None:
+    entries = "".join(
+        f"<CommonPrefixes><Prefix>m/{n}/</Prefix></CommonPrefixes>" for n in range(100_001)
+    )
+    body = (
+        f"<ListBucketResult><IsTruncated>false</IsTruncated>{entries}</ListBucketResult>".encode()
+    )
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
+    with Endless(lambda: iter((answer,))).up() as url:
+        store = open_store("s3://models/m", StoreOptions(endpoint=url, patience=PATIENCE))
+        with pytest.raises(SourceError, match="s3://models/m holds more than 100000 folders"):
+            asyncio.run(store.children())
+
+
+def test_more_directories_than_anybody_has_are_not_told() -> None:
+    versions = ",".join(f'{{"directory":"{n}","files":[]}}' for n in range(100_001))
+    body = f'{{"formatVersion":1,"versions":[{versions}]}}'.encode()
+    dated = b"Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT"
+    answer = b"HTTP/1.1 200 OK\r\n%s\r\nContent-Length: %d\r\n\r\n" % (dated, len(body)) + body
+    with Endless(lambda: iter((answer,))).up() as url:
+        store = open_store(f"{url}/m", StoreOptions(patience=PATIENCE))
+        with pytest.raises(SourceError, match="/m holds more than 100000 folders"):
+            asyncio.run(store.children())
