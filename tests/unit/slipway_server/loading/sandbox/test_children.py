@@ -16,8 +16,8 @@ from slipway_server.loading.sandbox.protocol import Ended, Order
 
 TIED = """
 import json, os, sys, time
-from slipway_server import trial
-trial._tie_to(int(sys.argv[1]))
+from slipway_server.loading.sandbox import child_main
+child_main._tie_to(int(sys.argv[1]))
 for line in sys.stdin.buffer:
     print(json.dumps({"ok": True, "peak_bytes": os.getpid()}), flush=True)
 """
@@ -98,9 +98,9 @@ def test_a_child_outlives_the_thread_that_asked_for_it() -> None:
 )
 def test_no_more_memory_than_allowed(limit: int, take: int, said: str) -> None:
     program = f"""
-from slipway_server import trial
+from slipway_server.loading.sandbox import child_main
 try:
-    trial.limit_memory({limit})
+    child_main.limit_memory({limit})
     bytearray({take})
     print("taken")
 except Exception as error:

@@ -237,7 +237,8 @@ def test_surveyors_refuse_what_is_out_of_order() -> None:
 
 MEASURE = """
 import asyncio, resource, sys, time
-from slipway_sync.exports import ObjectInfo, survey as module
+from slipway_sync.exports import ObjectInfo
+from slipway_sync.exports.completeness import listing_summary as module
 from slipway_sync.stores import prove, survey
 from paged_stores import PagedStore, item
 from signed_exports import PUBLIC, signed
