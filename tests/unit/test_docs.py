@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
+from slipway_operator import metrics
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.resource import parse
-from slipway_operator import metrics
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(

@@ -21,6 +21,7 @@ from kubernetes.aio import client as kube
 from kubernetes.aio import config as kube_config
 from structlog.typing import Processor
 
+from slipway_operator import metrics
 from slipway_operator.api.crd import custom_resource_definition
 from slipway_operator.api.names import GROUP
 from slipway_operator.api.reference import page
@@ -29,7 +30,6 @@ from slipway_operator.cluster.lease import Leadership, LeadershipLostError
 from slipway_operator.handlers.kopf_events import registry_for, settings_for
 from slipway_operator.health import application, serve
 from slipway_operator.notifications import receiver as webhook
-from slipway_operator import metrics
 from slipway_operator.reconcile.loop import Loop
 from slipway_operator.reconcile.reconciler import Reconciler
 from slipway_operator.reconcile.sources.access import Accesses

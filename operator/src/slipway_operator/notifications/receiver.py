@@ -17,13 +17,13 @@ import aiohttp
 import structlog
 from aiohttp import web
 
+from slipway_operator import metrics
 from slipway_operator.notifications.messages import (
     MAX_BYTES,
     Notification,
     NotificationError,
     read,
 )
-from slipway_operator import metrics
 
 PATH: Final = "/v1/notifications"
 _FORWARDED: Final = "X-Slipway-Forwarded"

@@ -7,8 +7,8 @@ from typing import Final
 
 import structlog
 
-from slipway_operator.cluster.client import MODELS, Client, ClusterError
 from slipway_operator import metrics
+from slipway_operator.cluster.client import MODELS, Client, ClusterError
 from slipway_operator.reconcile.reconciler import RESYNC, Reconciler
 from slipway_operator.reconcile.scheduler import Key, Scheduler
 from slipway_operator.reconcile.sources.sources import Sources

@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from slipway_operator import metrics
 from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.resource import InvalidModelError, ModelResource, parse
 from slipway_operator.api.status import ModelStatus
@@ -18,7 +19,6 @@ from slipway_operator.cluster.observing import look_again, observe
 from slipway_operator.model.actions import Action, Note, Plan
 from slipway_operator.model.observed import Observed
 from slipway_operator.planning.plan import plan
-from slipway_operator import metrics
 from slipway_operator.reconcile.progress import ProgressReader
 from slipway_operator.reconcile.refusals import Refusals
 from slipway_operator.reconcile.retention.retainer import Retainer

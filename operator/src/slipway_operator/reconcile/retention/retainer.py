@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from slipway_operator import metrics
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.status import DoomedVersion, RetentionStatus
@@ -27,7 +28,6 @@ from slipway_operator.planning.retention.decision import (
     quiet,
     rests,
 )
-from slipway_operator import metrics
 from slipway_operator.reconcile.retention.shared_sources import Neighbours
 from slipway_operator.reconcile.scheduler import Key
 from slipway_operator.reconcile.sources.errors import CredentialsError
