@@ -8,10 +8,13 @@ UV := .local/uv/bin/uv
 BIN := .venv/bin
 export PYTHONPATH := e2e:examples
 
+# Also under -j: the targets share one machine, and tests measure on it. `make check` may run beside `make test`.
+.NOTPARALLEL:
+
 .PHONY: help setup demo test unit contracts integration integration-server integration-cluster e2e check generate images cluster-up cluster-down bench-server bench-sync bench-polling lock clean
 
 help: ## List the targets
-	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
 setup: .local/setup.stamp ## Install uv and the locked Python packages into .venv
 
@@ -31,7 +34,13 @@ $(UV): requirements/bootstrap.lock
 demo: setup ## The main job on a real cluster: install, serve, replace versions under load
 	@$(BIN)/python -m demo
 
-test: unit contracts integration e2e ## Everything
+# What the cluster is made of is built, where it is not yet, beside the tests that need no cluster; not by `make -n`,
+# which runs every line that names $(MAKE).
+BESIDE_BUILDS := $(if $(findstring n,$(firstword -$(MAKEFLAGS))),,$(BIN)/python -m cluster prepare --)
+
+test: setup ## All tests; as root
+	@$(BESIDE_BUILDS) $(MAKE) --no-print-directory unit contracts integration-server
+	@$(MAKE) --no-print-directory integration-cluster e2e
 
 unit: setup ## Pure parts; no network, no cluster
 	@$(BIN)/pytest tests/unit
@@ -41,13 +50,13 @@ contracts: setup ## What the parts, and the protocols, agree on
 
 integration: integration-server integration-cluster ## Against a real kube-apiserver, object stores and TensorFlow
 
-# These need none of the cluster's programs: CI runs them while those are built.
+# These need none of the cluster's programs.
 SERVER_TESTS := tests/integration/test_server_*.py tests/integration/test_tutorials.py
 
-integration-server: setup
+integration-server: setup ## The half of it that needs no cluster: server processes, tutorials
 	@$(BIN)/pytest $(SERVER_TESTS)
 
-integration-cluster: setup
+integration-cluster: setup ## The other half: operator, chart, sync against control plane and stores
 	@$(BIN)/pytest tests/integration $(addprefix --ignore=,$(wildcard $(SERVER_TESTS)))
 
 e2e: setup ## Scenarios on a real node
@@ -56,18 +65,26 @@ e2e: setup ## Scenarios on a real node
 check: setup ## Formatting, lint, types, layers, chart, generated files
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
-	@$$($(BIN)/python -c 'from cluster import tools; print(tools.find("helm"))') lint --strict --quiet charts/slipway
+	@$(BIN)/mypy
 	@$(MAKE) --no-print-directory generate
 	@git diff --exit-code -- crds charts sync/src/slipway_sync/wire server/src/slipway_server/wire docs/reference || { echo "generated files are out of date: commit what 'make generate' wrote"; exit 1; }
+	@$$($(BIN)/python -m cluster which helm) lint --strict --quiet charts/slipway
+
+# write FILE,COMMAND: the file is what the command prints. A file that is as it should be is not touched: tests and image builds may be
+# reading it.
+define write
+@$(2) > .local/generated
+@cmp -s .local/generated $(1) || mv .local/generated $(1)
+endef
 
 generate: setup ## Write the CRD, the reference pages and the generated protobuf code
 	@protos/generate
-	@$(BIN)/python -m slipway_operator crd > crds/models.slipway.dev.yaml
-	@cp crds/models.slipway.dev.yaml charts/slipway/files/
-	@$(BIN)/python -m slipway_operator reference > docs/reference/model.md
-	@$(BIN)/python -m slipway_server --help=markdown > docs/reference/server-flags.md
+	$(call write,crds/models.slipway.dev.yaml,$(BIN)/python -m slipway_operator crd)
+	$(call write,charts/slipway/files/models.slipway.dev.yaml,cat crds/models.slipway.dev.yaml)
+	$(call write,docs/reference/model.md,$(BIN)/python -m slipway_operator reference)
+	$(call write,docs/reference/server-flags.md,$(BIN)/python -m slipway_server --help=markdown)
+	@rm -f .local/generated
 
 images: setup ## Build the images and load them into the local cluster
 	@$(BIN)/python -m cluster images

@@ -1,6 +1,7 @@
 """The local cluster from the command line: `python -m cluster --help`."""
 
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import typer
 
 from cluster import images as image_builds
 from cluster import paths, proc, tools
+from cluster import prepare as preparation
 from cluster.errors import ClusterError
 from cluster.node import Cluster, down
 from cluster.node.cluster import Part
@@ -30,6 +32,16 @@ def build_tools(
         path = tools.find(name)
         rows.append((name, f"{path.stat().st_size / 1e6:.0f}", str(path)))
     print(columns(rows))
+
+
+@app.command()
+def prepare(
+    command: Annotated[
+        list[str] | None, typer.Argument(help="What to run meanwhile, after `--`.")
+    ] = None,
+) -> None:
+    """Build the programs and images that are missing, beside a command that needs none of them."""
+    sys.exit(preparation.run(preparation.needed(), command or (), logs=paths.LOGS))
 
 
 @app.command()
@@ -108,6 +120,8 @@ def _state(part: Part) -> str:
 
 
 def main() -> None:
+    # A build that is told to end leaves no half-written program and no mount.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         app()
     except ClusterError as error:

@@ -20,6 +20,8 @@ def state_of(repository: Path) -> Path:
 
 STATE = state_of(REPOSITORY)
 KUBECONFIG = REPOSITORY / ".local" / "kubeconfig"
+LOGS = REPOSITORY / ".local" / "logs"
+"""What builds say."""
 
 
 def cache() -> Path:

@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from cluster.images.build import build_layout
+from cluster.images.build import build_layout, outdated
 from cluster.images.recipe import BASE, IMAGES, Image
 from cluster.progress import note, step
 
 if TYPE_CHECKING:
     from cluster.node import Cluster
 
-__all__ = ["BASE", "IMAGES", "Image", "build", "build_layout"]
+__all__ = ["BASE", "IMAGES", "Image", "build", "build_layout", "outdated"]
 
 
 def build(cluster: "Cluster") -> tuple[str, ...]:

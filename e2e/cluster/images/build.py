@@ -22,7 +22,6 @@ from cluster.mounts import MOUNTINFO, mounts_under, unmount
 from cluster.progress import note, step
 
 LAYOUT = paths.REPOSITORY / ".local" / "images"
-LOGS = paths.REPOSITORY / ".local" / "logs"
 MIRROR = "SLIPWAY_DEBIAN_MIRROR"
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 
@@ -54,7 +53,7 @@ def build_layout(images: Sequence[Image] = IMAGES) -> Path:
         built = _read_keys()
         for image in images:
             key = _key(image)
-            if built.get(image.reference) == key and image.reference in _references():
+            if _is_built(image, key):
                 note(f"  {image.reference} is up to date")
                 continue
             storage.ensure_base()
@@ -66,6 +65,11 @@ def build_layout(images: Sequence[Image] = IMAGES) -> Path:
             _keys_file().write_text(json.dumps(built, indent=2))
         _prune()
     return LAYOUT
+
+
+def outdated(images: Sequence[Image] = IMAGES) -> tuple[Image, ...]:
+    """Those of the images that are not built yet, or were built from other inputs."""
+    return tuple(image for image in images if not _is_built(image, _key(image)))
 
 
 class _Storage:
@@ -120,7 +124,7 @@ class _Storage:
             f"--ignorefile={paths.REPOSITORY / '.containerignore'}",
             f"--tag={image.reference}",
             ".",
-            log=LOGS / f"build-{image.name}.log",
+            log=paths.LOGS / f"build-{image.name}.log",
         )
 
     def export(self, reference: str) -> None:
@@ -129,7 +133,7 @@ class _Storage:
         self._run(
             *("skopeo", "copy", "--quiet", "--dest-oci-accept-uncompressed-layers"),
             *(store, f"oci:{LAYOUT}:{reference}"),
-            log=LOGS / "export.log",
+            log=paths.LOGS / "export.log",
         )
 
     def close(self) -> None:
@@ -142,7 +146,7 @@ class _Storage:
         self._run(
             *("debootstrap", "--variant=minbase", f"--include={','.join(recipe.BASE_PACKAGES)}"),
             *(recipe.SUITE, str(folder), os.environ.get(MIRROR, DEFAULT_MIRROR)),
-            log=LOGS / "build-base.log",
+            log=paths.LOGS / "build-base.log",
         )
         for pattern in recipe.UNNEEDED:
             for path in folder.glob(pattern):
@@ -213,6 +217,10 @@ def _key(image: Image) -> str:
             if path.is_file() and not recipe.is_ignored(relative, ignored):
                 files.append((str(relative), path.read_bytes()))
     return recipe.image_key(containerfile, files)
+
+
+def _is_built(image: Image, key: str) -> bool:
+    return _read_keys().get(image.reference) == key and image.reference in _references()
 
 
 def _pip_files() -> tuple[Path, ...]:

@@ -16,7 +16,7 @@ from cluster.progress import note
 from cluster.tools import catalog
 from cluster.tools.catalog import GROUPS, Group
 
-__all__ = ["GROUPS", "find", "programs"]
+__all__ = ["GROUPS", "find", "missing", "programs"]
 
 GIVEN = "SLIPWAY_TOOLS"
 """Environment variable: a folder of ready-made programs, which are taken as they are."""
@@ -27,6 +27,11 @@ MODULES = Path(__file__).resolve().parent
 def programs() -> tuple[str, ...]:
     """Every tool's name, in the order in which building them is quickest."""
     return tuple(name for group in GROUPS for name in group.programs)
+
+
+def missing() -> tuple[str, ...]:
+    """The tools that would have to be built, because they are nowhere yet."""
+    return tuple(name for name in programs() if _given(name) is None and not _built(name).exists())
 
 
 @cache
@@ -41,8 +46,7 @@ def find(name: str) -> Path:
     given = _given(name)
     if given is not None:
         return given
-    home = paths.cache() / "tools" / _key(group)
-    path = home / name
+    path = _built(name)
     if not path.exists():
         with _only_one_build():
             if not path.exists():
@@ -56,6 +60,11 @@ def _given(name: str) -> Path | None:
         return None
     path = Path(folder).resolve() / name
     return path if os.access(path, os.X_OK) else None
+
+
+def _built(name: str) -> Path:
+    """Where the program lies in the cache once it is built."""
+    return paths.cache() / "tools" / _key(catalog.group_of(name)) / name
 
 
 @cache
