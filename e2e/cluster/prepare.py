@@ -123,7 +123,8 @@ def _start(build: Build, log: Path) -> _Running:
 
 def _foreground(command: Sequence[str], running: Sequence[_Running]) -> int:
     told: set[str] = set()
-    with subprocess.Popen(command) as process:
+    # `make -j` hands down the file descriptors of its job server.
+    with subprocess.Popen(command, close_fds=False) as process:
         try:
             while process.poll() is None:
                 for one in running:
