@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from documents import sections
 from slipway_operator import metrics
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.resource import parse
@@ -78,25 +79,6 @@ def test_every_metric_of_the_operator_is_explained() -> None:
     assert [metric for metric in told if metric not in page] == []
 
 
-def test_every_path_of_the_map_exists() -> None:
-    words = re.findall(r"`([^`\s]+)`", prose(ROOT / "ARCHITECTURE.md"))
-    paths = [word for word in words if "/" in word]
-    assert len(paths) > 50
-    assert [path for path in paths if not (ROOT / path).exists()] == []
-
-
-def test_every_part_of_a_package_is_on_the_map() -> None:
-    text = (ROOT / "ARCHITECTURE.md").read_text()
-    packages = [
-        str(part.parent.relative_to(ROOT)) + "/"
-        for package in ("operator/src/slipway_operator", "sync/src/slipway_sync")
-        for part in (ROOT / package).glob("*/__init__.py")
-        if part.parent.name != "wire"
-    ]
-    assert len(packages) >= 11
-    assert [package for package in packages if f"`{package}`" not in text] == []
-
-
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_targets_of_make_exist(page: Path) -> None:
     targets = set(
@@ -144,3 +126,54 @@ def test_words_of_the_guide_are_words_of_the_code() -> None:
         named = set(re.findall(r"`([A-Z][a-z]+[A-Z]\w+)[^`]*`", prose(page)))
         named |= {n.removesuffix("_total") for n in re.findall(r"`(slipway_\w+)`", prose(page))}
         assert named <= words, (name(page), sorted(named - words))
+
+
+def test_every_decision_is_in_the_index_under_its_own_number() -> None:
+    folder = ROOT / "docs" / "adr"
+    (index,) = sections(folder / "README.md")
+    rows = list(index.tables("Number", "Decision", "Status", "In one line"))
+    titles = {
+        page.name: page.read_text().partition("\n")[0].removeprefix("# ")
+        for page in folder.glob("0*.md")
+    }
+    written = [
+        (int(number), decision) for number, decision, status, _ in rows if status != "never written"
+    ]
+    told = {
+        target: f"{number}. {title}"
+        for number, decision in written
+        for title, target in re.findall(r"^\[(.*)\]\((.*)\)$", decision)
+    }
+    assert told == titles
+    assert all(
+        name.startswith(f"{int(title.partition('.')[0]):04}-") for name, title in titles.items()
+    )
+    assert [int(row[0]) for row in rows] == list(range(1, len(rows) + 1)), "no number is left out"
+
+
+def test_every_path_that_a_decision_names_exists() -> None:
+    """Of a package, from the repository's root or from the package's."""
+    roots = [ROOT, *ROOT.glob("*/src/slipway_*")]
+    for page in (ROOT / "docs" / "adr").glob("*.md"):
+        paths = re.findall(r"`([\w./-]+/[\w.-]+\.py)`", prose(page))
+        assert [path for path in paths if not any((root / path).exists() for root in roots)] == []
+
+
+@pytest.mark.parametrize("command", ["make demo", "make test"])
+def test_the_readme_says_what_both_commands_need_and_take(command: str) -> None:
+    parts = re.split(r"^## ", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    (section,) = (part for part in parts if f"```sh\n{command}\n```" in part)
+    assert "Debian 12" in section or "such a machine" in section
+    assert "root" in section
+    assert re.search(r"about \d+ minutes", section)
+    assert "2 cores" in section
+
+
+def test_contributing_lists_every_target_that_make_lists() -> None:
+    listed = set(re.findall(r"^([a-z0-9-]+):.*##", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    table = "\n".join(
+        row[0]
+        for section in sections(ROOT / "CONTRIBUTING.md")
+        for row in section.tables("Target", "What it does", "Minutes on 2 cores")
+    )
+    assert listed - {"help"} == set(re.findall(r"`make ([a-z0-9-]+)`", table))
