@@ -40,6 +40,14 @@ def test_what_a_table_names_is_defined_in_the_file_that_it_names(claim: Claim) -
     assert claim.holds
 
 
+def test_a_claim_about_a_file_can_be_wrong() -> None:
+    names = OPERATOR / "api" / "names.py"
+    assert Claim((names,), "deployment_name").holds
+    assert not Claim((names,), "deployment").holds
+    assert not Claim((names,), "Mapping").holds, "a mere import defines nothing"
+    assert not Claim((OPERATOR / "nowhere.py",), "deployment_name").holds
+
+
 @pytest.mark.parametrize(("page", "least"), [(PAGE, 60), (CONTRIBUTING, 15)], ids=["map", "guide"])
 def test_every_file_of_a_row_has_something_that_the_row_names(page: Path, least: int) -> None:
     rows = [(part, row) for part in sections(page) for row in part.tables("File", "In it")]
