@@ -91,17 +91,26 @@ def test_the_map_has_every_folder_of_a_package_and_no_other(package: str) -> Non
     assert drawn == there
 
 
+def drawing() -> str:
+    """The layers as they are held, a package after the other, in lines that fit."""
+    layered = [contract for contract in contracts() if contract["type"] == "layers"]
+    packages = [package.split("/")[-2] for package in PACKAGES]
+    lines = []
+    for contract in sorted(layered, key=lambda c: packages.index(c["containers"][0].split(".")[0])):
+        (container,) = contract["containers"]
+        line = f"{container:<30}{contract['layers'][0]}"
+        for layer in contract["layers"][1:]:
+            if len(line) + len(layer) > 115:
+                lines.append(line)
+                line = " " * 29
+            line += f" → {layer}"
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
 def test_the_layers_drawn_are_those_that_import_linter_holds() -> None:
-    block = re.findall(r"^```\n(slipway_.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)[0]
-    joined = re.sub(r"\n +→", " →", block)
-    drawn = dict(line.split(None, 1) for line in joined.strip().splitlines())
-    held = {
-        container: " → ".join(contract["layers"])
-        for contract in contracts()
-        if contract["type"] == "layers"
-        for container in contract["containers"]
-    }
-    assert drawn == held
+    (drawn,) = re.findall(r"^```\n(slipway_.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    assert drawn == drawing(), f"draw this:\n{drawing()}"
     assert all(contract["exhaustive"] for contract in contracts() if contract["type"] == "layers")
 
 
