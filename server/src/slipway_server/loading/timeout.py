@@ -8,10 +8,10 @@ import threading
 from typing import Final, Generic, TypeVar
 
 import structlog
+from typing_extensions import override
 
 from slipway_server.core.manager import Loader
 from slipway_server.errors import Code, ServingError
-from slipway_server.markers import override
 
 T = TypeVar("T")
 

@@ -8,8 +8,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from typing_extensions import override
 
-from slipway_server.markers import override
 from slipway_server.observability.buckets import cumulative
 
 _CLASSIC: Final = ":tensorflow:serving:batching_session:"

@@ -9,6 +9,7 @@ from tensorflow_serving.apis import (
     prediction_log_pb2,
     regression_pb2,
 )
+from typing_extensions import override
 
 from slipway_server.core.serving_map import Handle
 from slipway_server.frontends.codec.tensors import write_tensor
@@ -25,7 +26,6 @@ from slipway_server.inference.predictor import (
     RunObserver,
     Versions,
 )
-from slipway_server.markers import override
 from slipway_server.servables.signature import Array
 from slipway_server.storage.request_log_rule import LoggingRule
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
+from typing_extensions import override
+
 from slipway_server.errors import Code, ServingError
-from slipway_server.markers import override
 
 _LAST_WORDS_CHARACTERS: Final = 300
 # The C++ library and TensorFlow say so before they abort; the signal alone would look like any other crash.
