@@ -43,7 +43,7 @@ class Observer(Protocol):
 
 
 class BatchedModel:
-    """One loaded version whose requests are batched; a `RunnableModel`.
+    """One loaded version whose requests are batched; a `ServedModel`.
 
     Args:
         scheduler: shared by all models.
