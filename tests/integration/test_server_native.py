@@ -33,7 +33,7 @@ def _saved_model() -> Any:
 
 
 def test_a_graph_stays_a_slice_and_all_else_is_parsed() -> None:
-    from slipway_server.servables.tensorflow.graph_file import meta_graphs
+    from slipway_server.servables.tensorflow.exports.graph_file import meta_graphs
 
     message = _saved_model()
     parts = list(meta_graphs(memoryview(message.SerializeToString())))
@@ -49,7 +49,7 @@ def test_a_graph_stays_a_slice_and_all_else_is_parsed() -> None:
 def test_a_graph_in_two_parts_is_both() -> None:
     from tensorflow.core.framework import graph_pb2
 
-    from slipway_server.servables.tensorflow.graph_file import meta_graph
+    from slipway_server.servables.tensorflow.exports.graph_file import meta_graph
 
     one, other = (message.SerializeToString() for message in _saved_model().meta_graphs)
     graph = graph_pb2.GraphDef.FromString(bytes(meta_graph(memoryview(one + other)).graph))
@@ -57,7 +57,7 @@ def test_a_graph_in_two_parts_is_both() -> None:
 
 
 def test_a_file_cut_anywhere_is_refused_or_shorter() -> None:
-    from slipway_server.servables.tensorflow.graph_file import meta_graphs
+    from slipway_server.servables.tensorflow.exports.graph_file import meta_graphs
 
     data = _saved_model().SerializeToString()
     found = set()
@@ -71,7 +71,7 @@ def test_a_file_cut_anywhere_is_refused_or_shorter() -> None:
 
 @pytest.mark.parametrize("data", [b"\xff" * 20, b"\x13", b"\x12\xff\xff\xff\xff\x7f", b"\x09\x01"])
 def test_what_is_no_message_is_refused(data: bytes) -> None:
-    from slipway_server.servables.tensorflow.graph_file import meta_graphs
+    from slipway_server.servables.tensorflow.exports.graph_file import meta_graphs
 
     with pytest.raises(DecodeError):
         list(meta_graphs(memoryview(data)))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import odd_exports
+from loaders import servable_loader
 
 FILE = """
 intra_op_parallelism_threads: 3
@@ -156,12 +157,9 @@ def test_what_the_flags_do_to_a_model(tmp_path: Path, flag: str, sign: str) -> N
 
 
 def load(directory: Path, choice: str, cpus: int = 8) -> Any:
-    from slipway_server.servables.tensorflow.loader import SavedModelLoader
-    from slipway_server.servables.tensorflow.session_config import SessionSettings
     from slipway_server.servables.tensorflow.threads import read_rule
 
-    loader = SavedModelLoader(frozenset({"serve"}), SessionSettings(), read_rule(choice, cpus))
-    return loader.load("m", 1, str(directory))
+    return servable_loader(threads=read_rule(choice, cpus)).load("m", 1, str(directory))
 
 
 def test_the_thread_that_runs_a_model(tmp_path: Path) -> None:

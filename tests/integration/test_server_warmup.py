@@ -11,6 +11,7 @@ import pytest
 
 import warmups
 from exchanges import Ask, Stubs
+from loaders import servable_loader
 from modelserver import eventually, running
 
 
@@ -41,11 +42,8 @@ def directory(counting: Path, tmp_path: Path) -> Path:
 
 def loader(observer: Any = None, **rule: Any) -> Any:
     from slipway_server.loading.warmup import WarmingLoader, WarmUpRule
-    from slipway_server.servables.tensorflow.loader import SavedModelLoader
-    from slipway_server.servables.tensorflow.session_config import SessionSettings
 
-    plain = SavedModelLoader(frozenset({"serve"}), SessionSettings())
-    return WarmingLoader(plain, WarmUpRule(**rule), observer)
+    return WarmingLoader(servable_loader(), WarmUpRule(**rule), observer)
 
 
 def count(model: Any) -> int:

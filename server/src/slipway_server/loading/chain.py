@@ -22,9 +22,10 @@ from slipway_server.loading.sandbox.children import TrialSettings
 from slipway_server.loading.sandbox.loader import IsolatedLoader
 from slipway_server.loading.timeout import TimedLoader
 from slipway_server.loading.warmup import WarmingLoader, WarmUpObserver, WarmUpRule
+from slipway_server.servables.loader import ServableLoader
 from slipway_server.servables.memory import free_memory
+from slipway_server.servables.registry import FormatSettings, registered_formats
 from slipway_server.servables.servable import ServedModel
-from slipway_server.servables.tensorflow.loader import SavedModelLoader
 from slipway_server.servables.tensorflow.session_config import SessionSettings
 from slipway_server.settings.server import Settings
 
@@ -47,19 +48,8 @@ def make_loader(
     Raises:
         ServingError: a file that the settings name cannot be used.
     """
-    loader: Loader[ServedModel] = SavedModelLoader(
-        settings.tags,
-        SessionSettings(
-            config_file=settings.session_config_file,
-            intra_op_threads=settings.intra_op_threads,
-            inter_op_threads=settings.inter_op_threads,
-            gpu_memory_fraction=settings.gpu_memory_fraction,
-            xla=settings.xla_cpu or settings.xla_gpu,
-            mixed_precision=settings.mixed_precision,
-        ),
-        settings.threads,
-        lite_interpreters=settings.tflite_interpreters if settings.prefer_tflite else 0,
-        flush_caches=settings.flush_caches,
+    loader: Loader[ServedModel] = ServableLoader(
+        registered_formats(_format_settings(settings)), flush_caches=settings.flush_caches
     )
     batching = (
         BatchingRule(batching_parameters(settings), settings.batching_per_model)
@@ -71,6 +61,22 @@ def make_loader(
         rule = WarmUpRule(settings.warm_up_iterations, check_methods=settings.check_method_names)
         loader = WarmingLoader(loader, rule, warm_ups)
     return loader
+
+
+def _format_settings(settings: Settings) -> FormatSettings:
+    return FormatSettings(
+        tags=settings.tags,
+        session=SessionSettings(
+            config_file=settings.session_config_file,
+            intra_op_threads=settings.intra_op_threads,
+            inter_op_threads=settings.inter_op_threads,
+            gpu_memory_fraction=settings.gpu_memory_fraction,
+            xla=settings.xla_cpu or settings.xla_gpu,
+            mixed_precision=settings.mixed_precision,
+        ),
+        threads=settings.threads,
+        lite_interpreters=settings.tflite_interpreters if settings.prefer_tflite else 0,
+    )
 
 
 def guarded(loader: Loader[ServedModel], settings: Settings) -> Loader[ServedModel]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tensorflow.core.protobuf import config_pb2
 
 from slipway_server.errors import Code, ServingError, not_found
-from slipway_server.servables.tensorflow.export import Export, Restore
+from slipway_server.servables.tensorflow.exports.export import Export, Restore
 from slipway_server.servables.tensorflow.failures import translated
 from slipway_server.servables.tensorflow.native import NativeGraph, NativeSession
 

@@ -24,7 +24,7 @@ from tensorflow.core.framework import graph_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from slipway_server.errors import Code, ServingError, not_found
-from slipway_server.servables.tensorflow.export import (
+from slipway_server.servables.tensorflow.exports.export import (
     ASSETS_DIRECTORY,
     Export,
     Restore,
