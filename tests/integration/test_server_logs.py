@@ -14,7 +14,7 @@ from exchanges import Ask, Stubs
 from modelserver import ModelServer, running
 from savedmodels import save_double
 from slipway_server.errors import ServingError
-from slipway_server.storage.request_log_rule import LoggingRule
+from slipway_server.storage.source import LoggingRule
 
 CONFIG = """
 model_config_list {{

@@ -44,7 +44,8 @@ from slipway_server.release import version
 from slipway_server.servables.servable import ServedModel
 from slipway_server.settings.server import Settings
 from slipway_server.storage.directories import file_bytes
-from slipway_server.storage.source import FileSystemSource, ModelConfig, VersionDirectory
+from slipway_server.storage.file_system_source import FileSystemSource
+from slipway_server.storage.source import ModelConfig, VersionDirectory, VersionSource
 
 _log = structlog.get_logger("slipway_server")
 
@@ -113,7 +114,7 @@ class Assembly:
             bounds=rules.bounds,
             measure=file_bytes,
         )
-        self._source = FileSystemSource(
+        self._source: VersionSource = FileSystemSource(
             (),
             self._aspire,
             interval=rules.poll_wait,

@@ -6,7 +6,7 @@ from typing import Final
 from tensorflow_serving.config import model_server_config_pb2
 
 from slipway_server.errors import invalid_argument, not_found
-from slipway_server.storage.request_log_rule import LoggingRule
+from slipway_server.storage.source import LoggingRule
 
 TYPES: Final = frozenset({"tfrecord", "file"})
 """Values of `log_collector_config.type`. TensorFlow Serving knows none, unless somebody builds one in."""

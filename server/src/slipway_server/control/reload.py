@@ -19,7 +19,7 @@ from slipway_server.core.labels import LabelRule, check_labels
 from slipway_server.core.serving_map import ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
 from slipway_server.errors import ServingError, invalid_argument
-from slipway_server.storage.source import FileSystemSource, ModelConfig
+from slipway_server.storage.source import ModelConfig, VersionSource
 
 T = TypeVar("T")
 
@@ -53,7 +53,7 @@ class Models:
 
     def __init__(
         self,
-        source: FileSystemSource,
+        source: VersionSource,
         serving: ServingMap[T],
         monitor: StateMonitor,
         rule: ReloadRule,

@@ -27,7 +27,7 @@ from slipway_server.inference.predictor import (
 )
 from slipway_server.servables.servable import ServedModel
 from slipway_server.servables.signature import Array
-from slipway_server.storage.request_log_rule import LoggingRule
+from slipway_server.storage.source import LoggingRule
 
 
 class LoggedPredictor(Predictor):
