@@ -257,12 +257,12 @@ def test_a_child_that_tries_a_version_leaves_its_files_to_the_server(tmp_path: P
     import base64
     import pickle
 
-    from slipway_server.loading.chain import _trials
+    from slipway_server.loading.chain import _sandbox_settings
     from slipway_server.settings.command_line import parse
     from slipway_server.settings.server import settings
 
     flags = parse([f"--model_base_path={tmp_path}", "--isolated_first_load"])
     own = settings(flags.values, cpus=2)
     assert own.flush_caches
-    payload = base64.b64decode(_trials(own).payload)
+    payload = base64.b64decode(_sandbox_settings(own).payload)
     assert not pickle.loads(payload).flush_caches  # noqa: S301 - made one line above

@@ -41,9 +41,9 @@ def directory(counting: Path, tmp_path: Path) -> Path:
 
 
 def loader(observer: Any = None, **rule: Any) -> Any:
-    from slipway_server.loading.warmup import WarmingLoader, WarmUpRule
+    from slipway_server.loading.warmup import WarmUpLoader, WarmUpRule
 
-    return WarmingLoader(servable_loader(), WarmUpRule(**rule), observer)
+    return WarmUpLoader(servable_loader(), WarmUpRule(**rule), observer)
 
 
 def count(model: Any) -> int:

@@ -84,7 +84,7 @@ class Assembly:
         self._failed_for_good = failed_for_good
         self._failed_to_start = failed_to_start
         self._changed = changed
-        rules = settings.lifecycle
+        rules = settings.model_management
         known: set[str] = set()
         self._monitor = StateMonitor()
         self._access_log = _access_log(settings)
@@ -138,7 +138,7 @@ class Assembly:
         if (configs := self._read_config()) is not None:
             self._models.apply(configs)
         self._first = self._models.names
-        self._first_watch = self._models.watch(() if rules.open_ports_at_once else self._first)
+        self._first_waiter = self._models.waiter(() if rules.open_ports_at_once else self._first)
         predictor = LoggedPredictor(
             serving,
             self._request_log,
@@ -199,7 +199,7 @@ class Assembly:
         Raises:
             ServingError: UNKNOWN; some will not.
         """
-        self._first_watch.wait(None, noun="servable(s)")
+        self._first_waiter.wait(None, noun="servable(s)")
 
     def stop(self) -> None:
         """Look for nothing new and decide nothing more; what is loaded answers until the process ends."""
@@ -245,14 +245,14 @@ class Assembly:
         )
 
     def _read_config(self) -> tuple[ModelConfig, ...] | None:
-        rules = self._settings.lifecycle
+        rules = self._settings.model_management
         if not rules.config_file:
             return single_model(rules.model_name, rules.model_base_path)
         return model_configs(read_model_config(rules.config_file), listed=self._models.configured)
 
     def _nothing_found(self, model: str, trouble: ServingError) -> None:
         self._models.nothing_found(model, trouble)
-        rules = self._settings.lifecycle
+        rules = self._settings.model_management
         if rules.fail_without_versions and model in self._first and not self._monitor.of(model):
             self._failed_to_start(trouble)
         # With one look only (poll wait 0) nothing can change any more.

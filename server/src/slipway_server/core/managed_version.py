@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 from slipway_server.core.policies import Snapshot
 from slipway_server.core.serving_map import Servable
-from slipway_server.core.version_state_machine import FORGETTABLE, Lifecycle, State
+from slipway_server.core.version_state_machine import FORGETTABLE, State, VersionStateMachine
 from slipway_server.errors import ServingError
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class Bounds:
 
 
 @dataclass(slots=True, eq=False)
-class Managed(Generic[T]):
+class ManagedVersion(Generic[T]):
     """One version in the manager's care.
 
     Attributes:
@@ -91,7 +91,7 @@ class Managed(Generic[T]):
 
     model: str
     aspiration: AspiredVersion
-    lifecycle: Lifecycle
+    state_machine: VersionStateMachine
     aspired: bool = True
     attempts: int = 0
     busy: bool = False
@@ -110,7 +110,7 @@ class Managed(Generic[T]):
     @property
     def state(self) -> State:
         """Where it stands."""
-        return self.lifecycle.state
+        return self.state_machine.state
 
     @property
     def name(self) -> str:
@@ -124,10 +124,10 @@ class Managed(Generic[T]):
 
 
 @dataclass(slots=True)
-class Model(Generic[T]):
+class ManagedModel(Generic[T]):
     """All versions of a model, and the newest aspired list as long as it could not be applied."""
 
-    versions: dict[int, Managed[T]] = field(default_factory=dict)
+    versions: dict[int, ManagedVersion[T]] = field(default_factory=dict)
     pending: tuple[AspiredVersion, ...] | None = None
 
     def forget(self) -> None:
@@ -153,7 +153,7 @@ class Aspire:
 class Measured(Generic[T]):
     """The size of a version's files is known, or cannot be."""
 
-    managed: Managed[T]
+    managed: ManagedVersion[T]
     file_bytes: int
     error: ServingError | None
 
@@ -162,7 +162,7 @@ class Measured(Generic[T]):
 class LoadEnded(Generic[T]):
     """An attempt to load ended; exactly one of content and error is there."""
 
-    managed: Managed[T]
+    managed: ManagedVersion[T]
     content: T | None
     error: ServingError | None
 
@@ -171,14 +171,14 @@ class LoadEnded(Generic[T]):
 class Quiesced(Generic[T]):
     """Nobody uses a version any more."""
 
-    managed: Managed[T]
+    managed: ManagedVersion[T]
 
 
 @dataclass(frozen=True, slots=True)
 class Unloaded(Generic[T]):
     """A version's memory is free."""
 
-    managed: Managed[T]
+    managed: ManagedVersion[T]
 
 
 Event = Aspire | Measured[T] | LoadEnded[T] | Quiesced[T] | Unloaded[T]

@@ -60,7 +60,7 @@ class IllegalTransitionError(Exception):
     """A version was asked to do what its state does not allow; the message tells its whole history."""
 
 
-class Lifecycle:
+class VersionStateMachine:
     """The state of one version and how it came there."""
 
     __slots__ = ("_history", "_name")

@@ -34,7 +34,7 @@ class LoadTimeoutError(ServingError):
         return False
 
 
-class TimedLoader(Generic[T]):
+class TimeoutLoader(Generic[T]):
     """Bounds the time of another loader's loads (`core.manager.Loader`).
 
     Args:

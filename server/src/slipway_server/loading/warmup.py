@@ -68,7 +68,7 @@ class WarmUpRule:
     check_methods: bool = False
 
 
-class WarmingLoader(Generic[M]):
+class WarmUpLoader(Generic[M]):
     """Adds the warm-up to another loader's loads (`core.manager.Loader`).
 
     Args:
