@@ -145,7 +145,7 @@ def test_logging_config(text: str, outcome: Any) -> None:
     from google.protobuf import text_format
     from tensorflow_serving.config import model_server_config_pb2
 
-    from slipway_server.control.logging_config import logging_rule
+    from slipway_server.control.model_config import logging_rule
 
     config = text_format.Parse(f"name: 'm' {text}", model_server_config_pb2.ModelConfig())
     if isinstance(outcome, str):

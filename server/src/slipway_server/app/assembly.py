@@ -13,11 +13,12 @@ import structlog
 import tensorflow as tf
 
 from slipway_server.app.readiness import Report, report
-from slipway_server.batching.model import Observer
+from slipway_server.batching.model import BatchObserver
 from slipway_server.control.config_file import ConfigFile
 from slipway_server.control.model_config import model_configs, read_model_config, single_model
-from slipway_server.control.reload import Models, ReloadRule
-from slipway_server.core.manager import AspiredVersion, Manager
+from slipway_server.control.reload import ConfiguredModels, ReloadRule
+from slipway_server.core.managed_version import AspiredVersion
+from slipway_server.core.manager import Manager
 from slipway_server.core.policies import POLICIES
 from slipway_server.core.resources import estimate
 from slipway_server.core.serving_map import ServingMap
@@ -40,8 +41,8 @@ from slipway_server.observability.load_metrics import InFlight, LoadMetrics
 from slipway_server.observability.run_metrics import RunMetrics
 from slipway_server.observability.telemetry import CONTENT_TYPE, Telemetry
 from slipway_server.observability.warmup_metrics import WarmUpMetrics
-from slipway_server.release import version
 from slipway_server.servables.servable import ServedModel
+from slipway_server.settings.command_line import version
 from slipway_server.settings.server import Settings
 from slipway_server.storage.directories import file_bytes
 from slipway_server.storage.file_system_source import FileSystemSource
@@ -121,7 +122,7 @@ class Assembly:
             keep_last=rules.keep_last,
             failed=self._nothing_found,
         )
-        self._models = Models(
+        self._models = ConfiguredModels(
             self._source,
             serving,
             self._monitor,
@@ -232,7 +233,7 @@ class Assembly:
         """Return content type and text of the metrics page."""
         return CONTENT_TYPE, self._telemetry.text()
 
-    def _batches(self, settings: Settings) -> Callable[[str, int], Observer] | None:
+    def _batches(self, settings: Settings) -> Callable[[str, int], BatchObserver] | None:
         if not settings.batching:
             return None
         pool = batching_parameters(settings).thread_pool_name

@@ -41,7 +41,7 @@ class ReloadRule:
     fail_without_versions: bool = False
 
 
-class Models:
+class ConfiguredModels:
     """The models that are configured now.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the manager knows: the versions it looks after, the rules it was given, the events it acts on."""
+"""What the manager knows: the versions it looks after and the events it acts on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -40,41 +40,6 @@ class AspiredVersion:
     version: int
     path: str
     fingerprint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class RetryRule:
-    """When a load that failed is tried again.
-
-    Attributes:
-        max_retries: attempts after the first one.
-        interval: seconds between attempts.
-        permanent_errors: also when the error says that the export itself is wrong.
-        failed_versions: when all attempts have failed and the version is still aspired, begin anew, with the same
-            interval between; otherwise only a change of its directory does that.
-    """
-
-    max_retries: int = 5
-    interval: float = 60.0
-    permanent_errors: bool = False
-    failed_versions: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How much may go on at a time, over all models.
-
-    Attributes:
-        loads: attempts to load.
-        initial_loads: the same until the first versions have all been loaded or have failed; None means `loads`.
-        unloads: versions on their way out, those waiting for their last request included; None means any number.
-        memory: bytes that all versions together are taken to need at most (`core.resources`); None means any.
-    """
-
-    loads: int = 1
-    initial_loads: int | None = None
-    unloads: int | None = None
-    memory: int | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -17,10 +17,10 @@ from typing import Final, Generic, TypeVar
 import structlog
 
 from slipway_server.core import tasks
+from slipway_server.core.load_rules import Bounds, RetryRule
 from slipway_server.core.managed_version import (
     Aspire,
     AspiredVersion,
-    Bounds,
     Event,
     LoadEnded,
     Loader,
@@ -28,7 +28,6 @@ from slipway_server.core.managed_version import (
     ManagedVersion,
     Measured,
     Quiesced,
-    RetryRule,
     Unloaded,
 )
 from slipway_server.core.policies import Policy, Step
@@ -38,15 +37,12 @@ from slipway_server.core.states import Availability, StateMonitor, VersionState
 from slipway_server.core.version_state_machine import State, VersionStateMachine
 from slipway_server.errors import Code, ServingError
 
-__all__ = ["AspiredVersion", "Bounds", "Loader", "Manager", "RetryRule"]
-
 T = TypeVar("T")
 Spawn = Callable[[str, Callable[[], None]], None]
 
 _log = structlog.get_logger("slipway_server.manager")
 _FOREVER: Final = 3600.0
 _CANCELLED: Final = "Loading of servable cancelled"
-_LEAVING: Final = frozenset({State.QUIESCING, State.QUIESCED, State.UNLOADING})
 
 
 def _in_thread(name: str, work: Callable[[], None]) -> None:
@@ -168,13 +164,10 @@ class Manager(Generic[T]):
         return min(max(min(due) - self._clock(), 0.0), _FOREVER) if due else _FOREVER
 
     def _may_load(self) -> bool:
-        initial = self._bounds.initial_loads
-        bound = initial if self._initial and initial is not None else self._bounds.loads
-        return sum(one.busy for one in self._all()) < bound
+        return self._bounds.may_load(self._all(), initial=self._initial)
 
     def _may_unload(self) -> bool:
-        bound = self._bounds.unloads
-        return bound is None or sum(one.state in _LEAVING for one in self._all()) < bound
+        return self._bounds.may_unload(self._all())
 
     def _first_versions_are_decided(self) -> bool:
         undecided = {State.NEW, State.LOAD_REQUESTED, State.LOAD_APPROVED, State.LOADING}
@@ -199,7 +192,7 @@ class Manager(Generic[T]):
             return
         for number, aspiration in wanted.items():
             known = model.versions.get(number)
-            if known and not self._worth_another_life(known, aspiration):
+            if known and not self._retry.anew(known, aspiration, self._clock()):
                 continue
             managed = ManagedVersion[T](
                 name, aspiration, VersionStateMachine(f"{name} version {number}")
@@ -207,16 +200,6 @@ class Manager(Generic[T]):
             model.versions[number] = managed
             self._publish(managed, Availability.START)
         model.pending = None
-
-    def _worth_another_life(self, known: ManagedVersion[T], aspiration: AspiredVersion) -> bool:
-        """Whether a version that failed may fare better now."""
-        if known.state is not State.ERROR:
-            return False
-        if known.aspiration.fingerprint != aspiration.fingerprint:
-            return True
-        return (
-            self._retry.failed_versions and self._clock() - known.failed_at >= self._retry.interval
-        )
 
     def _abandon(self, managed: ManagedVersion[T]) -> None:
         """Do for a version that is no longer aspired what need not wait for the policy or for a thread."""
@@ -351,11 +334,7 @@ class Manager(Generic[T]):
 
     def _failed_attempt(self, managed: ManagedVersion[T], error: ServingError) -> None:
         managed.error = error
-        again = (
-            managed.aspired
-            and (error.transient or self._retry.permanent_errors)
-            and managed.attempts <= self._retry.max_retries
-        )
+        again = self._retry.again(managed, error)
         _log.error(
             "load failed",
             message=f"Loading servable: {managed.name} failed: {error}",
@@ -387,7 +366,6 @@ class Manager(Generic[T]):
         self._publish(managed, Availability.UNLOADING)
         _log.info("unloading", model=managed.model, version=managed.version)
         self._serving.remove(servable)
-
         self._aside("quiesce", managed, lambda: tasks.quiesce(servable, managed))
 
     def _release(self, managed: ManagedVersion[T]) -> None:

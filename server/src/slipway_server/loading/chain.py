@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from slipway_server.batching.model import Observer
+from slipway_server.batching.model import BatchObserver
 from slipway_server.batching.parameters import (
     BatchingParameters,
     parameters_from_text,
     parameters_without_file,
     read_parameters,
 )
-from slipway_server.core.manager import Loader
+from slipway_server.core.managed_version import Loader
 from slipway_server.loading.batching import BatchingLoader, BatchingRule
 from slipway_server.loading.directory_lock import DirectoryLockLoader
 from slipway_server.loading.sandbox.loader import SandboxLoader
@@ -35,7 +35,7 @@ _MIN_PARALLEL_SANDBOXES: Final = 2
 
 def make_loader(
     settings: Settings,
-    batches: Callable[[str, int], Observer] | None = None,
+    batches: Callable[[str, int], BatchObserver] | None = None,
     warm_ups: WarmUpObserver | None = None,
 ) -> Loader[ServedModel]:
     """Return what loads, warms up and unloads versions in this process.

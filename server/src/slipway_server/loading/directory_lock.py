@@ -22,7 +22,7 @@ _log: Final = structlog.get_logger("slipway_server.loader")
 
 
 class DirectoryLockLoader(Generic[T]):
-    """Locks what another loader loads until it is unloaded (`core.manager.Loader`)."""
+    """Locks what another loader loads until it is unloaded (`core.managed_version.Loader`)."""
 
     def __init__(self, loader: Loader[T]) -> None:
         self._loader = loader

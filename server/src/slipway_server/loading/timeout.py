@@ -10,7 +10,7 @@ from typing import Final, Generic, TypeVar
 import structlog
 from typing_extensions import override
 
-from slipway_server.core.manager import Loader
+from slipway_server.core.managed_version import Loader
 from slipway_server.errors import Code, ServingError
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class LoadTimeoutError(ServingError):
 
 
 class TimeoutLoader(Generic[T]):
-    """Bounds the time of another loader's loads (`core.manager.Loader`).
+    """Bounds the time of another loader's loads (`core.managed_version.Loader`).
 
     Args:
         seconds: that one load may take.

@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.python.lib.io._pywrap_record_io import RecordIterator
 from tensorflow_serving.apis import inference_pb2, input_pb2, predict_pb2, prediction_log_pb2
 
-from slipway_server.core.manager import Loader
+from slipway_server.core.managed_version import Loader
 from slipway_server.core.serving_map import Handle, Selector, Servable
 from slipway_server.errors import Code, ServingError, invalid_argument
 from slipway_server.inference.multi import Task
@@ -69,7 +69,7 @@ class WarmUpRule:
 
 
 class WarmUpLoader(Generic[M]):
-    """Adds the warm-up to another loader's loads (`core.manager.Loader`).
+    """Adds the warm-up to another loader's loads (`core.managed_version.Loader`).
 
     Args:
         observer: told of every version that has requests to run.

@@ -111,7 +111,7 @@ class BatchingMetrics(Collector):
         registry.register(self)
 
     def observer(self, model: str, version: int) -> "_VersionObserver":
-        """Return what counts the batches of one version (`batching.model.Observer`)."""
+        """Return what counts the batches of one version (`batching.model.BatchObserver`)."""
         return _VersionObserver(self._lock, lambda signature: self._of(model, version, signature))
 
     def _of(self, model: str, version: int, signature: str) -> _Series:

@@ -10,7 +10,7 @@ from slipway_server.servables.servable import ServedModel
 
 
 class ServableLoader:
-    """Loads and unloads versions (`core.manager.Loader`).
+    """Loads and unloads versions (`core.managed_version.Loader`).
 
     Args:
         formats: in the order in which a directory is shown to them (`servables.registry`).

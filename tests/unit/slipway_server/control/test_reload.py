@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from slipway_server.control.config_file import ConfigFile
-from slipway_server.control.reload import Models, ReloadRule
+from slipway_server.control.reload import ConfiguredModels, ReloadRule
 from slipway_server.core.availability_waiter import AvailabilityWaiter
 from slipway_server.core.labels import LabelRule
 from slipway_server.core.serving_map import ServingMap
@@ -37,7 +37,7 @@ class World:
         self.monitor = StateMonitor()
         self.serving: ServingMap[str] = ServingMap()
         self.source = FileSystemSource((), lambda *_: None, interval=-1)
-        self.models = Models(
+        self.models = ConfiguredModels(
             self.source,
             self.serving,
             self.monitor,

@@ -29,7 +29,7 @@ _log: Final = structlog.get_logger("slipway_server.sandbox")
 
 
 class SandboxLoader(Generic[T]):
-    """Loads a version in a child process first, then with another loader (`core.manager.Loader`).
+    """Loads a version in a child process first, then with another loader (`core.managed_version.Loader`).
 
     Args:
         free_memory: bytes that may still be taken without harm, now.
