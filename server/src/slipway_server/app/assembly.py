@@ -223,7 +223,7 @@ class Assembly:
         self._changed()
 
     def report(self, *, draining: bool) -> Report:
-        """Judge readiness."""
+        """Return which models answer, and why the server is not ready when it is not."""
         states = {model: self._monitor.of(model) for model in self.models}
         troubles = {model: self._source.trouble(model) for model in self.models}
         found = report(states, troubles, started=True, draining=draining)

@@ -174,7 +174,7 @@ class _Lane:
         return True
 
     def layout(self, inputs: Mapping[str, Array]) -> Layout:
-        """Return what must be equal in a batch."""
+        """Return the inner shapes in which requests must agree to run in one batch."""
         layout: list[tuple[str, tuple[int, ...]]] = []
         for check in self._checks:
             if check.open:
@@ -227,7 +227,7 @@ class _Check:
     """What the signature says of one input.
 
     Attributes:
-        open: requests may differ in its inner shape.
+        open: whether its inner shape may differ from request to request.
     """
 
     __slots__ = ("_dtype", "_inner", "_rank", "_rows_are_fixed", "alias", "open", "tensor")

@@ -27,7 +27,7 @@ class BatchingParameters:
         allowed_batch_sizes: ascending; a batch is filled up to the next of them. Empty means any size.
         pad_variable_length_inputs: bring inputs of different inner shapes to the largest of them.
         enable_large_batch_splitting: run a request that is larger than a batch in several.
-        max_execution_batch_size: rows of one batch.
+        max_execution_batch_size: rows of one batch, `max_batch_size` unless requests are split.
     """
 
     max_batch_size: int = 1000

@@ -68,8 +68,8 @@ class Batch:
     """Pieces that run together.
 
     Attributes:
-        opened: when its first piece came.
-        began: when it was taken.
+        opened: when its first piece came; seconds on the caller's clock.
+        began: when `take` returned it; likewise.
     """
 
     __slots__ = ("began", "opened", "pieces", "queue", "rows")
@@ -82,13 +82,13 @@ class Batch:
         self.rows = 0
 
     def append(self, piece: Piece) -> None:
-        """Take a piece in."""
+        """Add a piece behind the others."""
         self.pieces.append(piece)
         self.rows += piece.rows
 
     @property
     def requests(self) -> Iterator[QueuedRequest]:
-        """Whose pieces these are."""
+        """The requests whose pieces are in the batch; one with several pieces comes as often."""
         return (piece.request for piece in self.pieces)
 
 
@@ -100,8 +100,8 @@ class Queue:
         waiting: in the order of their coming; all but the last are closed.
         running: batches that run now, `running_rows` their rows.
         usual: seconds that a batch takes, a moving average; 0 when none has run.
-        ended: when the last one ended.
-        closing: nothing more comes; what waits is due.
+        ended: when the last batch ended; seconds on the caller's clock.
+        closing: whether the queue is drained: nothing more comes, and what waits is due at once.
     """
 
     parameters: BatchingParameters
@@ -146,7 +146,7 @@ class Queue:
         return max(self._peak, self._peak_before)
 
     def watch(self) -> None:
-        """Take note of how many rows are around."""
+        """Raise the peak of rows that wait or run, from which `crowd` is taken."""
         around = self.waiting_rows + self.running_rows
         self._peak = max(self._peak, around)
 

@@ -21,7 +21,8 @@ class WaitingRequest(QueuedRequest):
     """A request with the thread that waits for it.
 
     Attributes:
-        failure: instead of an answer.
+        failure: raised in its caller instead of returning an answer.
+        gate: held until the answer is there; None when the caller runs its own batch.
     """
 
     __slots__ = ("failure", "gate")

@@ -27,7 +27,7 @@ class AvailabilityWaiter:
         self.troubles: dict[str, ServingError] = {}
 
     def hear(self, state: VersionState) -> None:
-        """Take in a published state."""
+        """Take in a published state; those of other models are ignored."""
         if state.model in self._heard:
             with self._changed:
                 self._heard[state.model][state.version] = state

@@ -18,7 +18,7 @@ class RetryRule:
     Attributes:
         max_retries: attempts after the first one.
         interval: seconds between attempts.
-        permanent_errors: also when the error says that the export itself is wrong.
+        permanent_errors: whether also when the error says that the export itself is wrong.
         failed_versions: when all attempts have failed and the version is still aspired, begin anew, with the same
             interval between; otherwise only a change of its directory does that.
     """
@@ -67,5 +67,5 @@ class Bounds:
         return sum(one.busy for one in versions) < bound
 
     def may_unload(self, versions: Iterable[ManagedVersion[Any]]) -> bool:
-        """Whether one more version may go."""
+        """Whether one more version may begin to unload."""
         return self.unloads is None or sum(one.state in _LEAVING for one in versions) < self.unloads

@@ -47,10 +47,10 @@ class ManagedVersion(Generic[T]):
     """One version in the manager's care.
 
     Attributes:
-        attempts: to measure it, then to load it.
-        busy: a thread measures or loads it now.
+        attempts: how often it was measured, or since its approval loaded.
+        busy: whether a thread measures or loads it now.
         retry_at: when the next attempt is due; monotonic seconds.
-        memory: estimated bytes, once measured.
+        memory: bytes that it is estimated to need; None until it is measured.
         failed_at: when its last attempt failed for good; monotonic seconds.
     """
 
@@ -69,12 +69,12 @@ class ManagedVersion(Generic[T]):
 
     @property
     def version(self) -> int:
-        """Its number."""
+        """The number of its directory."""
         return self.aspiration.version
 
     @property
     def state(self) -> State:
-        """Where it stands."""
+        """Its state, as the policy sees it; `core.states` has the coarser one that is published."""
         return self.state_machine.state
 
     @property
@@ -102,7 +102,7 @@ class ManagedModel(Generic[T]):
                 del self.versions[number]
 
     def snapshots(self) -> Sequence[Snapshot]:
-        """Return what a policy may know."""
+        """Return of each version what a policy decides from."""
         return [Snapshot(one.version, one.state, one.aspired) for one in self.versions.values()]
 
 
@@ -134,7 +134,7 @@ class LoadEnded(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Quiesced(Generic[T]):
-    """Nobody uses a version any more."""
+    """The last request on a version has ended."""
 
     managed: ManagedVersion[T]
 

@@ -71,7 +71,7 @@ class VersionStateMachine:
 
     @property
     def state(self) -> State:
-        """The present state."""
+        """The last state of the history."""
         return self._history[-1]
 
     def to(self, following: State) -> None:

@@ -63,7 +63,7 @@ class Versions(Protocol):
 
 
 class RunObserver(Protocol):
-    """Who is told how long models took."""
+    """Is told how long models took (`observability.run_metrics`)."""
 
     def ran(
         self,

@@ -38,7 +38,7 @@ _log = structlog.get_logger("slipway_server.warmup")
 
 
 class WarmUpObserver(Protocol):
-    """Who is told of warm-ups."""
+    """Is told of warm-ups (`observability.warmup_metrics`)."""
 
     def warmed_up(
         self, model: str, path: str, records: int, seconds: float, error: ServingError | None

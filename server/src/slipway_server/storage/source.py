@@ -64,7 +64,7 @@ class Failed(Protocol):
     """Is told whenever a source has looked and found nothing to load for a model."""
 
     def __call__(self, model: str, trouble: ServingError) -> None:
-        """Take in why."""
+        """Take in why there is nothing."""
 
 
 class VersionSource(Protocol):

@@ -35,9 +35,9 @@ class SandboxSettings:
     Attributes:
         command: the child's program and arguments.
         payload: written to its standard input before the first request.
-        environment: of the child, whole.
+        environment: the child's whole environment; nothing is inherited besides.
         timeout: seconds of loading until it is killed; 0 means never.
-        memory_bytes: that it may use in all; 0 means a share of what is free.
+        memory_bytes: bytes that a child may use in all; 0 means a share of what is free.
         parallel: loads at a time; each costs as much memory as TensorFlow itself and the model.
         idle: seconds for which a child that answered waits for another request.
     """
@@ -127,7 +127,7 @@ def _is_fine(result: SandboxResult) -> bool:
 
 
 class _SandboxProcess:
-    """One process."""
+    """One child process; it carries out one request at a time."""
 
     def __init__(self, settings: SandboxSettings) -> None:
         try:

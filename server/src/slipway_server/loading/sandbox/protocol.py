@@ -37,7 +37,7 @@ class SandboxRequest:
     """What the child is asked to do.
 
     Attributes:
-        memory_bytes: that it may use in all.
+        memory_bytes: bytes that the child may use in all.
     """
 
     model: str

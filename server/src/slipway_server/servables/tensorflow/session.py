@@ -42,7 +42,7 @@ class GraphSession(Protocol):
 
     @property
     def graph(self) -> Graph:
-        """What it runs."""
+        """The graph that it runs."""
         ...
 
     def compile(self, options: config_pb2.CallableOptions) -> Callable[..., Sequence[Array]]:

@@ -34,7 +34,7 @@ class TfLiteModel:
     Attributes:
         signatures: by key.
         signature_defs: the same as TensorFlow's messages, for the metadata API.
-        example_signatures: none.
+        example_signatures: always empty; Classify and Regress use `signatures`.
 
     Args:
         content: the file.
