@@ -122,6 +122,13 @@ class Assembly:
             keep_last=rules.keep_last,
             failed=self._nothing_found,
         )
+        self._loads = LoadMetrics(
+            self._telemetry.registry,
+            estimated=lambda path: estimate(file_bytes(path)),
+            clock=time.monotonic,
+        )
+        # Before the models listen: whoever waits for a reload finds health and metrics up to date.
+        self._monitor.listen(self._on_state)
         self._models = ConfiguredModels(
             self._source,
             serving,
@@ -145,11 +152,6 @@ class Assembly:
             self._request_log,
             check_methods=settings.check_method_names,
             observer=RunMetrics(self._telemetry.registry),
-        )
-        self._loads = LoadMetrics(
-            self._telemetry.registry,
-            estimated=lambda path: estimate(file_bytes(path)),
-            clock=time.monotonic,
         )
         InFlight(self._telemetry.registry, serving.users, waiting)
         oip = OipModels(predictor, self._monitor, serving.versions)
@@ -177,7 +179,6 @@ class Assembly:
             self.rpc_methods = self._access_log.rpc(self.rpc_methods)
         self.rpc_questions = QUESTIONS | OIP_QUESTIONS
         self.rpc_changes = CHANGES
-        self._monitor.listen(self._on_state)
         # What the imports left behind lives as long as the process; the collector need not look at it again, which
         # would stall requests for a tenth of a second each time.
         gc.collect()
