@@ -89,7 +89,7 @@ class SandboxProcesses:
         return result
 
     def close(self) -> None:
-        """End the children that wait."""
+        """End the processes that wait for another request."""
         with self._lock:
             waiting, self._idle = self._idle, []
         for child in waiting:
