@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from kept_volumes import KeptVolume
-from slipway_server.loading.directory_lock import HoldingLoader
+from slipway_server.loading.directory_lock import DirectoryLockLoader
 from small_exports import contents, tree
 
 
@@ -28,7 +28,7 @@ def test_the_agent_leaves_what_the_server_has_open_and_takes_it_afterwards(tmp_p
     keep = tmp_path / "keep.json"
     keep.write_text(json.dumps({"keep": [world.name(4)]}))
     world.now += 3600
-    loader = HoldingLoader(Trusting())
+    loader = DirectoryLockLoader(Trusting())
     loaded = loader.load("digits", 3, str(world.directory(3)))
     world.sync(4, keep=keep)
     assert tree(world.directory(3)).items() >= contents(seed=3).items()

@@ -12,14 +12,12 @@ import pytest
 import odd_exports
 import savedmodels
 import session_bundles
+from loaders import servable_loader
 from session_bundles import Format
 
 
 def load(directory: Path, tags: str = "serve") -> Any:
-    from slipway_server.servables.tensorflow.loader import SavedModelLoader
-    from slipway_server.servables.tensorflow.session_config import SessionSettings
-
-    loader = SavedModelLoader(frozenset(tags.split(",")), SessionSettings())
+    loader = servable_loader(tags=frozenset(tags.split(",")))
     return loader.load("m", 1, str(directory))
 
 

@@ -14,7 +14,7 @@ from exchanges import Ask, Stubs
 from modelserver import ModelServer, running
 from savedmodels import save_double
 from slipway_server.errors import ServingError
-from slipway_server.storage.request_log_rule import LoggingRule
+from slipway_server.storage.source import LoggingRule
 
 CONFIG = """
 model_config_list {{
@@ -145,7 +145,7 @@ def test_logging_config(text: str, outcome: Any) -> None:
     from google.protobuf import text_format
     from tensorflow_serving.config import model_server_config_pb2
 
-    from slipway_server.control.logging_config import logging_rule
+    from slipway_server.control.model_config import logging_rule
 
     config = text_format.Parse(f"name: 'm' {text}", model_server_config_pb2.ModelConfig())
     if isinstance(outcome, str):

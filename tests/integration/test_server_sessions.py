@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import odd_exports
+from loaders import servable_loader
 
 FILE = """
 intra_op_parallelism_threads: 3
@@ -156,12 +157,9 @@ def test_what_the_flags_do_to_a_model(tmp_path: Path, flag: str, sign: str) -> N
 
 
 def load(directory: Path, choice: str, cpus: int = 8) -> Any:
-    from slipway_server.servables.tensorflow.loader import SavedModelLoader
-    from slipway_server.servables.tensorflow.session_config import SessionSettings
     from slipway_server.servables.tensorflow.threads import read_rule
 
-    loader = SavedModelLoader(frozenset({"serve"}), SessionSettings(), read_rule(choice, cpus))
-    return loader.load("m", 1, str(directory))
+    return servable_loader(threads=read_rule(choice, cpus)).load("m", 1, str(directory))
 
 
 def test_the_thread_that_runs_a_model(tmp_path: Path) -> None:
@@ -259,12 +257,12 @@ def test_a_child_that_tries_a_version_leaves_its_files_to_the_server(tmp_path: P
     import base64
     import pickle
 
-    from slipway_server.loading.chain import _trials
+    from slipway_server.loading.chain import _sandbox_settings
     from slipway_server.settings.command_line import parse
     from slipway_server.settings.server import settings
 
     flags = parse([f"--model_base_path={tmp_path}", "--isolated_first_load"])
     own = settings(flags.values, cpus=2)
     assert own.flush_caches
-    payload = base64.b64decode(_trials(own).payload)
+    payload = base64.b64decode(_sandbox_settings(own).payload)
     assert not pickle.loads(payload).flush_caches  # noqa: S301 - made one line above

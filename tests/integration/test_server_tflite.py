@@ -13,6 +13,7 @@ import pytest
 
 import lite_models
 import savedmodels
+from loaders import servable_loader
 
 
 @pytest.fixture(scope="module")
@@ -23,13 +24,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def load(directory: Path, interpreters: int = 1) -> Any:
-    from slipway_server.servables.tensorflow.loader import SavedModelLoader
-    from slipway_server.servables.tensorflow.session_config import SessionSettings
-
-    loader = SavedModelLoader(
-        frozenset({"serve"}), SessionSettings(), lite_interpreters=interpreters
-    )
-    return loader.load("m", 1, str(directory))
+    return servable_loader(lite_interpreters=interpreters).load("m", 1, str(directory))
 
 
 @pytest.fixture(scope="module")

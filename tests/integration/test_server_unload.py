@@ -22,15 +22,15 @@ ROUNDS = 20
 PROGRAM = """
 import gc, json, sys
 import numpy as np
-from slipway_server.servables.tensorflow.loader import SavedModelLoader
-from slipway_server.servables.tensorflow.session_config import SessionSettings
+from slipway_server.servables.loader import ServableLoader
+from slipway_server.servables.registry import FormatSettings, registered_formats
 
 def resident():
     with open("/proc/self/status") as lines:
         return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:")) / 1024
 
 directory, rounds, interpreters = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-loader = SavedModelLoader(frozenset({"serve"}), SessionSettings(), lite_interpreters=interpreters)
+loader = ServableLoader(registered_formats(FormatSettings(lite_interpreters=interpreters)))
 gc.disable()  # nothing may need the collector
 loaded, unloaded = [], []
 for _ in range(rounds):

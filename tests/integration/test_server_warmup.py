@@ -11,6 +11,7 @@ import pytest
 
 import warmups
 from exchanges import Ask, Stubs
+from loaders import servable_loader
 from modelserver import eventually, running
 
 
@@ -40,12 +41,9 @@ def directory(counting: Path, tmp_path: Path) -> Path:
 
 
 def loader(observer: Any = None, **rule: Any) -> Any:
-    from slipway_server.loading.warmup import WarmingLoader, WarmUpRule
-    from slipway_server.servables.tensorflow.loader import SavedModelLoader
-    from slipway_server.servables.tensorflow.session_config import SessionSettings
+    from slipway_server.loading.warmup import WarmUpLoader, WarmUpRule
 
-    plain = SavedModelLoader(frozenset({"serve"}), SessionSettings())
-    return WarmingLoader(plain, WarmUpRule(**rule), observer)
+    return WarmUpLoader(servable_loader(), WarmUpRule(**rule), observer)
 
 
 def count(model: Any) -> int:

@@ -16,13 +16,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from slipway_server.core.managed_version import AspiredVersion, Bounds, RetryRule
+from loaders import servable_loader
+from slipway_server.core.load_rules import Bounds, RetryRule
+from slipway_server.core.managed_version import AspiredVersion
 from slipway_server.core.manager import Manager
 from slipway_server.core.policies import availability_preserving
 from slipway_server.core.serving_map import ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
-from slipway_server.servables.tensorflow.loader import SavedModelLoader
-from slipway_server.servables.tensorflow.session_config import SessionSettings
+from slipway_server.servables.loader import ServableLoader
 
 WARM_UP: Final = 3
 ROUNDS: Final = 20
@@ -45,7 +46,7 @@ def growth(work: Callable[[], None]) -> int:
     return resident() - before
 
 
-def unloaded(loader: SavedModelLoader, path: str) -> dict[str, Any]:
+def unloaded(loader: ServableLoader, path: str) -> dict[str, Any]:
     """Load, ask once, unload."""
 
     def work() -> None:
@@ -56,7 +57,7 @@ def unloaded(loader: SavedModelLoader, path: str) -> dict[str, Any]:
     return {"growth": growth(work), "errors": []}
 
 
-def refused(loader: SavedModelLoader, path: str) -> dict[str, Any]:
+def refused(loader: ServableLoader, path: str) -> dict[str, Any]:
     """Aspire one version after the other of an export that cannot be loaded."""
     monitor, ended = StateMonitor(), threading.Event()
     errors: list[str] = []
@@ -92,7 +93,7 @@ def refused(loader: SavedModelLoader, path: str) -> dict[str, Any]:
 def main() -> None:
     """Measure, without the help of the garbage collector."""
     path, kind = sys.argv[1:]
-    loader = SavedModelLoader(frozenset({"serve"}), SessionSettings())
+    loader = servable_loader()
     gc.collect()
     gc.disable()
     found = {"unloaded": unloaded, "refused": refused}[kind](loader, path)

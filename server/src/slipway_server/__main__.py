@@ -9,7 +9,6 @@ from typing import cast
 
 from slipway_server.app.process import EXIT_FAILED, EXIT_OK, Process
 from slipway_server.errors import ServingError
-from slipway_server.release import version
 from slipway_server.settings import command_line
 from slipway_server.settings.server import settings
 
@@ -62,9 +61,7 @@ def run(arguments: list[str]) -> int:
 
 def version_text() -> str:
     """Return the two lines of `--version`."""
-    return (
-        f"TensorFlow ModelServer: slipway-server {version()}\nTensorFlow Library: {_tensorflow()}\n"
-    )
+    return f"TensorFlow ModelServer: slipway-server {command_line.version()}\nTensorFlow Library: {_tensorflow()}\n"
 
 
 def _tensorflow() -> str:

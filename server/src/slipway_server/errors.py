@@ -7,7 +7,7 @@ translate the code into their protocol. The numbers are those of `google.rpc.Cod
 from enum import IntEnum
 from typing import Final
 
-from slipway_server.markers import override
+from typing_extensions import override
 
 
 class Code(IntEnum):

@@ -8,8 +8,7 @@ from typing import Any
 
 import orjson
 import structlog
-
-from slipway_server.markers import override
+from typing_extensions import override
 
 
 def configure() -> None:

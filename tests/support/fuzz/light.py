@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from typing_extensions import override
+
 from slipway_server.frontends.http.connection import HttpConnection, Limits
 from slipway_server.frontends.http.inflate import gunzip
 from slipway_server.frontends.http.messages import Answer, Request, Response
 from slipway_server.frontends.rest.json_examples import read_examples
 from slipway_server.frontends.rest.json_tensor import read_predict, signature_name
 from slipway_server.frontends.rest.json_text import parse
-from slipway_server.markers import override
 from slipway_server.servables.dtypes import DType
 from slipway_server.servables.signature import Signature, TensorSpec
 from slipway_server.settings import command_line
@@ -95,7 +96,7 @@ class _Transport(asyncio.Transport):
         return 0
 
     @override
-    def get_extra_info(self, name: str, default: Any = None) -> Any:  # noqa: ARG002
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default
 
 

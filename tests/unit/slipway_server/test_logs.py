@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from typing_extensions import override
 
 from slipway_server import logs
-from slipway_server.markers import override
 
 
 @pytest.fixture(autouse=True)

@@ -13,11 +13,12 @@ import structlog
 import tensorflow as tf
 
 from slipway_server.app.readiness import Report, report
-from slipway_server.batching.model import Observer
+from slipway_server.batching.model import BatchObserver
 from slipway_server.control.config_file import ConfigFile
 from slipway_server.control.model_config import model_configs, read_model_config, single_model
-from slipway_server.control.reload import Models, ReloadRule
-from slipway_server.core.manager import AspiredVersion, Manager
+from slipway_server.control.reload import ConfiguredModels, ReloadRule
+from slipway_server.core.managed_version import AspiredVersion
+from slipway_server.core.manager import Manager
 from slipway_server.core.policies import POLICIES
 from slipway_server.core.resources import estimate
 from slipway_server.core.serving_map import ServingMap
@@ -40,11 +41,12 @@ from slipway_server.observability.load_metrics import InFlight, LoadMetrics
 from slipway_server.observability.run_metrics import RunMetrics
 from slipway_server.observability.telemetry import CONTENT_TYPE, Telemetry
 from slipway_server.observability.warmup_metrics import WarmUpMetrics
-from slipway_server.release import version
 from slipway_server.servables.servable import ServedModel
+from slipway_server.settings.command_line import version
 from slipway_server.settings.server import Settings
 from slipway_server.storage.directories import file_bytes
-from slipway_server.storage.source import FileSystemSource, ModelConfig, VersionDirectory
+from slipway_server.storage.file_system_source import FileSystemSource
+from slipway_server.storage.source import ModelConfig, VersionDirectory, VersionSource
 
 _log = structlog.get_logger("slipway_server")
 
@@ -83,7 +85,7 @@ class Assembly:
         self._failed_for_good = failed_for_good
         self._failed_to_start = failed_to_start
         self._changed = changed
-        rules = settings.lifecycle
+        rules = settings.model_management
         known: set[str] = set()
         self._monitor = StateMonitor()
         self._access_log = _access_log(settings)
@@ -113,14 +115,21 @@ class Assembly:
             bounds=rules.bounds,
             measure=file_bytes,
         )
-        self._source = FileSystemSource(
+        self._source: VersionSource = FileSystemSource(
             (),
             self._aspire,
             interval=rules.poll_wait,
             keep_last=rules.keep_last,
             failed=self._nothing_found,
         )
-        self._models = Models(
+        self._loads = LoadMetrics(
+            self._telemetry.registry,
+            estimated=lambda path: estimate(file_bytes(path)),
+            clock=time.monotonic,
+        )
+        # Before the models listen: whoever waits for a reload finds health and metrics up to date.
+        self._monitor.listen(self._on_state)
+        self._models = ConfiguredModels(
             self._source,
             serving,
             self._monitor,
@@ -137,17 +146,12 @@ class Assembly:
         if (configs := self._read_config()) is not None:
             self._models.apply(configs)
         self._first = self._models.names
-        self._first_watch = self._models.watch(() if rules.open_ports_at_once else self._first)
+        self._first_waiter = self._models.waiter(() if rules.open_ports_at_once else self._first)
         predictor = LoggedPredictor(
             serving,
             self._request_log,
             check_methods=settings.check_method_names,
             observer=RunMetrics(self._telemetry.registry),
-        )
-        self._loads = LoadMetrics(
-            self._telemetry.registry,
-            estimated=lambda path: estimate(file_bytes(path)),
-            clock=time.monotonic,
         )
         InFlight(self._telemetry.registry, serving.users, waiting)
         oip = OipModels(predictor, self._monitor, serving.versions)
@@ -175,7 +179,6 @@ class Assembly:
             self.rpc_methods = self._access_log.rpc(self.rpc_methods)
         self.rpc_questions = QUESTIONS | OIP_QUESTIONS
         self.rpc_changes = CHANGES
-        self._monitor.listen(self._on_state)
         # What the imports left behind lives as long as the process; the collector need not look at it again, which
         # would stall requests for a tenth of a second each time.
         gc.collect()
@@ -198,7 +201,7 @@ class Assembly:
         Raises:
             ServingError: UNKNOWN; some will not.
         """
-        self._first_watch.wait(None, noun="servable(s)")
+        self._first_waiter.wait(None, noun="servable(s)")
 
     def stop(self) -> None:
         """Look for nothing new and decide nothing more; what is loaded answers until the process ends."""
@@ -221,7 +224,7 @@ class Assembly:
         self._changed()
 
     def report(self, *, draining: bool) -> Report:
-        """Judge readiness."""
+        """Return which models answer, and why the server is not ready when it is not."""
         states = {model: self._monitor.of(model) for model in self.models}
         troubles = {model: self._source.trouble(model) for model in self.models}
         found = report(states, troubles, started=True, draining=draining)
@@ -231,7 +234,7 @@ class Assembly:
         """Return content type and text of the metrics page."""
         return CONTENT_TYPE, self._telemetry.text()
 
-    def _batches(self, settings: Settings) -> Callable[[str, int], Observer] | None:
+    def _batches(self, settings: Settings) -> Callable[[str, int], BatchObserver] | None:
         if not settings.batching:
             return None
         pool = batching_parameters(settings).thread_pool_name
@@ -244,14 +247,14 @@ class Assembly:
         )
 
     def _read_config(self) -> tuple[ModelConfig, ...] | None:
-        rules = self._settings.lifecycle
+        rules = self._settings.model_management
         if not rules.config_file:
             return single_model(rules.model_name, rules.model_base_path)
         return model_configs(read_model_config(rules.config_file), listed=self._models.configured)
 
     def _nothing_found(self, model: str, trouble: ServingError) -> None:
         self._models.nothing_found(model, trouble)
-        rules = self._settings.lifecycle
+        rules = self._settings.model_management
         if rules.fail_without_versions and model in self._first and not self._monitor.of(model):
             self._failed_to_start(trouble)
         # With one look only (poll wait 0) nothing can change any more.

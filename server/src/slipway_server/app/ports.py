@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 from slipway_server.frontends.http.connection import Limits
 from slipway_server.frontends.http.messages import Answer, Response
 from slipway_server.frontends.http.server import RestLimits, RestServer
-from slipway_server.frontends.oip import server_metadata as about_server
+from slipway_server.frontends.oip import server_metadata
 from slipway_server.frontends.rpc import unix_socket
-from slipway_server.release import version
+from slipway_server.settings.command_line import version
 from slipway_server.settings.server import Settings
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Ports:
         return {
             "/livez": self._pages.livez,
             "/readyz": self._pages.readyz,
-            **about_server.pages(self._pages.ready, version()),
+            **server_metadata.pages(self._pages.ready, version()),
         }
 
     def _slow_pages(self) -> dict[str, Callable[[], Response]]:
@@ -127,7 +127,7 @@ class Ports:
                 age=settings.max_connection_age,
                 age_grace=settings.max_connection_age_grace,
             ),
-            about_server.methods(self._pages.ready),
+            server_metadata.methods(self._pages.ready),
             credentials=self._certificate.credentials if self._certificate else None,
             channel_arguments=settings.channel_arguments,
         )

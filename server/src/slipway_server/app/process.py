@@ -78,7 +78,7 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, _frame: self._events.put(_Signal(received)))
         start = self._assemble
-        if self._settings.lifecycle.open_ports_at_once:
+        if self._settings.model_management.open_ports_at_once:
             try:
                 self._open_ports()
             except OSError as error:

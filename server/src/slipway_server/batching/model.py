@@ -9,7 +9,7 @@ import numpy as np
 from slipway_server.batching.assembling import check_outputs, merged
 from slipway_server.batching.parameters import BatchingParameters
 from slipway_server.batching.queues import Batch, Layout
-from slipway_server.batching.scheduler import BatchScheduler, Waiting, WorkQueue
+from slipway_server.batching.scheduler import BatchScheduler, WaitingRequest, WorkQueue
 from slipway_server.errors import invalid_argument
 from slipway_server.servables.dtypes import DType
 from slipway_server.servables.servable import ServedModel
@@ -21,7 +21,7 @@ _MAX_QUEUES: Final = 64
 _Key = tuple[Signature | tuple[tuple[str, str], ...], tuple[str, ...]]
 
 
-class Observer(Protocol):
+class BatchObserver(Protocol):
     """Who is told of the batches of a version, on the thread that ran them."""
 
     def ran(
@@ -43,7 +43,7 @@ class Observer(Protocol):
 
 
 class BatchedModel:
-    """One loaded version whose requests are batched; a `RunnableModel`.
+    """One loaded version whose requests are batched; a `ServedModel`.
 
     Args:
         scheduler: shared by all models.
@@ -55,7 +55,7 @@ class BatchedModel:
         model: ServedModel,
         parameters: BatchingParameters,
         scheduler: BatchScheduler,
-        observer: Observer,
+        observer: BatchObserver,
     ) -> None:
         self.model = model
         self.signatures = model.signatures
@@ -95,7 +95,7 @@ class BatchedModel:
                 return lane.run_alone(inputs, rows, deadline)
             finally:
                 self._scheduler.leave(lane.queue, rows, began)
-        request = _Feed(rows, lane.layout(inputs), deadline, inputs)
+        request = _BatchedRequest(rows, lane.layout(inputs), deadline, inputs)
         self._scheduler.run(lane.queue, request)
         return request.answer()
 
@@ -125,7 +125,7 @@ class BatchedModel:
             return self._lanes.get(key)
 
 
-class _Feed(Waiting):
+class _BatchedRequest(WaitingRequest):
     """A request with its tensors; `parts` holds the answers of its pieces by their first row."""
 
     __slots__ = ("inputs", "parts")
@@ -153,7 +153,7 @@ class _Lane:
         outputs: tuple[str, ...],
         parameters: BatchingParameters,
         model: ServedModel,
-        observer: Observer,
+        observer: BatchObserver,
     ) -> None:
         self._signature = signature
         self._outputs = outputs
@@ -174,7 +174,7 @@ class _Lane:
         return True
 
     def layout(self, inputs: Mapping[str, Array]) -> Layout:
-        """Return what must be equal in a batch."""
+        """Return the inner shapes in which requests must agree to run in one batch."""
         layout: list[tuple[str, tuple[int, ...]]] = []
         for check in self._checks:
             if check.open:
@@ -227,7 +227,7 @@ class _Check:
     """What the signature says of one input.
 
     Attributes:
-        open: requests may differ in its inner shape.
+        open: whether its inner shape may differ from request to request.
     """
 
     __slots__ = ("_dtype", "_inner", "_rank", "_rows_are_fixed", "alias", "open", "tensor")

@@ -9,7 +9,7 @@ from google.protobuf import text_format
 
 from slipway_server.errors import invalid_argument
 from slipway_server.text_files import read_message
-from slipway_server.wire.batching_parameters_pb2 import BatchingParameters as Message
+from slipway_server.wire import batching_parameters_pb2
 
 PER_MODEL_FILE: Final = "batching_params.pbtxt"
 _NAME_WITHOUT_FILE: Final = "model_server_batch_threads"
@@ -27,7 +27,7 @@ class BatchingParameters:
         allowed_batch_sizes: ascending; a batch is filled up to the next of them. Empty means any size.
         pad_variable_length_inputs: bring inputs of different inner shapes to the largest of them.
         enable_large_batch_splitting: run a request that is larger than a batch in several.
-        max_execution_batch_size: rows of one batch.
+        max_execution_batch_size: rows of one batch, `max_batch_size` unless requests are split.
     """
 
     max_batch_size: int = 1000
@@ -63,7 +63,7 @@ def parameters_from_text(text: str) -> BatchingParameters:
     Raises:
         ServingError: INVALID_ARGUMENT.
     """
-    message = Message()
+    message = batching_parameters_pb2.BatchingParameters()
     try:
         text_format.Parse(text, message)
     except (text_format.ParseError, RecursionError) as error:
@@ -77,10 +77,10 @@ def read_parameters(path: str) -> BatchingParameters:
     Raises:
         ServingError: NOT_FOUND or INVALID_ARGUMENT.
     """
-    return _checked(read_message(path, Message()))
+    return _checked(read_message(path, batching_parameters_pb2.BatchingParameters()))
 
 
-def _checked(message: Message) -> BatchingParameters:
+def _checked(message: batching_parameters_pb2.BatchingParameters) -> BatchingParameters:
     """Fill in the defaults and refuse what contradicts itself. The sentences are TensorFlow's."""
 
     def number(name: str, default: int) -> int:

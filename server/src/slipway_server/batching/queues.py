@@ -1,8 +1,8 @@
 """Which batch runs when: the decisions of batching. No threads, no clock of its own, no arrays.
 
     add → a request joins the last waiting batch of its queue, or opens one
-    take → the next batch that should run now, if one of the places is free
-    finish → its place is free again
+    take → the next batch that should run now, if one of the slots is free
+    finish → its slot is free again
     next_due → when `take` would say more than now although nothing else happens
     enter, leave → all of that for a request that finds nothing waiting and need not wait
 
@@ -32,7 +32,7 @@ Layout = tuple[tuple[str, tuple[int, ...]], ...]
 """Name and inner shape of each input whose inner shape may differ from request to request."""
 
 
-class Request:
+class QueuedRequest:
     """One request as the queues see it.
 
     Attributes:
@@ -58,7 +58,7 @@ class Piece:
 
     __slots__ = ("request", "rows", "start")
 
-    def __init__(self, request: Request, start: int, rows: int) -> None:
+    def __init__(self, request: QueuedRequest, start: int, rows: int) -> None:
         self.request = request
         self.start = start
         self.rows = rows
@@ -68,8 +68,8 @@ class Batch:
     """Pieces that run together.
 
     Attributes:
-        opened: when its first piece came.
-        began: when it was taken.
+        opened: when its first piece came; seconds on the caller's clock.
+        began: when `take` returned it; likewise.
     """
 
     __slots__ = ("began", "opened", "pieces", "queue", "rows")
@@ -82,13 +82,13 @@ class Batch:
         self.rows = 0
 
     def append(self, piece: Piece) -> None:
-        """Take a piece in."""
+        """Add a piece behind the others."""
         self.pieces.append(piece)
         self.rows += piece.rows
 
     @property
-    def requests(self) -> Iterator[Request]:
-        """Whose pieces these are."""
+    def requests(self) -> Iterator[QueuedRequest]:
+        """The requests whose pieces are in the batch; one with several pieces comes as often."""
         return (piece.request for piece in self.pieces)
 
 
@@ -100,8 +100,8 @@ class Queue:
         waiting: in the order of their coming; all but the last are closed.
         running: batches that run now, `running_rows` their rows.
         usual: seconds that a batch takes, a moving average; 0 when none has run.
-        ended: when the last one ended.
-        closing: nothing more comes; what waits is due.
+        ended: when the last batch ended; seconds on the caller's clock.
+        closing: whether the queue is drained: nothing more comes, and what waits is due at once.
     """
 
     parameters: BatchingParameters
@@ -121,8 +121,8 @@ class Queue:
         """Whether anything waits or runs."""
         return bool(self.waiting) or self.running > 0
 
-    def due(self, places: int) -> float:
-        """Return when the first waiting batch should run, given that all in all `places` may run at a time."""
+    def due(self, slots: int) -> float:
+        """Return when the first waiting batch should run, given that all in all `slots` may run at a time."""
         head = self.waiting[0]
         limit = self.parameters.max_execution_batch_size
         if len(self.waiting) > 1 or head.rows >= limit or self.closing:
@@ -131,9 +131,9 @@ class Queue:
             return head.opened + self.parameters.batch_timeout
         crowd = self.crowd
         if crowd < limit:
-            if self.running == 0 or head.rows * places >= crowd:
+            if self.running == 0 or head.rows * slots >= crowd:
                 return _LONG_AGO
-        elif head.rows * min(places, (2 * crowd + limit) // (2 * limit)) >= crowd:
+        elif head.rows * min(slots, (2 * crowd + limit) // (2 * limit)) >= crowd:
             return _LONG_AGO
         if self.running:
             return head.opened + self.usual
@@ -146,7 +146,7 @@ class Queue:
         return max(self._peak, self._peak_before)
 
     def watch(self) -> None:
-        """Take note of how many rows are around."""
+        """Raise the peak of rows that wait or run, from which `crowd` is taken."""
         around = self.waiting_rows + self.running_rows
         self._peak = max(self._peak, around)
 
@@ -172,23 +172,23 @@ class Queue:
 
 
 class Queues:
-    """All queues of a process, and the places in which their batches run.
+    """All queues of a process, and the slots in which their batches run.
 
     Not safe for threads; times are seconds on any one clock.
 
     Args:
-        places: batches that may run at a time.
+        slots: batches that may run at a time.
     """
 
-    def __init__(self, places: int) -> None:
-        self._places = places
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
         self._running = 0
         self._active: dict[
             Queue, None
         ] = {}  # those with something waiting; the next one to be asked is first
-        self._expired: list[Request] = []
+        self._expired: list[QueuedRequest] = []
 
-    def add(self, queue: Queue, request: Request, now: float) -> None:
+    def add(self, queue: Queue, request: QueuedRequest, now: float) -> None:
         """Let a request wait.
 
         Raises:
@@ -231,10 +231,10 @@ class Queues:
         queue.watch()
 
     def take(self, now: float) -> Batch | None:
-        """Return a batch that should run now and give it a place; None when there is none or no place is free."""
-        while self._running < self._places:
+        """Return a batch that should run now and give it a slot; None when there is none or no slot is free."""
+        while self._running < self._slots:
             for queue in self._active:
-                if queue.due(self._places) <= now:
+                if queue.due(self._slots) <= now:
                     break
             else:
                 return None
@@ -253,16 +253,16 @@ class Queues:
         return None
 
     def finish(self, batch: Batch, now: float) -> None:
-        """Free the place of a batch that `take` returned."""
+        """Free the slot of a batch that `take` returned."""
         self._running -= 1
         batch.queue.end(batch.rows, batch.began, now)
 
     def enter(self, queue: Queue, rows: int) -> bool:
-        """Give a request a place if it may run at once and alone; `leave` frees it.
+        """Give a request a slot if it may run at once and alone; `leave` frees it.
 
         It may when `add` and `take` would do the same. That it is quick is what a client that is alone feels.
         """
-        if self._active or queue.running or self._running >= self._places:
+        if self._active or queue.running or self._running >= self._slots:
             return False
         parameters = queue.parameters
         limit = parameters.max_execution_batch_size
@@ -276,12 +276,12 @@ class Queues:
         return True
 
     def leave(self, queue: Queue, rows: int, began: float, now: float) -> bool:
-        """Free the place that `enter` gave; return whether anything waits."""
+        """Free the slot that `enter` gave; return whether anything waits."""
         self._running -= 1
         queue.end(rows, began, now)
         return bool(self._active)
 
-    def withdraw(self, queue: Queue, request: Request) -> None:
+    def withdraw(self, queue: Queue, request: QueuedRequest) -> None:
         """Forget what of a request still waits; nobody waits for its answer any more."""
         request.pieces = 0
         for batch in tuple(queue.waiting):
@@ -293,16 +293,16 @@ class Queues:
         if not queue.waiting:
             self._active.pop(queue, None)
 
-    def expired(self) -> list[Request]:
+    def expired(self) -> list[QueuedRequest]:
         """Return, once, the requests that were left out of batches because their deadline had passed."""
         expired, self._expired = self._expired, []
         return expired
 
     def next_due(self) -> float | None:
         """Return when to call `take` although nothing else happens; None when there is no such time."""
-        if self._running >= self._places or not self._active:
+        if self._running >= self._slots or not self._active:
             return None
-        return min(queue.due(self._places) for queue in self._active)
+        return min(queue.due(self._slots) for queue in self._active)
 
     def _drop_late(self, batch: Batch, now: float) -> None:
         late = {r for r in batch.requests if r.deadline is not None and r.deadline <= now}

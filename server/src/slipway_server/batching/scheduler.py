@@ -1,6 +1,6 @@
 """Threads for the decisions of `queues`: who waits, who runs a batch, who looks at the clock.
 
-A caller whose request makes a batch due runs that batch itself when a place is free, so a lone client is not handed
+A caller whose request makes a batch due runs that batch itself when a slot is free, so a lone client is not handed
 over to anybody. Whoever waits is woken when its own answer is there. A thread of the pool that has run a batch goes on
 with the next one; a caller that has run one gives the next to the pool and returns with its answer.
 """
@@ -11,17 +11,18 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from slipway_server.batching.queues import Batch, Piece, Queue, Queues, Request
+from slipway_server.batching.queues import Batch, Piece, Queue, QueuedRequest, Queues
 from slipway_server.errors import Code, ServingError, deadline_exceeded
 
 Work = Callable[[Batch], None]
 
 
-class Waiting(Request):
+class WaitingRequest(QueuedRequest):
     """A request with the thread that waits for it.
 
     Attributes:
-        failure: instead of an answer.
+        failure: raised in its caller instead of returning an answer.
+        gate: held until the answer is there; None when the caller runs its own batch.
     """
 
     __slots__ = ("failure", "gate")
@@ -47,7 +48,7 @@ class WorkQueue(Queue):
 
 
 class BatchScheduler:
-    """Runs the batches of all models, at most `places` at a time.
+    """Runs the batches of all models, at most `slots` at a time.
 
     Args:
         name: of its threads.
@@ -55,22 +56,22 @@ class BatchScheduler:
 
     def __init__(
         self,
-        places: int,
+        slots: int,
         name: str = "batch_threads",
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
-        self._queues = Queues(places)
+        self._queues = Queues(slots)
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._pool = ThreadPoolExecutor(places, thread_name_prefix=name)
+        self._pool = ThreadPoolExecutor(slots, thread_name_prefix=name)
         self._timer: threading.Thread | None = None
         self._timer_due: float | None = None
         self._draining = 0
         self._closed = False
 
-    def run(self, queue: WorkQueue, request: Waiting) -> None:
+    def run(self, queue: WorkQueue, request: WaitingRequest) -> None:
         """Return when the request is answered.
 
         Raises:
@@ -103,7 +104,7 @@ class BatchScheduler:
             raise request.failure
 
     def enter(self, queue: WorkQueue, rows: int) -> float | None:
-        """Give a request a place if it may run at once and alone, on its caller's thread; None if it may not.
+        """Give a request a slot if it may run at once and alone, on its caller's thread; None if it may not.
 
         Returns:
             What to give to `leave`.
@@ -112,7 +113,7 @@ class BatchScheduler:
             return self._clock() if self._queues.enter(queue, rows) else None
 
     def leave(self, queue: WorkQueue, rows: int, began: float) -> None:
-        """Free the place that `enter` gave."""
+        """Free the slot that `enter` gave."""
         with self._lock:
             now = self._clock()
             waiting = self._queues.leave(queue, rows, began, now)
@@ -143,7 +144,7 @@ class BatchScheduler:
         if self._timer is not None:
             self._timer.join()
 
-    def _wait(self, queue: WorkQueue, request: Waiting) -> None:
+    def _wait(self, queue: WorkQueue, request: WaitingRequest) -> None:
         assert request.gate is not None  # noqa: S101 - whoever waits has one
         if request.deadline is None:
             request.gate.acquire()
@@ -173,7 +174,7 @@ class BatchScheduler:
                 self._timer.start()
             self._changed.notify_all()
         for request in self._queues.expired():
-            assert isinstance(request, Waiting)  # noqa: S101 - `run` adds no others
+            assert isinstance(request, WaitingRequest)  # noqa: S101 - `run` adds no others
             request.failure = deadline_exceeded()
             if request.gate is not None:
                 request.gate.release()
@@ -215,7 +216,7 @@ class BatchScheduler:
 
     def _finish(self, piece: Piece, failure: ServingError | None) -> None:
         request = piece.request
-        assert isinstance(request, Waiting)  # noqa: S101 - `run` adds no others
+        assert isinstance(request, WaitingRequest)  # noqa: S101 - `run` adds no others
         if not request.pieces:
             return  # it was too late, and has been told
         if failure is not None:

@@ -14,12 +14,12 @@ from typing import TypeVar
 
 import structlog
 
-from slipway_server.core.availability_waiter import Watch
+from slipway_server.core.availability_waiter import AvailabilityWaiter
 from slipway_server.core.labels import LabelRule, check_labels
 from slipway_server.core.serving_map import ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
 from slipway_server.errors import ServingError, invalid_argument
-from slipway_server.storage.source import FileSystemSource, ModelConfig
+from slipway_server.storage.source import ModelConfig, VersionSource
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class ReloadRule:
     fail_without_versions: bool = False
 
 
-class Models:
+class ConfiguredModels:
     """The models that are configured now.
 
     Args:
@@ -53,7 +53,7 @@ class Models:
 
     def __init__(
         self,
-        source: FileSystemSource,
+        source: VersionSource,
         serving: ServingMap[T],
         monitor: StateMonitor,
         rule: ReloadRule,
@@ -70,7 +70,7 @@ class Models:
         self._clock = clock
         self._lock = threading.Lock()
         self._configs: tuple[ModelConfig, ...] = ()
-        self._watches: set[Watch] = set()
+        self._waiters: set[AvailabilityWaiter] = set()
         self._configured = False
         monitor.listen(self._hear)
 
@@ -91,14 +91,14 @@ class Models:
 
     def nothing_found(self, model: str, trouble: ServingError) -> None:
         """Take in that a look at a base path found nothing to load."""
-        for watch in tuple(self._watches):
-            watch.hear_trouble(model, trouble)
+        for waiter in tuple(self._waiters):
+            waiter.hear_trouble(model, trouble)
 
-    def watch(self, names: Iterable[str]) -> Watch:
+    def waiter(self, names: Iterable[str]) -> AvailabilityWaiter:
         """Begin to hear what becomes of some models."""
-        watch = Watch(names)
-        self._watches.add(watch)
-        return watch
+        waiter = AvailabilityWaiter(names)
+        self._waiters.add(waiter)
+        return waiter
 
     def apply(self, configs: tuple[ModelConfig, ...]) -> None:
         """Serve these models from now on, without waiting for any.
@@ -120,22 +120,22 @@ class Models:
             ServingError: as `apply`; or UNKNOWN when a new model does not answer, though the change was made.
         """
         with self._lock:
-            watch = self.watch({config.name for config in configs} - set(self.names))
+            waiter = self.waiter({config.name for config in configs} - set(self.names))
             try:
                 self._apply(configs)
             except BaseException:
-                self._watches.discard(watch)
+                self._waiters.discard(waiter)
                 raise
         limit = self._clock() + self._rule.timeout
         try:
             if self._rule.timeout > 0:
-                watch.wait(limit if deadline is None else min(limit, deadline), self._clock)
+                waiter.wait(limit if deadline is None else min(limit, deadline), self._clock)
         except ServingError:
-            if self._rule.fail_without_versions and watch.troubles:
-                raise min(watch.troubles.items())[1] from None
+            if self._rule.fail_without_versions and waiter.troubles:
+                raise min(waiter.troubles.items())[1] from None
             raise
         finally:
-            self._watches.discard(watch)
+            self._waiters.discard(waiter)
 
     def _apply(self, configs: tuple[ModelConfig, ...]) -> None:
         check_platforms(self._configs, configs)
@@ -161,8 +161,8 @@ class Models:
         )
 
     def _hear(self, state: VersionState) -> None:
-        for watch in tuple(self._watches):
-            watch.hear(state)
+        for waiter in tuple(self._waiters):
+            waiter.hear(state)
 
 
 def check_platforms(before: Iterable[ModelConfig], after: Iterable[ModelConfig]) -> None:

@@ -11,7 +11,7 @@ from slipway_server.errors import Code, ServingError
 _PENDING: Final = frozenset({Availability.START, Availability.LOADING})
 
 
-class Watch:
+class AvailabilityWaiter:
     """Hears what becomes of some models from its beginning on.
 
     A model is decided when one of its versions is available, when all that were begun have ended and at least one of
@@ -27,7 +27,7 @@ class Watch:
         self.troubles: dict[str, ServingError] = {}
 
     def hear(self, state: VersionState) -> None:
-        """Take in a published state."""
+        """Take in a published state; those of other models are ignored."""
         if state.model in self._heard:
             with self._changed:
                 self._heard[state.model][state.version] = state

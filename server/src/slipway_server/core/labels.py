@@ -18,8 +18,8 @@ class LabelRule:
     """What labels may name.
 
     Attributes:
-        allowed: there may be labels at all.
-        strict: only versions that are available when the label is set.
+        allowed: whether there may be labels at all.
+        strict: whether only versions that are available when the label is set.
         new_may_wait: under the strict rule, a label that is new or stays where it is may name another version, too.
         all_may_wait: the strict rule is off after all, as TensorFlow Serving's hidden option turns it off.
     """

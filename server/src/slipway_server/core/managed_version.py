@@ -1,4 +1,4 @@
-"""What the manager knows: the versions it looks after, the rules it was given, the events it acts on."""
+"""What the manager knows: the versions it looks after and the events it acts on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar
 
 from slipway_server.core.policies import Snapshot
 from slipway_server.core.serving_map import Servable
-from slipway_server.core.version_state_machine import FORGETTABLE, Lifecycle, State
+from slipway_server.core.version_state_machine import FORGETTABLE, State, VersionStateMachine
 from slipway_server.errors import ServingError
 
 T = TypeVar("T")
@@ -42,56 +42,21 @@ class AspiredVersion:
     fingerprint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class RetryRule:
-    """When a load that failed is tried again.
-
-    Attributes:
-        max_retries: attempts after the first one.
-        interval: seconds between attempts.
-        permanent_errors: also when the error says that the export itself is wrong.
-        failed_versions: when all attempts have failed and the version is still aspired, begin anew, with the same
-            interval between; otherwise only a change of its directory does that.
-    """
-
-    max_retries: int = 5
-    interval: float = 60.0
-    permanent_errors: bool = False
-    failed_versions: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """How much may go on at a time, over all models.
-
-    Attributes:
-        loads: attempts to load.
-        initial_loads: the same until the first versions have all been loaded or have failed; None means `loads`.
-        unloads: versions on their way out, those waiting for their last request included; None means any number.
-        memory: bytes that all versions together are taken to need at most (`core.resources`); None means any.
-    """
-
-    loads: int = 1
-    initial_loads: int | None = None
-    unloads: int | None = None
-    memory: int | None = None
-
-
 @dataclass(slots=True, eq=False)
-class Managed(Generic[T]):
+class ManagedVersion(Generic[T]):
     """One version in the manager's care.
 
     Attributes:
-        attempts: to measure it, then to load it.
-        busy: a thread measures or loads it now.
+        attempts: how often it was measured, or since its approval loaded.
+        busy: whether a thread measures or loads it now.
         retry_at: when the next attempt is due; monotonic seconds.
-        memory: estimated bytes, once measured.
+        memory: bytes that it is estimated to need; None until it is measured.
         failed_at: when its last attempt failed for good; monotonic seconds.
     """
 
     model: str
     aspiration: AspiredVersion
-    lifecycle: Lifecycle
+    state_machine: VersionStateMachine
     aspired: bool = True
     attempts: int = 0
     busy: bool = False
@@ -104,13 +69,13 @@ class Managed(Generic[T]):
 
     @property
     def version(self) -> int:
-        """Its number."""
+        """The number of its directory."""
         return self.aspiration.version
 
     @property
     def state(self) -> State:
-        """Where it stands."""
-        return self.lifecycle.state
+        """Its state, as the policy sees it; `core.states` has the coarser one that is published."""
+        return self.state_machine.state
 
     @property
     def name(self) -> str:
@@ -124,10 +89,10 @@ class Managed(Generic[T]):
 
 
 @dataclass(slots=True)
-class Model(Generic[T]):
+class ManagedModel(Generic[T]):
     """All versions of a model, and the newest aspired list as long as it could not be applied."""
 
-    versions: dict[int, Managed[T]] = field(default_factory=dict)
+    versions: dict[int, ManagedVersion[T]] = field(default_factory=dict)
     pending: tuple[AspiredVersion, ...] | None = None
 
     def forget(self) -> None:
@@ -137,7 +102,7 @@ class Model(Generic[T]):
                 del self.versions[number]
 
     def snapshots(self) -> Sequence[Snapshot]:
-        """Return what a policy may know."""
+        """Return of each version what a policy decides from."""
         return [Snapshot(one.version, one.state, one.aspired) for one in self.versions.values()]
 
 
@@ -153,7 +118,7 @@ class Aspire:
 class Measured(Generic[T]):
     """The size of a version's files is known, or cannot be."""
 
-    managed: Managed[T]
+    managed: ManagedVersion[T]
     file_bytes: int
     error: ServingError | None
 
@@ -162,23 +127,23 @@ class Measured(Generic[T]):
 class LoadEnded(Generic[T]):
     """An attempt to load ended; exactly one of content and error is there."""
 
-    managed: Managed[T]
+    managed: ManagedVersion[T]
     content: T | None
     error: ServingError | None
 
 
 @dataclass(frozen=True, slots=True)
 class Quiesced(Generic[T]):
-    """Nobody uses a version any more."""
+    """The last request on a version has ended."""
 
-    managed: Managed[T]
+    managed: ManagedVersion[T]
 
 
 @dataclass(frozen=True, slots=True)
 class Unloaded(Generic[T]):
     """A version's memory is free."""
 
-    managed: Managed[T]
+    managed: ManagedVersion[T]
 
 
 Event = Aspire | Measured[T] | LoadEnded[T] | Quiesced[T] | Unloaded[T]

@@ -16,29 +16,26 @@ from typing import Final, Generic, TypeVar
 
 import structlog
 
-from slipway_server.core import tasks as work
+from slipway_server.core import tasks
+from slipway_server.core.load_rules import Bounds, RetryRule
 from slipway_server.core.managed_version import (
     Aspire,
     AspiredVersion,
-    Bounds,
     Event,
     LoadEnded,
     Loader,
-    Managed,
+    ManagedModel,
+    ManagedVersion,
     Measured,
-    Model,
     Quiesced,
-    RetryRule,
     Unloaded,
 )
 from slipway_server.core.policies import Policy, Step
-from slipway_server.core.resources import Claim, Room, estimate, room
+from slipway_server.core.resources import MemoryClaim, Room, estimate, room
 from slipway_server.core.serving_map import Servable, ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
-from slipway_server.core.version_state_machine import Lifecycle, State
+from slipway_server.core.version_state_machine import State, VersionStateMachine
 from slipway_server.errors import Code, ServingError
-
-__all__ = ["AspiredVersion", "Bounds", "Loader", "Manager", "RetryRule"]
 
 T = TypeVar("T")
 Spawn = Callable[[str, Callable[[], None]], None]
@@ -46,7 +43,6 @@ Spawn = Callable[[str, Callable[[], None]], None]
 _log = structlog.get_logger("slipway_server.manager")
 _FOREVER: Final = 3600.0
 _CANCELLED: Final = "Loading of servable cancelled"
-_LEAVING: Final = frozenset({State.QUIESCING, State.QUIESCED, State.UNLOADING})
 
 
 def _in_thread(name: str, work: Callable[[], None]) -> None:
@@ -90,7 +86,7 @@ class Manager(Generic[T]):
         self._measure = measure
         self._clock = clock
         self._spawn = spawn
-        self._models: dict[str, Model[T]] = {}
+        self._models: dict[str, ManagedModel[T]] = {}
         self._initial = bounds.initial_loads is not None
         self._events: queue.SimpleQueue[Event[T] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="manager", daemon=True)
@@ -146,7 +142,7 @@ class Manager(Generic[T]):
     def _take(self, event: Event[T]) -> None:
         match event:
             case Aspire(model=name, versions=versions):
-                self._models.setdefault(name, Model()).pending = versions
+                self._models.setdefault(name, ManagedModel()).pending = versions
             case Measured():
                 self._measured(event.managed, event.file_bytes, event.error)
             case LoadEnded():
@@ -154,11 +150,11 @@ class Manager(Generic[T]):
             case Quiesced():
                 self._release(event.managed)
             case Unloaded():
-                event.managed.lifecycle.to(State.DISABLED)
+                event.managed.state_machine.to(State.DISABLED)
                 self._publish(event.managed, Availability.END)
                 _log.info("unloaded", model=event.managed.model, version=event.managed.version)
 
-    def _all(self) -> Iterable[Managed[T]]:
+    def _all(self) -> Iterable[ManagedVersion[T]]:
         return (one for model in self._models.values() for one in model.versions.values())
 
     def _until_next_attempt(self) -> float:
@@ -168,13 +164,10 @@ class Manager(Generic[T]):
         return min(max(min(due) - self._clock(), 0.0), _FOREVER) if due else _FOREVER
 
     def _may_load(self) -> bool:
-        initial = self._bounds.initial_loads
-        bound = initial if self._initial and initial is not None else self._bounds.loads
-        return sum(one.busy for one in self._all()) < bound
+        return self._bounds.may_load(self._all(), initial=self._initial)
 
     def _may_unload(self) -> bool:
-        bound = self._bounds.unloads
-        return bound is None or sum(one.state in _LEAVING for one in self._all()) < bound
+        return self._bounds.may_unload(self._all())
 
     def _first_versions_are_decided(self) -> bool:
         undecided = {State.NEW, State.LOAD_REQUESTED, State.LOAD_APPROVED, State.LOADING}
@@ -183,7 +176,7 @@ class Manager(Generic[T]):
 
     # ---- aspired lists -----------------------------------------------------------------------------------------
 
-    def _apply_pending(self, name: str, model: Model[T]) -> None:
+    def _apply_pending(self, name: str, model: ManagedModel[T]) -> None:
         model.forget()
         if model.pending is None:
             return
@@ -199,24 +192,16 @@ class Manager(Generic[T]):
             return
         for number, aspiration in wanted.items():
             known = model.versions.get(number)
-            if known and not self._worth_another_life(known, aspiration):
+            if known and not self._retry.anew(known, aspiration, self._clock()):
                 continue
-            managed = Managed[T](name, aspiration, Lifecycle(f"{name} version {number}"))
+            managed = ManagedVersion[T](
+                name, aspiration, VersionStateMachine(f"{name} version {number}")
+            )
             model.versions[number] = managed
             self._publish(managed, Availability.START)
         model.pending = None
 
-    def _worth_another_life(self, known: Managed[T], aspiration: AspiredVersion) -> bool:
-        """Whether a version that failed may fare better now."""
-        if known.state is not State.ERROR:
-            return False
-        if known.aspiration.fingerprint != aspiration.fingerprint:
-            return True
-        return (
-            self._retry.failed_versions and self._clock() - known.failed_at >= self._retry.interval
-        )
-
-    def _abandon(self, managed: Managed[T]) -> None:
+    def _abandon(self, managed: ManagedVersion[T]) -> None:
         """Do for a version that is no longer aspired what need not wait for the policy or for a thread."""
         if managed.state is State.NEW:
             self._publish(managed, Availability.END)
@@ -227,7 +212,7 @@ class Manager(Generic[T]):
 
     # ---- actions -----------------------------------------------------------------------------------------------
 
-    def _next_action(self) -> tuple[Managed[T], Step] | None:
+    def _next_action(self) -> tuple[ManagedVersion[T], Step] | None:
         """Ask the policy about every model; an unload anywhere goes before a load, since it frees memory."""
         actions = [
             (model, action)
@@ -240,12 +225,12 @@ class Manager(Generic[T]):
                     return model.versions[action.version], step
         return None
 
-    def _execute(self, managed: Managed[T], step: Step) -> None:
+    def _execute(self, managed: ManagedVersion[T], step: Step) -> None:
         if step is Step.UNLOAD:
-            managed.lifecycle.to(State.UNLOAD_REQUESTED)
+            managed.state_machine.to(State.UNLOAD_REQUESTED)
             self._quiesce(managed)
             return
-        managed.lifecycle.to(State.LOAD_REQUESTED)
+        managed.state_machine.to(State.LOAD_REQUESTED)
         if self._bounds.memory is None:
             managed.memory = 0
             self._approve(managed)
@@ -259,13 +244,13 @@ class Manager(Generic[T]):
                 managed.retry_at = None
                 self._attempt(managed)
 
-    def _attempt(self, managed: Managed[T]) -> None:
+    def _attempt(self, managed: ManagedVersion[T]) -> None:
         """Measure a version that waits for approval, load one that has it."""
         managed.attempts += 1
         managed.busy = True
         managed.started = self._clock()
         if managed.state is State.LOAD_REQUESTED:
-            self._aside("measure", managed, lambda: work.measure(self._measure, managed))
+            self._aside("measure", managed, lambda: tasks.measure(self._measure, managed))
             return
         _log.info(
             "loading",
@@ -274,7 +259,7 @@ class Manager(Generic[T]):
             path=managed.aspiration.path,
             attempt=managed.attempts,
         )
-        self._aside("load", managed, lambda: work.load(self._loader, managed))
+        self._aside("load", managed, lambda: tasks.load(self._loader, managed))
 
     def _reserve_for_waiting(self) -> None:
         """Let begin, in the order of their models, what waited for memory; end what will never have it."""
@@ -282,7 +267,7 @@ class Manager(Generic[T]):
             if not self._may_load():
                 return
             claims = [
-                Claim(one.state, one.memory or 0) for one in self._all() if one is not managed
+                MemoryClaim(one.state, one.memory or 0) for one in self._all() if one is not managed
             ]
             match room(self._bounds.memory or 0, claims, managed.memory or 0):
                 case Room.RESERVED:
@@ -298,15 +283,17 @@ class Manager(Generic[T]):
                 case Room.WAIT:
                     pass
 
-    def _approve(self, managed: Managed[T]) -> None:
-        managed.lifecycle.to(State.LOAD_APPROVED)
+    def _approve(self, managed: ManagedVersion[T]) -> None:
+        managed.state_machine.to(State.LOAD_APPROVED)
         managed.error = None
         managed.attempts = 0
         self._publish(managed, Availability.LOADING)
-        managed.lifecycle.to(State.LOADING)
+        managed.state_machine.to(State.LOADING)
         self._attempt(managed)
 
-    def _measured(self, managed: Managed[T], file_bytes: int, error: ServingError | None) -> None:
+    def _measured(
+        self, managed: ManagedVersion[T], file_bytes: int, error: ServingError | None
+    ) -> None:
         managed.busy = False
         if error is not None:
             prefix = (
@@ -319,7 +306,7 @@ class Manager(Generic[T]):
             managed.memory = estimate(file_bytes)
 
     def _load_ended(
-        self, managed: Managed[T], content: T | None, error: ServingError | None
+        self, managed: ManagedVersion[T], content: T | None, error: ServingError | None
     ) -> None:
         managed.busy = False
         if error is not None or content is None:
@@ -334,7 +321,7 @@ class Manager(Generic[T]):
         }
         managed.servable = Servable(managed.model, managed.version, content)
         managed.error = None
-        managed.lifecycle.to(State.READY)
+        managed.state_machine.to(State.READY)
         if managed.aspired:
             self._serving.add(managed.servable)
             self._publish(managed, Availability.AVAILABLE)
@@ -342,16 +329,12 @@ class Manager(Generic[T]):
         else:
             managed.error = ServingError(Code.CANCELLED, _CANCELLED)
             _log.info("load cancelled", **about)
-            managed.lifecycle.to(State.UNLOAD_REQUESTED)
+            managed.state_machine.to(State.UNLOAD_REQUESTED)
             self._quiesce(managed)
 
-    def _failed_attempt(self, managed: Managed[T], error: ServingError) -> None:
+    def _failed_attempt(self, managed: ManagedVersion[T], error: ServingError) -> None:
         managed.error = error
-        again = (
-            managed.aspired
-            and (error.transient or self._retry.permanent_errors)
-            and managed.attempts <= self._retry.max_retries
-        )
+        again = self._retry.again(managed, error)
         _log.error(
             "load failed",
             message=f"Loading servable: {managed.name} failed: {error}",
@@ -369,33 +352,32 @@ class Manager(Generic[T]):
         loading = managed.state is State.LOADING
         self._publish(managed, Availability.LOADING if loading else Availability.START)
 
-    def _fail(self, managed: Managed[T], error: ServingError) -> None:
+    def _fail(self, managed: ManagedVersion[T], error: ServingError) -> None:
         managed.retry_at = None
         managed.error = error
         managed.failed_at = self._clock()
-        managed.lifecycle.to(State.ERROR)
+        managed.state_machine.to(State.ERROR)
         self._publish(managed, Availability.END)
 
-    def _quiesce(self, managed: Managed[T]) -> None:
+    def _quiesce(self, managed: ManagedVersion[T]) -> None:
         servable = managed.servable
         assert servable is not None, "only what was loaded is unloaded"  # noqa: S101 - an invariant of the table
-        managed.lifecycle.to(State.QUIESCING)
+        managed.state_machine.to(State.QUIESCING)
         self._publish(managed, Availability.UNLOADING)
         _log.info("unloading", model=managed.model, version=managed.version)
         self._serving.remove(servable)
+        self._aside("quiesce", managed, lambda: tasks.quiesce(servable, managed))
 
-        self._aside("quiesce", managed, lambda: work.quiesce(servable, managed))
-
-    def _release(self, managed: Managed[T]) -> None:
-        managed.lifecycle.to(State.QUIESCED)
-        managed.lifecycle.to(State.UNLOADING)
+    def _release(self, managed: ManagedVersion[T]) -> None:
+        managed.state_machine.to(State.QUIESCED)
+        managed.state_machine.to(State.UNLOADING)
         servable, managed.servable = managed.servable, None
-        self._aside("unload", managed, lambda: work.unload(self._loader, servable, managed))
+        self._aside("unload", managed, lambda: tasks.unload(self._loader, servable, managed))
 
-    def _publish(self, managed: Managed[T], availability: Availability) -> None:
+    def _publish(self, managed: ManagedVersion[T], availability: Availability) -> None:
         self._monitor.publish(
             VersionState(managed.model, managed.version, availability, managed.error)
         )
 
-    def _aside(self, what: str, managed: Managed[T], task: Callable[[], Event[T]]) -> None:
+    def _aside(self, what: str, managed: ManagedVersion[T], task: Callable[[], Event[T]]) -> None:
         self._spawn(f"{what}-{managed.model}-{managed.version}", lambda: self._events.put(task()))

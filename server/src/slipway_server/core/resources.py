@@ -31,7 +31,7 @@ _MOVING: Final = HOLDING - {State.READY}
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class MemoryClaim:
     """What one version of any model holds, in bytes."""
 
     state: State
@@ -57,14 +57,14 @@ def estimate(file_bytes: int) -> int:
     return int(file_bytes * MEMORY_PER_FILE_BYTE)
 
 
-def room(limit: int, claims: Iterable[Claim], needed: int) -> Room:
+def room(limit: int, claims: Iterable[MemoryClaim], needed: int) -> Room:
     """Judge whether `needed` bytes fit beside the claims of all other versions.
 
-    >>> room(100, [Claim(State.READY, 60)], 40)
+    >>> room(100, [MemoryClaim(State.READY, 60)], 40)
     <Room.RESERVED: 'reserved'>
-    >>> room(100, [Claim(State.UNLOADING, 60)], 41)
+    >>> room(100, [MemoryClaim(State.UNLOADING, 60)], 41)
     <Room.WAIT: 'wait'>
-    >>> room(100, [Claim(State.READY, 60)], 41)
+    >>> room(100, [MemoryClaim(State.READY, 60)], 41)
     <Room.INSUFFICIENT: 'insufficient'>
     """
     held = [claim for claim in claims if claim.state in HOLDING]

@@ -47,7 +47,7 @@ class Servable(Generic[T]):
 
     @property
     def users(self) -> int:
-        """How many use the content now."""
+        """How many requests hold the content now."""
         return self._users
 
     def release(self) -> None:

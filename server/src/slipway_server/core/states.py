@@ -58,7 +58,7 @@ class StateMonitor:
             self._listeners.append(listener)
 
     def publish(self, state: VersionState) -> None:
-        """Record a state and tell the listeners."""
+        """Record a state and tell the listeners, on this thread, in the order in which they came."""
         with self._lock:
             self._states.setdefault(state.model, {})[state.version] = state
             listeners = tuple(self._listeners)

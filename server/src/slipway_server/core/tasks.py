@@ -8,7 +8,7 @@ import structlog
 from slipway_server.core.managed_version import (
     LoadEnded,
     Loader,
-    Managed,
+    ManagedVersion,
     Measured,
     Quiesced,
     Unloaded,
@@ -21,7 +21,7 @@ T = TypeVar("T")
 _log = structlog.get_logger("slipway_server.manager")
 
 
-def measure(size_of: Callable[[str], int], managed: Managed[T]) -> Measured[T]:
+def measure(size_of: Callable[[str], int], managed: ManagedVersion[T]) -> Measured[T]:
     """Add up the bytes of a version's files."""
     try:
         return Measured(managed, size_of(managed.aspiration.path), None)
@@ -31,7 +31,7 @@ def measure(size_of: Callable[[str], int], managed: Managed[T]) -> Measured[T]:
         return Measured(managed, 0, ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}"))
 
 
-def load(loader: Loader[T], managed: Managed[T]) -> LoadEnded[T]:
+def load(loader: Loader[T], managed: ManagedVersion[T]) -> LoadEnded[T]:
     """Try to load a version."""
     try:
         content = loader.load(managed.model, managed.version, managed.aspiration.path)
@@ -50,13 +50,15 @@ def _without_frames(error: ServingError) -> ServingError:
     return error
 
 
-def quiesce(servable: Servable[T], managed: Managed[T]) -> Quiesced[T]:
+def quiesce(servable: Servable[T], managed: ManagedVersion[T]) -> Quiesced[T]:
     """Wait for the last request."""
     servable.close()
     return Quiesced(managed)
 
 
-def unload(loader: Loader[T], servable: Servable[T] | None, managed: Managed[T]) -> Unloaded[T]:
+def unload(
+    loader: Loader[T], servable: Servable[T] | None, managed: ManagedVersion[T]
+) -> Unloaded[T]:
     """Free a version's memory."""
     try:
         if servable is not None:

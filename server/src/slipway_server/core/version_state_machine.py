@@ -60,7 +60,7 @@ class IllegalTransitionError(Exception):
     """A version was asked to do what its state does not allow; the message tells its whole history."""
 
 
-class Lifecycle:
+class VersionStateMachine:
     """The state of one version and how it came there."""
 
     __slots__ = ("_history", "_name")
@@ -71,7 +71,7 @@ class Lifecycle:
 
     @property
     def state(self) -> State:
-        """The present state."""
+        """The last state of the history."""
         return self._history[-1]
 
     def to(self, following: State) -> None:

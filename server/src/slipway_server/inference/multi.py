@@ -23,7 +23,7 @@ class Task:
     """One of the things to compute.
 
     Attributes:
-        signature: never empty.
+        signature: its key; never empty, `serving_default` is written out.
         method: the `method_name` as the client gave it.
     """
 

@@ -19,36 +19,10 @@ from slipway_server.inference.checks import (
 )
 from slipway_server.inference.classification import INPUTS, Method, Result
 from slipway_server.inference.multi import Task, plan
+from slipway_server.servables.servable import ServedModel
 from slipway_server.servables.signature import Array, Signature
 
 DEFAULT_SIGNATURE: Final = "serving_default"
-
-
-class RunnableModel(Protocol):
-    """What the predictor needs of a loaded version (`servables.servable.ServedModel`)."""
-
-    @property
-    def signatures(self) -> Mapping[str, Signature]:
-        """The signatures by key."""
-        ...
-
-    @property
-    def example_signatures(self) -> Mapping[str, Signature]:
-        """Signatures that Classify and Regress use in place of `signatures` of the same key; usually none."""
-        ...
-
-    def run(
-        self,
-        signature: Signature,
-        inputs: Mapping[str, Array],
-        outputs: Sequence[str],
-        deadline: float | None = None,
-    ) -> list[Array]:
-        """Run a signature; one array for each of `outputs`.
-
-        After `deadline` (on `time.monotonic`, seconds) nothing is begun: DEADLINE_EXCEEDED instead.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +57,13 @@ class Inference:
 class Versions(Protocol):
     """Where the version that answers a request is found (`core.serving_map.ServingMap`)."""
 
-    def open(self, selector: Selector) -> Handle[RunnableModel]:
+    def open(self, selector: Selector) -> Handle[ServedModel]:
         """Take hold of a version, or raise a ServingError."""
         ...
 
 
 class RunObserver(Protocol):
-    """Who is told how long models took."""
+    """Is told how long models took (`observability.run_metrics`)."""
 
     def ran(
         self,
@@ -123,13 +97,13 @@ class Predictor:
         self._check_methods = check_methods
         self._observer = observer
 
-    def open(self, selector: Selector) -> Handle[RunnableModel]:
+    def open(self, selector: Selector) -> Handle[ServedModel]:
         """Take hold of the version that a request asks for (`ServingMap.open`)."""
         return self._serving.open(selector)
 
     def predict(
         self,
-        handle: Handle[RunnableModel],
+        handle: Handle[ServedModel],
         signature_name: str,
         inputs: Mapping[str, Array],
         output_filter: Sequence[str] = (),
@@ -163,14 +137,14 @@ class Predictor:
         return Prediction(handle.version, name, dict(zip(outputs, values, strict=True)))
 
     def check_names(
-        self, handle: Handle[RunnableModel], signature_name: str, inputs: Collection[str]
+        self, handle: Handle[ServedModel], signature_name: str, inputs: Collection[str]
     ) -> None:
         """Refuse inputs that `predict` would refuse for their names, before their values are read."""
         check_inputs(_signature(handle, signature_name), inputs)
 
     def classify(
         self,
-        handle: Handle[RunnableModel],
+        handle: Handle[ServedModel],
         signature_name: str,
         examples: Array,
         deadline: float | None = None,
@@ -191,7 +165,7 @@ class Predictor:
 
     def regress(
         self,
-        handle: Handle[RunnableModel],
+        handle: Handle[ServedModel],
         signature_name: str,
         examples: Array,
         deadline: float | None = None,
@@ -201,7 +175,7 @@ class Predictor:
 
     def multi_inference(
         self,
-        handle: Handle[RunnableModel],
+        handle: Handle[ServedModel],
         tasks: Sequence[Task],
         examples: Array,
         deadline: float | None = None,
@@ -228,7 +202,7 @@ class Predictor:
     def _infer(
         self,
         method: Method,
-        handle: Handle[RunnableModel],
+        handle: Handle[ServedModel],
         signature_name: str,
         examples: Array,
         deadline: float | None,
@@ -249,7 +223,7 @@ class Predictor:
     def _ran(
         self,
         method: str,
-        handle: Handle[RunnableModel],
+        handle: Handle[ServedModel],
         signature: str,
         began: float,
         examples: Array,
@@ -264,7 +238,7 @@ class Predictor:
 _METHOD_NAMES: Final = {Method.CLASSIFY: "Classify", Method.REGRESS: "Regress"}
 
 
-def _signature(handle: Handle[RunnableModel], name: str) -> Signature:
+def _signature(handle: Handle[ServedModel], name: str) -> Signature:
     key = name or DEFAULT_SIGNATURE
     signature = handle.content.signatures.get(key)
     if signature is None:
@@ -273,7 +247,7 @@ def _signature(handle: Handle[RunnableModel], name: str) -> Signature:
 
 
 def _run_examples(
-    model: RunnableModel,
+    model: ServedModel,
     signature: Signature,
     outputs: Sequence[str],
     examples: Array,

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from slipway_server.batching.model import BatchedModel, Observer
+from slipway_server.batching.model import BatchedModel, BatchObserver
 from slipway_server.batching.parameters import (
     PER_MODEL_FILE,
     BatchingParameters,
     read_parameters,
 )
 from slipway_server.batching.scheduler import BatchScheduler
-from slipway_server.core.manager import Loader
+from slipway_server.core.managed_version import Loader
 from slipway_server.servables.servable import ServedModel
 
 
@@ -40,7 +40,7 @@ class BatchingRule:
 
 
 class BatchingLoader:
-    """Loads with another loader and batches what that returns (`core.manager.Loader`).
+    """Loads with another loader and batches what that returns (`core.managed_version.Loader`).
 
     Args:
         rule: None means that nothing is batched.
@@ -51,7 +51,7 @@ class BatchingLoader:
         self,
         loader: Loader[ServedModel],
         rule: BatchingRule | None,
-        observer: Callable[[str, int], Observer],
+        observer: Callable[[str, int], BatchObserver],
     ) -> None:
         self._loader = loader
         self._rule = rule

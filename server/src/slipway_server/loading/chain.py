@@ -1,4 +1,4 @@
-"""The loader that the settings ask for: one for the server and for the child that tries a version first."""
+"""The loader that the settings ask for: one for the server and for the child that loads a version first."""
 
 import base64
 import os
@@ -8,33 +8,34 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from slipway_server.batching.model import Observer
+from slipway_server.batching.model import BatchObserver
 from slipway_server.batching.parameters import (
     BatchingParameters,
     parameters_from_text,
     parameters_without_file,
     read_parameters,
 )
-from slipway_server.core.manager import Loader
+from slipway_server.core.managed_version import Loader
 from slipway_server.loading.batching import BatchingLoader, BatchingRule
-from slipway_server.loading.directory_lock import HoldingLoader
-from slipway_server.loading.sandbox.children import TrialSettings
-from slipway_server.loading.sandbox.loader import IsolatedLoader
-from slipway_server.loading.timeout import TimedLoader
-from slipway_server.loading.warmup import WarmingLoader, WarmUpObserver, WarmUpRule
+from slipway_server.loading.directory_lock import DirectoryLockLoader
+from slipway_server.loading.sandbox.loader import SandboxLoader
+from slipway_server.loading.sandbox.processes import SandboxSettings
+from slipway_server.loading.timeout import TimeoutLoader
+from slipway_server.loading.warmup import WarmUpLoader, WarmUpObserver, WarmUpRule
+from slipway_server.servables.loader import ServableLoader
 from slipway_server.servables.memory import free_memory
+from slipway_server.servables.registry import FormatSettings, registered_formats
 from slipway_server.servables.servable import ServedModel
-from slipway_server.servables.tensorflow.loader import SavedModelLoader
 from slipway_server.servables.tensorflow.session_config import SessionSettings
 from slipway_server.settings.server import Settings
 
-_MIN_PARALLEL_TRIALS: Final = 2
+_MIN_PARALLEL_SANDBOXES: Final = 2
 """One that hangs must not keep all other models waiting."""
 
 
 def make_loader(
     settings: Settings,
-    batches: Callable[[str, int], Observer] | None = None,
+    batches: Callable[[str, int], BatchObserver] | None = None,
     warm_ups: WarmUpObserver | None = None,
 ) -> Loader[ServedModel]:
     """Return what loads, warms up and unloads versions in this process.
@@ -47,9 +48,25 @@ def make_loader(
     Raises:
         ServingError: a file that the settings name cannot be used.
     """
-    loader: Loader[ServedModel] = SavedModelLoader(
-        settings.tags,
-        SessionSettings(
+    loader: Loader[ServedModel] = ServableLoader(
+        registered_formats(_format_settings(settings)), flush_caches=settings.flush_caches
+    )
+    batching = (
+        BatchingRule(batching_parameters(settings), settings.batching_per_model)
+        if settings.batching
+        else None
+    )
+    loader = BatchingLoader(loader, batching, batches or (lambda _model, _version: _NoObserver()))
+    if settings.warm_up_iterations:
+        rule = WarmUpRule(settings.warm_up_iterations, check_methods=settings.check_method_names)
+        loader = WarmUpLoader(loader, rule, warm_ups)
+    return loader
+
+
+def _format_settings(settings: Settings) -> FormatSettings:
+    return FormatSettings(
+        tags=settings.tags,
+        session=SessionSettings(
             config_file=settings.session_config_file,
             intra_op_threads=settings.intra_op_threads,
             inter_op_threads=settings.inter_op_threads,
@@ -57,36 +74,25 @@ def make_loader(
             xla=settings.xla_cpu or settings.xla_gpu,
             mixed_precision=settings.mixed_precision,
         ),
-        settings.threads,
+        threads=settings.threads,
         lite_interpreters=settings.tflite_interpreters if settings.prefer_tflite else 0,
-        flush_caches=settings.flush_caches,
     )
-    batching = (
-        BatchingRule(batching_parameters(settings), settings.batching_per_model)
-        if settings.batching
-        else None
-    )
-    loader = BatchingLoader(loader, batching, batches or (lambda _model, _version: _Nobody()))
-    if settings.warm_up_iterations:
-        rule = WarmUpRule(settings.warm_up_iterations, check_methods=settings.check_method_names)
-        loader = WarmingLoader(loader, rule, warm_ups)
-    return loader
 
 
 def guarded(loader: Loader[ServedModel], settings: Settings) -> Loader[ServedModel]:
-    """Add what keeps a bad version from harming the server: a limit of time, a trial in a child process.
+    """Add what keeps a bad version from harming the server: a limit of time, a first load in a child process.
 
-    A version is held from before its trial, so that nobody removes it under the child.
+    A version is held from before that, so that nobody removes it under the child.
     """
     if settings.load_timeout > 0:
-        loader = TimedLoader(loader, settings.load_timeout)
+        loader = TimeoutLoader(loader, settings.load_timeout)
     if settings.isolated_load:
-        loader = IsolatedLoader(loader, _trials(settings), free_memory)
-    return HoldingLoader(loader)
+        loader = SandboxLoader(loader, _sandbox_settings(settings), free_memory)
+    return DirectoryLockLoader(loader)
 
 
-def _trials(settings: Settings) -> TrialSettings:
-    return TrialSettings(
+def _sandbox_settings(settings: Settings) -> SandboxSettings:
+    return SandboxSettings(
         command=(
             sys.executable,
             "-P",
@@ -99,7 +105,7 @@ def _trials(settings: Settings) -> TrialSettings:
         environment=_environment(os.environ, sys.path, gpu=settings.isolated_load_gpu),
         timeout=settings.load_timeout,
         memory_bytes=settings.isolated_load_memory,
-        parallel=max(_MIN_PARALLEL_TRIALS, os.cpu_count() or 1),
+        parallel=max(_MIN_PARALLEL_SANDBOXES, os.cpu_count() or 1),
     )
 
 
@@ -125,7 +131,7 @@ def batching_parameters(settings: Settings) -> BatchingParameters:
     return parameters_without_file()
 
 
-class _Nobody:
+class _NoObserver:
     def ran(
         self, signature: str, requests: Sequence[int], waits: Sequence[float], size: int
     ) -> None: ...

@@ -21,8 +21,8 @@ LOCK_FILE: Final = ".slipway.lock"
 _log: Final = structlog.get_logger("slipway_server.loader")
 
 
-class HoldingLoader(Generic[T]):
-    """Locks what another loader loads until it is unloaded (`core.manager.Loader`)."""
+class DirectoryLockLoader(Generic[T]):
+    """Locks what another loader loads until it is unloaded (`core.managed_version.Loader`)."""
 
     def __init__(self, loader: Loader[T]) -> None:
         self._loader = loader
@@ -35,11 +35,11 @@ class HoldingLoader(Generic[T]):
         Raises:
             ServingError: what the other loader said.
         """
-        held = hold(path)
+        held = lock_directory(path)
         try:
             content = self._loader.load(model, version, path)
         except BaseException:
-            _release(held)
+            _unlock(held)
             raise
         if held is not None:
             with self._lock:
@@ -53,10 +53,10 @@ class HoldingLoader(Generic[T]):
         try:
             self._loader.unload(content)
         finally:
-            _release(held)
+            _unlock(held)
 
 
-def hold(directory: str) -> int | None:
+def lock_directory(directory: str) -> int | None:
     """Lock a version's directory; the descriptor keeps the lock, None says that there is nothing to lock."""
     try:
         # A lock that is shared needs no permission to write: the volume is mounted read-only.
@@ -73,6 +73,6 @@ def hold(directory: str) -> int | None:
     return descriptor
 
 
-def _release(descriptor: int | None) -> None:
+def _unlock(descriptor: int | None) -> None:
     if descriptor is not None:
         os.close(descriptor)

@@ -8,10 +8,10 @@ import threading
 from typing import Final, Generic, TypeVar
 
 import structlog
+from typing_extensions import override
 
-from slipway_server.core.manager import Loader
+from slipway_server.core.managed_version import Loader
 from slipway_server.errors import Code, ServingError
-from slipway_server.markers import override
 
 T = TypeVar("T")
 
@@ -34,8 +34,8 @@ class LoadTimeoutError(ServingError):
         return False
 
 
-class TimedLoader(Generic[T]):
-    """Bounds the time of another loader's loads (`core.manager.Loader`).
+class TimeoutLoader(Generic[T]):
+    """Bounds the time of another loader's loads (`core.managed_version.Loader`).
 
     Args:
         seconds: that one load may take.

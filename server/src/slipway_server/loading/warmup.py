@@ -19,11 +19,12 @@ from google.protobuf.message import DecodeError
 from tensorflow.python.lib.io._pywrap_record_io import RecordIterator
 from tensorflow_serving.apis import inference_pb2, input_pb2, predict_pb2, prediction_log_pb2
 
-from slipway_server.core.manager import Loader
+from slipway_server.core.managed_version import Loader
 from slipway_server.core.serving_map import Handle, Selector, Servable
 from slipway_server.errors import Code, ServingError, invalid_argument
 from slipway_server.inference.multi import Task
-from slipway_server.inference.predictor import DEFAULT_SIGNATURE, Predictor, RunnableModel
+from slipway_server.inference.predictor import DEFAULT_SIGNATURE, Predictor
+from slipway_server.servables.servable import ServedModel
 from slipway_server.servables.signature import Array
 from slipway_server.servables.tensorflow.failures import translated
 
@@ -31,13 +32,13 @@ REQUESTS: Final = Path("assets.extra") / "tf_serving_warmup_requests"
 MAX_RECORDS: Final = 1000
 _UNCOMPRESSED: Final = ""
 
-M = TypeVar("M", bound=RunnableModel)
+M = TypeVar("M", bound=ServedModel)
 
 _log = structlog.get_logger("slipway_server.warmup")
 
 
 class WarmUpObserver(Protocol):
-    """Who is told of warm-ups."""
+    """Is told of warm-ups (`observability.warmup_metrics`)."""
 
     def warmed_up(
         self, model: str, path: str, records: int, seconds: float, error: ServingError | None
@@ -67,8 +68,8 @@ class WarmUpRule:
     check_methods: bool = False
 
 
-class WarmingLoader(Generic[M]):
-    """Adds the warm-up to another loader's loads (`core.manager.Loader`).
+class WarmUpLoader(Generic[M]):
+    """Adds the warm-up to another loader's loads (`core.managed_version.Loader`).
 
     Args:
         observer: told of every version that has requests to run.
@@ -96,7 +97,7 @@ class WarmingLoader(Generic[M]):
         content = self._loader.load(model, version, path)
         try:
             if (Path(path) / REQUESTS).exists():
-                self._warm_up(Servable[RunnableModel](model, version, content), path)
+                self._warm_up(Servable[ServedModel](model, version, content), path)
         except BaseException:
             self._loader.unload(content)
             raise
@@ -106,7 +107,7 @@ class WarmingLoader(Generic[M]):
         """Release what `load` returned."""
         self._loader.unload(content)
 
-    def _warm_up(self, servable: Servable[RunnableModel], path: str) -> None:
+    def _warm_up(self, servable: Servable[ServedModel], path: str) -> None:
         started = self._clock()
         records = 0
         error: ServingError | None = None
@@ -138,10 +139,10 @@ class WarmingLoader(Generic[M]):
 class _OnlyOne:
     """Finds one version, whatever is asked for: it is not in the serving map yet."""
 
-    def __init__(self, servable: Servable[RunnableModel]) -> None:
+    def __init__(self, servable: Servable[ServedModel]) -> None:
         self._servable = servable
 
-    def open(self, selector: Selector) -> Handle[RunnableModel]:
+    def open(self, selector: Selector) -> Handle[ServedModel]:
         _ = selector
         self._servable.acquire()
         return Handle(self._servable)
@@ -150,7 +151,7 @@ class _OnlyOne:
 class _Requests:
     """Runs recorded requests on one version."""
 
-    def __init__(self, servable: Servable[RunnableModel], rule: WarmUpRule) -> None:
+    def __init__(self, servable: Servable[ServedModel], rule: WarmUpRule) -> None:
         self._model = servable.model
         self._predictor = Predictor(_OnlyOne(servable), check_methods=rule.check_methods)
         self._iterations = rule.iterations
@@ -164,7 +165,7 @@ class _Requests:
                 self._run(record, kind, handle)
 
     def _run(
-        self, record: prediction_log_pb2.PredictionLog, kind: str, handle: Handle[RunnableModel]
+        self, record: prediction_log_pb2.PredictionLog, kind: str, handle: Handle[ServedModel]
     ) -> None:
         match kind:
             case "predict_log":

@@ -8,8 +8,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from typing_extensions import override
 
-from slipway_server.markers import override
 from slipway_server.observability.buckets import cumulative
 
 _CLASSIC: Final = ":tensorflow:serving:batching_session:"
@@ -111,7 +111,7 @@ class BatchingMetrics(Collector):
         registry.register(self)
 
     def observer(self, model: str, version: int) -> "_VersionObserver":
-        """Return what counts the batches of one version (`batching.model.Observer`)."""
+        """Return what counts the batches of one version (`batching.model.BatchObserver`)."""
         return _VersionObserver(self._lock, lambda signature: self._of(model, version, signature))
 
     def _of(self, model: str, version: int, signature: str) -> _Series:

@@ -11,10 +11,10 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from typing_extensions import override
 
 from slipway_server.core.states import Availability, VersionState
 from slipway_server.errors import Code
-from slipway_server.markers import override
 
 _LOAD_SECONDS: Final = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _CLASSIC: Final = ":tensorflow:cc:saved_model:"

@@ -9,8 +9,8 @@ from typing import Final
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from typing_extensions import override
 
-from slipway_server.markers import override
 from slipway_server.observability.buckets import CLASSIC_MICROSECONDS, cumulative
 
 _CLASSIC: Final = ":tensorflow:serving:"

@@ -18,9 +18,9 @@ from prometheus_client import (
 )
 from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
+from typing_extensions import override
 
 from slipway_server.errors import Code
-from slipway_server.markers import override
 from slipway_server.observability.buckets import CLASSIC_MICROSECONDS, cumulative
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"

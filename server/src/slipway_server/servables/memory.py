@@ -1,7 +1,9 @@
 """Memory: how much this process may still take (of the machine and of its container, cgroup v2), and giving it back."""
 
 import ctypes
+import os
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -31,6 +33,26 @@ def release_free_memory() -> None:
     """Give the kernel back what the C library keeps of freed memory; elsewhere than with glibc, do nothing."""
     if (trim := _malloc_trim()) is not None:
         trim(0)
+
+
+def forget_files(directory: Path) -> None:
+    """Drop all files under a directory from the page cache, which counts as this container's memory.
+
+    What cannot be dropped stays; that is no error.
+    """
+    for path in _files(directory):
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(descriptor)
+
+
+def _files(directory: Path) -> Iterator[str]:
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            yield os.path.join(folder, name)  # noqa: PTH118 - a Path for each file would be made for nothing
 
 
 @cache

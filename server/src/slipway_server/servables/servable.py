@@ -1,15 +1,15 @@
-"""What every loaded version offers, whatever runs it."""
+"""The one contract of a loaded version, whatever format it has and whatever runs it. Needs no TensorFlow."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from tensorflow.core.protobuf import meta_graph_pb2
+from google.protobuf.message import Message
 
 from slipway_server.servables.signature import Array, Signature
 
 
 class ServedModel(Protocol):
-    """One loaded version (`session_model.SessionModel`, `tflite_model.TfLiteModel`)."""
+    """One loaded version: made by a format's loader, perhaps put behind queues, run by the predictor."""
 
     @property
     def signatures(self) -> Mapping[str, Signature]:
@@ -22,8 +22,8 @@ class ServedModel(Protocol):
         ...
 
     @property
-    def signature_defs(self) -> Mapping[str, meta_graph_pb2.SignatureDef]:
-        """`signatures` as TensorFlow's messages, for the metadata API."""
+    def signature_defs(self) -> Mapping[str, Message]:
+        """`signatures` for the metadata API, each a `tensorflow.SignatureDef`."""
         ...
 
     def run(

@@ -31,7 +31,7 @@ class Signature:
 
     Attributes:
         inputs: alias → tensor, in the order of the aliases.
-        outputs: likewise.
+        outputs: alias → tensor, in the order of the aliases.
         defaults: alias → value of an input that a request may leave out.
     """
 

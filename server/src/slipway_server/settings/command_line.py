@@ -1,4 +1,4 @@
-"""The command line, in TensorFlow's grammar: what arguments say, and what help says. Pure.
+"""The command line, in TensorFlow's grammar: what arguments say, and what help says.
 
 The grammar is `--name=value`, and for booleans `--name` alone as well. An argument that is no known flag is reported
 and the server goes on; a value that does not fit its flag's type ends it.
@@ -7,6 +7,7 @@ and the server goes on; a value that does not fit its flag's type ends it.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Final
 
 from slipway_server.settings.flags import CLASSIC, FLAGS, OWN, Flag, Support, Value
@@ -45,6 +46,11 @@ class Parsed:
     unknown: tuple[str, ...]
     malformed: tuple[str, ...]
     help: str = ""
+
+
+def version() -> str:
+    """Return which release this is: the version of the installed package."""
+    return metadata.version("slipway-server")
 
 
 _BY_NAME: Final = {flag.name: flag for flag in FLAGS}

@@ -21,8 +21,8 @@ class Flag:
     """One flag.
 
     Attributes:
-        default: also gives the flag its type.
-        wide: an integer of 64 instead of 32 bits.
+        default: its value unless given; its Python type is the flag's type.
+        wide: whether an integer has 64 instead of 32 bits.
         by_machine: how the default follows from the machine, when it does.
         bare: the value that `--name` alone stands for; none by default, `true` for booleans.
     """

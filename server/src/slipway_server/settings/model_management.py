@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from slipway_server.core.labels import LabelRule
-from slipway_server.core.managed_version import Bounds, RetryRule
+from slipway_server.core.load_rules import Bounds, RetryRule
 from slipway_server.core.policies import POLICIES
 from slipway_server.errors import invalid_argument
 
 
 @dataclass(frozen=True, slots=True)
-class Lifecycle:
+class ModelManagementSettings:
     """How models are found, loaded, replaced and named. Times are in seconds.
 
     Attributes:
@@ -37,7 +37,7 @@ class Lifecycle:
     open_ports_at_once: bool
 
 
-def lifecycle(values: Mapping[str, Any], *, cpus: int) -> Lifecycle:
+def model_management_settings(values: Mapping[str, Any], *, cpus: int) -> ModelManagementSettings:
     """Check flag values and give them their form.
 
     Raises:
@@ -55,7 +55,7 @@ def lifecycle(values: Mapping[str, Any], *, cpus: int) -> Lifecycle:
     timeout = float(values["servable_state_waiter_timeout_seconds"])
     if not timeout >= 0:
         raise invalid_argument("--servable_state_waiter_timeout_seconds must be 0 or more")
-    return Lifecycle(
+    return ModelManagementSettings(
         model_name=values["model_name"],
         model_base_path=values["model_base_path"],
         config_file=values["model_config_file"],

@@ -8,7 +8,10 @@ from typing import Any, Final
 
 from slipway_server.errors import invalid_argument
 from slipway_server.servables.tensorflow.threads import ThreadRule, read_rule
-from slipway_server.settings.model_management import Lifecycle, lifecycle
+from slipway_server.settings.model_management import (
+    ModelManagementSettings,
+    model_management_settings,
+)
 
 _AGE_SHARE_OF_DRAIN = 1.2
 """gRPC recycles a connection at its age give or take a tenth; the drain must outlast that with room to spare."""
@@ -52,7 +55,7 @@ class Settings:
     channel_arguments: dict[str, int | str]
     max_connection_age: float
     max_connection_age_grace: float
-    lifecycle: Lifecycle
+    model_management: ModelManagementSettings
     tags: frozenset[str]
     intra_op_threads: int
     inter_op_threads: int
@@ -94,7 +97,7 @@ def settings(
         raise invalid_argument(
             "At least one of server_options.grpc_port or server_options.grpc_socket_path must be set."
         )
-    models = lifecycle(values, cpus=cpus)
+    models = model_management_settings(values, cpus=cpus)
     _check_batching(values)
     batching = values["enable_batching"]
     intra, inter = _parallelism(values)
@@ -142,7 +145,7 @@ def settings(
             values["max_connection_age_seconds"], values["drain_seconds"]
         ),
         max_connection_age_grace=values["max_connection_age_grace_seconds"],
-        lifecycle=models,
+        model_management=models,
         tags=frozenset(tag for tag in str(values["saved_model_tags"]).split(",") if tag),
         intra_op_threads=intra,
         inter_op_threads=inter,

@@ -1,33 +1,24 @@
-"""Watches base paths and says which versions should be loaded.
+"""What is to be served, and what a source is: whatever finds the versions of models and brings them within reach."""
 
-One look per model and poll. A listing that fails or is empty unloads nothing: what serves goes on, and the reason
-is kept for the readiness page. One model's trouble never touches another. Which models there are may change at any
-time.
-"""
-
-import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
-import structlog
+from slipway_server.errors import ServingError
+from slipway_server.storage.versions import Latest, VersionPolicy
 
-from slipway_server.errors import ServingError, invalid_argument, not_found
-from slipway_server.storage.directories import directories, fingerprint
-from slipway_server.storage.request_log_rule import LoggingRule
-from slipway_server.storage.versions import (
-    Latest,
-    Selection,
-    Specific,
-    VersionPolicy,
-    requested_directories,
-    select,
-)
 
-_log = structlog.get_logger("slipway_server.source")
+@dataclass(frozen=True, slots=True)
+class LoggingRule:
+    """Which of a model's requests are kept, and where: its `logging_config`.
 
-_ACCESS_ERROR: Final = "FileSystemStoragePathSource encountered a filesystem access error: "
+    Attributes:
+        prefix: path that the files' names begin with.
+        sampling: the share of requests that are kept, from 0 to 1.
+    """
+
+    prefix: str
+    sampling: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +26,7 @@ class ModelConfig:
     """One model to serve.
 
     Attributes:
-        base_path: absolute path whose numeric children are its versions.
+        base_path: where its versions are; for the file system an absolute path whose numeric children they are.
         labels: version label → version.
         platform: what kind of model it is; never changes while it is served.
         logging: which requests are kept; None for none.
@@ -63,171 +54,38 @@ class VersionDirectory:
 
 
 class Found(Protocol):
-    """Is told at every poll which versions of a model should be loaded."""
+    """Is told, whenever a source has looked, which versions of a model should be loaded."""
 
     def __call__(self, model: str, versions: tuple[VersionDirectory, ...]) -> None:
         """Take them in the place of those said before."""
 
 
-class FileSystemSource:
-    """Polls the base paths of all models.
+class Failed(Protocol):
+    """Is told whenever a source has looked and found nothing to load for a model."""
 
-    Args:
-        models: what to watch.
-        found: is told the versions of a model at every poll, and that there are none when the model is removed.
-        interval: seconds between polls; 0 polls once and after each change of the models, a negative one never (then
-            `poll` is called by hand).
-        keep_last: whether an empty base path leaves loaded versions alone.
-        failed: called with (model, why) whenever a poll finds nothing to load for a model.
+    def __call__(self, model: str, trouble: ServingError) -> None:
+        """Take in why there is nothing."""
+
+
+class VersionSource(Protocol):
+    """Says which versions should be loaded (`file_system_source.FileSystemSource`).
+
+    It speaks through a `Found` and a `Failed`, from a thread of its own. A look that fails unloads nothing, and one
+    model's trouble never touches another.
     """
-
-    def __init__(
-        self,
-        models: Iterable[ModelConfig],
-        found: Found,
-        *,
-        interval: float,
-        keep_last: bool = True,
-        failed: Callable[[str, ServingError], None] = lambda _model, _trouble: None,
-    ) -> None:
-        self._models = {model.name: model for model in models}
-        self._found = found
-        self._interval = interval
-        self._keep_last = keep_last
-        self._failed = failed
-        self._troubles: dict[str, str] = {}
-        self._said: dict[str, tuple[str, ...]] = {}
-        # What is said about a model is said under this lock, after a look whether it is still configured that way.
-        self._lock = threading.RLock()
-        self._wanted = threading.Condition(self._lock)
-        self._look_now = True
-        self._stopped = False
-        self._thread = threading.Thread(target=self._run, name="source", daemon=True)
 
     def start(self) -> None:
-        """Begin to poll."""
-        self._thread.start()
+        """Begin to look."""
+        ...
 
     def stop(self) -> None:
-        """Poll no more."""
-        with self._wanted:
-            self._stopped = True
-            self._wanted.notify_all()
+        """Look no more."""
+        ...
 
     def update(self, models: Iterable[ModelConfig]) -> None:
-        """Watch other models from now on; those no longer named lose all their versions at once."""
-        with self._wanted:
-            before, self._models = self._models, {model.name: model for model in models}
-            for name in before.keys() - self._models.keys():
-                self._troubles.pop(name, None)
-                self._said.pop(name, None)
-                self._found(name, ())
-            self._look_now = True
-            self._wanted.notify_all()
+        """Look for other models from now on; those no longer named lose all their versions at once."""
+        ...
 
     def trouble(self, model: str) -> str:
-        """Return why the last poll found nothing to load for a model, or an empty string."""
-        return self._troubles.get(model, "")
-
-    def poll(self) -> None:
-        """Look at every base path once."""
-        with self._lock:
-            models = tuple(self._models.values())
-        for model in models:
-            try:
-                self._poll_model(model)
-            except Exception:  # noqa: BLE001 - one model's trouble must not end discovery for all
-                _log.exception("version discovery failed", model=model.name)
-
-    def _run(self) -> None:
-        if self._interval < 0:
-            return
-        while self._wait():
-            self.poll()
-
-    def _wait(self) -> bool:
-        """Wait until it is time for a poll; False when there will be none."""
-        with self._wanted:
-            self._wanted.wait_for(lambda: self._look_now or self._stopped, self._interval or None)
-            self._look_now = False
-            return not self._stopped
-
-    def _poll_model(self, model: ModelConfig) -> None:
-        """Look without the lock, which may take long; speak under it."""
-        try:
-            selection = look(model)
-        except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-            sentence = (
-                f"Could not find base path {model.base_path} for servable {model.name} "
-                f"with error {_status(error, model.base_path)}"
-            )
-            self._say(model, invalid_argument(sentence), (_ACCESS_ERROR + sentence,), None)
-            return
-        versions = tuple(
-            VersionDirectory(number, path, fingerprint(path))
-            for number, name in selection.directories.items()
-            for path in (str(Path(model.base_path, name)),)
-        )
-        trouble = None if versions else not_found(selection.warnings[-1])
-        explicit = model.policy == Specific(frozenset())
-        keep = not versions and self._keep_last and not explicit
-        self._say(model, trouble, selection.warnings, None if keep else versions)
-
-    def _say(
-        self,
-        model: ModelConfig,
-        trouble: ServingError | None,
-        warnings: tuple[str, ...],
-        versions: tuple[VersionDirectory, ...] | None,
-    ) -> None:
-        with self._lock:
-            if self._models.get(model.name) is not model:
-                return
-            self._note(model.name, warnings)
-            if versions is not None:
-                self._found(model.name, versions)
-            if trouble:
-                self._troubles[model.name] = trouble.message
-                self._failed(model.name, trouble)
-            else:
-                self._troubles.pop(model.name, None)
-
-    def _note(self, model: str, sentences: tuple[str, ...]) -> None:
-        """Log what a poll found odd: once, not at every poll."""
-        if self._said.get(model, ()) != sentences:
-            self._said[model] = sentences
-            for sentence in sentences:
-                _log.warning("version discovery", model=model, warning=sentence)
-
-
-def _status(error: OSError | ValueError, path: str) -> str:
-    """Return a file system's error in TensorFlow's form.
-
-    >>> _status(FileNotFoundError(2, "No such file or directory"), "/m")
-    'NOT_FOUND: /m not found'
-    """
-    match error:
-        case FileNotFoundError() | NotADirectoryError():
-            return f"NOT_FOUND: {path} not found"
-        case PermissionError():
-            return f"PERMISSION_DENIED: {path}; {error.strerror}"
-        case OSError(strerror=str(words)):
-            return f"UNKNOWN: {path}; {words}"
-        case _:
-            return f"UNKNOWN: {path}; {error}"
-
-
-def look(model: ModelConfig) -> Selection:
-    """Look at a base path once.
-
-    Raises:
-        OSError: there is no such directory, or it cannot be read.
-        ValueError: no directory can have such a name.
-    """
-    base = Path(model.base_path)
-    base.stat()
-    names = requested_directories(model.policy)
-    if names and all((base / name).is_dir() for name in names.values()):
-        # All that is asked for is there: no listing, which is what costs on large or remote directories.
-        return Selection(names, ())
-    return select(model.name, model.base_path, directories(base), model.policy)
+        """Return why the last look found nothing to load for a model, or an empty string."""
+        ...

@@ -120,7 +120,7 @@ class Stage:
         return self._pool.submit(self.ask, x, signature, **more)
 
     def hold(self, signature: Signature = PLAIN) -> Future[list[Array]]:
-        """Keep one place busy until `self.model.go` is set."""
+        """Keep one slot busy until `self.model.go` is set."""
         self.model.go.clear()
         held = self.soon([[0.0]] if signature is WIDE else [0.0], signature)
         self.model.wait_for_run()
@@ -294,7 +294,7 @@ def test_what_the_signature_does_not_say_runs_alone(stages: Any) -> None:
     held = stage.hold()
     wrong_type = stage._pool.submit(stage.batched.run, PLAIN, {"x": np.array([1], np.int64)}, ["y"])
     fixed = stage.soon([1.0], FIXED)
-    for _ in range(2):  # neither waits for the place
+    for _ in range(2):  # neither waits for the slot
         stage.model.wait_for_run()
     stage.model.go.set()
     for answer in (held, wrong_type, fixed):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway_server.batching.parameters import BatchingParameters
-from slipway_server.batching.queues import Batch, Queue, Queues, Request, split
+from slipway_server.batching.queues import Batch, Queue, QueuedRequest, Queues, split
 from slipway_server.errors import Code, ServingError
 
 SHAPES = (
@@ -33,7 +33,9 @@ def rows(batch: Batch | None) -> list[int]:
     return [piece.rows for piece in batch.pieces] if batch else []
 
 
-def refused(queues: Queues, queue: Queue, request: Request, now: float = 0.0) -> tuple[Code, str]:
+def refused(
+    queues: Queues, queue: Queue, request: QueuedRequest, now: float = 0.0
+) -> tuple[Code, str]:
     with pytest.raises(ServingError) as error:
         queues.add(queue, request, now)
     return error.value.code, error.value.message
@@ -42,7 +44,7 @@ def refused(queues: Queues, queue: Queue, request: Request, now: float = 0.0) ->
 def test_a_lone_request_runs_at_once() -> None:
     queues, queue = Queues(1), Queue(parameters())
     for now in (0.0, 1.0, 2.0):
-        queues.add(queue, Request(1), now)
+        queues.add(queue, QueuedRequest(1), now)
         batch = queues.take(now)
         assert rows(batch) == [1]
         queues.finish(batch, now + 0.5)
@@ -52,9 +54,9 @@ def test_a_lone_request_runs_at_once() -> None:
 
 def test_requests_that_wait_run_together_in_their_order() -> None:
     queues, queue = Queues(1), Queue(parameters())
-    queues.add(queue, Request(1), 0.0)
+    queues.add(queue, QueuedRequest(1), 0.0)
     running = queues.take(0.0)
-    waiting = [Request(size) for size in (1, 2, 1, 4)]
+    waiting = [QueuedRequest(size) for size in (1, 2, 1, 4)]
     for request in waiting:
         queues.add(queue, request, 0.1)
     assert queues.take(0.1) is None
@@ -67,39 +69,39 @@ def test_requests_that_wait_run_together_in_their_order() -> None:
 
 def test_a_timeout_is_waited_for_and_a_full_batch_is_not() -> None:
     queues, queue = Queues(2), Queue(parameters(batch_timeout=0.5))
-    queues.add(queue, Request(1), 10.0)
+    queues.add(queue, QueuedRequest(1), 10.0)
     assert queues.take(10.4) is None
     assert queues.next_due() == 10.5
     assert not queues.enter(queue, 1)
     assert rows(queues.take(10.5)) == [1]
     for _ in range(4):
-        queues.add(queue, Request(1), 11.0)
+        queues.add(queue, QueuedRequest(1), 11.0)
     assert rows(queues.take(11.0)) == [1, 1, 1, 1]
 
 
-def test_few_clients_use_idle_places() -> None:
+def test_few_clients_use_idle_slots() -> None:
     queues, queue = Queues(2), Queue(parameters(32))
-    queues.add(queue, Request(1), 0.0)
+    queues.add(queue, QueuedRequest(1), 0.0)
     assert rows(queues.take(0.0)) == [1]
-    queues.add(queue, Request(1), 0.1)
+    queues.add(queue, QueuedRequest(1), 0.1)
     assert rows(queues.take(0.1)) == [1]
 
 
 def test_a_crowd_comes_back_before_its_next_batch_runs_but_is_not_waited_for_long() -> None:
     queues, queue = Queues(2), Queue(parameters(4))
     for _ in range(8):
-        queues.add(queue, Request(1), 0.0)
+        queues.add(queue, QueuedRequest(1), 0.0)
     first, second = queues.take(0.0), queues.take(0.0)
     queues.finish(first, 1.0)
-    queues.add(queue, Request(1), 1.0)
+    queues.add(queue, QueuedRequest(1), 1.0)
     assert queues.take(1.0) is None  # three more are on their way
     assert queues.next_due() == 2.0  # a batch takes one second
     for _ in range(3):
-        queues.add(queue, Request(1), 1.1)
+        queues.add(queue, QueuedRequest(1), 1.1)
     third = queues.take(1.1)
     assert rows(third) == [1] * 4
     queues.finish(second, 1.2)
-    queues.add(queue, Request(1), 1.2)
+    queues.add(queue, QueuedRequest(1), 1.2)
     queues.finish(third, 2.1)
     assert not queues.enter(queue, 1)
     assert queues.take(2.1) is None
@@ -111,12 +113,12 @@ def test_a_crowd_comes_back_before_its_next_batch_runs_but_is_not_waited_for_lon
 def test_after_the_crowd_has_gone_a_lone_client_soon_waits_no_more() -> None:
     queues, queue = Queues(2), Queue(parameters(4))
     for _ in range(8):
-        queues.add(queue, Request(1), 0.0)
+        queues.add(queue, QueuedRequest(1), 0.0)
     for batch in (queues.take(0.0), queues.take(0.0)):
         queues.finish(batch, 1.0)
     now, waits = 1.0, 0
     for _ in range(10):
-        queues.add(queue, Request(1), now)
+        queues.add(queue, QueuedRequest(1), now)
         batch = queues.take(now)
         if batch is None:
             waits += 1
@@ -125,17 +127,17 @@ def test_after_the_crowd_has_gone_a_lone_client_soon_waits_no_more() -> None:
         now += 1.0
         queues.finish(batch, now)
     assert waits <= 8
-    queues.add(queue, Request(1), now)
+    queues.add(queue, QueuedRequest(1), now)
     assert queues.take(now) is not None
 
 
-def test_places_are_shared_and_queues_take_turns() -> None:
+def test_slots_are_shared_and_queues_take_turns() -> None:
     queues = Queues(1)
     busy, quiet = Queue(parameters(2)), Queue(parameters(2))
     for _ in range(6):
-        queues.add(busy, Request(1), 0.0)
+        queues.add(busy, QueuedRequest(1), 0.0)
     running = queues.take(0.0)
-    queues.add(quiet, Request(1), 0.1)
+    queues.add(quiet, QueuedRequest(1), 0.1)
     order = []
     for now in (1.0, 2.0, 3.0):
         queues.finish(running, now)
@@ -146,30 +148,30 @@ def test_places_are_shared_and_queues_take_turns() -> None:
 
 def test_too_large_and_too_many() -> None:
     queues, queue = Queues(1), Queue(parameters(4, max_enqueued_batches=1))
-    assert refused(queues, queue, Request(5)) == (
+    assert refused(queues, queue, QueuedRequest(5)) == (
         Code.INVALID_ARGUMENT,
         "Task size 5 is larger than maximum input batch size 4",
     )
-    queues.add(queue, Request(4), 0.0)
+    queues.add(queue, QueuedRequest(4), 0.0)
     running = queues.take(0.0)
-    queues.add(queue, Request(3), 0.0)
-    assert refused(queues, queue, Request(2)) == (
+    queues.add(queue, QueuedRequest(3), 0.0)
+    assert refused(queues, queue, QueuedRequest(2)) == (
         Code.UNAVAILABLE,
         FULL,
     )
-    queues.add(queue, Request(1), 0.0)  # there is still room in the one that is open
+    queues.add(queue, QueuedRequest(1), 0.0)  # there is still room in the one that is open
     queues.finish(running, 1.0)
     assert rows(queues.take(1.0)) == [3, 1]
 
 
 def test_the_request_of_another_shape_fails_and_nobody_else() -> None:
     queues, queue = Queues(1), Queue(parameters(4))
-    queues.add(queue, Request(1), 0.0)
+    queues.add(queue, QueuedRequest(1), 0.0)
     running = queues.take(0.0)
-    queues.add(queue, Request(1, (("x:0", (3,)),)), 0.0)
-    code, message = refused(queues, queue, Request(1, (("x:0", (2,)),)))
+    queues.add(queue, QueuedRequest(1, (("x:0", (3,)),)), 0.0)
+    code, message = refused(queues, queue, QueuedRequest(1, (("x:0", (2,)),)))
     assert (code, message.startswith(SHAPES)) == (Code.FAILED_PRECONDITION, True)
-    queues.add(queue, Request(1, (("x:0", (3,)),)), 0.0)
+    queues.add(queue, QueuedRequest(1, (("x:0", (3,)),)), 0.0)
     queues.finish(running, 1.0)
     assert rows(queues.take(1.0)) == [1, 1]
 
@@ -177,16 +179,16 @@ def test_the_request_of_another_shape_fails_and_nobody_else() -> None:
 def test_other_ranks_open_a_batch_of_their_own_when_inputs_are_padded() -> None:
     queues, queue = Queues(2), Queue(parameters(4, pad_variable_length_inputs=True))
     for rank in (1, 2, 2):
-        queues.add(queue, Request(1, (("x:0", (rank,)),)), 0.0)
+        queues.add(queue, QueuedRequest(1, (("x:0", (rank,)),)), 0.0)
     assert rows(queues.take(0.0)) == [1]
     assert rows(queues.take(0.0)) == [1, 1]
 
 
 def test_what_is_late_is_left_out() -> None:
     queues, queue = Queues(1), Queue(parameters(4))
-    queues.add(queue, Request(1), 0.0)
+    queues.add(queue, QueuedRequest(1), 0.0)
     running = queues.take(0.0)
-    late, in_time = Request(1, (), 0.5), Request(1, (), 2.0)
+    late, in_time = QueuedRequest(1, (), 0.5), QueuedRequest(1, (), 2.0)
     queues.add(queue, late, 0.0)
     queues.add(queue, in_time, 0.0)
     queues.finish(running, 1.0)
@@ -198,20 +200,20 @@ def test_what_is_late_is_left_out() -> None:
 
 def test_what_is_withdrawn_is_gone_and_makes_room() -> None:
     queues, queue = Queues(1), Queue(parameters(4, max_enqueued_batches=1))
-    queues.add(queue, Request(4), 0.0)
+    queues.add(queue, QueuedRequest(4), 0.0)
     queues.take(0.0)
-    waiting = Request(4)
+    waiting = QueuedRequest(4)
     queues.add(queue, waiting, 0.0)
     queues.withdraw(queue, waiting)
     assert (queue.waiting_rows, list(queue.waiting)) == (0, [])
-    queues.add(queue, Request(4), 0.0)
+    queues.add(queue, QueuedRequest(4), 0.0)
 
 
 def test_a_large_request_is_split_around_what_waits() -> None:
     big = parameters(4, largest=20, enable_large_batch_splitting=True)
     queues, queue = Queues(4), Queue(big)
-    queues.add(queue, Request(3), 0.0)
-    request = Request(10)
+    queues.add(queue, QueuedRequest(3), 0.0)
+    request = QueuedRequest(10)
     queues.add(queue, request, 0.0)
     assert request.pieces == 4
     batches = [queues.take(0.0) for _ in range(4)]
@@ -236,10 +238,10 @@ class World:
     each: list[Queue]
     now: float = 0.0
     running: list[Batch] = field(default_factory=list)
-    waiting: list[Request] = field(default_factory=list)
-    order: dict[int, list[Request]] = field(default_factory=dict)
-    done: dict[Request, int] = field(default_factory=dict)
-    owner: dict[Request, Queue] = field(default_factory=dict)
+    waiting: list[QueuedRequest] = field(default_factory=list)
+    order: dict[int, list[QueuedRequest]] = field(default_factory=dict)
+    done: dict[QueuedRequest, int] = field(default_factory=dict)
+    owner: dict[QueuedRequest, Queue] = field(default_factory=dict)
 
     def take_all(self) -> None:
         while (batch := self.queues.take(self.now)) is not None:
@@ -263,7 +265,7 @@ class World:
         for request in self.queues.expired():
             self.forget(request)
 
-    def add(self, queue: Queue, request: Request) -> None:
+    def add(self, queue: Queue, request: QueuedRequest) -> None:
         largest = queue.parameters.max_batch_size
         code = Code.OK
         try:
@@ -292,7 +294,7 @@ class World:
                 self.now = max(self.now, due)
             self.take_all()
 
-    def forget(self, request: Request) -> None:
+    def forget(self, request: QueuedRequest) -> None:
         self.done[request] = request.rows
         order = self.order[id(self.owner[request])]
         if request in order:
@@ -324,7 +326,7 @@ STEPS = st.lists(
 )
 def test_every_request_is_run_once_in_order_and_nothing_is_forgotten(
     steps: list[Any],
-    places: int,
+    slots: int,
     timeout: float,
     splitting: bool,  # noqa: FBT001 - drawn
 ) -> None:
@@ -336,12 +338,12 @@ def test_every_request_is_run_once_in_order_and_nothing_is_forgotten(
         max_enqueued_batches=5,
     )
     each = [Queue(chosen), Queue(chosen)]
-    world = World(Queues(places), each, order={id(queue): [] for queue in each})
+    world = World(Queues(slots), each, order={id(queue): [] for queue in each})
     for step in steps:
         match step:
             case ("add", which, size, patience):
                 deadline = None if patience is None else world.now + patience + 0.01
-                world.add(each[which], Request(size, (), deadline))
+                world.add(each[which], QueuedRequest(size, (), deadline))
             case ("pass", seconds):
                 world.now += seconds
             case ("finish", which) if world.running:
@@ -351,7 +353,7 @@ def test_every_request_is_run_once_in_order_and_nothing_is_forgotten(
                 world.queues.withdraw(world.owner[request], request)
                 world.forget(request)
         world.take_all()
-        assert len(world.running) <= places
+        assert len(world.running) <= slots
     world.settle()
     assert not any(world.order.values())
     assert all(world.done.get(request) == request.rows for request in world.owner)

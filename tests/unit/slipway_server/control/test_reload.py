@@ -10,14 +10,15 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from slipway_server.control.config_file import ConfigFile
-from slipway_server.control.reload import Models, ReloadRule
-from slipway_server.core.availability_waiter import Watch
+from slipway_server.control.reload import ConfiguredModels, ReloadRule
+from slipway_server.core.availability_waiter import AvailabilityWaiter
 from slipway_server.core.labels import LabelRule
 from slipway_server.core.serving_map import ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
 from slipway_server.errors import Code, ServingError, invalid_argument, not_found
 from slipway_server.observability.counters import counter_values
-from slipway_server.storage.source import FileSystemSource, ModelConfig
+from slipway_server.storage.file_system_source import FileSystemSource
+from slipway_server.storage.source import ModelConfig
 
 START, LOADING, AVAILABLE, END = (
     Availability.START,
@@ -36,7 +37,7 @@ class World:
         self.monitor = StateMonitor()
         self.serving: ServingMap[str] = ServingMap()
         self.source = FileSystemSource((), lambda *_: None, interval=-1)
-        self.models = Models(
+        self.models = ConfiguredModels(
             self.source,
             self.serving,
             self.monitor,
@@ -113,12 +114,12 @@ def test_what_ended_before_or_ends_as_it_should_decides_nothing() -> None:
     world = World()
     world.say(1, AVAILABLE)
     world.say(1, END, BROKEN)
-    watch = world.models.watch(["m"])
-    assert not watch._decided("m")
+    waiter = world.models.waiter(["m"])
+    assert not waiter._decided("m")
     world.say(1, END)
-    assert not watch._decided("m")
+    assert not waiter._decided("m")
     world.say(1, AVAILABLE)
-    watch.wait(None)
+    waiter.wait(None)
 
 
 def test_a_base_path_without_versions_decides_at_once() -> None:
@@ -169,26 +170,26 @@ def test_a_reload_never_hangs_and_blocks_no_other() -> None:
 
 
 def test_a_wait_for_ever_may_be_asked_for() -> None:
-    watch = Watch(["m"])
+    waiter = AvailabilityWaiter(["m"])
     clock = threading.Event()
 
     def now() -> float:
         clock.set()
         return 0.0
 
-    waiting = threading.Thread(target=watch.wait, args=(float("inf"), now), daemon=True)
+    waiting = threading.Thread(target=waiter.wait, args=(float("inf"), now), daemon=True)
     waiting.start()
     assert clock.wait(10)
-    watch.hear(VersionState("m", 1, AVAILABLE))
+    waiter.hear(VersionState("m", 1, AVAILABLE))
     waiting.join(10)
     assert not waiting.is_alive()
 
 
 def test_a_watch_names_what_still_loads() -> None:
-    watch = Watch(["m"])
-    watch.hear(VersionState("m", 3, LOADING))
+    waiter = AvailabilityWaiter(["m"])
+    waiter.hear(VersionState("m", 3, LOADING))
     with pytest.raises(ServingError) as error:
-        watch.wait(0.0, lambda: 1.0, noun="servable(s)")
+        waiter.wait(0.0, lambda: 1.0, noun="servable(s)")
     assert error.value.message == (
         "1 servable(s) did not become available: "
         "{{name: m version: 3} due to error: DEADLINE_EXCEEDED: it is still LOADING, }"

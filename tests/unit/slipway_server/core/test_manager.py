@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from slipway_server.core.manager import AspiredVersion, Bounds, Manager, RetryRule
+from slipway_server.core.load_rules import Bounds, RetryRule
+from slipway_server.core.managed_version import AspiredVersion
+from slipway_server.core.manager import Manager
 from slipway_server.core.policies import availability_preserving, resource_preserving
 from slipway_server.core.serving_map import Selector, ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState

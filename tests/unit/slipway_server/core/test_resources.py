@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway_server.core.resources import HOLDING, Claim, Room, estimate, room
+from slipway_server.core.resources import HOLDING, MemoryClaim, Room, estimate, room
 from slipway_server.core.version_state_machine import State
 
 LIMIT = 100
@@ -17,28 +17,34 @@ LIMIT = 100
     [
         pytest.param([], 100, Room.RESERVED, id="the limit itself fits"),
         pytest.param([], 101, Room.INSUFFICIENT, id="more than everything never fits"),
-        pytest.param([Claim(State.READY, 60)], 40, Room.RESERVED, id="beside what serves"),
-        pytest.param([Claim(State.READY, 60)], 41, Room.INSUFFICIENT, id="nothing will go"),
-        pytest.param([Claim(State.UNLOADING, 60)], 41, Room.WAIT, id="something is going"),
-        pytest.param([Claim(State.QUIESCING, 60)], 41, Room.WAIT, id="something is about to go"),
-        pytest.param([Claim(State.LOADING, 60)], 41, Room.WAIT, id="a load may fail"),
-        pytest.param([Claim(State.LOAD_APPROVED, 60)], 41, Room.WAIT, id="an approval counts"),
-        pytest.param([Claim(State.DISABLED, 60)], 100, Room.RESERVED, id="what has gone"),
-        pytest.param([Claim(State.ERROR, 60)], 100, Room.RESERVED, id="what has failed"),
-        pytest.param([Claim(State.LOAD_REQUESTED, 60)], 100, Room.RESERVED, id="what only asks"),
-        pytest.param([Claim(State.NEW, 60)], 100, Room.RESERVED, id="what does not even ask"),
+        pytest.param([MemoryClaim(State.READY, 60)], 40, Room.RESERVED, id="beside what serves"),
+        pytest.param([MemoryClaim(State.READY, 60)], 41, Room.INSUFFICIENT, id="nothing will go"),
+        pytest.param([MemoryClaim(State.UNLOADING, 60)], 41, Room.WAIT, id="something is going"),
+        pytest.param(
+            [MemoryClaim(State.QUIESCING, 60)], 41, Room.WAIT, id="something is about to go"
+        ),
+        pytest.param([MemoryClaim(State.LOADING, 60)], 41, Room.WAIT, id="a load may fail"),
+        pytest.param(
+            [MemoryClaim(State.LOAD_APPROVED, 60)], 41, Room.WAIT, id="an approval counts"
+        ),
+        pytest.param([MemoryClaim(State.DISABLED, 60)], 100, Room.RESERVED, id="what has gone"),
+        pytest.param([MemoryClaim(State.ERROR, 60)], 100, Room.RESERVED, id="what has failed"),
+        pytest.param(
+            [MemoryClaim(State.LOAD_REQUESTED, 60)], 100, Room.RESERVED, id="what only asks"
+        ),
+        pytest.param([MemoryClaim(State.NEW, 60)], 100, Room.RESERVED, id="what does not even ask"),
     ],
 )
-def test_room(claims: list[Claim], needed: int, expected: Room) -> None:
+def test_room(claims: list[MemoryClaim], needed: int, expected: Room) -> None:
     assert room(LIMIT, claims, needed) is expected
 
 
-claims = st.lists(st.builds(Claim, st.sampled_from(State), st.integers(0, 60)), max_size=5)
+claims = st.lists(st.builds(MemoryClaim, st.sampled_from(State), st.integers(0, 60)), max_size=5)
 
 
 @given(claims, st.integers(0, 120))
 def test_a_reservation_never_passes_the_limit_and_a_refusal_is_final(
-    held: list[Claim], needed: int
+    held: list[MemoryClaim], needed: int
 ) -> None:
     verdict = room(LIMIT, held, needed)
     total = sum(claim.memory for claim in held if claim.state in HOLDING)

@@ -10,8 +10,8 @@ from slipway_server.core.version_state_machine import (
     FORGETTABLE,
     TRANSITIONS,
     IllegalTransitionError,
-    Lifecycle,
     State,
+    VersionStateMachine,
 )
 
 WHOLE_LIFE = [
@@ -36,7 +36,7 @@ def test_the_table_knows_every_state_and_allows_one_life_and_errors() -> None:
 
 
 def test_a_whole_life() -> None:
-    life = Lifecycle("m version 1")
+    life = VersionStateMachine("m version 1")
     for state in WHOLE_LIFE[1:]:
         life.to(state)
     assert life.state is State.DISABLED
@@ -47,7 +47,7 @@ def test_a_whole_life() -> None:
 def test_what_the_table_does_not_allow_is_refused_with_the_history(
     first: State, following: State
 ) -> None:
-    life = Lifecycle("m version 1")
+    life = VersionStateMachine("m version 1")
     for state in WHOLE_LIFE[1 : WHOLE_LIFE.index(first) + 1]:
         life.to(state)
     if following in TRANSITIONS[first]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from slipway_server.errors import ServingError, not_found
-from slipway_server.loading.directory_lock import LOCK_FILE, HoldingLoader
+from slipway_server.loading.directory_lock import LOCK_FILE, DirectoryLockLoader
 
 
 class Recording:
@@ -50,7 +50,7 @@ def is_open(version: Path) -> bool:
 
 def test_a_version_is_locked_from_before_it_is_loaded_until_it_is_unloaded(version: Path) -> None:
     inner = Recording(lambda: is_open(version))
-    loader = HoldingLoader(inner)
+    loader = DirectoryLockLoader(inner)
     first, second = loader.load("m", 1, str(version)), loader.load("m", 1, str(version))
     assert is_open(version)
     loader.unload(first)
@@ -61,7 +61,7 @@ def test_a_version_is_locked_from_before_it_is_loaded_until_it_is_unloaded(versi
 
 
 def test_a_load_that_fails_lets_go(version: Path) -> None:
-    loader = HoldingLoader(Recording(lambda: is_open(version), not_found("no model")))
+    loader = DirectoryLockLoader(Recording(lambda: is_open(version), not_found("no model")))
     with pytest.raises(ServingError, match="no model"):
         loader.load("m", 1, str(version))
     assert not is_open(version)
@@ -69,7 +69,7 @@ def test_a_load_that_fails_lets_go(version: Path) -> None:
 
 def test_a_directory_without_the_file_is_loaded_as_ever(tmp_path: Path) -> None:
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-    loader = HoldingLoader(Recording(lambda: False))
+    loader = DirectoryLockLoader(Recording(lambda: False))
     loader.unload(loader.load("m", 1, str(tmp_path)))
     assert not list(tmp_path.iterdir())
     assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
@@ -82,14 +82,14 @@ def test_a_volume_that_does_not_lock_is_loaded_from_all_the_same(
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    loader = HoldingLoader(Recording(lambda: True))
+    loader = DirectoryLockLoader(Recording(lambda: True))
     content = loader.load("m", 1, str(version))
     loader.unload(content)
 
 
 def test_a_lock_file_that_may_only_be_read_is_enough(version: Path) -> None:
     (version / LOCK_FILE).chmod(0o444)
-    loader = HoldingLoader(Recording(lambda: is_open(version)))
+    loader = DirectoryLockLoader(Recording(lambda: is_open(version)))
     content = loader.load("m", 1, str(version))
     assert is_open(version)
     loader.unload(content)

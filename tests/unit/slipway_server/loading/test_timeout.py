@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from slipway_server.errors import Code, ServingError, not_found
-from slipway_server.loading.timeout import LoadTimeoutError, TimedLoader
+from slipway_server.loading.timeout import LoadTimeoutError, TimeoutLoader
 
 
 class Slow:
@@ -33,7 +33,7 @@ class Slow:
 def test_a_load_in_time_is_handed_on() -> None:
     slow = Slow()
     slow.go.set()
-    loader = TimedLoader(slow, 30)
+    loader = TimeoutLoader(slow, 30)
     assert loader.load("m", 1, "/p") == "content"
     assert not slow.unloaded.is_set()
     loader.unload("content")
@@ -44,13 +44,13 @@ def test_a_failure_in_time_is_handed_on() -> None:
     slow = Slow(not_found("nothing there"))
     slow.go.set()
     with pytest.raises(ServingError, match="nothing there"):
-        TimedLoader(slow, 30).load("m", 1, "/p")
+        TimeoutLoader(slow, 30).load("m", 1, "/p")
 
 
 def test_a_late_load_is_an_error_and_released_when_it_ends() -> None:
     slow = Slow()
     with pytest.raises(LoadTimeoutError) as error:
-        TimedLoader(slow, 0.05).load("m", 1, "/p")
+        TimeoutLoader(slow, 0.05).load("m", 1, "/p")
     assert error.value.code is Code.DEADLINE_EXCEEDED
     assert error.value.message == (
         "Version 1 of model m was still not loaded after 0.05 s (--load_timeout_seconds)"

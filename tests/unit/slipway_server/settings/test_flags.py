@@ -143,7 +143,7 @@ def test_the_reference_page_is_the_same_on_every_machine() -> None:
 
 
 def test_how_models_come_and_go() -> None:
-    plain = _settings().lifecycle
+    plain = _settings().model_management
     assert (plain.bounds.loads, plain.bounds.initial_loads) == (8, 8)
     assert (plain.bounds.unloads, plain.bounds.memory) == (None, None)
     assert (plain.labels.allowed, plain.labels.strict) == (True, False)
@@ -165,7 +165,7 @@ def test_how_models_come_and_go() -> None:
         "--servable_versions_always_present=false",
         "--fail_if_no_model_versions_found",
         "--model_config_file_poll_wait_seconds=-1",
-    ).lifecycle
+    ).model_management
     assert (set_up.bounds.loads, set_up.bounds.initial_loads) == (3, 5)
     assert (set_up.bounds.unloads, set_up.bounds.memory) == (2, 9999999999)
     assert set_up.retry.max_retries == 0
@@ -270,10 +270,13 @@ def test_settings() -> None:
         "grpc.y": "3000000000",
         "grpc.z": -1,
     }
-    assert (chosen.lifecycle.retry.interval, chosen.lifecycle.retry.max_retries) == (0.0, 5)
+    assert (chosen.model_management.retry.interval, chosen.model_management.retry.max_retries) == (
+        0.0,
+        5,
+    )
     assert (chosen.intra_op_threads, chosen.inter_op_threads) == (3, 3)
     assert chosen.rest_timeout == 1.5
-    assert chosen.lifecycle.bounds.loads == 8
+    assert chosen.model_management.bounds.loads == 8
 
 
 def test_requests_that_wait_for_a_batch_have_threads_enough() -> None:

@@ -16,9 +16,9 @@ from time import monotonic
 from typing import Any, Final
 
 import httptools
+from typing_extensions import override
 
 from slipway_server.frontends.http.messages import Request, Response, failure
-from slipway_server.markers import override
 
 _MAX_PIECES: Final = 1024
 """Pieces of a body that are kept apart. Sent in chunks of two bytes, it would else cost twenty times its size."""
@@ -120,7 +120,7 @@ class HttpConnection(asyncio.Protocol):
         self._register(self, True)
 
     @override
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+    def connection_lost(self, exc: Exception | None) -> None:
         """End: whatever is still being computed for this client is thrown away."""
         self._transport = None
         self._waiting.clear()

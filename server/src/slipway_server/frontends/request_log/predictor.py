@@ -9,6 +9,7 @@ from tensorflow_serving.apis import (
     prediction_log_pb2,
     regression_pb2,
 )
+from typing_extensions import override
 
 from slipway_server.core.serving_map import Handle
 from slipway_server.frontends.codec.tensors import write_tensor
@@ -21,13 +22,12 @@ from slipway_server.inference.predictor import (
     Inference,
     Prediction,
     Predictor,
-    RunnableModel,
     RunObserver,
     Versions,
 )
-from slipway_server.markers import override
+from slipway_server.servables.servable import ServedModel
 from slipway_server.servables.signature import Array
-from slipway_server.storage.request_log_rule import LoggingRule
+from slipway_server.storage.source import LoggingRule
 
 
 class LoggedPredictor(Predictor):
@@ -47,7 +47,7 @@ class LoggedPredictor(Predictor):
     @override
     def predict(
         self,
-        handle: Handle[RunnableModel],
+        handle: Handle[ServedModel],
         signature_name: str,
         inputs: Mapping[str, Array],
         output_filter: Sequence[str] = (),
@@ -67,7 +67,7 @@ class LoggedPredictor(Predictor):
     @override
     def classify(
         self,
-        handle: Handle[RunnableModel],
+        handle: Handle[ServedModel],
         signature_name: str,
         examples: Array,
         deadline: float | None = None,
@@ -80,7 +80,7 @@ class LoggedPredictor(Predictor):
     @override
     def regress(
         self,
-        handle: Handle[RunnableModel],
+        handle: Handle[ServedModel],
         signature_name: str,
         examples: Array,
         deadline: float | None = None,
@@ -93,7 +93,7 @@ class LoggedPredictor(Predictor):
     @override
     def multi_inference(
         self,
-        handle: Handle[RunnableModel],
+        handle: Handle[ServedModel],
         tasks: Sequence[Task],
         examples: Array,
         deadline: float | None = None,

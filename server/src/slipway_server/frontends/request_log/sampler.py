@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry, Counter
 from slipway_server.errors import Code
 from slipway_server.frontends.request_log.background import Background, Bounds
 from slipway_server.observability.load_metrics import Suffixless
-from slipway_server.storage.request_log_rule import LoggingRule
+from slipway_server.storage.source import LoggingRule
 
 _CLOSE_SECONDS: Final = 5.0
 _FRAME_BYTES: Final = 16

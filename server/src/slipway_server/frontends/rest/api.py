@@ -24,8 +24,9 @@ from slipway_server.frontends.rest.json_depth import DEEPEST, check_depth
 from slipway_server.frontends.rest.json_examples import read_examples, write_results
 from slipway_server.frontends.rest.json_tensor import read_predict, signature_name
 from slipway_server.frontends.rest.json_text import parse
-from slipway_server.inference.predictor import DEFAULT_SIGNATURE, Predictor, RunnableModel
+from slipway_server.inference.predictor import DEFAULT_SIGNATURE, Predictor
 from slipway_server.observability.telemetry import Call, Telemetry
+from slipway_server.servables.servable import ServedModel
 from slipway_server.servables.signature import Signature
 
 _CHOICE: Final = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
@@ -205,7 +206,7 @@ def _decoded(part: str) -> str:
     return unquote_to_bytes(part.encode("latin-1")).decode("utf-8", "replace")
 
 
-def _signature(handle: Handle[RunnableModel], name: str) -> Signature:
+def _signature(handle: Handle[ServedModel], name: str) -> Signature:
     key = name or DEFAULT_SIGNATURE
     signature = handle.content.signatures.get(key)
     if signature is None:

@@ -5,7 +5,7 @@ from prometheus_client import CollectorRegistry
 from tensorflow_serving.apis import model_management_pb2
 
 from slipway_server.control.model_config import model_configs
-from slipway_server.control.reload import Models
+from slipway_server.control.reload import ConfiguredModels
 from slipway_server.errors import Code, ServingError, invalid_argument
 from slipway_server.observability.counters import counter_values
 
@@ -18,7 +18,7 @@ class ReloadMethod:
         registry: the counters whose increase may be asked for.
     """
 
-    def __init__(self, models: Models, registry: CollectorRegistry) -> None:
+    def __init__(self, models: ConfiguredModels, registry: CollectorRegistry) -> None:
         self._models = models
         self._registry = registry
 

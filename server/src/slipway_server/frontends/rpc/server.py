@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, NoReturn, TypeAlias
 
 import grpc
+from typing_extensions import override
 
 from slipway_server.errors import Code, ServingError
 from slipway_server.frontends.overload import overloaded
@@ -16,7 +17,6 @@ from slipway_server.frontends.rpc.health import SERVICE_NAMES, Health
 from slipway_server.frontends.rpc.limits import RpcLimits, channel_options
 from slipway_server.frontends.rpc.pools import on_pool
 from slipway_server.frontends.rpc.workers import RpcWorkers
-from slipway_server.markers import override
 
 Method = Callable[[bytes, grpc.ServicerContext], bytes]
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"

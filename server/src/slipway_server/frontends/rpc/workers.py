@@ -24,7 +24,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final
 
-from slipway_server.markers import override
+from typing_extensions import override
 
 _server: Final[Any] = importlib.import_module("grpc._server")
 _cygrpc: Final[Any] = importlib.import_module("grpc._cython.cygrpc")

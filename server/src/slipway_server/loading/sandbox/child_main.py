@@ -1,8 +1,8 @@
-"""The child of an isolated load: loads and warms up versions under limits of its own, and says how that went.
+"""The sandbox's child process: loads and warms up versions under limits of its own, and says how that went.
 
-From its standard input it reads the server's settings, then a line for each `Order`; to its standard output it writes
-an empty line when it begins to load, then a line with one JSON object. It never outlives the server, never dumps core,
-gives way to the server when processors are short, and is the first to go when memory is.
+From its standard input it reads the server's settings, then a line for each `SandboxRequest`; to its standard output
+it writes an empty line when it begins to load, then a line with one JSON object. It never outlives the server, never
+dumps core, gives way to the server when processors are short, and is the first to go when memory is.
 """
 
 import base64
@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from slipway_server.core.managed_version import Loader
 from slipway_server.errors import Code, ServingError
-from slipway_server.loading.sandbox.protocol import Order
+from slipway_server.loading.sandbox.protocol import SandboxRequest
 
 _PR_SET_PDEATHSIG: Final = 1
 _NICE: Final = 10
@@ -29,23 +29,23 @@ _CANNOT_WRITE: Final = 2
 
 
 def main() -> None:
-    """Carry out orders until there are no more."""
+    """Carry out requests until there are no more."""
     # TensorFlow and the model may print; only answers may reach the standard output.
     answer_to = os.dup(1)
     os.dup2(2, 1)
-    _tie_to(int(sys.argv[1]))
-    _humble()
+    _die_with(int(sys.argv[1]))
+    _lower_priority()
     loader: Loader[Any] | None = None
     payload = base64.b64decode(sys.stdin.buffer.readline())
     while line := sys.stdin.buffer.readline():
         if loader is None:
             loader = _loader(payload)
-        answer = _answer(loader, Order.decode(line), lambda: _tell(answer_to, b"\n"))
-        _tell(answer_to, json.dumps(answer).encode() + b"\n")
+        answer = _answer(loader, SandboxRequest.decode(line), lambda: _write(answer_to, b"\n"))
+        _write(answer_to, json.dumps(answer).encode() + b"\n")
     os._exit(0)
 
 
-def _tell(pipe: int, text: bytes) -> None:
+def _write(pipe: int, text: bytes) -> None:
     try:
         os.write(pipe, text)
     except OSError:
@@ -61,11 +61,13 @@ def _loader(payload: bytes) -> Loader[Any]:
     return make_loader(settings)
 
 
-def _answer(loader: Loader[Any], order: Order, begin: Callable[[], None]) -> dict[str, Any]:
+def _answer(
+    loader: Loader[Any], request: SandboxRequest, begin: Callable[[], None]
+) -> dict[str, Any]:
     try:
-        limit_memory(order.memory_bytes)
+        limit_memory(request.memory_bytes)
         begin()
-        loader.unload(loader.load(order.model, order.version, order.path))
+        loader.unload(loader.load(request.model, request.version, request.path))
     except ServingError as error:
         return {"ok": False, "code": int(error.code), "message": error.message}
     except MemoryError:
@@ -73,13 +75,13 @@ def _answer(loader: Loader[Any], order: Order, begin: Callable[[], None]) -> dic
     return {"ok": True, "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
 
-def _tie_to(parent: int) -> None:
+def _die_with(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it died before the line above
         os._exit(_ORPHANED)
 
 
-def _humble() -> None:
+def _lower_priority() -> None:
     os.nice(_NICE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):  # a proc file system that is mounted read-only
@@ -106,7 +108,7 @@ def limit_memory(memory_bytes: int) -> None:
             f"less than the {touched} bytes that TensorFlow takes",
         )
     limit = memory_bytes + max(reserved - touched, 0)
-    # The hard limit stays, so that the next order may raise it again.
+    # The hard limit stays, so that the next request may raise it again.
     resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 

@@ -4,12 +4,12 @@
                               └ crashed, hung, ran out of memory, or said why not → the version's error
 
 Nothing here knows what the child runs; `slipway_server.loading.sandbox.child_main` is that program. They talk over
-pipes: the child reads a payload, then a line for each `Order`, from its standard input; to its standard output it
-writes an empty line when it is about to load, then a line with one JSON object. Its standard error is kept for the
+pipes: the child reads a payload, then a line for each `SandboxRequest`, from its standard input; to its standard output
+it writes an empty line when it is about to load, then a line with one JSON object. Its standard error is kept for the
 sentence that explains a crash.
 
-A child that answered is kept for a while for the next order: most of what a trial costs is the import of TensorFlow,
-and a server with many models starts many of them. One that crashed, hung or spoke nonsense is not.
+A child that answered is kept for a while for the next request: most of what it costs is the import of TensorFlow, and a
+server with many models asks for many. One that crashed, hung or spoke nonsense is not.
 """
 
 import threading
@@ -20,28 +20,28 @@ from typing import Final, Generic, TypeVar
 import structlog
 
 from slipway_server.core.managed_version import Loader
-from slipway_server.loading.sandbox.children import Children, TrialSettings
-from slipway_server.loading.sandbox.protocol import Order, said, verdict
+from slipway_server.loading.sandbox.processes import SandboxProcesses, SandboxSettings
+from slipway_server.loading.sandbox.protocol import SandboxRequest, load_error, parse_answer
 
 T = TypeVar("T")
 
-_log: Final = structlog.get_logger("slipway_server.isolation")
+_log: Final = structlog.get_logger("slipway_server.sandbox")
 
 
-class IsolatedLoader(Generic[T]):
-    """Loads a version in a child process first, then with another loader (`core.manager.Loader`).
+class SandboxLoader(Generic[T]):
+    """Loads a version in a child process first, then with another loader (`core.managed_version.Loader`).
 
     Args:
         free_memory: bytes that may still be taken without harm, now.
     """
 
     def __init__(
-        self, loader: Loader[T], settings: TrialSettings, free_memory: Callable[[], int]
+        self, loader: Loader[T], settings: SandboxSettings, free_memory: Callable[[], int]
     ) -> None:
         self._loader = loader
         self._settings = settings
         self._free_memory = free_memory
-        self._children = Children(settings)
+        self._processes = SandboxProcesses(settings)
         self._slots = threading.BoundedSemaphore(settings.parallel)
         self._lock = threading.Lock()
         self._running = 0
@@ -50,19 +50,19 @@ class IsolatedLoader(Generic[T]):
         """Try a version in a child, then load it here.
 
         Raises:
-            ServingError: what either of them said; `IsolatedLoadError` when the child did not survive.
+            ServingError: what either of them said; `SandboxLoadError` when the child did not survive.
         """
         with self._slot() as memory_bytes:
-            order = Order(model, version, path, memory_bytes)
-            ended = self._children.run(order)
-        if error := verdict(order, ended):
+            request = SandboxRequest(model, version, path, memory_bytes)
+            result = self._processes.run(request)
+        if error := load_error(request, result):
             raise error
         _log.info(
             "tried in a child process",
             model=model,
             version=version,
-            seconds=round(ended.seconds, 3),
-            peak_bytes=(said(ended.answer) or {}).get("peak_bytes"),
+            seconds=round(result.seconds, 3),
+            peak_bytes=(parse_answer(result.answer) or {}).get("peak_bytes"),
         )
         return self._loader.load(model, version, path)
 

@@ -1,4 +1,4 @@
-"""What is asked of a child process that tries a version, and what its end means. Pure."""
+"""What is asked of a child process that loads a version first, and what its end means. Pure."""
 
 import json
 import signal
@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Self
 
+from typing_extensions import override
+
 from slipway_server.errors import Code, ServingError
-from slipway_server.markers import override
 
 _LAST_WORDS_CHARACTERS: Final = 300
 # The C++ library and TensorFlow say so before they abort; the signal alone would look like any other crash.
@@ -17,7 +18,7 @@ _TELLING: Final = ("Check failed", "what():", "Fatal", "terminate called", "Erro
 _TRACE_BEGINS: Final = ("*** ", "    @ ", "@ ", "PC: @", "{")
 
 
-class IsolatedLoadError(ServingError):
+class SandboxLoadError(ServingError):
     """A version that its child process did not survive.
 
     Only a lack of memory may pass by itself. A crash or a hang would come again, at the price of another process that
@@ -32,11 +33,11 @@ class IsolatedLoadError(ServingError):
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class SandboxRequest:
     """What the child is asked to do.
 
     Attributes:
-        memory_bytes: that it may use in all.
+        memory_bytes: bytes that the child may use in all.
     """
 
     model: str
@@ -55,7 +56,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class SandboxResult:
     """How a child ended.
 
     Attributes:
@@ -74,37 +75,37 @@ class Ended:
     loading: float = 0.0
 
 
-def verdict(order: Order, ended: Ended) -> ServingError | None:
-    """Judge a trial; None means that the version may be loaded here. Pure."""
-    who = f"Version {order.version} of model {order.model}"
-    if ended.code is None:
-        return IsolatedLoadError(
+def load_error(request: SandboxRequest, result: SandboxResult) -> ServingError | None:
+    """Return why a version must not be loaded in the server; None means that the version may be loaded here. Pure."""
+    who = f"Version {request.version} of model {request.model}"
+    if result.code is None:
+        return SandboxLoadError(
             Code.DEADLINE_EXCEEDED,
-            f"{who} was still not loaded after {ended.loading:.1f} s in a process of its own (--load_timeout_seconds)",
+            f"{who} was still not loaded after {result.loading:.1f} s in a process of its own (--load_timeout_seconds)",
         )
-    if ended.code == 0 and (answer := said(ended.answer)) is not None:
-        return _reported(order, answer)
-    words = last_words(ended.words)
+    if result.code == 0 and (answer := parse_answer(result.answer)) is not None:
+        return _reported(request, answer)
+    words = last_words(result.words)
     because = f": {words}" if words else ""
-    if -ended.code == signal.SIGKILL:
-        return IsolatedLoadError(
+    if -result.code == signal.SIGKILL:
+        return SandboxLoadError(
             Code.RESOURCE_EXHAUSTED,
             f"{who} was loaded in a process of its own, which was killed (SIGKILL), most likely for the memory it took",
         )
-    if any(sign in ended.words for sign in _SIGNS_OF_NO_MEMORY):
-        return IsolatedLoadError(
+    if any(sign in result.words for sign in _SIGNS_OF_NO_MEMORY):
+        return SandboxLoadError(
             Code.RESOURCE_EXHAUSTED,
-            f"{who} needs more memory to load than the {order.memory_bytes} bytes that a process of its own may use "
+            f"{who} needs more memory to load than the {request.memory_bytes} bytes that a process of its own may use "
             f"(--isolated_load_memory_bytes){because}",
         )
     how = (
-        f"crashed ({_signal_name(-ended.code)})"
-        if ended.code < 0
-        else f"ended with exit code {ended.code}"
-        if ended.code
+        f"crashed ({_signal_name(-result.code)})"
+        if result.code < 0
+        else f"ended with exit code {result.code}"
+        if result.code
         else "ended without an answer"
     )
-    return IsolatedLoadError(
+    return SandboxLoadError(
         Code.INTERNAL, f"{who} was loaded in a process of its own, which {how}{because}"
     )
 
@@ -122,7 +123,7 @@ def last_words(text: str) -> str:
     return best[:_LAST_WORDS_CHARACTERS]
 
 
-def said(answer: bytes) -> dict[str, Any] | None:
+def parse_answer(answer: bytes) -> dict[str, Any] | None:
     """Return a child's answer; None when it is none."""
     try:
         found = json.loads(answer)
@@ -131,7 +132,7 @@ def said(answer: bytes) -> dict[str, Any] | None:
     return found if isinstance(found, dict) and isinstance(found.get("ok"), bool) else None
 
 
-def _reported(order: Order, answer: Mapping[str, Any]) -> ServingError | None:
+def _reported(request: SandboxRequest, answer: Mapping[str, Any]) -> ServingError | None:
     if answer["ok"]:
         return None
     try:
@@ -141,7 +142,7 @@ def _reported(order: Order, answer: Mapping[str, Any]) -> ServingError | None:
     message = str(answer.get("message", ""))
     if code is Code.RESOURCE_EXHAUSTED:
         message += (
-            f" (loaded in a process of its own, which may use {order.memory_bytes} bytes: "
+            f" (loaded in a process of its own, which may use {request.memory_bytes} bytes: "
             "--isolated_load_memory_bytes)"
         )
     return ServingError(code, message)

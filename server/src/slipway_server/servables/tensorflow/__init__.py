@@ -1,4 +1,4 @@
 """Exports of TensorFlow: what they promise (signatures) and how they are loaded and run.
 
-Importing this package does not import TensorFlow; `loader` and `session_model` do.
+Importing this package does not import TensorFlow; `formats` and `session_model` do.
 """

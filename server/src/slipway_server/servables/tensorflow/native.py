@@ -7,13 +7,12 @@ ctypes, which gives the lock away, on the file's own bytes. Running stays with T
 `TF_SessionRunCallable` turns arrays into tensors and back faster than anything written in Python could.
 
 The one thing that module does not hand out is the address of a graph. In the TensorFlow versions that the package
-allows (`pyproject.toml`) it is the field of `PyGraph` after those of every Python object; `_graph_address` refuses
-another layout.
+allows (`pyproject.toml`) it is the field of `PyGraph` after those of every Python object; `unsupported` says when the
+layout is another one, and `python_session` serves then. All that depends on TensorFlow's private names is here.
 """
 
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Self
@@ -25,6 +24,7 @@ from tensorflow.python.client import pywrap_tf_session as python_api
 
 from slipway_server.errors import Code, ServingError
 from slipway_server.servables.signature import Array
+from slipway_server.servables.tensorflow.session import TensorType
 
 _LIBRARY: Final = "libtensorflow_cc.so.2"
 _GRAPH_FIELD: Final = 32
@@ -95,21 +95,23 @@ class _Status:
             raise ServingError(Code(code), message)
 
 
-@dataclass(frozen=True, slots=True)
-class TensorType:
-    """What a graph says about a tensor.
-
-    Attributes:
-        dtype: wire number of its element type.
-        shape: -1 for a dimension of any size; None when not even the rank is known.
-    """
-
-    dtype: int
-    shape: tuple[int, ...] | None
+def unsupported() -> str:
+    """Return why this build of TensorFlow cannot be used this way, or an empty string when it can."""
+    kind = getattr(python_api, "PyGraph", None)
+    if kind is None or not issubclass(tf.Graph, kind):
+        return "tf.Graph is no PyGraph"
+    layout = (kind.__dictoffset__, kind.__weakrefoffset__, kind.__basicsize__)
+    if layout != _LAYOUT:
+        return f"the layout of PyGraph is {layout}, not {_LAYOUT}"
+    try:
+        _c_api()
+    except (OSError, AttributeError) as error:
+        return f"the C API cannot be reached: {error}"
+    return ""
 
 
 class NativeGraph:
-    """A graph without Python objects for its operations.
+    """A graph without Python objects for its operations (`session.Graph`); only where `unsupported` finds nothing.
 
     Args:
         definition: a serialized GraphDef; not copied, and not needed afterwards.
@@ -166,24 +168,11 @@ class NativeGraph:
 
 def _graph_address(graph: tf.Graph) -> int:
     """Return the `TF_Graph*` that a Python graph wraps."""
-    kind = python_api.PyGraph
-    layout = (kind.__dictoffset__, kind.__weakrefoffset__, kind.__basicsize__)
-    if not isinstance(graph, kind) or layout != _LAYOUT:
-        raise ServingError(
-            Code.UNIMPLEMENTED,
-            f"TensorFlow {tf.__version__} keeps its graphs in a way that is not known here: {layout}",
-        )
     return int(_POINTER.from_address(id(graph) + _GRAPH_FIELD).value or 0)
 
 
 class NativeSession:
-    """A session over a graph.
-
-    Its memory is given back when neither the session nor a function that `compile` returned is referenced any more.
-
-    Raises:
-        ServingError: TensorFlow's errors; likewise from all methods, as `failures.translated` has them.
-    """
+    """A session over such a graph (`session.GraphSession`)."""
 
     def __init__(self, graph: NativeGraph, config: config_pb2.ConfigProto) -> None:
         self.graph = graph

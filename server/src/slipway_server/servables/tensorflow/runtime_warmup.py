@@ -11,7 +11,7 @@ import numpy as np
 from tensorflow.core.framework import graph_pb2, types_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
-from slipway_server.servables.tensorflow.export import Export
+from slipway_server.servables.tensorflow.exports.export import Export
 from slipway_server.servables.tensorflow.session_model import SessionModel
 from slipway_server.servables.tensorflow.session_open import open_session
 from slipway_server.servables.tensorflow.signature_defs import completed, read_signature
@@ -19,7 +19,7 @@ from slipway_server.servables.tensorflow.signature_defs import completed, read_s
 _KEY = "serving_default"
 
 
-def rehearse(config: config_pb2.ConfigProto) -> None:
+def warm_up_runtime(config: config_pb2.ConfigProto) -> None:
     """Load, run and release a graph of two operations."""
     export = _export()
     session = open_session(Path("/nonexistent"), export, config)

@@ -1,11 +1,14 @@
 """How sessions use the machine, as TensorFlow's ConfigProto."""
 
-from dataclasses import dataclass
-from typing import Final
+from __future__ import annotations
 
-from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from slipway_server.text_files import read_message
+
+if TYPE_CHECKING:
+    from tensorflow.core.protobuf import config_pb2
 
 BFLOAT16: Final = "bfloat16"
 
@@ -35,6 +38,8 @@ class SessionSettings:
         Raises:
             ServingError: NOT_FOUND when the file cannot be read, INVALID_ARGUMENT when it is no ConfigProto.
         """
+        from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2  # noqa: PLC0415 - settings need no TensorFlow
+
         config = config_pb2.ConfigProto(allow_soft_placement=True)
         if self.config_file:
             config.MergeFrom(read_message(self.config_file, config_pb2.ConfigProto()))

@@ -17,7 +17,7 @@ from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from slipway_server.errors import Code, ServingError, deadline_exceeded
 from slipway_server.servables.signature import Array, Signature, TensorSpec
 from slipway_server.servables.tensorflow.failures import as_serving_error, translated
-from slipway_server.servables.tensorflow.native import NativeSession
+from slipway_server.servables.tensorflow.session import GraphSession
 
 _RUN_ON_CALLER: Final = -1
 _SESSION_POOL: Final = 0
@@ -43,7 +43,7 @@ class SessionModel:
 
     def __init__(
         self,
-        session: NativeSession,
+        session: GraphSession,
         signatures: Mapping[str, Signature],
         signature_defs: Mapping[str, meta_graph_pb2.SignatureDef],
         example_signatures: Mapping[str, Signature] | None = None,

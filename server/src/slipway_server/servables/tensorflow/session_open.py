@@ -5,24 +5,31 @@ is refused here instead of failing at every request.
 """
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
+import structlog
+import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 
 from slipway_server.errors import Code, ServingError, not_found
-from slipway_server.servables.tensorflow.export import Export, Restore
+from slipway_server.servables.tensorflow import native
+from slipway_server.servables.tensorflow.exports.export import Export, Restore
 from slipway_server.servables.tensorflow.failures import translated
-from slipway_server.servables.tensorflow.native import NativeGraph, NativeSession
+from slipway_server.servables.tensorflow.python_session import PythonGraph, PythonSession
+from slipway_server.servables.tensorflow.session import Graph, GraphSession
+
+_log = structlog.get_logger("slipway_server.loader")
 
 
-def open_session(directory: Path, export: Export, config: config_pb2.ConfigProto) -> NativeSession:
+def open_session(directory: Path, export: Export, config: config_pb2.ConfigProto) -> GraphSession:
     """Return a session in which an export's graph is ready to run.
 
     Raises:
         ServingError: the variables are missing, or TensorFlow refuses the graph, the variables or the init operation.
     """
     with translated():
-        session = NativeSession(NativeGraph(export.graph), config)
+        session = _new_session(export.graph, config)
     try:
         if export.restore is not None:
             _restore(session, directory, export.restore, export.assets)
@@ -34,8 +41,25 @@ def open_session(directory: Path, export: Export, config: config_pb2.ConfigProto
     return session
 
 
+def _new_session(definition: bytes | memoryview, config: config_pb2.ConfigProto) -> GraphSession:
+    if not (reason := native.unsupported()):
+        return native.NativeSession(native.NativeGraph(definition), config)
+    _warn(reason)
+    return PythonSession(PythonGraph(definition), config)
+
+
+@cache
+def _warn(reason: str) -> None:
+    """Log once per process: it is true of all models alike."""
+    _log.warning(
+        "loading through TensorFlow's Python API, which holds up requests while a large model is loaded",
+        tensorflow=tf.__version__,
+        reason=reason,
+    )
+
+
 def _restore(
-    session: NativeSession, directory: Path, restore: Restore, assets: Mapping[str, str]
+    session: GraphSession, directory: Path, restore: Restore, assets: Mapping[str, str]
 ) -> None:
     if not restore.files:
         raise not_found(
@@ -51,18 +75,18 @@ def _restore(
         raise ServingError(error.code, message) from error
 
 
-def _run(session: NativeSession, operation: str, feeds: Mapping[str, str]) -> None:
+def _run(session: GraphSession, operation: str, feeds: Mapping[str, str]) -> None:
     _check(session.graph, operation)
     with translated():
         session.execute(operation, feeds)
 
 
-def _known(graph: NativeGraph, feeds: Mapping[str, str]) -> dict[str, str]:
+def _known(graph: Graph, feeds: Mapping[str, str]) -> dict[str, str]:
     """Return the feeds whose tensors are in the graph: a served graph may be a part of the one that was exported."""
     return {tensor: value for tensor, value in feeds.items() if graph.tensor(tensor) is not None}
 
 
-def _check(graph: NativeGraph, operation: str) -> None:
+def _check(graph: Graph, operation: str) -> None:
     if not graph.has_operation(operation):
         raise ServingError(
             Code.INVALID_ARGUMENT,

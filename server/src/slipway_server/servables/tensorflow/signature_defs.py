@@ -10,7 +10,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from slipway_server.servables.dtypes import DType
 from slipway_server.servables.signature import Array, Signature, TensorSpec
-from slipway_server.servables.tensorflow.native import TensorType
+from slipway_server.servables.tensorflow.session import TensorType
 
 FindTensor = Callable[[str], TensorType | None]
 """What the graph says about a tensor; None when it has none of that name."""

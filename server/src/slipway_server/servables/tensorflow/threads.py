@@ -29,7 +29,7 @@ _BACK_EDGE: Final = "NextIteration"
 
 
 class Choice(StrEnum):
-    """What the operator of the server wants."""
+    """What the flag says for a model, or for all."""
 
     AUTO = "auto"
     CALLER = "true"
@@ -42,7 +42,7 @@ class ThreadRule:
 
     Attributes:
         default: for models not in `models`.
-        cpus: of this machine.
+        cpus: processors of this machine.
     """
 
     default: Choice = Choice.AUTO

@@ -13,6 +13,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from slipway_server.errors import Code, ServingError, deadline_exceeded, invalid_argument
+from slipway_server.servables.formats import ServableFormat
 from slipway_server.servables.signature import Array, Signature
 from slipway_server.servables.tflite.flatbuffer import (
     LiteSignature,
@@ -20,7 +21,7 @@ from slipway_server.servables.tflite.flatbuffer import (
     lite_signatures,
 )
 
-FILE_NAME: Final = "model.tflite"
+_FILE_NAME: Final = "model.tflite"
 _ONE_THREAD: Final = 1
 _making: Final = threading.Lock()
 
@@ -33,7 +34,7 @@ class TfLiteModel:
     Attributes:
         signatures: by key.
         signature_defs: the same as TensorFlow's messages, for the metadata API.
-        example_signatures: none.
+        example_signatures: always empty; Classify and Regress use `signatures`.
 
     Args:
         content: the file.
@@ -108,7 +109,19 @@ class TfLiteModel:
         raise deadline_exceeded()
 
 
-def load_tflite(directory: Path, interpreters: int) -> TfLiteModel:
+def tflite_format(interpreters: int) -> ServableFormat:
+    """Return the format of directories with a file `model.tflite`.
+
+    Args:
+        interpreters: requests that can run at a time on one version.
+    """
+    return ServableFormat(
+        lambda directory: (directory / _FILE_NAME).exists(),
+        lambda _model, _version, directory: _load(directory, interpreters),
+    )
+
+
+def _load(directory: Path, interpreters: int) -> TfLiteModel:
     """Load `model.tflite` of a version's directory.
 
     Args:
@@ -118,7 +131,7 @@ def load_tflite(directory: Path, interpreters: int) -> TfLiteModel:
     Raises:
         ServingError: INVALID_ARGUMENT when it is no such file or cannot be run by this build of TensorFlow Lite.
     """
-    path = directory / FILE_NAME
+    path = directory / _FILE_NAME
     try:
         # Not mapped: a file that is truncated later must not crash the process.
         content = path.read_bytes()

@@ -11,7 +11,7 @@ import pytest
 from slipway_server.frontends.request_log.background import Bounds
 from slipway_server.frontends.request_log.sampler import RequestLog
 from slipway_server.observability.telemetry import Telemetry
-from slipway_server.storage.request_log_rule import LoggingRule
+from slipway_server.storage.source import LoggingRule
 
 
 class Disk:

@@ -1,4 +1,4 @@
-"""The trial of a version in a child: whatever the child does, the caller gets a verdict and no child is left."""
+"""A version is loaded in a child first: whatever the child does, the caller gets an answer and no child is left."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ from pathlib import Path
 import pytest
 
 from slipway_server.errors import Code, ServingError
-from slipway_server.loading.sandbox.children import Children, TrialSettings
-from slipway_server.loading.sandbox.loader import IsolatedLoader
-from slipway_server.loading.sandbox.protocol import Ended, Order, last_words, verdict
+from slipway_server.loading.sandbox.loader import SandboxLoader
+from slipway_server.loading.sandbox.processes import SandboxProcesses, SandboxSettings
+from slipway_server.loading.sandbox.protocol import (
+    SandboxRequest,
+    SandboxResult,
+    last_words,
+    load_error,
+)
 
-ORDER = Order("m", 3, "/models/m/3", 1 << 30)
+REQUEST = SandboxRequest("m", 3, "/models/m/3", 1 << 30)
 FINE = json.dumps({"ok": True, "peak_bytes": 7}).encode()
 
-Child = Callable[..., TrialSettings]
+Child = Callable[..., SandboxSettings]
 
 
 @pytest.fixture
@@ -33,11 +38,11 @@ def child(tmp_path: Path) -> Iterator[Child]:
 
     def make(
         program: str, *, payload: bytes = b"", timeout: float = 30, parallel: int = 2
-    ) -> TrialSettings:
+    ) -> SandboxSettings:
         path = tmp_path / f"child{len(files)}.py"
         path.write_text("import json, os, signal, sys, time\n" + textwrap.dedent(program))
         files.append(path)
-        return TrialSettings(
+        return SandboxSettings(
             (sys.executable, "-S", str(path)), payload, dict(os.environ), timeout, 0, parallel
         )
 
@@ -76,10 +81,10 @@ class FakeLoader:
         self.unloaded.append(content)
 
 
-def _fails(settings: TrialSettings) -> ServingError:
+def _fails(settings: SandboxSettings) -> ServingError:
     inner = FakeLoader()
     with pytest.raises(ServingError) as error:
-        IsolatedLoader(inner, settings, lambda: 1 << 30).load("m", 3, "/models/m/3")
+        SandboxLoader(inner, settings, lambda: 1 << 30).load("m", 3, "/models/m/3")
     assert inner.loaded == [], "what failed in the child must not be loaded here"
     return error.value
 
@@ -92,14 +97,14 @@ def test_a_version_that_survives_its_child_is_loaded_here(child: Child) -> None:
         """
         print(flush=True)
         assert sys.stdin.buffer.readline() == b"x" * 1000000 + b"\\n"
-        order = json.loads(sys.stdin.buffer.readline())
-        assert order == {"model": "m", "version": 3, "path": "/p", "memory_bytes": 600}
+        request = json.loads(sys.stdin.buffer.readline())
+        assert request == {"model": "m", "version": 3, "path": "/p", "memory_bytes": 600}
         print(json.dumps({"ok": True}))
         """,
         payload=b"x" * 1000000 + b"\n",
     )
     inner = FakeLoader()
-    loader = IsolatedLoader(inner, settings, lambda: 600)
+    loader = SandboxLoader(inner, settings, lambda: 600)
     assert loader.load("m", 3, "/p") == "content"
     assert inner.loaded == [("m", 3, "/p")]
     loader.unload("content")
@@ -224,13 +229,13 @@ def test_what_outlives_the_child_does_not_hold_up_its_answer(child: Child) -> No
         timeout=20,
     )
     began = time.monotonic()
-    ended = Children(settings).run(ORDER)
+    ended = SandboxProcesses(settings).run(REQUEST)
     assert time.monotonic() - began < 10
-    assert verdict(ORDER, ended) is None
+    assert load_error(REQUEST, ended) is None
 
 
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
-    settings = TrialSettings((str(tmp_path / "none"),), b"", {}, 1, 0, 1)
+    settings = SandboxSettings((str(tmp_path / "none"),), b"", {}, 1, 0, 1)
     error = _fails(settings)
     assert error.code is Code.UNAVAILABLE
     assert "No such file or directory" in error.message
@@ -252,20 +257,20 @@ def test_the_child_inherits_no_descriptor(child: Child) -> None:
     assert error.message == "[]"
 
 
-def test_no_more_trials_at_a_time_than_allowed_and_memory_is_shared(
+def test_no_more_children_at_a_time_than_allowed_and_memory_is_shared(
     child: Child, tmp_path: Path
 ) -> None:
     settings = child(
         f"""
-        order = json.loads(sys.stdin.buffer.readline())
-        open(f"{tmp_path}/running-{{order['version']}}-{{order['memory_bytes']}}", "w").close()
+        request = json.loads(sys.stdin.buffer.readline())
+        open(f"{tmp_path}/running-{{request['version']}}-{{request['memory_bytes']}}", "w").close()
         while not os.path.exists("{tmp_path}/go"):
             time.sleep(0.01)
         print(json.dumps({{"ok": True}}))
         """,
         parallel=2,
     )
-    loader = IsolatedLoader(FakeLoader(), settings, lambda: 1000)
+    loader = SandboxLoader(FakeLoader(), settings, lambda: 1000)
     threads = [threading.Thread(target=loader.load, args=("m", n, "/p")) for n in (1, 2, 3)]
     for thread in threads:
         thread.start()
@@ -286,27 +291,27 @@ def test_no_more_trials_at_a_time_than_allowed_and_memory_is_shared(
 SURVIVOR = """
     print(file=sys.stderr)
     for line in sys.stdin.buffer:
-        order = json.loads(line)
-        if order["version"] == 13:
+        request = json.loads(line)
+        if request["version"] == 13:
             os.abort()
-        fine = order["version"] != 7
+        fine = request["version"] != 7
         print(json.dumps({"ok": fine, "code": 5, "message": "no", "peak_bytes": os.getpid()}), flush=True)
 """
 
 
-def _process(ended: Ended) -> int:
+def _process(ended: SandboxResult) -> int:
     return int(json.loads(ended.answer)["peak_bytes"])
 
 
 def test_a_child_that_answered_takes_the_next_order_and_one_that_crashed_does_not(
     child: Child,
 ) -> None:
-    children = Children(child(SURVIVOR))
-    first = children.run(Order("m", 1, "/p", 1))
-    refused = children.run(Order("m", 7, "/p", 1))
+    children = SandboxProcesses(child(SURVIVOR))
+    first = children.run(SandboxRequest("m", 1, "/p", 1))
+    refused = children.run(SandboxRequest("m", 7, "/p", 1))
     assert _process(refused) == _process(first)
-    assert children.run(Order("m", 13, "/p", 1)).code == -signal.SIGABRT
-    fresh = children.run(Order("m", 2, "/p", 1))
+    assert children.run(SandboxRequest("m", 13, "/p", 1)).code == -signal.SIGABRT
+    fresh = children.run(SandboxRequest("m", 2, "/p", 1))
     assert _process(fresh) != _process(first)
     children.close()
 
@@ -314,35 +319,35 @@ def test_a_child_that_answered_takes_the_next_order_and_one_that_crashed_does_no
 def test_a_child_does_not_wait_for_ever_for_another_order(child: Child) -> None:
     settings = replace(child(SURVIVOR), idle=0.2)
     began = time.monotonic()
-    process = _process(Children(settings).run(Order("m", 1, "/p", 1)))
+    process = _process(SandboxProcesses(settings).run(SandboxRequest("m", 1, "/p", 1)))
     while Path(f"/proc/{process}").exists() and time.monotonic() < began + 20:
         time.sleep(0.01)
     assert not Path(f"/proc/{process}").exists()
 
 
 def test_a_child_that_died_while_it_waited_is_not_given_an_order(child: Child) -> None:
-    children = Children(child(SURVIVOR))
-    first = _process(children.run(Order("m", 1, "/p", 1)))
+    children = SandboxProcesses(child(SURVIVOR))
+    first = _process(children.run(SandboxRequest("m", 1, "/p", 1)))
     os.kill(first, signal.SIGKILL)
-    assert _process(children.run(Order("m", 2, "/p", 1))) != first
+    assert _process(children.run(SandboxRequest("m", 2, "/p", 1))) != first
     children.close()
 
 
-# ---- the verdict -------------------------------------------------------------------------------------------------
+# ---- what the end of a child means ---------------------------------------------------------------------------------
 
 
 def test_an_answer_does_not_count_when_the_child_crashed_after_it() -> None:
-    error = verdict(ORDER, Ended(-signal.SIGSEGV, FINE, "", 1.0))
+    error = load_error(REQUEST, SandboxResult(-signal.SIGSEGV, FINE, "", 1.0))
     assert error is not None
     assert "crashed (SIGSEGV)" in error.message
 
 
 def test_an_unknown_code_and_an_unknown_signal_are_still_errors() -> None:
     answer = json.dumps({"ok": False, "code": 77, "message": "?"}).encode()
-    error = verdict(ORDER, Ended(0, answer, "", 1.0))
+    error = load_error(REQUEST, SandboxResult(0, answer, "", 1.0))
     assert error is not None
     assert error.code is Code.UNKNOWN
-    error = verdict(ORDER, Ended(-63, b"", "", 1.0))
+    error = load_error(REQUEST, SandboxResult(-63, b"", "", 1.0))
     assert error is not None
     assert "signal 63" in error.message
 
@@ -363,5 +368,5 @@ def test_last_words(text: str, words: str) -> None:
 
 
 def test_orders_survive_the_pipe() -> None:
-    assert Order.decode(ORDER.encode()) == ORDER
-    assert ORDER.encode().count(b"\n") == 1
+    assert SandboxRequest.decode(REQUEST.encode()) == REQUEST
+    assert REQUEST.encode().count(b"\n") == 1

@@ -14,7 +14,7 @@ class Restore:
     """How variables get their values.
 
     Attributes:
-        operation: its name in the graph.
+        operation: name of the restore operation in the graph.
         file_tensor: the tensor that is fed with `files`.
         files: a prefix, a file or a pattern, as the operation wants it; empty when the export has no such files.
         expected: the file whose absence makes `files` empty, relative to the export.

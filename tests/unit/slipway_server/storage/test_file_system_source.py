@@ -11,7 +11,8 @@ import pytest
 
 from slipway_server.errors import ServingError
 from slipway_server.storage.directories import file_bytes
-from slipway_server.storage.source import FileSystemSource, ModelConfig, VersionDirectory, look
+from slipway_server.storage.file_system_source import FileSystemSource, look
+from slipway_server.storage.source import ModelConfig, VersionDirectory
 from slipway_server.storage.versions import All, Latest, Specific, VersionPolicy
 
 
@@ -178,7 +179,7 @@ def test_a_look_that_began_before_a_change_says_nothing_after_it(
         one.update([])
         return look(model)
 
-    monkeypatch.setattr("slipway_server.storage.source.look", slow)
+    monkeypatch.setattr("slipway_server.storage.file_system_source.look", slow)
     one.poll()
     assert ear.history == [("m", [])]
 

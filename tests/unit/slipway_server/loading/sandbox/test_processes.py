@@ -1,4 +1,4 @@
-"""The child's side of a trial, as far as it needs no TensorFlow: its tie to the server, its limit of memory."""
+"""The sandbox's child, as far as it needs no TensorFlow: its tie to the server, its limit of memory."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from slipway_server.loading.sandbox.children import Children, TrialSettings
-from slipway_server.loading.sandbox.protocol import Ended, Order
+from slipway_server.loading.sandbox.processes import SandboxProcesses, SandboxSettings
+from slipway_server.loading.sandbox.protocol import SandboxRequest, SandboxResult
 
 TIED = """
 import json, os, sys, time
 from slipway_server.loading.sandbox import child_main
-child_main._tie_to(int(sys.argv[1]))
+child_main._die_with(int(sys.argv[1]))
 for line in sys.stdin.buffer:
     print(json.dumps({"ok": True, "peak_bytes": os.getpid()}), flush=True)
 """
@@ -72,14 +72,16 @@ def test_a_child_whose_server_is_gone_already_ends_at_once() -> None:
 
 
 def test_a_child_outlives_the_thread_that_asked_for_it() -> None:
-    settings = TrialSettings(
+    settings = SandboxSettings(
         (sys.executable, "-c", TIED, str(os.getpid())), b"", dict(os.environ), 60, 0, 1
     )
-    children = Children(settings)
-    answers: list[Ended] = []
+    children = SandboxProcesses(settings)
+    answers: list[SandboxResult] = []
     for version in (1, 2):
-        order = Order("m", version, "/p", 1)
-        thread = threading.Thread(target=lambda order=order: answers.append(children.run(order)))
+        request = SandboxRequest("m", version, "/p", 1)
+        thread = threading.Thread(
+            target=lambda request=request: answers.append(children.run(request))
+        )
         thread.start()
         thread.join()
         time.sleep(0.1)  # the kernel acts when the thread is gone, a moment after `join`

@@ -10,13 +10,13 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from slipway_server.errors import Code, ServingError, not_found
-from slipway_server.servables.tensorflow.export import (
+from slipway_server.servables.tensorflow.exports.export import (
     ASSETS_DIRECTORY,
     Export,
     Restore,
     tensor_name,
 )
-from slipway_server.servables.tensorflow.graph_file import MetaGraph, meta_graphs
+from slipway_server.servables.tensorflow.exports.graph_file import MetaGraph, meta_graphs
 
 _BINARY: Final = "saved_model.pb"
 _TEXT: Final = "saved_model.pbtxt"

@@ -1,4 +1,4 @@
-"""Child processes that carry out orders: started, fed, heard, kept for the next order, and never left behind."""
+"""Child processes that carry out requests: started, fed, heard, kept for the next request, and never left behind."""
 
 import os
 import selectors
@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from slipway_server.errors import Code
-from slipway_server.loading.sandbox.protocol import Ended, IsolatedLoadError, Order, said
+from slipway_server.loading.sandbox.protocol import (
+    SandboxLoadError,
+    SandboxRequest,
+    SandboxResult,
+    parse_answer,
+)
 
 _ANSWER_BYTES: Final = 1 << 20
 _LAST_WORDS_BYTES: Final = 16384
@@ -24,17 +29,17 @@ _START_SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class TrialSettings:
-    """How trials are run.
+class SandboxSettings:
+    """How versions are loaded in child processes.
 
     Attributes:
         command: the child's program and arguments.
-        payload: written to its standard input before the first order.
-        environment: of the child, whole.
+        payload: written to its standard input before the first request.
+        environment: the child's whole environment; nothing is inherited besides.
         timeout: seconds of loading until it is killed; 0 means never.
-        memory_bytes: that it may use in all; 0 means a share of what is free.
-        parallel: trials at a time; each costs as much memory as TensorFlow itself and the model.
-        idle: seconds for which a child that answered waits for another order.
+        memory_bytes: bytes that a child may use in all; 0 means a share of what is free.
+        parallel: loads at a time; each costs as much memory as TensorFlow itself and the model.
+        idle: seconds for which a child that answered waits for another request.
     """
 
     command: tuple[str, ...]
@@ -46,51 +51,51 @@ class TrialSettings:
     idle: float = 10.0
 
 
-class Children:
-    """Runs orders in child processes, and keeps those that answered for a while."""
+class SandboxProcesses:
+    """Runs requests in child processes, and keeps those that answered for a while."""
 
-    def __init__(self, settings: TrialSettings) -> None:
+    def __init__(self, settings: SandboxSettings) -> None:
         self._settings = settings
         # The kernel kills a child when the thread that started it ends, not only when the whole process does. So one
         # thread that stays starts them all.
-        self._starter = ThreadPoolExecutor(1, thread_name_prefix="trial-starter")
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="sandbox-starter")
         self._lock = threading.Lock()
-        self._idle: list[_Child] = []
+        self._idle: list[_SandboxProcess] = []
 
-    def run(self, order: Order) -> Ended:
-        """Have a child carry out an order; one that does not answer in time, or at all, is gone afterwards.
+    def run(self, request: SandboxRequest) -> SandboxResult:
+        """Have a child carry out a request; one that does not answer in time, or at all, is gone afterwards.
 
         Raises:
             ServingError: no child could be started.
         """
         child = self._waiting()
         if child is not None:
-            ended = self._run(child, order)
+            result = self._run(child, request)
             # What went wrong in a child that has done other work may be that work's fault: a new one decides.
-            if ended.code is None or _is_fine(ended):
-                return ended
-        return self._run(self._starter.submit(_Child, self._settings).result(), order)
+            if result.code is None or _is_fine(result):
+                return result
+        return self._run(self._starter.submit(_SandboxProcess, self._settings).result(), request)
 
-    def _run(self, child: "_Child", order: Order) -> Ended:
+    def _run(self, child: "_SandboxProcess", request: SandboxRequest) -> SandboxResult:
         try:
-            ended = child.run(order, self._settings.timeout)
+            result = child.run(request, self._settings.timeout)
         except BaseException:
             child.end()
             raise
-        if ended.code == 0 and said(ended.answer) is not None and child.usable:
+        if result.code == 0 and parse_answer(result.answer) is not None and child.usable:
             self._keep(child)
         else:
             child.end()
-        return ended
+        return result
 
     def close(self) -> None:
-        """End the children that wait."""
+        """End the processes that wait for another request."""
         with self._lock:
             waiting, self._idle = self._idle, []
         for child in waiting:
             child.end()
 
-    def _waiting(self) -> "_Child | None":
+    def _waiting(self) -> "_SandboxProcess | None":
         with self._lock:
             while self._idle:
                 child = self._idle.pop()
@@ -99,32 +104,32 @@ class Children:
                 child.end()
         return None
 
-    def _keep(self, child: "_Child") -> None:
+    def _keep(self, child: "_SandboxProcess") -> None:
         with self._lock:
             self._idle.append(child)
-        timer = threading.Timer(self._settings.idle, self._retire, (child, child.orders))
+        timer = threading.Timer(self._settings.idle, self._retire, (child, child.requests))
         timer.daemon = True
         timer.start()
 
-    def _retire(self, child: "_Child", orders: int) -> None:
+    def _retire(self, child: "_SandboxProcess", requests: int) -> None:
         with self._lock:
-            if child not in self._idle or child.orders != orders:
+            if child not in self._idle or child.requests != requests:
                 return
             self._idle.remove(child)
         child.end()
 
 
-def _is_fine(ended: Ended) -> bool:
-    answer = said(ended.answer) if ended.code == 0 else None
+def _is_fine(result: SandboxResult) -> bool:
+    answer = parse_answer(result.answer) if result.code == 0 else None
     return answer is not None and (
         answer["ok"] or answer.get("code") != int(Code.RESOURCE_EXHAUSTED)
     )
 
 
-class _Child:
-    """One process."""
+class _SandboxProcess:
+    """One child process; it carries out one request at a time."""
 
-    def __init__(self, settings: TrialSettings) -> None:
+    def __init__(self, settings: SandboxSettings) -> None:
         try:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with arguments of this server
                 settings.command,
@@ -138,26 +143,26 @@ class _Child:
                 start_new_session=True,
             )
         except OSError as error:
-            raise IsolatedLoadError(
+            raise SandboxLoadError(
                 Code.UNAVAILABLE,
                 f"No process could be started to try the load in: {error.strerror}",
             ) from error
         self._introduction = settings.payload
-        self.orders = 0
+        self.requests = 0
 
     @property
     def usable(self) -> bool:
-        """Whether the process is there to take an order."""
+        """Whether the process is there to take a request."""
         return self._process.returncode is None and _ended(self._process.pid) is None
 
-    def run(self, order: Order, timeout: float) -> Ended:
-        """Have an order carried out, or wait until the child has ended."""
-        self.orders += 1
+    def run(self, request: SandboxRequest, timeout: float) -> SandboxResult:
+        """Have a request carried out, or wait until the child has ended."""
+        self.requests += 1
         began = time.monotonic()
-        request, self._introduction = self._introduction + order.encode(), b""
-        conversation = _Conversation(self._process, request, timeout)
+        data, self._introduction = self._introduction + request.encode(), b""
+        conversation = _Conversation(self._process, data, timeout)
         in_time = conversation.run()
-        return Ended(
+        return SandboxResult(
             # One that answered and goes on counts as one that ended well.
             (_ended(self._process.pid) or 0) if in_time else None,
             conversation.answer,
@@ -177,18 +182,18 @@ class _Child:
 
 
 class _Conversation:
-    """Gives a child an order and hears it out, without ever waiting for a pipe beyond the deadline.
+    """Gives a child a request and hears it out, without ever waiting for a pipe beyond the deadline.
 
     Attributes:
-        began: when the child began to load; before that, when it was given the order (monotonic seconds).
+        began: when the child began to load; before that, when it was given the request (monotonic seconds).
     """
 
-    def __init__(self, child: subprocess.Popen[bytes], request: bytes, timeout: float) -> None:
+    def __init__(self, child: subprocess.Popen[bytes], data: bytes, timeout: float) -> None:
         self.began = time.monotonic()
         self._child = child
         self._timeout = timeout or threading.TIMEOUT_MAX
         self._deadline = self.began + _START_SECONDS + self._timeout
-        self._request = memoryview(request)
+        self._unsent = memoryview(data)
         self._heard = bytearray()
         self._words = bytearray()
 
@@ -240,12 +245,12 @@ class _Conversation:
 
     def _feed(self, pipe: int) -> bool:
         try:
-            self._request = self._request[os.write(pipe, self._request) :]
+            self._unsent = self._unsent[os.write(pipe, self._unsent) :]
         except BlockingIOError:
             return True
         except BrokenPipeError:  # it ended, or does not listen; its end will tell
             return False
-        return bool(self._request)
+        return bool(self._unsent)
 
     def _hear_answer(self, pipe: int) -> bool:
         data = os.read(pipe, _READ_BYTES)

@@ -18,19 +18,19 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import structlog
-from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf import any_pb2
 from google.protobuf.message import DecodeError, Message
 from tensorflow.core.framework import graph_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from slipway_server.errors import Code, ServingError, not_found
-from slipway_server.servables.tensorflow.export import (
+from slipway_server.servables.tensorflow.exports.export import (
     ASSETS_DIRECTORY,
     Export,
     Restore,
     tensor_name,
 )
-from slipway_server.wire.session_bundle_pb2 import AssetFile, Signature, Signatures, TensorBinding
+from slipway_server.wire import session_bundle_pb2
 
 M = TypeVar("M", bound=Message)
 
@@ -79,7 +79,8 @@ def read_session_bundle(directory: Path) -> Export:
                 directory / ASSETS_DIRECTORY / asset.filename
             )
             for asset in (
-                _unpacked(value, AssetFile, _ASSETS) for value in _values(meta_graph, _ASSETS)
+                _unpacked(value, session_bundle_pb2.AssetFile, _ASSETS)
+                for value in _values(meta_graph, _ASSETS)
             )
         },
         restore=restore,
@@ -88,7 +89,7 @@ def read_session_bundle(directory: Path) -> Export:
 
 
 def signature_defs(
-    signatures: Signatures,
+    signatures: session_bundle_pb2.Signatures,
 ) -> tuple[dict[str, meta_graph_pb2.SignatureDef], dict[str, meta_graph_pb2.SignatureDef]]:
     """Return a bundle's signatures in the newer form: those of Predict and metadata, those of Classify and Regress.
 
@@ -116,7 +117,9 @@ def signature_defs(
     return defined, for_examples
 
 
-def _predict(named: Mapping[str, Signature]) -> meta_graph_pb2.SignatureDef | None:
+def _predict(
+    named: Mapping[str, session_bundle_pb2.Signature],
+) -> meta_graph_pb2.SignatureDef | None:
     inputs, outputs = named.get("inputs"), named.get("outputs")
     if inputs is None or outputs is None:
         return None
@@ -125,7 +128,9 @@ def _predict(named: Mapping[str, Signature]) -> meta_graph_pb2.SignatureDef | No
     return _definition(_PREDICT, inputs.generic_signature.map, outputs.generic_signature.map)
 
 
-def _example_signature(signature: Signature) -> meta_graph_pb2.SignatureDef | None:
+def _example_signature(
+    signature: session_bundle_pb2.Signature,
+) -> meta_graph_pb2.SignatureDef | None:
     match signature.WhichOneof("type"):
         case "regression_signature":
             regression = signature.regression_signature
@@ -144,7 +149,9 @@ def _example_signature(signature: Signature) -> meta_graph_pb2.SignatureDef | No
 
 
 def _definition(
-    method: str, inputs: Mapping[str, TensorBinding], outputs: Mapping[str, TensorBinding]
+    method: str,
+    inputs: Mapping[str, session_bundle_pb2.TensorBinding],
+    outputs: Mapping[str, session_bundle_pb2.TensorBinding],
 ) -> meta_graph_pb2.SignatureDef:
     definition = meta_graph_pb2.SignatureDef(method_name=method)
     for bindings, infos in ((inputs, definition.inputs), (outputs, definition.outputs)):
@@ -169,11 +176,11 @@ def _meta_graph(path: Path) -> meta_graph_pb2.MetaGraphDef:
     return message
 
 
-def _values(meta_graph: meta_graph_pb2.MetaGraphDef, collection: str) -> list[AnyMessage]:
+def _values(meta_graph: meta_graph_pb2.MetaGraphDef, collection: str) -> list[any_pb2.Any]:
     return list(meta_graph.collection_def[collection].any_list.value)
 
 
-def _unpacked(value: AnyMessage, kind: type[M], collection: str) -> M:
+def _unpacked(value: any_pb2.Any, kind: type[M], collection: str) -> M:
     # Not `Unpack`: it compares names only after the last slash as well, but raises nothing when they differ.
     wanted: Any = kind.DESCRIPTOR
     if value.type_url.rpartition("/")[2] != wanted.full_name:
@@ -202,15 +209,15 @@ def _graph(meta_graph: meta_graph_pb2.MetaGraphDef) -> bytes:
     return bytes(_unpacked(values[0], graph_pb2.GraphDef, _GRAPH).SerializeToString())
 
 
-def _signatures(meta_graph: meta_graph_pb2.MetaGraphDef) -> Signatures:
+def _signatures(meta_graph: meta_graph_pb2.MetaGraphDef) -> session_bundle_pb2.Signatures:
     values = _values(meta_graph, _SIGNATURES)
     if not values:
-        return Signatures()
+        return session_bundle_pb2.Signatures()
     if len(values) != 1:
         raise ServingError(
             Code.FAILED_PRECONDITION, f"Expected exactly one signatures proto in : {_SIGNATURES}"
         )
-    return _unpacked(values[0], Signatures, _SIGNATURES)
+    return _unpacked(values[0], session_bundle_pb2.Signatures, _SIGNATURES)
 
 
 def _init_operation(meta_graph: meta_graph_pb2.MetaGraphDef) -> str:

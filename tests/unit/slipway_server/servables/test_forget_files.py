@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway_server.servables.tensorflow.file_caches import forget_files
+from slipway_server.servables.memory import forget_files
 
 
 def test_every_file_is_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
