@@ -32,12 +32,12 @@ from slipway_operator.health import application, serve
 from slipway_operator.notifications import receiver as webhook
 from slipway_operator.reconcile.loop import Loop
 from slipway_operator.reconcile.reconciler import Reconciler
-from slipway_operator.reconcile.sources.access import Accesses
+from slipway_operator.reconcile.sources.access import AccessResolver
 from slipway_operator.reconcile.sources.errors import Installation
 from slipway_operator.reconcile.sources.identities import Identities
-from slipway_operator.reconcile.sources.referenced_objects import Lookup
-from slipway_operator.reconcile.sources.sources import Sources
-from slipway_operator.reconcile.sources.volume_watchers import Watchers
+from slipway_operator.reconcile.sources.model_sources import ModelSources
+from slipway_operator.reconcile.sources.referenced_objects import ReferencedObjects
+from slipway_operator.reconcile.sources.volume_watchers import VolumeWatchers
 from slipway_operator.rendering.settings import RenderSettings
 from slipway_sync.stores import AddressPolicy, SourceError, StoreOptions
 from slipway_sync.stores.egress.clients import route
@@ -140,11 +140,11 @@ async def run(options: Options) -> None:
                 f"the API server does not know {MODELS.plural}.{GROUP}: install the "
                 "CustomResourceDefinition (helm does, unless crds.install is false)"
             )
-        lookup = Lookup(client, options.installation)
+        objects = ReferencedObjects(client, options.installation)
         surroundings = os.environ if options.render.ambient_identity else None
-        identities = Identities(client, lookup, options.installation, surroundings)
-        accesses = Accesses(lookup, identities, _store_options(options.render))
-        sources = Sources(accesses, Watchers(client, _utc_now), _utc_now, random.random)
+        identities = Identities(client, objects, options.installation, surroundings)
+        accesses = AccessResolver(objects, identities, _store_options(options.render))
+        sources = ModelSources(accesses, VolumeWatchers(client, _utc_now), _utc_now, random.random)
         reconciler = Reconciler(
             client, sources, options.render, identity, _utc_now, options.namespaces
         )
@@ -157,9 +157,9 @@ async def run(options: Options) -> None:
             identity,
             address=hook.address if hook else "",
         )
-        runners = [await serve(application(lambda: work.hears, started.is_set), options.port)]
+        runners = [await serve(application(lambda: work.watch_alive, started.is_set), options.port)]
         if hook is not None:
-            around = webhook.Surroundings(
+            around = webhook.ReceiverDeps(
                 webhook.token_in(hook.token_file),
                 leadership.held.is_set,
                 lambda: leadership.leader,

@@ -37,7 +37,7 @@ class Notification:
     Attributes:
         kind: Who sends such bodies, for the metrics: `s3`, `sns`, `eventbridge`, `gcs`, `azure`,
             `cloudevents`, `plain`.
-        uris: Of the objects it names, `s3://bucket/key`.
+        uris: URIs of the objects it names, such as `s3://bucket/key`.
         answer: What the sender wants to read to be sure of us; None for nothing.
         confirm: Where a person confirms the subscription; empty when there is nothing to confirm.
     """

@@ -16,7 +16,7 @@ class Line:
     """A progress line.
 
     Attributes:
-        time: As it stands there; two lines of one time are one line.
+        time: Timestamp of the line, as text; two reads with the same one have read the same line.
     """
 
     time: str

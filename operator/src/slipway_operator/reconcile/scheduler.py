@@ -48,7 +48,7 @@ class Scheduler:
         """Work so much at once.
 
         Args:
-            name: For the log.
+            name: Name of the schedule in log lines.
             work: Works on one key.
             concurrency: Keys at a time; None where the work bounds itself.
         """
@@ -110,7 +110,7 @@ class Scheduler:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             again = retry_delay(failures)
             _log.warning(
-                "will retry",
+                "work failed, retrying",
                 work=self._name,
                 namespace=key.namespace,
                 model=key.name,
