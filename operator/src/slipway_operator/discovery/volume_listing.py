@@ -14,11 +14,11 @@ from slipway_operator.model.volume_watcher import WatchPod
 from slipway_sync.exports.protocol.report import Report, ReportedVersion, Tail
 
 SILENT: Final = timedelta(seconds=60)
-"""A watch that has told nothing for so long is stuck; it has something to tell every 10 seconds."""
+"""A watch whose log has not grown for so long is stuck; it writes a line every 10 seconds."""
 HANGING: Final = timedelta(seconds=60)
-"""A look at a directory that takes so long is no look at a volume that works."""
+"""A volume that has not been read for so long does not work."""
 SHORTLY: Final = timedelta(seconds=60)
-"""How long a watcher's pod may take to start, or to be replaced, before anybody is told."""
+"""How long a watcher's pod may take to start, or to be replaced, before the status says so."""
 
 _STUCK: Final = frozenset(
     {
@@ -66,8 +66,8 @@ def current_pod(pods: Iterable[WatchPod], inputs: str) -> WatchPod | None:
     """The watcher's pod; the newest, while one takes the place of another.
 
     Args:
-        pods: All there are.
-        inputs: What it must be made from: one of an earlier spec tells of another source.
+        pods: All pods of the watcher's Deployment.
+        inputs: Hash of what it must be made from: a pod of an earlier spec lists another source.
     """
     fitting = (pod for pod in pods if pod.inputs == inputs)
     alive = [pod for pod in fitting if not pod.terminating and not pod.ended]

@@ -111,7 +111,7 @@ def allowed(request: web.Request, token: str) -> bool:
         return False
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     shown = [bearer.strip() if scheme == "Bearer" else "", request.query.get("token", "")]
-    # Both are compared, whatever the first says: the time must tell nothing.
+    # Both are compared, whatever the first says: the time taken must reveal nothing.
     matches = [
         hmac.compare_digest(one.encode(errors="surrogateescape"), token.encode()) for one in shown
     ]

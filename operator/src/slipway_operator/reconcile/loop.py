@@ -59,7 +59,7 @@ class Loop:
         """False once the watch of Models was found to miss changes: the process must end."""
 
     def model_changed(self, key: Key, version: int) -> None:
-        """The watch says that a Model was created or edited, or its status written."""
+        """Take an event of the watch: a Model was created or edited, or its status written."""
         self._seen[key] = version
         self._model_seen(key)
 
@@ -84,12 +84,12 @@ class Loop:
             self._polls.wake(key)
 
     def notified(self, uris: Iterable[str]) -> int:
-        """A store says that objects have changed: poll their Models now, but not again and again.
+        """Take a notification that objects have changed: poll their Models now, but not again and again.
 
         Returns:
             How many Models that is.
         """
-        named = self._sources.named_by(uris) & self._known
+        named = self._sources.owners_of(uris) & self._known
         now = asyncio.get_running_loop().time()
         for key in named:
             last = self._notified.get(key, float("-inf"))
@@ -131,7 +131,7 @@ class Loop:
             group.create_task(self._sweep())
 
     async def _reconcile(self, key: Key) -> timedelta | None:
-        """Reconcile, but after a start not before the source was asked once.
+        """Reconcile, but after a start not before the source was polled once.
 
         A plan without a poll would write that nothing is known, and the next one write it back. A
         store that does not answer must not hold the pods up for long, though.

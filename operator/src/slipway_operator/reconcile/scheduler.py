@@ -106,7 +106,7 @@ class Scheduler:
             async with self._slots:
                 again = await self._work(key)
             self._failures.pop(key, None)
-        except Exception as error:  # noqa: BLE001 (one Model's trouble must not stop the others)
+        except Exception as error:  # noqa: BLE001 (one Model's failure must not stop the others)
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             again = retry_delay(failures)
             _log.warning(

@@ -192,7 +192,7 @@ class Work:
     def polled(self, _: Key) -> bool:
         return True
 
-    def named_by(self, uris: Iterable[str]) -> set[Key]:
+    def owners_of(self, uris: Iterable[str]) -> set[Key]:
         return {KEY} if any("digits" in uri for uri in uris) else set()
 
 

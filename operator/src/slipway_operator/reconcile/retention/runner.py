@@ -120,7 +120,7 @@ class RetentionRunner:
                     store, model, source, poll_state, now, requirements
                 )
             except (SourceError, CredentialsError) as error:
-                # The next poll says so where a person looks, and stops what was planned.
+                # The next poll writes it to the status, and stops what was planned.
                 _log.warning("listing old exports failed", model=model.name, error=str(error))
                 return None
             self._known[key] = _Known(listed, poll_state, now)

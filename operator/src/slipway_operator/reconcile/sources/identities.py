@@ -78,7 +78,7 @@ class Identities:
         """The identity of a Model's ServiceAccount, and what its pods need to have the same.
 
         Raises:
-            CredentialsError: The ServiceAccount is missing, says nothing, or may not be used.
+            CredentialsError: The ServiceAccount is missing, has no annotation for the cloud, or may not be used.
             SourceError: The source cannot be reached that way.
         """
         uri, name = model.spec.source.uri, model.spec.serving.service_account

@@ -60,8 +60,8 @@ class ModelSources:
         """Whether a poll of the Model has ended since the start."""
         return key in self._states
 
-    def named_by(self, uris: Iterable[str]) -> set[Key]:
-        """Models to whose source an object belongs; those never polled will be anyway."""
+    def owners_of(self, uris: Iterable[str]) -> set[Key]:
+        """Models whose source holds one of these objects; Models never polled are due anyway."""
         owners: dict[str, set[Key]] = {}
         for key, state in self._states.items():
             owners.setdefault(state.source.uri.rstrip("/"), set()).add(key)
@@ -81,7 +81,7 @@ class ModelSources:
         """Poll a Model's source.
 
         Returns:
-            Whether it told anything new, and when to poll next.
+            Whether the observation has changed, and when to poll next.
         """
         source = model.spec.source
         state = self._states.get(key)
@@ -140,7 +140,7 @@ class ModelSources:
 
     async def _poll_with(self, access: Access, model: ModelResource, state: _State) -> Poll:
         store = self._clients.open(state.source.uri, access.options)
-        told = await poll(
+        outcome = await poll(
             store,
             model,
             state.poll_state,
@@ -148,4 +148,4 @@ class ModelSources:
             self._randomness(),
             access.public_keys,
         )
-        return replace(told, observation=replace(told.observation, identity=access.identity))
+        return replace(outcome, observation=replace(outcome.observation, identity=access.identity))

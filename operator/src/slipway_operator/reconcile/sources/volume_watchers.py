@@ -52,7 +52,7 @@ class VolumeWatchers:
         self._last_good.pop(key, None)
 
     async def observe(self, model: ModelResource, before: SourceObservation) -> SourceObservation:
-        """What the volume was last seen to hold; what is in the way of that, where something is.
+        """What the volume was last seen to hold, or why it cannot be seen.
 
         Raises:
             ClusterError: The API server does not answer.
@@ -63,22 +63,22 @@ class VolumeWatchers:
             return _failed(before, WatcherProblem(volume.reason, volume.message))
         pods = await self._client.list(PODS, model.namespace, {names.SOURCE_LABEL: model.name})
         pod = current_pod(map(reading.watch_pod, pods), watcher_inputs(model, volume.sharing))
-        told: Report | WatcherProblem | None = pod_problem(model, claim_name(model), pod)
-        if told is None and pod is not None:
-            told = await self._listen(key, model, pod)
+        found: Report | WatcherProblem | None = pod_problem(model, claim_name(model), pod)
+        if found is None and pod is not None:
+            found = await self._read_log(key, model, pod)
         now = self._clock()
-        if isinstance(told, Report):
+        if isinstance(found, Report):
             self._last_good[key] = now
-            return observation_of(told)
+            return observation_of(found)
         since = self._last_good.setdefault(key, now)
-        if told is None or (told.passing and now - since < SHORTLY):
+        if found is None or (found.passing and now - since < SHORTLY):
             return before
-        return _failed(before, told)
+        return _failed(before, found)
 
-    async def _listen(
+    async def _read_log(
         self, key: Key, model: ModelResource, pod: WatchPod
     ) -> Report | WatcherProblem:
-        """What the log of a pod that runs tells."""
+        """The last report in the log of a running pod, or why there is none."""
         try:
             log = await self._client.log_tail(
                 model.namespace, pod.name, CONTAINER, TAIL_LINES, LOG_LIMIT
@@ -101,5 +101,5 @@ def next_look(poll_interval: timedelta) -> timedelta:
     return max(_SOONEST, min(_LATEST, poll_interval / 2))
 
 
-def _failed(before: SourceObservation, trouble: WatcherProblem) -> SourceObservation:
-    return replace(before, polled=True, error_reason=trouble.reason, error_message=trouble.message)
+def _failed(before: SourceObservation, problem: WatcherProblem) -> SourceObservation:
+    return replace(before, polled=True, error_reason=problem.reason, error_message=problem.message)
