@@ -8,6 +8,7 @@ the times of files on the volume. What differs, the namespace and the Models' ui
 records what the operator makes that Python finds (see tests/integration/data/upgrade/README.md).
 """
 
+import fcntl
 import json
 import os
 import sys
@@ -29,6 +30,8 @@ ROOT: Final = Path(__file__).parents[2]
 RECORDED: Final = ROOT / "tests" / "integration" / "data" / "upgrade"
 ADDRESS, PORT = "127.83.76.87", 9020
 """An address of the loopback network that nothing else uses: the store's endpoint is part of the hash."""
+_LOCK: Final = Path(tempfile.gettempdir()) / "slipway-upgrade.lock"
+"""Held by whoever uses the address, so that two runs on one machine wait for each other."""
 _WRITTEN: Final = 1_700_000_000
 """When the files on the volume were written: their times are part of the revision."""
 _NAMESPACE: Final = "${NAMESPACE}"
@@ -86,6 +89,8 @@ class Cluster:
         self.namespace = kube.namespace()
         self.node = WatcherNode(kube, self.namespace, directory / "node")
         (directory / "store").mkdir()
+        self._lock = _LOCK.open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._s3 = S3Server.start(directory / "store", address=ADDRESS, port=PORT)
 
     def __enter__(self) -> Self:
@@ -107,6 +112,7 @@ class Cluster:
         self.kube.core.delete_namespace(self.namespace)
         self.node.__exit__()
         self._s3.stop()
+        self._lock.close()
 
     def create_models(self) -> None:
         for name, spec in MODELS.items():
