@@ -18,7 +18,7 @@ from slipway_operator.api.quantities import parse_quantity
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.spec import ModelSpec, VersionPolicy
 from slipway_operator.api.status import ModelStatus, VersionState
-from slipway_operator.discovery.memory import worth_looking_at
+from slipway_operator.discovery.poll_state import wanted_versions
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
 from slipway_operator.model.observed import Child, Container, ContainerState, Observed, Pod
@@ -247,7 +247,7 @@ class Fleet:
         found: dict[int, SourceVersion] = {}
         complete = 0
         limit = policy.latest
-        for directory in worth_looking_at(policy, listed):
+        for directory in wanted_versions(policy, listed):
             if limit is not None and complete >= limit:
                 break
             number = directory.number

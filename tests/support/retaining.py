@@ -15,7 +15,7 @@ from fleet import Export, Fleet
 from histories import EVENTS, Broken, Event, History
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.status import DoomedVersion, ModelStatus
-from slipway_operator.discovery.listing_summary import Deletion, MovedError, old_export
+from slipway_operator.discovery.old_exports import ExportChangedError, ExportDeletion, old_export
 from slipway_operator.model.actions import Note
 from slipway_operator.model.retention import OldExport, Survey
 from slipway_operator.model.source import Readiness, SourceVersion
@@ -161,8 +161,8 @@ class Retention:
 
     async def _failure(self, doomed: DoomedVersion) -> tuple[Reason, str] | None:
         try:
-            await Deletion(cast("ErasableStore", self.objects), doomed).run()
-        except MovedError as error:
+            await ExportDeletion(cast("ErasableStore", self.objects), doomed).run()
+        except ExportChangedError as error:
             return Reason.LISTING_DOUBTFUL, str(error)
         except SourceError as error:
             return Reason.RETENTION_DENIED, str(error)

@@ -27,18 +27,18 @@ _VALIDATION: Final = "Microsoft.EventGrid.SubscriptionValidationEvent"
 
 
 class NotificationError(ValueError):
-    """A body that says nothing we understand; str() is a sentence without anything of the body."""
+    """A body of no known format; str() is a sentence that quotes nothing of the body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What a body says.
+    """What was read from a body.
 
     Attributes:
         kind: Who sends such bodies, for the metrics: `s3`, `sns`, `eventbridge`, `gcs`, `azure`,
             `cloudevents`, `plain`.
-        uris: Of the objects it names, `s3://bucket/key`.
-        answer: What the sender wants to read to be sure of us; None for nothing.
+        uris: URIs of the objects it names, such as `s3://bucket/key`.
+        answer: JSON that the sender expects back when it validates the endpoint; None for none.
         confirm: Where a person confirms the subscription; empty when there is nothing to confirm.
     """
 

@@ -21,11 +21,11 @@ from slipway_operator.model.observed import Observed
 from slipway_operator.planning.plan import plan
 from slipway_operator.reconcile.progress import ProgressReader
 from slipway_operator.reconcile.refusals import Refusals
-from slipway_operator.reconcile.retention.retainer import Retainer
-from slipway_operator.reconcile.retention.shared_sources import Neighbours
+from slipway_operator.reconcile.retention.runner import RetentionRunner
+from slipway_operator.reconcile.retention.shared_sources import SharedSources
 from slipway_operator.reconcile.scheduler import Key
-from slipway_operator.reconcile.sources.poll_limits import Lanes, lane_of
-from slipway_operator.reconcile.sources.sources import Sources
+from slipway_operator.reconcile.sources.model_sources import ModelSources
+from slipway_operator.reconcile.sources.poll_limits import PollLimits, store_of
 from slipway_operator.rendering.settings import RenderSettings
 
 RESYNC: Final = timedelta(minutes=5)
@@ -43,9 +43,9 @@ class Polled:
     """The outcome of a poll.
 
     Attributes:
-        news: Whether it told anything new.
-        again: When to poll next.
-        retains: Whether retention has something to say about the Model.
+        news: Whether the observation differs from the one before.
+        again: Delay until the next poll.
+        retains: Whether a pass of retention is to follow.
     """
 
     news: bool
@@ -54,12 +54,12 @@ class Polled:
 
 
 class Reconciler:
-    """The work of the scheduler."""
+    """Does what the schedules ask for: reconcile, poll, or run retention for one Model."""
 
     def __init__(
         self,
         client: Client,
-        sources: Sources,
+        sources: ModelSources,
         settings: RenderSettings,
         instance: str,
         clock: Callable[[], datetime],
@@ -72,10 +72,12 @@ class Reconciler:
         self._instance = instance
         self._clock = clock
         self._progress = ProgressReader(client, clock)
-        self._lanes = Lanes()
+        self._poll_limits = PollLimits()
         self._fetches = asyncio.Semaphore(_FETCHES)
-        neighbours = Neighbours(client, namespaces)
-        self._retainer = Retainer(client, sources, neighbours, self._fetch, instance, clock)
+        shared_sources = SharedSources(client, namespaces)
+        self._retention = RetentionRunner(
+            client, sources, shared_sources, self._fetch, instance, clock
+        )
         self._refusals = Refusals(clock)
 
     async def reconcile(self, key: Key) -> timedelta | None:
@@ -101,21 +103,21 @@ class Reconciler:
             model = await self._fetch(key)
         if model is None:
             return None
-        lane = lane_of(model.spec.source)
+        store = store_of(model.spec.source)
         with metrics.POLL_SECONDS.time():
-            news, again = await self._lanes.run(lane, lambda: self._sources.poll(key, model))
-        failing = bool(self._sources.observation(key, model.spec.source).error_reason)
-        metrics.POLLS.labels("error" if failing else "ok").inc()
+            news, again = await self._poll_limits.run(store, lambda: self._sources.poll(key, model))
+        failed = bool(self._sources.observation(key, model.spec.source).error_reason)
+        metrics.POLLS.labels("error" if failed else "ok").inc()
         retains = model.spec.retention is not None or model.status.retention is not None
         return Polled(news, again, retains)
 
     async def retain(self, key: Key) -> timedelta | None:
         """A pass of retention; returns when the source should be polled for the next one."""
-        return await self._retainer.retain(key)
+        return await self._retention.run(key)
 
     def forget(self, key: Key) -> None:
         """The Model is gone."""
-        self._retainer.forget(key)
+        self._retention.forget(key)
 
     async def _fetch(self, key: Key) -> ModelResource | None:
         """The Model as it is now; one that is being deleted needs nothing from us."""
@@ -185,7 +187,7 @@ class Reconciler:
             metrics.WRITES.labels("status").inc()
             _log_change(observed, planned)
         for action in planned.actions:
-            _log.debug("acting", model=observed.model.name, action=type(action).__name__)
+            _log.debug("executing action", model=observed.model.name, action=type(action).__name__)
             if not await self._execute(observed, action):
                 continue
             metrics.WRITES.labels(type(action).__name__).inc()
@@ -210,9 +212,9 @@ class Reconciler:
 
 def _log_change(observed: Observed, planned: Plan) -> None:
     before, after = observed.model.status, planned.status
-    if _worth_a_line(before) != _worth_a_line(after):
+    if _logged_part(before) != _logged_part(after):
         _log.info(
-            "model",
+            "model status changed",
             namespace=observed.model.namespace,
             model=observed.model.name,
             serving=after.serving,
@@ -223,8 +225,8 @@ def _log_change(observed: Observed, planned: Plan) -> None:
         )
 
 
-def _worth_a_line(status: ModelStatus) -> tuple[str, str, str]:
-    """What the log is told of; how far a download is stands in the status and in the pod's own log."""
+def _logged_part(status: ModelStatus) -> tuple[str, str, str]:
+    """The part of a status whose change is logged; download progress is in the status and the pod's own log."""
     syncing = status.phase.startswith("Syncing")
     return (
         ("Syncing", status.serving, "")

@@ -48,7 +48,7 @@ class Scheduler:
         """Work so much at once.
 
         Args:
-            name: For the log.
+            name: Name of the schedule in log lines.
             work: Works on one key.
             concurrency: Keys at a time; None where the work bounds itself.
         """
@@ -106,11 +106,11 @@ class Scheduler:
             async with self._slots:
                 again = await self._work(key)
             self._failures.pop(key, None)
-        except Exception as error:  # noqa: BLE001 (one Model's trouble must not stop the others)
+        except Exception as error:  # noqa: BLE001 (one Model's failure must not stop the others)
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             again = retry_delay(failures)
             _log.warning(
-                "will retry",
+                "work failed, retrying",
                 work=self._name,
                 namespace=key.namespace,
                 model=key.name,

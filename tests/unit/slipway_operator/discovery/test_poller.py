@@ -9,7 +9,7 @@ from typing import Any
 from paged_stores import PagedStore, item
 from signed_exports import OTHER_KEY, OTHER_PUBLIC, PUBLIC, signed
 from slipway_operator.api.resource import parse
-from slipway_operator.discovery.memory import Memory
+from slipway_operator.discovery.poll_state import PollState
 from slipway_operator.discovery.poller import Poll, poll
 from slipway_operator.model.source import Readiness, SourceVersion
 from small_exports import INDEX, contents, graph
@@ -26,7 +26,7 @@ class World:
     status: dict[str, Any] = field(default_factory=dict)
     keys: tuple[bytes, ...] = ()
     store: PagedStore = field(default_factory=PagedStore)
-    memory: Memory = field(default_factory=Memory)
+    memory: PollState = field(default_factory=PollState)
     now: float = 0.0
 
     def put(self, files: Mapping[str, bytes], directory: str = "1") -> None:
@@ -52,7 +52,7 @@ class World:
         )
         now = T0 + timedelta(seconds=self.now)
         outcome = asyncio.run(poll(self.store, model, self.memory, now, 0.5, self.keys))
-        self.memory = outcome.memory
+        self.memory = outcome.state
         return outcome
 
     def version(self, after: float = 0.0) -> SourceVersion:
@@ -188,9 +188,9 @@ def test_what_serves_is_trusted_after_a_restart_unless_more_is_asked_for_now() -
             }
         ]
     }
-    world.memory = Memory()
+    world.memory = PollState()
     assert world.version().readiness is Readiness.COMPLETE
-    world.keys, world.memory = (PUBLIC,), Memory()
+    world.keys, world.memory = (PUBLIC,), PollState()
     world.poll()
     assert state(world.version(after=6)) == (Readiness.INCOMPLETE, "MissingVariables")
 

@@ -13,8 +13,13 @@ from signed_exports import PUBLIC, signed
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.status import RetentionStatus
-from slipway_operator.discovery.listing_summary import Deletion, MovedError, old_export, survey
-from slipway_operator.discovery.memory import Memory
+from slipway_operator.discovery.old_exports import (
+    ExportChangedError,
+    ExportDeletion,
+    list_old_exports,
+    old_export,
+)
+from slipway_operator.discovery.poll_state import PollState
 from slipway_operator.model.retention import OldExport, Protected, Survey
 from slipway_operator.model.source import Readiness, SourceObservation, SourceVersion
 from slipway_operator.planning.retention.decision import (
@@ -307,7 +312,7 @@ def test_a_survey_looks_no_further_than_it_must(tmp_path: Path) -> None:
     of = model(retention={"keep": 2}, source={"uri": "s3://models/digits", "settle": "0s"})
     unseen = [listed_as(n, Readiness.UNSEEN) for n in range(1, 6)]
     source = listed(6, others=unseen)
-    looked, _ = asyncio.run(survey(Counting(tmp_path), of, source, Memory(), T0))
+    looked, _ = asyncio.run(list_old_exports(Counting(tmp_path), of, source, PollState(), T0))
     assert [(e.number, e.readiness.value) for e in looked.exports] == [
         (6, "Complete"), (5, "Complete"),
         (4, "Unseen"), (3, "Unseen"), (2, "Unseen"), (1, "Unseen"),
@@ -323,7 +328,9 @@ def test_an_export_that_nobody_signed_is_none_of_those_that_are_enough(tmp_path:
     of = model(retention={"keep": 1}, source={"uri": "s3://models/digits", "settle": "0s"})
     source = replace(listed(3), versions=tuple(listed_as(n, Readiness.UNSEEN) for n in (1, 2)))
     asked = Requirements(public_keys=(PUBLIC,))
-    looked, _ = asyncio.run(survey(LocalStore(tmp_path), of, source, Memory(), T0, asked))
+    looked, _ = asyncio.run(
+        list_old_exports(LocalStore(tmp_path), of, source, PollState(), T0, asked)
+    )
     assert [(e.number, e.readiness.value) for e in looked.exports] == [
         (2, "Rejected"), (1, "Complete"),
     ]  # fmt: skip
@@ -339,8 +346,8 @@ def test_an_export_that_moved_at_the_last_moment_is_not_deleted(tmp_path: Path) 
     world.decide()
     [doomed] = world.decide(later=61).delete
     (tmp_path / "1" / "assets" / "words.txt").write_text("late")
-    with pytest.raises(MovedError, match="version 1 was not deleted: it has changed"):
-        asyncio.run(Deletion(store, doomed).run())
+    with pytest.raises(ExportChangedError, match="version 1 was not deleted: it has changed"):
+        asyncio.run(ExportDeletion(store, doomed).run())
     assert (tmp_path / "1" / "saved_model.pb").exists()
 
 
@@ -355,11 +362,11 @@ def test_the_rest_of_a_deletion_that_was_written_to_is_not_deleted(tmp_path: Pat
     world.decide()
     [doomed] = world.decide(later=61).delete
     (tmp_path / "1" / "saved_model.pb").unlink()
-    asyncio.run(Deletion(store, doomed).run())
+    asyncio.run(ExportDeletion(store, doomed).run())
     assert not (tmp_path / "1").exists()
     write(tmp_path / "1", {"assets/late": b"x"})
     later = world.now.timestamp() + 3600
     os.utime(tmp_path / "1" / "assets" / "late", (later, later))
-    with pytest.raises(MovedError):
-        asyncio.run(Deletion(store, doomed).run())
+    with pytest.raises(ExportChangedError):
+        asyncio.run(ExportDeletion(store, doomed).run())
     assert (tmp_path / "1" / "assets" / "late").exists()

@@ -22,12 +22,12 @@ from slipway_operator.cluster.client import (
     NotFoundError,
     Resource,
 )
-from slipway_operator.reconcile.sources.access import Access, Accesses
+from slipway_operator.reconcile.sources.access import Access, AccessResolver
 from slipway_operator.reconcile.sources.errors import CredentialsError, Installation
 from slipway_operator.reconcile.sources.identities import Identities, issuer
-from slipway_operator.reconcile.sources.referenced_objects import Lookup
+from slipway_operator.reconcile.sources.referenced_objects import ReferencedObjects
 from slipway_sync.stores import SourceError, StoreOptions
-from slipway_sync.stores.identity import refresh as granting
+from slipway_sync.stores.identity import refresh
 
 ARN = "arn:aws:iam::123456789012:role/reader"
 HERE = Installation("slipway-system", "slipway-operator")
@@ -85,15 +85,15 @@ class Api(Client):
 
 
 class World:
-    def __init__(self, surroundings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self.api = Api()
         self.now = 0.0
-        lookup = Lookup(self.api, HERE, lambda: self.now)
-        identities = Identities(self.api, lookup, HERE, surroundings, lambda: self.now)
-        self.accesses = Accesses(lookup, identities, StoreOptions())
+        objects = ReferencedObjects(self.api, HERE, lambda: self.now)
+        identities = Identities(self.api, objects, HERE, environment, lambda: self.now)
+        self.access = AccessResolver(objects, identities, StoreOptions())
 
     def of(self, model: ModelResource) -> Access:
-        return asyncio.run(self.accesses.of(model))
+        return asyncio.run(self.access.resolve(model))
 
     def fails(self, model: ModelResource) -> CredentialsError:
         with pytest.raises(CredentialsError) as caught:
@@ -152,9 +152,9 @@ def test_refused_credentials_are_read_anew_and_only_others_are_tried() -> None:
     world = World()
     world.api.put("secrets", "s3", data=keys())
     before = world.of(BY_SECRET)
-    assert asyncio.run(world.accesses.renewed(BY_SECRET, before)) is None
+    assert asyncio.run(world.access.renewed(BY_SECRET, before)) is None
     world.api.put("secrets", "s3", data=keys("AKIB"))
-    after = asyncio.run(world.accesses.renewed(BY_SECRET, before))
+    after = asyncio.run(world.access.renewed(BY_SECRET, before))
     assert after is not None
     assert after.options.credentials["AWS_ACCESS_KEY_ID"] == "AKIB"
 
@@ -191,9 +191,9 @@ def test_an_identity_that_was_refused_is_granted_anew(monkeypatch: pytest.Monkey
     with Edge(lambda _: sts_keys()) as sts:
         world.api.put("serviceaccounts", "reader", **annotated(sts))
         before = world.of(BY_ACCOUNT)
-        assert asyncio.run(world.accesses.renewed(BY_ACCOUNT, before)) is None
-        monkeypatch.setattr(granting, "_YOUNG", granting._YOUNG * 0)
-        assert asyncio.run(world.accesses.renewed(BY_ACCOUNT, before)) is not None
+        assert asyncio.run(world.access.renewed(BY_ACCOUNT, before)) is None
+        monkeypatch.setattr(refresh, "_YOUNG", refresh._YOUNG * 0)
+        assert asyncio.run(world.access.renewed(BY_ACCOUNT, before)) is not None
     assert len(sts.calls) == 2
 
 
@@ -280,7 +280,7 @@ def test_the_issuer_of_a_token(token: str, found: str) -> None:
     assert issuer(token) == found
 
 
-def test_surroundings_are_used_only_where_they_are_allowed() -> None:
+def test_the_ambient_identity_is_used_only_where_it_is_allowed() -> None:
     asked = model(identity="Ambient")
     error = World().fails(asked)
     assert error.reason == Reason.CREDENTIALS_FORBIDDEN

@@ -1,4 +1,4 @@
-"""Retention's passes: look, decide, write down, delete. They never hold up what serves."""
+"""Runs a pass of retention: list, decide, write the status, delete. It never holds up what serves."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -14,8 +14,12 @@ from slipway_operator.api.status import DoomedVersion, RetentionStatus
 from slipway_operator.cluster.client import MODELS, Client
 from slipway_operator.cluster.events import record
 from slipway_operator.cluster.observing import observe
-from slipway_operator.discovery.listing_summary import Deletion, MovedError, survey
-from slipway_operator.discovery.memory import Memory
+from slipway_operator.discovery.old_exports import (
+    ExportChangedError,
+    ExportDeletion,
+    list_old_exports,
+)
+from slipway_operator.discovery.poll_state import PollState
 from slipway_operator.model.actions import Note
 from slipway_operator.model.retention import Survey
 from slipway_operator.model.source import Readiness, SourceObservation
@@ -28,15 +32,15 @@ from slipway_operator.planning.retention.decision import (
     quiet,
     rests,
 )
-from slipway_operator.reconcile.retention.shared_sources import Neighbours
+from slipway_operator.reconcile.retention.shared_sources import SharedSources
 from slipway_operator.reconcile.scheduler import Key
 from slipway_operator.reconcile.sources.errors import CredentialsError
-from slipway_operator.reconcile.sources.sources import Sources
+from slipway_operator.reconcile.sources.model_sources import ModelSources
 from slipway_sync.stores import ErasableStore, SourceError
 
 FRESH: Final = timedelta(minutes=5)
-"""A survey that led to nothing is believed for so long while the same versions are listed: a source
-that is looked at every second must not be listed whole every second."""
+"""How long a listing of old exports that led to nothing is reused while the same versions are there: a
+source that is polled every second must not be listed whole every second."""
 
 Fetch = Callable[[Key], Awaitable[ModelResource | None]]
 _Listed = tuple[tuple[int, str, Readiness], ...]
@@ -47,25 +51,25 @@ _log = structlog.get_logger()
 @dataclass(frozen=True, slots=True)
 class _Known:
     listed: _Listed
-    memory: Memory
+    poll_state: PollState
     at: datetime
 
 
-class Retainer:
-    """The work of the retention schedule."""
+class RetentionRunner:
+    """Runs passes of retention, one Model at a time."""
 
     def __init__(
         self,
         client: Client,
-        sources: Sources,
-        neighbours: Neighbours,
+        sources: ModelSources,
+        shared_sources: SharedSources,
         fetch: Fetch,
         instance: str,
         clock: Callable[[], datetime],
     ) -> None:
         self._client = client
         self._sources = sources
-        self._neighbours = neighbours
+        self._shared_sources = shared_sources
         self._fetch = fetch
         self._instance = instance
         self._clock = clock
@@ -75,7 +79,7 @@ class Retainer:
         """The Model is gone."""
         self._known.pop(key, None)
 
-    async def retain(self, key: Key) -> timedelta | None:
+    async def run(self, key: Key) -> timedelta | None:
         """One pass, after a poll.
 
         Returns:
@@ -110,18 +114,20 @@ class Retainer:
         if source.polled and not source.error_reason:
             try:
                 store = await self._sources.store(model)
-                memory = self._known[key].memory if key in self._known else Memory()
-                asked = await self._sources.asked(model)
-                looked, memory = await survey(store, model, source, memory, now, asked)
+                poll_state = self._known[key].poll_state if key in self._known else PollState()
+                requirements = await self._sources.requirements(model)
+                looked, poll_state = await list_old_exports(
+                    store, model, source, poll_state, now, requirements
+                )
             except (SourceError, CredentialsError) as error:
-                # The next poll says so where a person looks, and stops what was planned.
-                _log.warning("not surveyed", model=model.name, error=str(error))
+                # The next poll writes it to the status, and stops what was planned.
+                _log.warning("listing old exports failed", model=model.name, error=str(error))
                 return None
-            self._known[key] = _Known(listed, memory, now)
+            self._known[key] = _Known(listed, poll_state, now)
         guard = protected(await observe(self._client, model, source))
         decision = decide(model, source, looked, guard, now)
         if decision.status is not None and decision.status.versions:
-            others = await self._neighbours.held(model)
+            others = await self._shared_sources.versions_in_use(model)
             guard = replace(guard, versions={*guard.versions, *others})
             decision = decide(model, source, looked, guard, now)
         await self._write(model, decision.status)
@@ -146,7 +152,7 @@ class Retainer:
         guard = protected(await observe(self._client, model, source))
         if source.error_reason or not guard.allows(doomed.version):
             return None
-        if doomed.version in await self._neighbours.held(model, fresh=True):
+        if doomed.version in await self._shared_sources.versions_in_use(model, fresh=True):
             return None
         gone, failure = await self._erased(model, doomed)
         changed, notes = after(status, doomed if gone else None, failure, self._clock())
@@ -174,8 +180,8 @@ class Retainer:
             store = await self._sources.store(model)
             if not isinstance(store, ErasableStore):
                 return False, (Reason.RETENTION_FAILED, "nothing can be deleted from this source")
-            await Deletion(store, doomed).run()
-        except MovedError as error:
+            await ExportDeletion(store, doomed).run()
+        except ExportChangedError as error:
             return False, (Reason.LISTING_DOUBTFUL, str(error))
         except CredentialsError as error:
             return False, (Reason.RETENTION_FAILED, f"version {doomed.version}: {error}")

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from slipway_operator.api.spec import VersionPolicy
-from slipway_operator.discovery.memory import Memory, worth_looking_at
+from slipway_operator.discovery.poll_state import PollState, wanted_versions
 from slipway_sync.exports import Proof, Verdict, VersionDirectory
 
 T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -18,32 +18,37 @@ def at(seconds: float) -> datetime:
 
 
 def test_a_listing_settles_when_it_has_stood_still_for_so_long() -> None:
-    memory = Memory().note("1", "a", 9, at(0)).note("1", "a", 9, at(4))
-    assert not memory.settled("1", SETTLE, at(4.9))
-    assert memory.settled("1", SETTLE, at(5))
+    state = PollState().record_listing("1", "a", 9, at(0)).record_listing("1", "a", 9, at(4))
+    assert not state.settled("1", SETTLE, at(4.9))
+    assert state.settled("1", SETTLE, at(5))
 
 
 def test_a_listing_that_changes_starts_anew_and_its_proof_is_forgotten() -> None:
-    memory = Memory().note("1", "a", 9, at(0)).prove("1", GOOD)
-    assert memory.seen["1"].proof is GOOD
-    changed = memory.note("1", "b", 10, at(20))
-    assert changed.seen["1"].proof is None
+    state = PollState().record_listing("1", "a", 9, at(0)).record_proof("1", GOOD)
+    assert state.listings["1"].proof is GOOD
+    changed = state.record_listing("1", "b", 10, at(20))
+    assert changed.listings["1"].proof is None
     assert not changed.settled("1", SETTLE, at(24))
     assert changed.settled("1", SETTLE, at(25))
-    assert memory.note("1", "a", 9, at(99)).seen["1"].proof is GOOD
+    assert state.record_listing("1", "a", 9, at(99)).listings["1"].proof is GOOD
 
 
 def test_a_directory_that_is_gone_is_forgotten_and_settles_anew_when_it_comes_back() -> None:
-    memory = Memory().note("1", "a", 9, at(0)).note("2", "b", 9, at(0)).only({"2"})
-    assert memory.seen.keys() == {"2"}
-    assert not memory.note("1", "a", 9, at(100)).settled("1", SETTLE, at(101))
+    state = (
+        PollState()
+        .record_listing("1", "a", 9, at(0))
+        .record_listing("2", "b", 9, at(0))
+        .keep_only({"2"})
+    )
+    assert state.listings.keys() == {"2"}
+    assert not state.record_listing("1", "a", 9, at(100)).settled("1", SETTLE, at(101))
 
 
 def test_the_next_poll_need_not_come_before_something_has_settled() -> None:
-    memory = Memory().note("1", "a", 9, at(0)).note("2", "b", 9, at(3))
-    assert memory.next_settled(SETTLE) == at(5)
-    assert memory.prove("1", GOOD).next_settled(SETTLE) == at(8)
-    assert memory.prove("1", GOOD).prove("2", GOOD).next_settled(SETTLE) is None
+    state = PollState().record_listing("1", "a", 9, at(0)).record_listing("2", "b", 9, at(3))
+    assert state.next_settled(SETTLE) == at(5)
+    assert state.record_proof("1", GOOD).next_settled(SETTLE) == at(8)
+    assert state.record_proof("1", GOOD).record_proof("2", GOOD).next_settled(SETTLE) is None
 
 
 @pytest.mark.parametrize(
@@ -60,5 +65,5 @@ def test_the_policy_says_what_is_worth_listing(
     """The highest first, by number and not by name."""
     there = tuple(VersionDirectory(n, f"{n:08d}" if n < 10 else str(n)) for n in (3, 9, 10))
     parsed = VersionPolicy.model_validate(policy)
-    assert [v.number for v in worth_looking_at(parsed, there)] == looked_at
+    assert [v.number for v in wanted_versions(parsed, there)] == looked_at
     assert parsed.latest == limit

@@ -1,4 +1,4 @@
-"""Looks at the old exports of a source, for retention: what stays is proven, what may go is listed."""
+"""Lists the exports of a source for retention, and deletes those that it chose."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,8 +6,8 @@ from typing import Final
 
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.status import DoomedVersion
-from slipway_operator.discovery.memory import Memory
-from slipway_operator.discovery.poller import describe, look, requirements
+from slipway_operator.discovery.poll_state import PollState
+from slipway_operator.discovery.poller import describe, look, requirements_of
 from slipway_operator.model.retention import OldExport, Survey
 from slipway_operator.model.source import Readiness, SourceObservation, SourceVersion
 from slipway_operator.planning.retention.decision import rest_of
@@ -23,39 +23,41 @@ from slipway_sync.exports import (
 from slipway_sync.stores import ErasableStore, Store
 
 LOWEST: Final = 64
-"""So many of the lowest are listed in one pass: more than are deleted at a time, and those protected."""
+"""Exports listed in one pass, lowest numbers first: more than one pass deletes plus those protected."""
 
 
-class MovedError(Exception):
-    """An export is no longer what was planned to be deleted; str() is a sentence."""
+class ExportChangedError(Exception):
+    """An export has changed since its deletion was planned; str() is a sentence."""
 
 
-async def survey(
+async def list_old_exports(
     store: Store,
     model: ModelResource,
     source: SourceObservation,
-    memory: Memory,
+    state: PollState,
     now: datetime,
-    asked: Requirements | None = None,
-) -> tuple[Survey, Memory]:
+    requirements: Requirements | None = None,
+) -> tuple[Survey, PollState]:
     """Look from the highest version down until enough are complete, then at the lowest.
 
     Args:
-        store: The Model's.
-        model: Its retention says how many are enough.
+        store: Holds the exports.
+        model: Its spec.retention.keep says how many complete exports are enough.
         source: A poll that has just ended: what it has looked at is not looked at again.
-        memory: Of earlier surveys.
+        state: What earlier passes found.
         now: The time.
-        asked: What is asked of the exports that count as complete; None asks no signature.
+        requirements: What is asked of the exports that count as complete; None asks for no signature.
 
     Raises:
         SourceError: The store could not be read.
     """
-    asked = asked or requirements(model.spec)
+    requirements = requirements or requirements_of(model.spec)
     keep = model.spec.retention.keep if model.spec.retention else len(source.versions)
     trusted = {row.version: row.revision for row in model.status.versions if row.available_key}
     ordered = sorted(source.versions, key=lambda version: version.number, reverse=True)
-    memory = memory.only({version.directory for version in ordered}).asking(asked)
+    state = state.keep_only({version.directory for version in ordered}).for_requirements(
+        requirements
+    )
     exports: list[OldExport] = []
     complete = 0
     for found in ordered:
@@ -64,28 +66,28 @@ async def survey(
         seen = found
         if found.readiness is Readiness.UNSEEN:
             place = VersionDirectory(found.number, found.directory)
-            memory = await look(
-                store, model.spec, place, memory, trusted.get(found.number, ""), now, asked
+            state = await look(
+                store, model.spec, place, state, trusted.get(found.number, ""), now, requirements
             )
-            seen = describe(place, memory)
+            seen = describe(place, state)
         exports.append(_proven(seen))
         complete += seen.readiness is Readiness.COMPLETE
     lowest = [
         old_export(found, await store.listing(found.directory))
         for found in ordered[max(len(exports), len(ordered) - LOWEST) :]
     ]
-    return Survey((*exports, *lowest), frozenset(v.number for v in ordered)), memory
+    return Survey((*exports, *lowest), frozenset(v.number for v in ordered)), state
 
 
 def _proven(seen: SourceVersion) -> OldExport:
-    """One that stays, so nothing more is asked of it."""
+    """An export that stays: its objects need not be listed."""
     return OldExport(
         seen.number, seen.directory, seen.revision, 0, seen.bytes, None, seen.readiness
     )
 
 
 def old_export(found: SourceVersion, listing: Listing) -> OldExport:
-    """One that may go."""
+    """An export that may be deleted, from its listing."""
     wrong = hostile_key(item.path for item in listing)
     return OldExport(
         number=found.number,
@@ -101,8 +103,8 @@ def old_export(found: SourceVersion, listing: Listing) -> OldExport:
 
 
 @dataclass(frozen=True, slots=True)
-class Deletion:
-    """Deletes one export, and only what was planned."""
+class ExportDeletion:
+    """Deletes one export, and only as it was planned."""
 
     store: ErasableStore
     doomed: DoomedVersion
@@ -121,7 +123,7 @@ class Deletion:
         found = SourceVersion(doomed.version, doomed.directory, "", 0, Readiness.UNSEEN)
         now = old_export(found, listing)
         if now.revision != doomed.revision and not rest_of(doomed, now):
-            raise MovedError(
+            raise ExportChangedError(
                 f"version {doomed.version} was not deleted: it has changed since it was planned"
             )
         graphs = [item.path for item in listing if item.path in GRAPHS]

@@ -1,4 +1,4 @@
-"""The sources of all Models: their polls, and what the last poll told."""
+"""The sources of all Models: polls them, keeps the last observation of each, opens their stores."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -9,15 +9,15 @@ import structlog
 from slipway_operator.api.quantities import parse_duration
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.source import Source
-from slipway_operator.discovery.memory import Memory
-from slipway_operator.discovery.poller import Poll, failed_poll, interval, poll, requirements
+from slipway_operator.discovery.poll_state import PollState
+from slipway_operator.discovery.poller import Poll, failed_poll, interval, poll, requirements_of
 from slipway_operator.model.source import SourceObservation
 from slipway_operator.notifications.messages import folders_above
 from slipway_operator.reconcile.scheduler import Key
-from slipway_operator.reconcile.sources.access import Access, Accesses
+from slipway_operator.reconcile.sources.access import Access, AccessResolver
 from slipway_operator.reconcile.sources.clients import Clients
 from slipway_operator.reconcile.sources.errors import CredentialsError
-from slipway_operator.reconcile.sources.volume_watchers import Watchers, next_look
+from slipway_operator.reconcile.sources.volume_watchers import VolumeWatchers, next_look
 from slipway_operator.rendering.pvc import mounted_source
 from slipway_sync.exports import Requirements
 from slipway_sync.stores import SourceError, Store
@@ -29,20 +29,20 @@ _log = structlog.get_logger()
 class _State:
     source: Source
     observation: SourceObservation
-    memory: Memory
+    poll_state: PollState
 
 
-class Sources:
-    """Polls, and remembers what was told."""
+class ModelSources:
+    """Polls sources with the access that each Model has, and keeps what the last poll found."""
 
     def __init__(
         self,
-        accesses: Accesses,
-        watchers: Watchers,
+        access: AccessResolver,
+        watchers: VolumeWatchers,
         clock: Callable[[], datetime],
         randomness: Callable[[], float],
     ) -> None:
-        self._accesses = accesses
+        self._access = access
         self._watchers = watchers
         self._clock = clock
         self._randomness = randomness
@@ -50,7 +50,7 @@ class Sources:
         self._states: dict[Key, _State] = {}
 
     def observation(self, key: Key, source: Source) -> SourceObservation:
-        """What the last poll of this very source told."""
+        """The last observation of this very source; an empty one when it was not polled yet."""
         state = self._states.get(key)
         if state is None or state.source != source:
             return SourceObservation()
@@ -60,8 +60,8 @@ class Sources:
         """Whether a poll of the Model has ended since the start."""
         return key in self._states
 
-    def named_by(self, uris: Iterable[str]) -> set[Key]:
-        """Models to whose source an object belongs; those never polled will be anyway."""
+    def owners_of(self, uris: Iterable[str]) -> set[Key]:
+        """Models whose source holds one of these objects; Models never polled are due anyway."""
         owners: dict[str, set[Key]] = {}
         for key, state in self._states.items():
             owners.setdefault(state.source.uri.rstrip("/"), set()).add(key)
@@ -81,14 +81,14 @@ class Sources:
         """Poll a Model's source.
 
         Returns:
-            Whether it told anything new, and when to poll next.
+            Whether the observation has changed, and when to poll next.
         """
         source = model.spec.source
         state = self._states.get(key)
         if state is None or state.source != source:
-            state = _State(source, SourceObservation(), Memory())
+            state = _State(source, SourceObservation(), PollState())
         outcome = await self._poll(model, state)
-        self._states[key] = _State(source, outcome.observation, outcome.memory)
+        self._states[key] = _State(source, outcome.observation, outcome.state)
         return outcome.observation != state.observation, outcome.again
 
     async def store(self, model: ModelResource) -> Store:
@@ -98,31 +98,31 @@ class Sources:
             SourceError: The source cannot be as it is written.
             CredentialsError: Its credentials cannot be had.
         """
-        access = await self._accesses.of(model)
+        access = await self._access.resolve(model)
         return self._clients.open(model.spec.source.uri, access.options)
 
-    async def asked(self, model: ModelResource) -> Requirements:
+    async def requirements(self, model: ModelResource) -> Requirements:
         """What the Model asks of its exports now.
 
         Raises:
             SourceError: The source cannot be as it is written.
             CredentialsError: Its public keys cannot be had.
         """
-        return requirements(model.spec, (await self._accesses.of(model)).public_keys)
+        return requirements_of(model.spec, (await self._access.resolve(model)).public_keys)
 
     async def _poll(self, model: ModelResource, state: _State) -> Poll:
         try:
-            access = await self._accesses.of(model)
+            access = await self._access.resolve(model)
             if mounted_source(model):
                 observation = await self._watchers.observe(model, state.observation)
                 again = next_look(parse_duration(state.source.poll_interval))
-                return Poll(observation, state.memory, again)
+                return Poll(observation, state.poll_state, again)
             try:
                 return await self._poll_with(access, model, state)
             except SourceError as error:
                 if error.reason != "AccessDenied":
                     raise
-                renewed = await self._accesses.renewed(model, access)
+                renewed = await self._access.renewed(model, access)
                 if renewed is None:
                     raise
             return await self._poll_with(renewed, model, state)
@@ -130,22 +130,22 @@ class Sources:
             again = interval(model.spec, self._randomness())
             if error.reason != state.observation.error_reason:
                 _log.warning(
-                    "source not readable",
+                    "source cannot be read",
                     namespace=model.namespace,
                     model=model.name,
                     reason=error.reason,
                     error=str(error),
                 )
-            return failed_poll(state.observation, state.memory, error.reason, str(error), again)
+            return failed_poll(state.observation, state.poll_state, error.reason, str(error), again)
 
     async def _poll_with(self, access: Access, model: ModelResource, state: _State) -> Poll:
         store = self._clients.open(state.source.uri, access.options)
-        told = await poll(
+        outcome = await poll(
             store,
             model,
-            state.memory,
+            state.poll_state,
             self._clock(),
             self._randomness(),
             access.public_keys,
         )
-        return replace(told, observation=replace(told.observation, identity=access.identity))
+        return replace(outcome, observation=replace(outcome.observation, identity=access.identity))
