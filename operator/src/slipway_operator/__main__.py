@@ -26,6 +26,7 @@ from slipway_operator.api.crd import custom_resource_definition
 from slipway_operator.api.names import GROUP
 from slipway_operator.api.reference import page
 from slipway_operator.cluster.client import MODELS, Client
+from slipway_operator.cluster.fencing import fenced_api
 from slipway_operator.cluster.lease import Leadership, LeadershipLostError
 from slipway_operator.handlers.kopf_events import registry_for, settings_for
 from slipway_operator.health import application, serve
@@ -111,13 +112,13 @@ def configure_logging(level: str) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
-async def _api_client() -> kube.ApiClient:
+async def _api_settings() -> kube.Configuration:
     configuration = kube.Configuration()
     try:
         kube_config.load_incluster_config(client_configuration=configuration)
     except kube_config.ConfigException:
         await kube_config.load_kube_config(client_configuration=configuration)
-    return kube.ApiClient(configuration)
+    return configuration
 
 
 async def run(options: Options) -> None:
@@ -133,8 +134,18 @@ async def run(options: Options) -> None:
         loop.add_signal_handler(number, stop.set)
     started = asyncio.Event()
     identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
-    async with await _api_client() as api:
-        client = Client(api)
+    configuration = await _api_settings()
+    async with kube.ApiClient(configuration) as api:
+        hook = options.webhook
+        leadership = Leadership(
+            Client(api),
+            options.installation.namespace,
+            options.lease,
+            identity,
+            address=hook.address if hook else "",
+        )
+        writing = await fenced_api(configuration, leadership.fence)
+        client = Client(api, writing, leadership.fence)
         if not await client.knows(MODELS):
             raise SystemExit(
                 f"the API server does not know {MODELS.plural}.{GROUP}: install the "
@@ -149,15 +160,8 @@ async def run(options: Options) -> None:
             client, sources, options.render, identity, _utc_now, options.namespaces
         )
         work = Loop(client, reconciler, sources, options.namespaces)
-        hook = options.webhook
-        leadership = Leadership(
-            client,
-            options.installation.namespace,
-            options.lease,
-            identity,
-            address=hook.address if hook else "",
-        )
-        runners = [await serve(application(lambda: work.hears, started.is_set), options.port)]
+        alive = lambda: work.works and not leadership.lost  # noqa: E731
+        runners = [await serve(application(alive, started.is_set), options.port)]
         if hook is not None:
             around = webhook.Surroundings(
                 webhook.token_in(hook.token_file),
@@ -170,6 +174,7 @@ async def run(options: Options) -> None:
             await _until_stopped(work, leadership, options, identity, stop, started)
         finally:
             await leadership.release()
+            await writing.close()
             for runner in runners:
                 await runner.cleanup()
 
@@ -185,11 +190,20 @@ async def _until_stopped(
     """Watch always; work while leading; end when any part ends."""
 
     async def lead() -> None:
-        await leadership.acquire()
+        await leadership.held.wait()
         metrics.LEADER.set(1)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(work.run())
-            group.create_task(leadership.keep())
+        await work.run()
+
+    async def keep() -> None:
+        await leadership.acquire()
+        try:
+            await leadership.keep()
+        except LeadershipLostError as error:
+            # Another replica may write from now on. Whatever the tasks of this process think, and whether
+            # or not they let themselves be cancelled: it ends here.
+            _log.error("leadership lost, ending", error=str(error))
+            logging.shutdown()
+            os._exit(1)
 
     watches = kopf.operator(
         registry=registry_for(work),
@@ -205,6 +219,7 @@ async def _until_stopped(
     parts = {
         asyncio.create_task(watches, name="watches"),
         asyncio.create_task(lead(), name="lead"),
+        asyncio.create_task(keep(), name="keep"),
         asyncio.create_task(stop.wait(), name="stop"),
     }
     done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
@@ -311,12 +326,7 @@ def run_command(
         port=port,
         webhook=Webhook(webhook_port, webhook_token_file, pod_ip) if webhook_token_file else None,
     )
-    try:
-        asyncio.run(run(options))
-    except* LeadershipLostError as lost:
-        for error in lost.exceptions:
-            _log.error("leadership lost, ending", error=str(error))
-        raise SystemExit(1) from None
+    asyncio.run(run(options))
 
 
 @app.command("crd")

@@ -95,15 +95,22 @@ def _error(error: ApiException) -> ClusterError:
 class Client:
     """Requests to the API server."""
 
-    def __init__(self, api: kube.ApiClient, fence: Callable[[], None] = lambda: None) -> None:
-        """Send requests through a client of the Kubernetes library.
+    def __init__(
+        self,
+        api: kube.ApiClient,
+        writing: kube.ApiClient | None = None,
+        fence: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Send requests through clients of the Kubernetes library.
 
         Args:
             api: Connections and credentials.
-            fence: Called right before each request that is not a GET; raises NotLeadingError when
-                this process may not write.
+            writing: Likewise, for every request that is not a GET; `api` where there is none.
+            fence: Asked before and after such a request; raises NotLeadingError when this process may
+                not write.
         """
         self._api = api
+        self._writing = writing or api
         self._fence = fence
 
     async def request(
@@ -134,10 +141,11 @@ class Client:
         body: Any,
         content_type: str,
     ) -> bytes:
-        if method != "GET":
+        writes = method != "GET"
+        if writes:
             self._fence()
         try:
-            response = await self._api.call_api(
+            response = await (self._writing if writes else self._api).call_api(
                 path,
                 method,
                 query_params=list((query or {}).items()),
@@ -155,6 +163,8 @@ class Client:
                     failure.body = data.decode(errors="replace")
                     raise _error(failure)
         except (aiohttp.ClientError, TimeoutError) as error:
+            if writes:
+                self._fence()
             raise ClusterError(f"the API server does not answer: {error!r}") from error
         return data
 
