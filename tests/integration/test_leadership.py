@@ -46,8 +46,8 @@ def test_a_leader_that_was_frozen_1000_times_never_writes_beside_the_next_one(
             running.append(
                 subprocess.Popen(
                     [
-                        sys.executable, "-m", "frozen_leaders", str(controlplane.kubeconfig),
-                        namespace, f"m{pair}", str(ROUNDS), str(pair),
+                        "setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "frozen_leaders",
+                        str(controlplane.kubeconfig), namespace, f"m{pair}", str(ROUNDS), str(pair),
                     ],
                     env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "support")},
                     stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
@@ -58,7 +58,7 @@ def test_a_leader_that_was_frozen_1000_times_never_writes_beside_the_next_one(
     finally:
         for process in running:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                process.terminate()
                 process.wait()
     said = [(tmp_path / f"{pair}.log").read_text() for pair in range(PAIRS)]
     assert codes == [0] * PAIRS, said

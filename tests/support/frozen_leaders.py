@@ -164,5 +164,7 @@ def main(kubeconfig: str, namespace: str, name: str, rounds: int, seed: int) -> 
 
 
 if __name__ == "__main__":
+    # So that no replica outlives the test, however that ends.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
     _, kubeconfig, namespace, name, rounds, seed = sys.argv
     main(kubeconfig, namespace, name, int(rounds), int(seed))
