@@ -5,7 +5,6 @@ import contextlib
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 
 from slipway_operator.api.crd import custom_resource_definition
@@ -18,11 +17,9 @@ from slipway_operator.app.settings import (
     SettingsError,
     check,
 )
-from slipway_operator.cluster.lease import LeadershipLostError
 from slipway_operator.reconcile.sources.errors import Installation
 from slipway_operator.rendering.settings import RenderSettings
 
-_log = structlog.get_logger()
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
@@ -103,12 +100,7 @@ def run_command(
         if webhook_token_file
         else None,
     )
-    try:
-        asyncio.run(run(settings))
-    except* LeadershipLostError as lost:
-        for error in lost.exceptions:
-            _log.error("leadership lost, exiting", error=str(error))
-        raise SystemExit(1) from None
+    asyncio.run(run(settings))
 
 
 @app.command("crd")

@@ -1,6 +1,7 @@
 """The process: assembled from its settings, then everything until it must end."""
 
 import asyncio
+import logging
 import os
 import random
 import signal
@@ -9,6 +10,7 @@ import uuid
 from datetime import UTC, datetime
 
 import kopf
+import structlog
 from aiohttp import web
 from kopf._core.engines import peering
 from kubernetes.aio import client as kubernetes_client
@@ -18,7 +20,8 @@ from slipway_operator import metrics
 from slipway_operator.api.names import GROUP
 from slipway_operator.app.settings import OperatorSettings, ReceiverSettings, store_options
 from slipway_operator.cluster.client import MODELS, Client
-from slipway_operator.cluster.lease import Leadership
+from slipway_operator.cluster.fencing import fenced_api
+from slipway_operator.cluster.lease import Leadership, LeadershipLostError
 from slipway_operator.handlers.kopf_events import registry_for, settings_for
 from slipway_operator.health import application, serve
 from slipway_operator.notifications import receiver
@@ -30,12 +33,15 @@ from slipway_operator.reconcile.sources.model_sources import ModelSources
 from slipway_operator.reconcile.sources.referenced_objects import ReferencedObjects
 from slipway_operator.reconcile.sources.volume_watchers import VolumeWatchers
 
+_log = structlog.get_logger()
+
 
 async def run(settings: OperatorSettings) -> None:
     """Run until a signal, or until something that must not fail has failed.
 
+    When the Lease is lost, the process ends here and at once, with exit code 1.
+
     Raises:
-        LeadershipLostError: Another replica may write from now on.
         Exception: A watch has died; a new process starts with clean ones.
     """
     stop = asyncio.Event()
@@ -44,22 +50,24 @@ async def run(settings: OperatorSettings) -> None:
         loop.add_signal_handler(number, stop.set)
     started = asyncio.Event()
     instance = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
-    async with await _api_client() as api:
-        client = Client(api)
+    configuration = await _api_configuration()
+    async with kubernetes_client.ApiClient(configuration) as api:
+        leadership = Leadership(
+            Client(api),
+            settings.installation.namespace,
+            settings.lease,
+            instance,
+            address=settings.receiver.address if settings.receiver else "",
+        )
+        writing = await fenced_api(configuration, leadership.fence)
+        client = Client(api, writing, leadership.fence)
         if not await client.knows(MODELS):
             raise SystemExit(
                 f"the API server does not know {MODELS.plural}.{GROUP}: install the "
                 "CustomResourceDefinition (helm does, unless crds.install is false)"
             )
         work = _loop(client, settings, instance)
-        leadership = Leadership(
-            client,
-            settings.installation.namespace,
-            settings.lease,
-            instance,
-            address=settings.receiver.address if settings.receiver else "",
-        )
-        probes = application(lambda: work.watch_alive, started.is_set)
+        probes = application(lambda: work.alive and not leadership.lost, started.is_set)
         runners = [await serve(probes, settings.port)]
         if settings.receiver is not None:
             runners.append(await _receive(settings.receiver, leadership, work))
@@ -67,17 +75,18 @@ async def run(settings: OperatorSettings) -> None:
             await _until_stopped(work, leadership, settings, instance, stop, started)
         finally:
             await leadership.release()
+            await writing.close()
             for runner in runners:
                 await runner.cleanup()
 
 
-async def _api_client() -> kubernetes_client.ApiClient:
+async def _api_configuration() -> kubernetes_client.Configuration:
     configuration = kubernetes_client.Configuration()
     try:
         kubernetes_config.load_incluster_config(client_configuration=configuration)
     except kubernetes_config.ConfigException:
         await kubernetes_config.load_kube_config(client_configuration=configuration)
-    return kubernetes_client.ApiClient(configuration)
+    return configuration
 
 
 def _loop(client: Client, settings: OperatorSettings, instance: str) -> Loop:
@@ -117,12 +126,21 @@ async def _until_stopped(
 ) -> None:
     """Watch always; work while leading; end when any part ends."""
 
-    async def lead() -> None:
+    async def keep() -> None:
         await leadership.acquire()
+        try:
+            await leadership.keep()
+        except LeadershipLostError as error:
+            # Another replica may write from now on. Whatever the tasks of this process think, and whether or
+            # not they let themselves be cancelled: it ends here.
+            _log.error("leadership lost, exiting", error=str(error))
+            logging.shutdown()
+            os._exit(1)
+
+    async def work_while_leading() -> None:
+        await leadership.held.wait()
         metrics.LEADER.set(1)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(work.run())
-            group.create_task(leadership.keep())
+        await work.run()
 
     watches = kopf.operator(
         registry=registry_for(work),
@@ -137,7 +155,8 @@ async def _until_stopped(
     )
     parts = {
         asyncio.create_task(watches, name="watches"),
-        asyncio.create_task(lead(), name="lead"),
+        asyncio.create_task(keep(), name="keep the Lease"),
+        asyncio.create_task(work_while_leading(), name="work"),
         asyncio.create_task(stop.wait(), name="stop"),
     }
     done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)

@@ -27,6 +27,9 @@ _DISTANCE: Final = timedelta(seconds=5)
 _LAG: Final = timedelta(seconds=30)
 """A watch that has not delivered a change after so long will not deliver it any more."""
 
+_STALLED: Final = timedelta(minutes=10)
+"""Longer than any poll or plan takes, whatever a store or the API server does."""
+
 _log = structlog.get_logger()
 
 
@@ -57,6 +60,12 @@ class Loop:
         self._notified: dict[Key, float] = {}
         self.watch_alive = True
         """False once the watch of Models was found to miss changes: the process must end."""
+
+    @property
+    def alive(self) -> bool:
+        """False when the process must end: its watch misses changes, or no poll or plan ends any more."""
+        stalled = [s for s in (self._reconciles, self._polls) if s.stalled(_STALLED)]
+        return self.watch_alive and not stalled
 
     def model_changed(self, key: Key, version: int) -> None:
         """Take an event of the watch: a Model was created or edited, or its status written."""
