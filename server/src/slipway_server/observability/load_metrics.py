@@ -21,7 +21,7 @@ _CLASSIC: Final = ":tensorflow:cc:saved_model:"
 _VERSION: Final = ("model", "version")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
-Key = tuple[str, int]
+VersionKey = tuple[str, int]
 
 
 def resident_bytes() -> int:
@@ -64,7 +64,7 @@ class LoadMetrics:
         self._clock = clock
         # States are published on the threads that load.
         self._lock = threading.Lock()
-        self._loads: dict[Key, _Load] = {}
+        self._loads: dict[VersionKey, _Load] = {}
         self._state = Gauge(
             "slipway_model_version_state",
             "State of a version: 10 start, 20 loading, 30 available, 40 unloading, 50 end.",
@@ -123,7 +123,7 @@ class LoadMetrics:
                 self._failed(labels, load, path, state)
             self._forget(labels)
 
-    def _begin(self, key: Key) -> None:
+    def _begin(self, key: VersionKey) -> None:
         if key in self._loads:  # another attempt
             return
         for other in self._loads.values():
@@ -184,7 +184,7 @@ class InFlight(Collector):
     def __init__(
         self,
         registry: CollectorRegistry,
-        users: Callable[[], Mapping[Key, int]],
+        users: Callable[[], Mapping[VersionKey, int]],
         ports: Callable[[], Mapping[str, int]],
     ) -> None:
         self._users = users

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import httptools
 
-from slipway_server.frontends.http.messages import Request, Response, failure
+from slipway_server.frontends.http.messages import HttpRequest, HttpResponse, failure
 from slipway_server.markers import override
 
 _MAX_PIECES: Final = 1024
@@ -41,7 +41,7 @@ _REASONS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """What one connection may send.
 
     Attributes:
@@ -66,7 +66,7 @@ class _Phase(Enum):
     CLOSING = "nothing more is read"
 
 
-Dispatch = Callable[["HttpConnection", Request], None]
+Dispatch = Callable[["HttpConnection", HttpRequest], None]
 
 
 class HttpConnection(asyncio.Protocol):
@@ -81,7 +81,7 @@ class HttpConnection(asyncio.Protocol):
     def __init__(
         self,
         dispatch: Dispatch,
-        limits: Limits,
+        limits: ConnectionLimits,
         draining: Callable[[], bool],
         register: Callable[["HttpConnection", bool], None],
     ) -> None:
@@ -93,16 +93,16 @@ class HttpConnection(asyncio.Protocol):
         self._parser: Any = httptools.HttpRequestParser(self)
         self._phase = _Phase.IDLE
         self._since = monotonic()
-        self._request = Request()
+        self._request = HttpRequest()
         self._head_size = 0
         self._head_fed = 0
         self._begun = False
         self._body: list[bytes] = []
         self._gathered = bytearray()
         self._body_size = 0
-        self._refusal: Response | None = None
-        self._waiting: deque[Request] = deque()
-        self._current: Request | None = None
+        self._refusal: HttpResponse | None = None
+        self._waiting: deque[HttpRequest] = deque()
+        self._current: HttpRequest | None = None
         self._writable = True
         self._half_closes = True
         self._peer = ""
@@ -189,7 +189,7 @@ class HttpConnection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Start a request."""
-        self._request = Request(peer=self._peer)
+        self._request = HttpRequest(peer=self._peer)
         self._head_size = 0
         self._body = []
         self._gathered = bytearray()
@@ -247,7 +247,7 @@ class HttpConnection(asyncio.Protocol):
 
     # ---- answering ---------------------------------------------------------------------------------------------
 
-    def answer(self, response: Response) -> None:
+    def answer(self, response: HttpResponse) -> None:
         """Send the answer to the request that was dispatched last."""
         request, self._current = self._current, None
         if request is None or self._transport is None:
@@ -314,7 +314,7 @@ class HttpConnection(asyncio.Protocol):
             self._refusal = self._head_too_large()
             raise ValueError("head too large")
 
-    def _head_too_large(self) -> Response:
+    def _head_too_large(self) -> HttpResponse:
         return failure(431, f"The request's headers exceed {self._limits.head} bytes", close=True)
 
     def _too_large(self, size: int) -> None:
@@ -325,7 +325,7 @@ class HttpConnection(asyncio.Protocol):
         )
         raise ValueError("body too large")
 
-    def _refuse(self, response: Response) -> None:
+    def _refuse(self, response: HttpResponse) -> None:
         """Read nothing more; answer what cannot be understood behind the answers that are still due."""
         self._phase = _Phase.CLOSING
         self._refusal = response
@@ -339,7 +339,7 @@ class HttpConnection(asyncio.Protocol):
                 self._write(self._refusal, close=True, head_only=False)
             self._transport.close()
 
-    def _write(self, response: Response, *, close: bool, head_only: bool) -> None:
+    def _write(self, response: HttpResponse, *, close: bool, head_only: bool) -> None:
         assert self._transport is not None  # noqa: S101 - callers checked
         head = [
             _REASONS.get(response.status) or f"HTTP/1.1 {response.status} \r\n".encode(),
@@ -356,7 +356,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport.write(b"".join(head))
 
 
-def _with_request_id(response: Response, request_id: bytes) -> Response:
+def _with_request_id(response: HttpResponse, request_id: bytes) -> HttpResponse:
     text = request_id.decode("latin-1")
     if not (text.isascii() and text.isprintable() and len(text) <= _MAX_REQUEST_ID):
         return response

@@ -36,7 +36,7 @@ HTTP_STATUS: Final[dict[Code, int]] = {
 
 
 @dataclass(slots=True)
-class Request:
+class HttpRequest:
     """One HTTP request.
 
     Attributes:
@@ -62,7 +62,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class HttpResponse:
     """One HTTP answer.
 
     Attributes:
@@ -76,15 +76,19 @@ class Response:
     close: bool = False
 
 
-Answer = Callable[[Request], Response]
+HttpHandler = Callable[[HttpRequest], HttpResponse]
 
 
-def error_response(error: ServingError, *, close: bool = False, headers: Headers = ()) -> Response:
+def error_response(
+    error: ServingError, *, close: bool = False, headers: Headers = ()
+) -> HttpResponse:
     """Return the answer that tells a client about an error."""
     return failure(HTTP_STATUS[error.code], error.message, close=close, headers=headers)
 
 
-def failure(status: int, message: str, *, close: bool = False, headers: Headers = ()) -> Response:
+def failure(
+    status: int, message: str, *, close: bool = False, headers: Headers = ()
+) -> HttpResponse:
     """Return an error with TensorFlow Serving's one body form."""
     safe = message.encode("utf-8", "replace").decode()
-    return Response(status, orjson.dumps({"error": safe}), headers=headers, close=close)
+    return HttpResponse(status, orjson.dumps({"error": safe}), headers=headers, close=close)

@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class QueueBounds:
     """How much may wait."""
 
     items: int = 1000
@@ -29,7 +29,7 @@ class Background(Generic[T]):
         name: of the thread.
     """
 
-    def __init__(self, work: Callable[[Sequence[T]], None], name: str, bounds: Bounds) -> None:
+    def __init__(self, work: Callable[[Sequence[T]], None], name: str, bounds: QueueBounds) -> None:
         self._work = work
         self._bounds = bounds
         self._condition = threading.Condition()

@@ -12,7 +12,7 @@ from tensorflow_serving.apis import (
 
 from slipway_server.core.serving_map import Handle
 from slipway_server.frontends.codec.tensors import write_tensor
-from slipway_server.frontends.request_log.sampler import RequestLog, about_bytes
+from slipway_server.frontends.request_log.sampler import RequestLog, approximate_bytes
 from slipway_server.frontends.rpc.classification import inference_reply, multi_inference_reply
 from slipway_server.frontends.rpc.prediction import predict_reply
 from slipway_server.inference.multi import Task
@@ -57,7 +57,7 @@ class LoggedPredictor(Predictor):
         answer = super().predict(handle, signature_name, inputs, output_filter, deadline)
         model = handle.model
         if model in self._log.rules and (rule := self._log.sampled(model)):
-            size = about_bytes(inputs.values()) + about_bytes(answer.outputs.values())
+            size = approximate_bytes(inputs.values()) + approximate_bytes(answer.outputs.values())
             wanted = tuple(output_filter)
             self._log.keep(
                 model, rule, lambda at: _predict(model, rule, at, inputs, wanted, answer), size
@@ -115,14 +115,14 @@ class LoggedPredictor(Predictor):
             return
 
         def record(at: int) -> bytes:
-            log = _begun(model, answers[0].version, answers[0].signature, rule, at)
+            log = _new_log(model, answers[0].version, answers[0].signature, rule, at)
             write(log, model, answers, examples)
             return bytes(log.SerializeToString())
 
-        self._log.keep(model, rule, record, 2 * about_bytes((examples,)))
+        self._log.keep(model, rule, record, 2 * approximate_bytes((examples,)))
 
 
-def _begun(
+def _new_log(
     model: str, version: int, signature: str, rule: LoggingRule, at: int
 ) -> prediction_log_pb2.PredictionLog:
     log = prediction_log_pb2.PredictionLog()
@@ -147,7 +147,7 @@ def _predict(
     output_filter: Sequence[str],
     answer: Prediction,
 ) -> bytes:
-    log = _begun(model, answer.version, answer.signature, rule, at)
+    log = _new_log(model, answer.version, answer.signature, rule, at)
     request = log.predict_log.request
     _spec(request.model_spec, model, answer.version, answer.signature)
     request.output_filter.extend(output_filter)

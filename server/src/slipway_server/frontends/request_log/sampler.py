@@ -16,7 +16,7 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter
 
 from slipway_server.errors import Code
-from slipway_server.frontends.request_log.background import Background, Bounds
+from slipway_server.frontends.request_log.background import Background, QueueBounds
 from slipway_server.observability.load_metrics import Suffixless
 from slipway_server.storage.request_log_rule import LoggingRule
 
@@ -76,7 +76,7 @@ class RequestLog:
         max_bytes: int,
         random: Callable[[], float],
         now: Callable[[], float] = time.time,
-        bounds: Bounds | None = None,
+        bounds: QueueBounds | None = None,
     ) -> None:
         self.rules: Mapping[str, LoggingRule] = {}
         self._open_file = open_file
@@ -92,7 +92,7 @@ class RequestLog:
             registry=None,
         )
         registry.register(Suffixless((self._counts,)))
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds or QueueBounds()
         self._queue: Background[Entry] | None = None
 
     def configure(self, rules: Mapping[str, LoggingRule]) -> None:
@@ -197,7 +197,7 @@ class _Rotating:
             self._file = None
 
 
-def about_bytes(arrays: Iterable[Any]) -> int:
+def approximate_bytes(arrays: Iterable[Any]) -> int:
     """Return about how many bytes some arrays hold; strings are counted one by one."""
     total = 0
     for array in arrays:

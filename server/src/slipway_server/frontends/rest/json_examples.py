@@ -18,7 +18,7 @@ import numpy as np
 
 from slipway_server.errors import ServingError, invalid_argument
 from slipway_server.frontends.codec.examples import example_vector
-from slipway_server.frontends.codec.protobuf_wire import delimited, signed_varint
+from slipway_server.frontends.codec.wire import delimited, signed_varint
 from slipway_server.frontends.rest.json_number import decimals, dumps
 from slipway_server.frontends.rest.json_tensor import is_b64, read_string, signature_name
 from slipway_server.frontends.rest.json_text import excerpt, type_name

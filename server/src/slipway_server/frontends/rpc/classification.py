@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from slipway_server.frontends.codec.examples import example_vector
-from slipway_server.frontends.codec.protobuf_wire import delimited
+from slipway_server.frontends.codec.wire import delimited
 from slipway_server.frontends.rpc.requests import parsed, selector, spec_field, spec_selector
 from slipway_server.inference.classification import Classifications, Regressions, Result
 from slipway_server.inference.multi import Task

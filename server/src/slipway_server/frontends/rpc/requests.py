@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError, Message
 
 from slipway_server.core.serving_map import Selector
 from slipway_server.errors import Code, ServingError, invalid_argument
-from slipway_server.frontends.codec.protobuf_wire import delimited, signed_varint
+from slipway_server.frontends.codec.wire import delimited, signed_varint
 
 
 def parsed(kind: Callable[[], Any], data: bytes) -> Any:

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 
-def make_way(path: str) -> None:
+def remove_stale(path: str) -> None:
     """Remove the socket that a server left behind when it was killed.
 
     Raises:
