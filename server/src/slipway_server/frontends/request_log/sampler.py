@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 
 from slipway_server.errors import Code
 from slipway_server.frontends.request_log.background import Background, QueueBounds
-from slipway_server.observability.load_metrics import Suffixless
+from slipway_server.observability.families import Families
 from slipway_server.storage.request_log_rule import LoggingRule
 
 _CLOSE_SECONDS: Final = 5.0
@@ -85,13 +85,11 @@ class RequestLog:
         self._now = now
         self._files: dict[str, _Rotating] = {}
         self._numbers: dict[str, int] = {}
-        self._counts = Counter(
+        self._counts = Families(registry).classic_counter(
             ":tensorflow:serving:request_log_count",
             "Requests that were to be logged.",
             ("model_name", "status_code"),
-            registry=None,
         )
-        registry.register(Suffixless((self._counts,)))
         self._bounds = bounds or QueueBounds()
         self._queue: Background[Entry] | None = None
 

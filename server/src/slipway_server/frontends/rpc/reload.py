@@ -7,7 +7,7 @@ from tensorflow_serving.apis import model_management_pb2
 from slipway_server.control.model_config import model_configs
 from slipway_server.control.reload import Models
 from slipway_server.errors import Code, ServingError, invalid_argument
-from slipway_server.observability.counters import counter_values
+from slipway_server.observability.families import counter_values
 
 
 class ReloadMethod:
