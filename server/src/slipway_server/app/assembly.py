@@ -32,8 +32,8 @@ from slipway_server.frontends.request_log.predictor import LoggedPredictor
 from slipway_server.frontends.request_log.sampler import RequestLog
 from slipway_server.frontends.rest.api import ApiSettings, RestApi
 from slipway_server.frontends.rpc.reload import ReloadMethod
-from slipway_server.frontends.rpc.server import RpcMethod
 from slipway_server.frontends.rpc.service import RELOAD_METHODS, STATUS_METHODS, Services
+from slipway_server.frontends.rpc.transport.server import RpcMethod
 from slipway_server.loading.chain import batching_parameters, guarded, make_loader
 from slipway_server.observability.batching_metrics import BatchingMetrics
 from slipway_server.observability.load_metrics import InFlight, LoadMetrics

@@ -9,12 +9,12 @@ from slipway_server.frontends.http.connection import ConnectionLimits
 from slipway_server.frontends.http.messages import HttpHandler, HttpResponse
 from slipway_server.frontends.http.server import RestLimits, RestServer
 from slipway_server.frontends.oip import server_metadata
-from slipway_server.frontends.rpc import unix_socket
+from slipway_server.frontends.rpc.transport import unix_socket
 from slipway_server.release import version
 from slipway_server.settings.server import Settings
 
 if TYPE_CHECKING:
-    from slipway_server.frontends.rpc.server import RpcMethod, RpcServer
+    from slipway_server.frontends.rpc.transport.server import RpcMethod, RpcServer
     from slipway_server.frontends.tls import CertificateFile
 
 _METRICS: Final = "/monitoring/prometheus/metrics"
@@ -107,8 +107,8 @@ class Ports:
         return {path: self._pages.metrics} if path else {}
 
     def _open_rpc(self) -> list[str]:
-        from slipway_server.frontends.rpc.limits import RpcLimits  # noqa: PLC0415 - 100 ms that /livez need not wait
-        from slipway_server.frontends.rpc.server import Address, RpcServer  # noqa: PLC0415 - likewise
+        from slipway_server.frontends.rpc.transport.limits import RpcLimits  # noqa: PLC0415 - 100 ms that /livez need not wait
+        from slipway_server.frontends.rpc.transport.server import Address, RpcServer  # noqa: PLC0415 - likewise
 
         settings = self._settings
         tls = self._certificate is not None
@@ -170,7 +170,7 @@ class Ports:
         """Tell `grpc.health.v1` whether the server and each model serve."""
         if self.rpc is None:
             return
-        from slipway_server.frontends.rpc.server import SERVICE_NAMES  # noqa: PLC0415 - imported long ago
+        from slipway_server.frontends.rpc.transport.server import SERVICE_NAMES  # noqa: PLC0415 - imported long ago
 
         self.rpc.set_health(("", *SERVICE_NAMES), serving=ready)
         for model, serving in models:

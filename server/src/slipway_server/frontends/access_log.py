@@ -15,7 +15,7 @@ import orjson
 from slipway_server.errors import Code
 from slipway_server.frontends.http.messages import HttpHandler, HttpRequest, HttpResponse
 from slipway_server.frontends.request_log.background import Background, QueueBounds
-from slipway_server.frontends.rpc.server import RpcMethod
+from slipway_server.frontends.rpc.transport.server import RpcMethod
 from slipway_server.observability.telemetry import Call
 
 _LINE_BYTES: Final = 512

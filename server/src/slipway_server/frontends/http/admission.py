@@ -8,7 +8,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from slipway_server.errors import Code, ServingError
+from slipway_server.errors import Code, ServingError, overloaded
 from slipway_server.frontends.http.messages import (
     HttpHandler,
     HttpRequest,
@@ -17,7 +17,6 @@ from slipway_server.frontends.http.messages import (
     failure,
 )
 from slipway_server.frontends.http.workers import Mailbox, Workers
-from slipway_server.frontends.overload import overloaded
 
 _RETRY_AFTER: Final = (("Retry-After", "1"),)
 

@@ -15,7 +15,7 @@ from slipway_server.frontends.oip.server_metadata import (
     TRUE,
 )
 from slipway_server.frontends.rpc.instrumentation import instrumented
-from slipway_server.frontends.rpc.server import RpcMethod
+from slipway_server.frontends.rpc.transport.server import RpcMethod
 from slipway_server.observability.telemetry import Call, Telemetry
 from slipway_server.wire.inference import open_inference_pb2 as pb
 

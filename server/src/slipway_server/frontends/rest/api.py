@@ -15,15 +15,13 @@ import orjson
 from slipway_server.core.serving_map import Handle, Selector
 from slipway_server.core.states import StateMonitor, VersionState
 from slipway_server.errors import Code, ServingError, invalid_argument
-from slipway_server.frontends.codec.metadata import metadata_json
-from slipway_server.frontends.codec.status import model_states
+from slipway_server.frontends.codec.models import metadata_json, model_states
 from slipway_server.frontends.http.inflate import gunzip
 from slipway_server.frontends.http.messages import HTML, HttpRequest, HttpResponse, error_response
 from slipway_server.frontends.rest.json_answer import write_predictions
-from slipway_server.frontends.rest.json_depth import DEEPEST, check_depth
 from slipway_server.frontends.rest.json_examples import read_examples, write_results
 from slipway_server.frontends.rest.json_tensor import read_predict, signature_name
-from slipway_server.frontends.rest.json_text import parse
+from slipway_server.frontends.rest.json_text import DEEPEST, check_depth, parse
 from slipway_server.inference.predictor import DEFAULT_SIGNATURE, Predictor, RunnableModel
 from slipway_server.observability.telemetry import Call, Telemetry
 from slipway_server.servables.signature import Signature

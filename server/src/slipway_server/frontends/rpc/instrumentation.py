@@ -8,7 +8,7 @@ import grpc
 import structlog
 
 from slipway_server.errors import Code, ServingError, deadline_exceeded
-from slipway_server.frontends.rpc.server import GRPC_STATUS, RpcMethod
+from slipway_server.frontends.rpc.transport.server import GRPC_STATUS, RpcMethod
 from slipway_server.observability.telemetry import Call, Telemetry
 
 _log: Final = structlog.get_logger("slipway_server.rpc")

@@ -12,7 +12,7 @@ from slipway_server.frontends.rpc.classification import ExampleMethods
 from slipway_server.frontends.rpc.instrumentation import CallHandler, instrumented
 from slipway_server.frontends.rpc.model import ModelMethods
 from slipway_server.frontends.rpc.prediction import PredictMethod
-from slipway_server.frontends.rpc.server import RpcMethod
+from slipway_server.frontends.rpc.transport.server import RpcMethod
 from slipway_server.inference.predictor import Predictor
 from slipway_server.observability.telemetry import Telemetry
 

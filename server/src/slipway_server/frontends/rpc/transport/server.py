@@ -6,16 +6,15 @@ Nothing here imports TensorFlow, so that the port and the health service answer 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, NoReturn, TypeAlias
+from functools import wraps
+from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import grpc
 
-from slipway_server.errors import Code, ServingError
-from slipway_server.frontends.overload import overloaded
-from slipway_server.frontends.rpc.health import SERVICE_NAMES, Health
-from slipway_server.frontends.rpc.limits import RpcLimits, channel_options
-from slipway_server.frontends.rpc.pools import on_pool
-from slipway_server.frontends.rpc.workers import RpcWorkers
+from slipway_server.errors import Code, ServingError, overloaded
+from slipway_server.frontends.rpc.transport.health import SERVICE_NAMES, Health
+from slipway_server.frontends.rpc.transport.limits import RpcLimits, channel_options
+from slipway_server.frontends.rpc.transport.workers import RpcWorkers, rpc_workers, warn_if_slow
 from slipway_server.markers import override
 
 RpcMethod = Callable[[bytes, grpc.ServicerContext], bytes]
@@ -62,7 +61,8 @@ class RpcServer:
         credentials: Callable[[], grpc.ServerCredentials] | None = None,
         channel_arguments: Mapping[str, int | str] | None = None,
     ) -> None:
-        self._pool = RpcWorkers(limits.threads)
+        warn_if_slow()
+        self._pool = rpc_workers(limits.threads)
         self._server = grpc.server(
             self._pool, options=channel_options(limits, channel_arguments or {})
         )
@@ -118,7 +118,7 @@ class RpcServer:
 class _LateMethods(grpc.GenericRpcHandler):
     def __init__(self, pool: RpcWorkers, limits: RpcLimits, early: Mapping[str, RpcMethod]) -> None:
         self._pool = pool
-        self._status_pool = RpcWorkers(_STATUS_THREADS, "rpc-status")
+        self._status_pool = rpc_workers(_STATUS_THREADS, "rpc-status")
         # Some may wait even where little is allowed: between its arrival and its thread every request waits.
         self._max_waiting = max(limits.inflight - limits.threads, limits.threads)
         refusals = ThreadPoolExecutor(_REFUSAL_THREADS, thread_name_prefix="rpc-refusal")
@@ -127,7 +127,7 @@ class _LateMethods(grpc.GenericRpcHandler):
             refusals,
             ServingError(Code.UNAVAILABLE, "The server is starting; its models are not loaded yet"),
         )
-        self._reload_pool = RpcWorkers(1, "rpc-reload")
+        self._reload_pool = rpc_workers(1, "rpc-reload")
         self._pools = dict.fromkeys(early, self._status_pool)
         self._handlers = self._handlers_of(early)
         self._bound = False
@@ -170,3 +170,17 @@ def _refusing(pool: ThreadPoolExecutor, error: ServingError) -> Handler:
         context.abort(status, error.message)
 
     return grpc.stream_unary_rpc_method_handler(on_pool(pool, refuse))
+
+
+def on_pool(pool: ThreadPoolExecutor, behavior: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method's function marked to run on a pool of its own instead of the server's.
+
+    gRPC reads the mark: `experimental_thread_pool`.
+    """
+
+    @wraps(behavior)
+    def run(*arguments: Any) -> Any:
+        return behavior(*arguments)
+
+    cast("Any", run).experimental_thread_pool = pool
+    return run

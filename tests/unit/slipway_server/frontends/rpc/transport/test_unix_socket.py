@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway_server.frontends.rpc import unix_socket
+from slipway_server.frontends.rpc.transport import unix_socket
 
 
 def _bound(path: Path) -> socket.socket:
