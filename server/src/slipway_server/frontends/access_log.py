@@ -119,7 +119,7 @@ class AccessLog:
         return answer
 
     def close(self) -> None:
-        """Write what waits and end."""
+        """Write the lines that wait, for up to two seconds, and stop."""
         self._lines.close(_CLOSE_SECONDS)
 
     def _put(self, lines: Sequence[dict[str, Any]]) -> None:

@@ -17,7 +17,7 @@ class Families:
         self._registry = registry
 
     def gauge(self, name: str, text: str, labels: Sequence[str]) -> Gauge:
-        """Declare a gauge."""
+        """Declare a gauge; the page shows it as `NAME`."""
         return Gauge(name, text, labels, registry=self._registry)
 
     def counter(self, name: str, text: str, labels: Sequence[str]) -> Counter:

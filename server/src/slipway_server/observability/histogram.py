@@ -36,7 +36,7 @@ class BucketCounts:
         self.total = 0.0
 
     def add(self, value: float, times: int = 1) -> None:
-        """Count a value so many times."""
+        """Count a value, `times` times."""
         self.counts[bisect_left(self.limits, value)] += times
         self.total += value * times
 

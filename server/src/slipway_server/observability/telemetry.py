@@ -116,7 +116,7 @@ class Telemetry:
     Args:
         known: whether a name is that of a configured model. Other names come from callers; as labels they would let
             anybody grow the process without bound.
-        ended: told of every request that ended, with its seconds.
+        ended: called for every request that ended, with its seconds.
     """
 
     def __init__(

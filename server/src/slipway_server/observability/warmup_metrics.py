@@ -40,7 +40,7 @@ class WarmUpMetrics:
     def warmed_up(
         self, model: str, path: str, records: int, seconds: float, error: ServingError | None
     ) -> None:
-        """Take note of one warm-up."""
+        """Count one warm-up, in seconds, with the number of its requests; None is success."""
         code = (error.code if error else Code.OK).name
         self._classic_latency.labels(path, code).observe(seconds * 1e6)
         self._classic_records.labels(path, code).set(records)

@@ -75,7 +75,7 @@ class HttpConnection(asyncio.Protocol):
     Args:
         dispatch: takes a complete request; calls `answer` on the loop's thread once, whenever it likes.
         draining: whether answers should ask the client to go elsewhere.
-        register: told of the connection's beginning (True) and end (False).
+        register: called when the connection begins (True) and when it has ended (False).
     """
 
     def __init__(
@@ -111,7 +111,7 @@ class HttpConnection(asyncio.Protocol):
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Register the connection and note its peer."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server promises
         self._transport = transport
         # TLS knows no half-closed connection.
@@ -121,14 +121,14 @@ class HttpConnection(asyncio.Protocol):
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
-        """End: whatever is still being computed for this client is thrown away."""
+        """Drop queued requests; the answer that is being computed is discarded later."""
         self._transport = None
         self._waiting.clear()
         self._register(self, False)
 
     @override
     def data_received(self, data: bytes) -> None:
-        """Feed the parser."""
+        """Parse what arrived; refuse malformed input; pause reading while a request is in flight and another waits."""
         if self._phase is _Phase.CLOSING:
             return
         try:
@@ -181,14 +181,14 @@ class HttpConnection(asyncio.Protocol):
 
     @override
     def resume_writing(self) -> None:
-        """The client reads again."""
+        """The client reads again: start the next request."""
         self._writable = True
         self._start_next()
 
     # ---- httptools ---------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """Start a request."""
+        """Reset what is collected for a request."""
         self._request = HttpRequest(peer=self._peer)
         self._head_size = 0
         self._body = []
@@ -199,12 +199,12 @@ class HttpConnection(asyncio.Protocol):
         self._since = monotonic()
 
     def on_url(self, url: bytes) -> None:
-        """Take a piece of the target."""
+        """Append to the target, within the limit of the head."""
         self._request.target += url
         self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
+        """Keep a header, within the limit of the head; the last of equal names wins."""
         self._request.headers[name.lower()] = value
         self._count_head(len(name) + len(value) + _HEADER_EXTRA)
 
@@ -224,7 +224,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of the body."""
+        """Append to the body, within its limit; many small pieces are joined."""
         self._body_size += len(body)
         if self._body_size > self._limits.body:
             self._too_large(self._body_size)
@@ -234,7 +234,7 @@ class HttpConnection(asyncio.Protocol):
             self._body = []
 
     def on_message_complete(self) -> None:
-        """Queue the request."""
+        """Queue the complete request."""
         pieces = self._body
         if self._gathered:
             pieces = [bytes(self._gathered), *pieces]

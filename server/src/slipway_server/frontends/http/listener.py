@@ -73,7 +73,7 @@ class Listener:
             try:
                 client, _address = await loop.sock_accept(self._socket)
             except OSError as error:
-                # A client that has gone again says nothing about the port; without file descriptors, wait for some.
+                # A client that has gone again is no fault of the port; without file descriptors, wait for some.
                 if error.errno in _OUT_OF_RESOURCES:
                     await asyncio.sleep(_PAUSE_SECONDS)
                 continue

@@ -1,4 +1,4 @@
-"""A parsed HTTP request and the answer to it: what the connection and the pages share."""
+"""A parsed HTTP request, the response to it, and errors as responses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ class HttpRequest:
         target: path and query as sent.
         headers: lower-case names; of a repeated header the last one.
         keep_alive: whether the client wants to go on using the connection.
-        deadline: when the client is told that it took too long, in seconds on `time.monotonic`; None means never.
+        deadline: when the client gets 504, in seconds on `time.monotonic`; None means never.
         peer: the client's address and port.
     """
 
@@ -63,7 +63,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """One HTTP answer.
+    """One HTTP response.
 
     Attributes:
         close: end the connection after it.

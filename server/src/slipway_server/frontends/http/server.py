@@ -38,7 +38,7 @@ Page = Callable[[], HttpResponse]
 
 @dataclass(frozen=True, slots=True)
 class RestLimits:
-    """What the port takes on.
+    """Limits of the HTTP port.
 
     Attributes:
         threads: inference requests worked on at a time.
@@ -120,7 +120,7 @@ class RestServer:
 
     @property
     def ports(self) -> tuple[int, ...]:
-        """The ports that are listened on."""
+        """TCP ports of the listeners, the health port last."""
         return tuple(listener.port for listener in self._listeners)
 
     @property
@@ -130,7 +130,7 @@ class RestServer:
 
     @property
     def connections(self) -> int:
-        """Open connections."""
+        """How many connections are open."""
         return len(self._connections)
 
     def start(self) -> None:
@@ -218,7 +218,7 @@ class RestServer:
 
 
 def _render(page: Page) -> HttpResponse:
-    """Return a page, or the error that it ended in: whoever asked must get an answer."""
+    """Return a page, or its error: every request must get an answer."""
     try:
         return page()
     except Exception as error:  # noqa: BLE001 - see above

@@ -50,7 +50,7 @@ class OipRest:
         self._max_depth = max_depth
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer one request."""
+        """Answer a path below /v2/models; errors as JSON bodies."""
         call = self._telemetry.begin("", "REST")
         call.method = "Model"
         call.deadline = request.deadline

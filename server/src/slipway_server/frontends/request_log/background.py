@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class QueueBounds:
-    """How much may wait."""
+    """How many items, and bytes of them, may wait."""
 
     items: int = 1000
     size: int = 64 << 20

@@ -1,4 +1,4 @@
-"""A predictor that keeps a sample of what it is asked and answers, as PredictionLog messages."""
+"""A predictor that leaves a sample of requests and answers to the request log, as PredictionLog messages."""
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -120,8 +120,8 @@ def _multi_inference(
     log: Any, model: str, sent: Mapping[str, Any], answers: Sequence[Inference]
 ) -> None:
     request: inference_pb2.MultiInferenceRequest = log.multi_inference_log.request
-    for answer, asked in zip(answers, sent["tasks"], strict=True):
-        task = request.tasks.add(method_name=asked.method)
+    for answer, sent_task in zip(answers, sent["tasks"], strict=True):
+        task = request.tasks.add(method_name=sent_task.method)
         _spec(task.model_spec, model, answer.version, answer.signature)
     _examples(request.input, sent["examples"])
     log.multi_inference_log.response.ParseFromString(multi_inference_reply(model, answers))

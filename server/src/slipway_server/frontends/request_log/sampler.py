@@ -31,15 +31,15 @@ class RecordFile(Protocol):
     """A file of records (`tf.io.TFRecordWriter`)."""
 
     def write(self, record: bytes) -> None:
-        """Append a record."""
+        """Append a record to the buffer."""
         ...
 
     def flush(self) -> None:
-        """Bring what was appended to the file."""
+        """Write the buffer to the file."""
         ...
 
     def close(self) -> None:
-        """End the file."""
+        """Flush and close the file."""
         ...
 
 
@@ -113,7 +113,7 @@ class RequestLog:
             self._count(model, Code.RESOURCE_EXHAUSTED)
 
     def close(self) -> None:
-        """Write what waits and end every file."""
+        """Write what waits, for up to five seconds, and close every file."""
         if self._queue is not None:
             self._queue.close(_CLOSE_SECONDS)
         for file in self._files.values():
@@ -147,7 +147,7 @@ class RequestLog:
         _log.error("requests are not logged", model=model, prefix=prefix, error=str(error))
 
     def begin(self, prefix: str) -> RecordFile:
-        """Begin the next file of a prefix."""
+        """Open the next file of a prefix, named by time, process and number."""
         number = self._numbers[prefix] = self._numbers.get(prefix, 0) + 1
         stamp = datetime.fromtimestamp(self._now(), UTC).strftime("%Y%m%dT%H%M%SZ")
         path = Path(f"{prefix}-{stamp}-{os.getpid()}-{number:05d}")

@@ -68,7 +68,7 @@ class RestApi:
         self._settings = settings
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        """Answer one request."""
+        """Answer any path: those outside /v1/ with 404, errors as JSON bodies."""
         path = request.path
         if path[:4].lower() != "/v1/":
             return _NOT_FOUND

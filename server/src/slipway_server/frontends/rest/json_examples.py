@@ -74,7 +74,7 @@ def read_examples(body: Any) -> ExamplesBody:
 
 
 def write_results(result: Result) -> bytes:
-    """Return the answer's body."""
+    """Return the JSON body of a Classify or Regress answer."""
     if not isinstance(result, Classifications):
         return dumps({"results": decimals(result.values)})
     count, classes = (result.labels if result.labels is not None else result.scores).shape  # type: ignore[union-attr]

@@ -48,7 +48,7 @@ class Format(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PredictBody:
-    """A decoded request body."""
+    """A decoded Predict request: its format and the inputs by alias."""
 
     format: Format
     inputs: dict[str, Array]
@@ -116,7 +116,7 @@ def _member_names(values: Any, signature: Signature) -> int:
 
 
 def read_rows(instances: Any, signature: Signature, *, mixed: bool = True) -> dict[str, Array]:
-    """Read the row format."""
+    """Return the inputs of `instances`, one row each, stacked by alias."""
     if not isinstance(instances, list):
         raise invalid_argument("Expecting 'instances' to be an list/array")
     if not instances:
@@ -148,7 +148,7 @@ def read_rows(instances: Any, signature: Signature, *, mixed: bool = True) -> di
 
 
 def read_columns(inputs: Any, signature: Signature, *, mixed: bool = True) -> dict[str, Array]:
-    """Read the column format."""
+    """Return the inputs of `inputs`: whole tensors by alias."""
     specs = signature.inputs
     if isinstance(inputs, dict) and not is_b64(inputs):
         for alias in specs:

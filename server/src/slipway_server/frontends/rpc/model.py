@@ -11,7 +11,7 @@ from slipway_server.observability.telemetry import Call
 
 
 class ModelMethods:
-    """The handlers that tell about models."""
+    """Handlers of GetModelMetadata and GetModelStatus."""
 
     def __init__(self, predictor: Predictor, monitor: StateMonitor) -> None:
         self._predictor = predictor

@@ -14,8 +14,8 @@ class ReloadMethod:
     """Bytes of a ReloadConfigRequest in, bytes of a ReloadConfigResponse out.
 
     Args:
-        models: is told what to serve.
-        registry: the counters whose increase may be asked for.
+        models: receives the new configuration.
+        registry: has the counters whose increase a request may ask for.
     """
 
     def __init__(self, models: Models, registry: CollectorRegistry) -> None:

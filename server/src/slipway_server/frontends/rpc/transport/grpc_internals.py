@@ -71,7 +71,7 @@ def is_unary_call_of_bytes(arguments: tuple[Any, ...]) -> bool:
 
 
 class CallOwner(Protocol):
-    """Who is told how far a call has come (`workers.ReadAheadWorkers`)."""
+    """Observer of a call's progress (`workers.ReadAheadWorkers`)."""
 
     def arrived(self, call: "UnaryCall", size: int | None) -> None:
         """The call's message has this many bytes; None when it will have none. On gRPC's serving thread."""
@@ -99,7 +99,7 @@ class UnaryCall:
         self._over = False
 
     def add_done_callback(self, callback: Callable[[object], object]) -> None:
-        """Call back when the call is over."""
+        """Have gRPC called back when the call is over, at once if it is already."""
         self._done = callback
         if self._over:
             callback(self)

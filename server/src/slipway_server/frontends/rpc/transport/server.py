@@ -80,7 +80,7 @@ class RpcServer:
 
     @property
     def waiting(self) -> int:
-        """Requests that no thread has taken yet."""
+        """Inference requests that no thread has taken yet."""
         return self._pool.waiting
 
     def start(self) -> None:

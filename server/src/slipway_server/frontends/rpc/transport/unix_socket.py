@@ -1,4 +1,4 @@
-"""The file of a UNIX socket: out of the way before it is bound, as open as asked, gone at the end."""
+"""The file of a UNIX socket: stale ones removed before bind, permissions, removal at the end. Imports no grpc."""
 
 import contextlib
 import socket

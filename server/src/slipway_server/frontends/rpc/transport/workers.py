@@ -141,8 +141,8 @@ class ReadAheadWorkers(RpcWorkers):
         if self.waiting < most:
             return True
         before = self._clock() - _ARRIVAL_SECONDS
-        for call, asked in tuple(self._arriving.items()):
-            if asked > before:
+        for call, since in tuple(self._arriving.items()):
+            if since > before:
                 break
             self._arriving.pop(call, None)
             call.abort_arrival()
