@@ -5,16 +5,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from slipway_server.frontends.http.connection import Limits
-from slipway_server.frontends.http.messages import Answer, Response
+from slipway_server.frontends.http.connection import ConnectionLimits
+from slipway_server.frontends.http.messages import HttpHandler, HttpResponse
 from slipway_server.frontends.http.server import RestLimits, RestServer
 from slipway_server.frontends.oip import server_metadata
-from slipway_server.frontends.rpc import unix_socket
+from slipway_server.frontends.rpc.transport import unix_socket
 from slipway_server.settings.command_line import version
 from slipway_server.settings.server import Settings
 
 if TYPE_CHECKING:
-    from slipway_server.frontends.rpc.server import Method, RpcServer
+    from slipway_server.frontends.rpc.transport.server import RpcMethod, RpcServer
     from slipway_server.frontends.tls import CertificateFile
 
 _METRICS: Final = "/monitoring/prometheus/metrics"
@@ -30,15 +30,15 @@ class Pages:
     """
 
     ready: Callable[[], bool]
-    livez: Callable[[], Response]
-    readyz: Callable[[], Response]
-    metrics: Callable[[], Response]
+    livez: Callable[[], HttpResponse]
+    readyz: Callable[[], HttpResponse]
+    metrics: Callable[[], HttpResponse]
 
 
 @dataclass(frozen=True, slots=True)
 class _Apis:
-    rest: Answer
-    methods: "Mapping[str, Method]"
+    rest: HttpHandler
+    methods: "Mapping[str, RpcMethod]"
     questions: Collection[str]
     changes: Collection[str]
 
@@ -95,26 +95,26 @@ class Ports:
             "tls": self._certificate is not None,
         }
 
-    def _http_pages(self) -> dict[str, Callable[[], Response]]:
+    def _http_pages(self) -> dict[str, Callable[[], HttpResponse]]:
         return {
             "/livez": self._pages.livez,
             "/readyz": self._pages.readyz,
             **server_metadata.pages(self._pages.ready, version()),
         }
 
-    def _slow_pages(self) -> dict[str, Callable[[], Response]]:
+    def _slow_pages(self) -> dict[str, Callable[[], HttpResponse]]:
         path = _metrics_path(self._settings.monitoring_config_file)
         return {path: self._pages.metrics} if path else {}
 
     def _open_rpc(self) -> list[str]:
-        from slipway_server.frontends.rpc.limits import RpcLimits  # noqa: PLC0415 - 100 ms that /livez need not wait
-        from slipway_server.frontends.rpc.server import Address, RpcServer  # noqa: PLC0415 - likewise
+        from slipway_server.frontends.rpc.transport.limits import RpcLimits  # noqa: PLC0415 - 100 ms that /livez need not wait
+        from slipway_server.frontends.rpc.transport.server import Address, RpcServer  # noqa: PLC0415 - likewise
 
         settings = self._settings
         tls = self._certificate is not None
         addresses = [Address(f"[::]:{settings.port}", tls)] if settings.port else []
         if settings.socket_path:
-            unix_socket.make_way(settings.socket_path)
+            unix_socket.remove_stale(settings.socket_path)
             addresses.append(Address(f"unix:{settings.socket_path}", tls))
         self.rpc = RpcServer(
             addresses,
@@ -145,8 +145,8 @@ class Ports:
 
     def serve(
         self,
-        rest_api: Answer,
-        methods: Mapping[str, "Method"],
+        rest_api: HttpHandler,
+        methods: Mapping[str, "RpcMethod"],
         questions: Collection[str],
         changes: Collection[str],
     ) -> None:
@@ -170,7 +170,7 @@ class Ports:
         """Tell `grpc.health.v1` whether the server and each model serve."""
         if self.rpc is None:
             return
-        from slipway_server.frontends.rpc.server import SERVICE_NAMES  # noqa: PLC0415 - imported long ago
+        from slipway_server.frontends.rpc.transport.server import SERVICE_NAMES  # noqa: PLC0415 - imported long ago
 
         self.rpc.set_health(("", *SERVICE_NAMES), serving=ready)
         for model, serving in models:
@@ -214,7 +214,7 @@ def _rest_limits(settings: Settings) -> RestLimits:
         inflight=settings.max_inflight,
         connections=settings.rest_max_connections,
         timeout=settings.rest_timeout,
-        connection=Limits(
+        connection=ConnectionLimits(
             body=settings.rest_max_body,
             head=settings.rest_max_head,
             request_seconds=settings.rest_receive_timeout,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from slipway_server.app.ports import Pages, Ports
 from slipway_server.app.readiness import Report
 from slipway_server.errors import Code, ServingError
-from slipway_server.frontends.http.messages import TEXT, Response
+from slipway_server.frontends.http.messages import TEXT, HttpResponse
 from slipway_server.settings.server import Settings
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class Process:
             models += [(model, False) for model in gone]
             self._ports.show_health(models, ready=report.ready)
 
-    def _readyz(self) -> Response:
+    def _readyz(self) -> HttpResponse:
         report = self._report()
         body: dict[str, Any] = {
             "ready": report.ready,
@@ -222,13 +222,13 @@ class Process:
         }
         if report.labels:
             body["labels"] = {model: dict(of) for model, of in report.labels.items()}
-        return Response(200 if report.ready else 503, json.dumps(body).encode())
+        return HttpResponse(200 if report.ready else 503, json.dumps(body).encode())
 
-    def _metrics(self) -> Response:
+    def _metrics(self) -> HttpResponse:
         if self._assembly is None:
-            return Response(200, b"", TEXT)
+            return HttpResponse(200, b"", TEXT)
         content_type, body = self._assembly.metrics()
-        return Response(200, body, content_type)
+        return HttpResponse(200, body, content_type)
 
     # ---- end ---------------------------------------------------------------------------------------------------
 
@@ -269,8 +269,8 @@ class Process:
                     return
 
 
-def _livez() -> Response:
-    return Response(200, b"ok\n", TEXT)
+def _livez() -> HttpResponse:
+    return HttpResponse(200, b"ok\n", TEXT)
 
 
 def termination_message(reason: str, message: str) -> bytes:

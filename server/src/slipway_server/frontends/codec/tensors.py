@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from tensorflow.core.framework import tensor_pb2
 
-from slipway_server.frontends.codec.protobuf_wire import (
+from slipway_server.frontends.codec.wire import (
     delimited,
     delimited_head,
     signed_varint,

@@ -1,4 +1,4 @@
-"""§7 A request read by its form says what protobuf's parser says, whatever its bytes are."""
+"""§7 A request read by its template says what protobuf's parser says, whatever its bytes are."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tensorflow_serving.apis import predict_pb2
 
 from slipway_server.core.serving_map import Selector
 from slipway_server.errors import ServingError
-from slipway_server.frontends.codec import request_templates as forms
-from slipway_server.frontends.codec.request_templates import Forms, Meaning
+from slipway_server.frontends.codec import request_templates
+from slipway_server.frontends.codec.request_templates import PredictTarget, RequestTemplates
 from slipway_server.frontends.codec.tensors import read_tensor
 from slipway_server.frontends.rpc.requests import selector
 from slipway_server.servables.signature import Array
@@ -24,13 +24,13 @@ from slipway_server.servables.signature import Array
 KINDS = {1: np.float32, 2: np.float64, 3: np.int32, 9: np.int64, 4: np.uint8, 10: np.bool_}
 
 
-def read(data: bytes) -> tuple[Meaning, dict[str, Array]]:
+def read(data: bytes) -> tuple[PredictTarget, dict[str, Array]]:
     request = predict_pb2.PredictRequest.FromString(data)
     inputs = {alias: read_tensor(proto) for alias, proto in request.inputs.items()}
-    meaning = Meaning(
+    target = PredictTarget(
         selector(request), request.model_spec.signature_name, tuple(request.output_filter)
     )
-    return meaning, inputs
+    return target, inputs
 
 
 def request(
@@ -53,8 +53,8 @@ def request(
     return message
 
 
-def learnt(data: bytes) -> Forms:
-    known = Forms()
+def learnt(data: bytes) -> RequestTemplates:
+    known = RequestTemplates()
     known.learn(data, *read(data))
     return known
 
@@ -68,7 +68,9 @@ def same(found: Mapping[str, Array], wanted: Mapping[str, Array]) -> None:
 
 @pytest.mark.parametrize("typed", [False, True], ids=["tensor_content", "typed fields"])
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_the_next_request_of_a_form_is_read_with_its_own_values(*, typed: bool, count: int) -> None:
+def test_the_next_request_of_a_template_is_read_with_its_own_values(
+    *, typed: bool, count: int
+) -> None:
     def message(seed: int) -> bytes:
         chance = np.random.default_rng(seed)
         values = {
@@ -81,19 +83,19 @@ def test_the_next_request_of_a_form_is_read_with_its_own_values(*, typed: bool, 
             deterministic=True
         )
 
-    form = learnt(message(1)).find(message(2))
-    assert form is not None
-    meaning, inputs = read(message(2))
-    assert form.meaning == meaning == Meaning(Selector("model"), "s", ("y",))
-    same(form.arrays(message(2)), inputs)
+    template = learnt(message(1)).find(message(2))
+    assert template is not None
+    target, inputs = read(message(2))
+    assert template.target == target == PredictTarget(Selector("model"), "s", ("y",))
+    same(template.arrays(message(2)), inputs)
 
 
 def test_large_inputs_lie_where_tensorflow_takes_them_without_a_copy() -> None:
     values = {"x": np.random.default_rng(1).random((64, 257), np.float32)}
     data = request(values, name="n" * 5).SerializeToString()
-    form = learnt(data).find(data)
-    assert form is not None
-    arrays = form.arrays(data)
+    template = learnt(data).find(data)
+    assert template is not None
+    arrays = template.arrays(data)
     same(arrays, values)
     assert arrays["x"].ctypes.data % 64 == 0
 
@@ -121,18 +123,18 @@ def test_no_changed_byte_is_taken_for_something_else(
     known = learnt(bytes(data))
     for place, byte in changes:
         data[place % len(data)] = byte
-    form = known.find(bytes(data))
-    if form is None:
+    template = known.find(bytes(data))
+    if template is None:
         return
-    meaning, inputs = read(bytes(data))
-    assert form.meaning == meaning
-    same(form.arrays(bytes(data)), inputs)
+    target, inputs = read(bytes(data))
+    assert template.target == target
+    same(template.arrays(bytes(data)), inputs)
 
 
 @given(data=st.binary(max_size=200))
 def test_any_bytes_are_looked_at_without_harm(data: bytes) -> None:
     arrays = {"x": np.zeros(3, np.float32)}
-    assert forms.places(data, arrays) is None or data
+    assert request_templates.value_spans(data, arrays) is None or data
 
 
 @pytest.mark.parametrize(
@@ -162,14 +164,14 @@ def test_a_field_that_comes_twice_has_no_form() -> None:
     tensor = tensor_pb2.TensorProto(dtype=1, tensor_content=b"1234").SerializeToString()
     entry = b"\x0a\x01x" + b"\x12" + bytes([2 * len(tensor)]) + 2 * tensor
     data = b"\x12" + bytes([len(entry)]) + entry
-    assert forms.places(data, {"x": np.zeros((), np.float32)}) is None
+    assert request_templates.value_spans(data, {"x": np.zeros((), np.float32)}) is None
 
 
-def test_the_number_of_forms_is_bounded_and_so_is_what_useless_ones_cost(
+def test_the_number_of_templates_is_bounded_and_so_is_what_useless_ones_cost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(forms, "_MAX_FORMS", 4)
-    known = Forms()
+    monkeypatch.setattr(request_templates, "_MAX_TEMPLATES", 4)
+    known = RequestTemplates()
     messages = [
         request({"x": np.zeros(size, np.float32)}).SerializeToString() for size in range(1, 30)
     ]

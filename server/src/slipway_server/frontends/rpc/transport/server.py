@@ -6,22 +6,21 @@ Nothing here imports TensorFlow, so that the port and the health service answer 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final, NoReturn, TypeAlias
+from functools import wraps
+from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import grpc
 from typing_extensions import override
 
-from slipway_server.errors import Code, ServingError
-from slipway_server.frontends.overload import overloaded
-from slipway_server.frontends.rpc.health import SERVICE_NAMES, Health
-from slipway_server.frontends.rpc.limits import RpcLimits, channel_options
-from slipway_server.frontends.rpc.pools import on_pool
-from slipway_server.frontends.rpc.workers import RpcWorkers
+from slipway_server.errors import Code, ServingError, overloaded
+from slipway_server.frontends.rpc.transport.health import SERVICE_NAMES, Health
+from slipway_server.frontends.rpc.transport.limits import RpcLimits, channel_options
+from slipway_server.frontends.rpc.transport.workers import RpcWorkers, rpc_workers, warn_if_slow
 
-Method = Callable[[bytes, grpc.ServicerContext], bytes]
+RpcMethod = Callable[[bytes, grpc.ServicerContext], bytes]
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 
-__all__ = ["SERVICE_NAMES", "Address", "Method", "RpcServer"]
+__all__ = ["GRPC_STATUS", "SERVICE_NAMES", "Address", "RpcMethod", "RpcServer"]
 
 _PREFIXES: Final = (
     "/tensorflow.serving.PredictionService/",
@@ -30,7 +29,7 @@ _PREFIXES: Final = (
 )
 _STATUS_THREADS: Final = 4
 _REFUSAL_THREADS: Final = 1
-STATUS: Final = {Code(status.value[0]): status for status in grpc.StatusCode}
+GRPC_STATUS: Final = {Code(status.value[0]): status for status in grpc.StatusCode}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +56,13 @@ class RpcServer:
         self,
         addresses: Iterable[Address],
         limits: RpcLimits,
-        early: Mapping[str, Method] | None = None,
+        early: Mapping[str, RpcMethod] | None = None,
         *,
         credentials: Callable[[], grpc.ServerCredentials] | None = None,
         channel_arguments: Mapping[str, int | str] | None = None,
     ) -> None:
-        self._pool = RpcWorkers(limits.threads)
+        warn_if_slow()
+        self._pool = rpc_workers(limits.threads)
         self._server = grpc.server(
             self._pool, options=channel_options(limits, channel_arguments or {})
         )
@@ -80,7 +80,7 @@ class RpcServer:
 
     @property
     def waiting(self) -> int:
-        """Requests that no thread has taken yet."""
+        """Inference requests that no thread has taken yet."""
         return self._pool.waiting
 
     def start(self) -> None:
@@ -89,21 +89,21 @@ class RpcServer:
 
     def serve(
         self,
-        methods: Mapping[str, Method],
-        questions: Collection[str] = (),
-        changes: Collection[str] = (),
+        methods: Mapping[str, RpcMethod],
+        status_methods: Collection[str] = (),
+        reload_methods: Collection[str] = (),
     ) -> None:
         """Put the methods in place.
 
         Args:
             methods: by path.
-            questions: paths of those that answer also under overload.
-            changes: paths of those that may wait long; they run one after the other and hold no thread of others.
+            status_methods: paths of those that answer also under overload.
+            reload_methods: paths of those that may take minutes; they run one at a time, on a thread of their own.
         """
-        self._methods.bind(methods, questions, changes)
+        self._methods.bind(methods, status_methods, reload_methods)
 
     def set_health(self, services: Iterable[str], *, serving: bool) -> None:
-        """Say of services whether they serve."""
+        """Set the health status of services."""
         self._health.set(services, serving=serving)
 
     def enter_shutdown(self) -> None:
@@ -116,9 +116,9 @@ class RpcServer:
 
 
 class _LateMethods(grpc.GenericRpcHandler):
-    def __init__(self, pool: RpcWorkers, limits: RpcLimits, early: Mapping[str, Method]) -> None:
+    def __init__(self, pool: RpcWorkers, limits: RpcLimits, early: Mapping[str, RpcMethod]) -> None:
         self._pool = pool
-        self._status_pool = RpcWorkers(_STATUS_THREADS, "rpc-status")
+        self._status_pool = rpc_workers(_STATUS_THREADS, "rpc-status")
         # Some may wait even where little is allowed: between its arrival and its thread every request waits.
         self._max_waiting = max(limits.inflight - limits.threads, limits.threads)
         refusals = ThreadPoolExecutor(_REFUSAL_THREADS, thread_name_prefix="rpc-refusal")
@@ -127,20 +127,23 @@ class _LateMethods(grpc.GenericRpcHandler):
             refusals,
             ServingError(Code.UNAVAILABLE, "The server is starting; its models are not loaded yet"),
         )
-        self._change_pool = RpcWorkers(1, "rpc-change")
+        self._reload_pool = rpc_workers(1, "rpc-reload")
         self._pools = dict.fromkeys(early, self._status_pool)
         self._handlers = self._handlers_of(early)
         self._bound = False
 
     def bind(
-        self, methods: Mapping[str, Method], questions: Collection[str], changes: Collection[str]
+        self,
+        methods: Mapping[str, RpcMethod],
+        status_methods: Collection[str],
+        reload_methods: Collection[str],
     ) -> None:
-        self._pools |= dict.fromkeys(questions, self._status_pool)
-        self._pools |= dict.fromkeys(changes, self._change_pool)
+        self._pools |= dict.fromkeys(status_methods, self._status_pool)
+        self._pools |= dict.fromkeys(reload_methods, self._reload_pool)
         self._handlers |= self._handlers_of(methods)
         self._bound = True
 
-    def _handlers_of(self, methods: Mapping[str, Method]) -> dict[str, Handler]:
+    def _handlers_of(self, methods: Mapping[str, RpcMethod]) -> dict[str, Handler]:
         # No (de)serializers: the handlers take and return bytes.
         return {
             path: grpc.unary_unary_rpc_method_handler(
@@ -161,9 +164,23 @@ class _LateMethods(grpc.GenericRpcHandler):
 
 def _refusing(pool: ThreadPoolExecutor, error: ServingError) -> Handler:
     """Return a handler that ends every call at once; as it takes a stream, it need not wait for the request."""
-    status = STATUS[error.code]
+    status = GRPC_STATUS[error.code]
 
     def refuse(_requests: Iterator[bytes], context: grpc.ServicerContext) -> NoReturn:
         context.abort(status, error.message)
 
     return grpc.stream_unary_rpc_method_handler(on_pool(pool, refuse))
+
+
+def on_pool(pool: ThreadPoolExecutor, behavior: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method's function marked to run on a pool of its own instead of the server's.
+
+    gRPC reads the mark: `experimental_thread_pool`.
+    """
+
+    @wraps(behavior)
+    def run(*arguments: Any) -> Any:
+        return behavior(*arguments)
+
+    cast("Any", run).experimental_thread_pool = pool
+    return run

@@ -12,14 +12,13 @@ from typing import Any
 
 import grpc
 import pytest
-from grpc import _server  # type: ignore[attr-defined]
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from slipway_server.frontends.rpc import server as rpc_server
-from slipway_server.frontends.rpc import workers
-from slipway_server.frontends.rpc.limits import RpcLimits
-from slipway_server.frontends.rpc.server import Address, RpcServer
-from slipway_server.frontends.rpc.workers import READS_AHEAD, RpcWorkers, known
+from slipway_server.frontends.rpc.transport import grpc_internals, workers
+from slipway_server.frontends.rpc.transport import server as rpc_server
+from slipway_server.frontends.rpc.transport.limits import RpcLimits
+from slipway_server.frontends.rpc.transport.server import Address, RpcServer
+from slipway_server.frontends.rpc.transport.workers import ReadAheadWorkers, RpcWorkers
 
 TIMEOUT = 20.0
 Behavior = Callable[[bytes, grpc.ServicerContext], bytes]
@@ -42,13 +41,15 @@ def serving(behavior: Behavior, pool: RpcWorkers) -> Iterator[tuple[grpc.Channel
         server.stop(0).wait()
 
 
-@pytest.fixture(params=[True, False], ids=["read ahead", "gRPC's own way"])
+@pytest.fixture(params=[ReadAheadWorkers, RpcWorkers], ids=["read ahead", "gRPC's own way"])
 def pool(request: pytest.FixtureRequest) -> RpcWorkers:
-    return RpcWorkers(2, read_ahead=request.param)
+    workers: RpcWorkers = request.param(2)
+    return workers
 
 
 def test_the_installed_grpc_is_known() -> None:
-    assert READS_AHEAD
+    assert grpc_internals.AVAILABLE
+    assert isinstance(workers.rpc_workers(1), ReadAheadWorkers)
 
 
 @pytest.mark.parametrize(
@@ -61,10 +62,63 @@ def test_the_installed_grpc_is_known() -> None:
     ids=lambda change: next(iter(change)),
 )
 def test_another_grpc_is_not_leaned_on(change: dict[str, Any]) -> None:
-    other = types.SimpleNamespace(**vars(_server))
-    assert known(other)
+    other = types.SimpleNamespace(**vars(grpc_internals._server))
+    assert grpc_internals.matches(other, grpc_internals._cygrpc)
     vars(other).update(change)
-    assert not known(other)
+    assert not grpc_internals.matches(other, grpc_internals._cygrpc)
+
+
+def test_a_grpc_without_these_modules_is_not_leaned_on() -> None:
+    assert not grpc_internals.matches(None, None)
+    assert not grpc_internals.matches(grpc_internals._server, None)
+    assert grpc_internals._module("grpc._no_such_module") is None
+
+
+def test_with_another_grpc_an_ordinary_thread_pool_answers_and_one_line_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(grpc_internals, "AVAILABLE", False)
+    # Nothing private may be touched then.
+    monkeypatch.setattr(grpc_internals, "_server", None)
+    monkeypatch.setattr(grpc_internals, "_cygrpc", None)
+    with rpc_port(tmp_path, RpcLimits(threads=1)) as (channel, server):
+        futures = [channel.unary_unary("/a/B").future(b"%d" % number) for number in range(20)]
+        assert [one.result(TIMEOUT) for one in futures] == [b"%d" % n for n in range(20)]
+        assert channel.unary_unary("/a/Question")(b"x", timeout=TIMEOUT) == b"x"
+        checked = health_pb2_grpc.HealthStub(channel).Check(  # type: ignore[no-untyped-call]
+            health_pb2.HealthCheckRequest(service=""), timeout=TIMEOUT
+        )
+        assert checked.status == health_pb2.HealthCheckResponse.NOT_SERVING
+        assert type(server._pool) is RpcWorkers
+        assert server.waiting == 0
+    warnings = [one.getMessage() for one in caplog.records if one.name == workers.__name__]
+    assert len(warnings) == 1
+    assert "ordinary thread pool" in warnings[0]
+
+
+def test_the_ordinary_thread_pool_refuses_what_is_too_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_internals, "AVAILABLE", False)
+    entered, leave = threading.Event(), threading.Event()
+
+    def slowly(request: bytes, _context: grpc.ServicerContext) -> bytes:
+        entered.set()
+        leave.wait(TIMEOUT)
+        return request
+
+    with rpc_port(tmp_path, RpcLimits(threads=1, inflight=3)) as (channel, server):
+        server.serve({"/a/Slow": slowly})
+        call = channel.unary_unary("/a/Slow")
+        held = [call.future(b"0")]
+        assert entered.wait(TIMEOUT)
+        held += [call.future(b"1"), call.future(b"2")]
+        until(lambda: server.waiting == 2)
+        with pytest.raises(grpc.RpcError) as error:
+            call(b"3", timeout=TIMEOUT)
+        assert "overloaded" in error.value.details()  # type: ignore[attr-defined]
+        leave.set()
+        assert [one.result(TIMEOUT) for one in held] == [b"0", b"1", b"2"]
 
 
 def test_answers(pool: RpcWorkers) -> None:
@@ -116,7 +170,7 @@ def test_a_call_without_a_message_is_refused(pool: RpcWorkers) -> None:
 
 
 def test_a_client_that_sends_nothing_keeps_no_thread() -> None:
-    pool = RpcWorkers(1, read_ahead=True)
+    pool = ReadAheadWorkers(1)
     with serving(lambda request, _context: request, pool) as (channel, _):
         end = threading.Event()
 
@@ -197,11 +251,10 @@ def test_half_sent_calls_give_way_when_there_is_no_room(
 ) -> None:
     now = [0.0]
 
-    class Clocked(RpcWorkers):
-        def __init__(self, size: int, name: str = "rpc") -> None:
-            super().__init__(size, name, clock=lambda: now[0])
+    def clocked(size: int, name: str = "rpc") -> RpcWorkers:
+        return ReadAheadWorkers(size, name, clock=lambda: now[0])
 
-    monkeypatch.setattr(rpc_server, "RpcWorkers", Clocked)
+    monkeypatch.setattr(rpc_server, "rpc_workers", clocked)
     with rpc_port(tmp_path, RpcLimits(threads=1, inflight=11)) as (channel, server):
         unfinished = Unfinished(channel)
         unfinished.begin("/a/B", 10)
@@ -225,7 +278,7 @@ def test_half_sent_calls_among_those_unread_keep_nobody_waiting(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(workers, "_MAX_HELD", 2)
-    pool = RpcWorkers(1, read_ahead=True)
+    pool = ReadAheadWorkers(1)
     leave = threading.Event()
 
     def slowly(request: bytes, _context: grpc.ServicerContext) -> bytes:
@@ -249,14 +302,17 @@ def test_half_sent_calls_among_those_unread_keep_nobody_waiting(
         until(lambda: pool.waiting == 0)
 
 
-def test_a_thread_that_cannot_be_started_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    pool = RpcWorkers(3)
+@pytest.mark.parametrize("kind", [ReadAheadWorkers, RpcWorkers])
+def test_a_thread_that_cannot_be_started_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, kind: type[RpcWorkers]
+) -> None:
+    pool = kind(3)
     with serving(lambda request, _context: request, pool) as (channel, _):
         call = channel.unary_unary("/a/B")
         assert call(b"a", timeout=TIMEOUT) == b"a"
 
         def refuse(self: threading.Thread) -> None:
-            if self.name.startswith("rpc-"):
+            if self.name.startswith("rpc"):
                 raise RuntimeError("can't start new thread")
             start(self)
 
@@ -269,16 +325,16 @@ def test_a_thread_that_cannot_be_started_ends_nothing(monkeypatch: pytest.Monkey
 def test_what_was_cancelled_while_it_waited_is_not_computed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pool = RpcWorkers(1, read_ahead=True)
+    pool = ReadAheadWorkers(1)
     entered, leave, seen = threading.Event(), threading.Event(), []
     states: list[Any] = []
 
-    class Seen(workers._Exchange):
-        def ask(self) -> bool:
+    class Seen(grpc_internals.UnaryCall):
+        def receive(self) -> bool:
             states.append(self._state)
-            return super().ask()
+            return super().receive()
 
-    monkeypatch.setattr(workers, "_Exchange", Seen)
+    monkeypatch.setattr(workers, "UnaryCall", Seen)
 
     def slowly(request: bytes, _context: grpc.ServicerContext) -> bytes:
         seen.append(request)
@@ -307,7 +363,7 @@ def test_requests_beyond_what_may_be_held_wait_unread_and_are_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(workers, "_MAX_HELD", 2)
-    pool = RpcWorkers(1, read_ahead=True)
+    pool = ReadAheadWorkers(1)
     leave, most = threading.Event(), []
 
     def slowly(request: bytes, _context: grpc.ServicerContext) -> bytes:
@@ -341,7 +397,7 @@ def test_stopping_waits_for_the_calls_in_flight(pool: RpcWorkers) -> None:
 
 
 def test_threads_are_started_as_they_are_needed() -> None:
-    pool = RpcWorkers(3)
+    pool = ReadAheadWorkers(3)
     leave = threading.Event()
     seen: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""What the gRPC port takes on, as gRPC's channel arguments. Pure."""
+"""Limits of the gRPC port, and the channel arguments that enforce them. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class RpcLimits:
     Attributes:
         threads: requests worked on at a time.
         inflight: requests worked on or waiting; further ones are refused at once.
-        message: bytes of a request; 0 means as many as gRPC can say.
+        message: bytes of a request; 0 means 2 GiB, the most that gRPC allows.
         streams: calls at a time on one connection; a client's gRPC library holds further ones back.
         connections: open at a time; 0 means any number.
         age: after which a connection is asked to reconnect; what it carries finishes.
@@ -45,10 +45,10 @@ def channel_options(limits: RpcLimits, more: Mapping[str, int | str]) -> Options
         "grpc.max_concurrent_streams": limits.streams,
         "grpc.max_connection_age_ms": round(limits.age * 1000),
         "grpc.max_connection_age_grace_ms": round(limits.age_grace * 1000),
-        # Clients may ask every ten seconds whether we live, also between calls; who asks more often is cut off.
+        # Clients may send keepalive pings every ten seconds, also between calls; more frequent ones end the connection.
         "grpc.http2.min_recv_ping_interval_without_data_ms": _PING_INTERVAL_MS,
         "grpc.keepalive_permit_without_calls": 1,
-        # And we ask them: a client whose machine is gone frees what it held.
+        # The server pings, too: so the streams of a client whose machine is gone are freed.
         "grpc.keepalive_time_ms": _KEEPALIVE_MS,
         "grpc.keepalive_timeout_ms": _KEEPALIVE_TIMEOUT_MS,
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway_server.frontends.rpc import unix_socket
+from slipway_server.frontends.rpc.transport import unix_socket
 
 
 def _bound(path: Path) -> socket.socket:
@@ -20,7 +20,7 @@ def test_the_socket_of_a_killed_server_is_removed(tmp_path: Path) -> None:
     path = tmp_path / "s"
     _bound(path).close()
     assert path.exists()
-    unix_socket.make_way(str(path))
+    unix_socket.remove_stale(str(path))
     assert not path.exists()
 
 
@@ -29,7 +29,7 @@ def test_the_socket_of_a_living_server_stays(tmp_path: Path) -> None:
     with _bound(path) as listening:
         listening.listen()
         with pytest.raises(OSError, match="another process listens on it"):
-            unix_socket.make_way(str(path))
+            unix_socket.remove_stale(str(path))
     assert path.exists()
 
 
@@ -37,7 +37,7 @@ def test_another_file_stays(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.write_text("mine")
     with pytest.raises(OSError, match="the file is there and is no socket"):
-        unix_socket.make_way(str(path))
+        unix_socket.remove_stale(str(path))
     assert path.read_text() == "mine"
 
 

@@ -59,7 +59,7 @@ class Health:
         return bytes(self._servicer.Check(request, context).SerializeToString())
 
     def set(self, services: Iterable[str], *, serving: bool) -> None:
-        """Say of services whether they serve."""
+        """Set the health status of services."""
         status = (
             health_pb2.HealthCheckResponse.SERVING
             if serving

@@ -1,4 +1,4 @@
-"""The file of a UNIX socket: out of the way before it is bound, as open as asked, gone at the end."""
+"""The file of a UNIX socket: stale ones removed before bind, permissions, removal at the end. Imports no grpc."""
 
 import contextlib
 import socket
@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 
 
-def make_way(path: str) -> None:
+def remove_stale(path: str) -> None:
     """Remove the socket that a server left behind when it was killed.
 
     Raises:
