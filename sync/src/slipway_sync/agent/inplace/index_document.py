@@ -32,10 +32,11 @@ _CHUNK = 1 << 20
 
 def index_command(
     directory: Annotated[
-        Path, typer.Argument(help="Its children are version directories, named by whole numbers.")
+        Path,
+        typer.Argument(help="Base path; its children are version directories with integer names."),
     ],
     output: Annotated[
-        str, typer.Option(help="File to write, - for standard output; else DIRECTORY/index.json.")
+        str, typer.Option(help="Output file, - for standard output; default: DIRECTORY/index.json.")
     ] = "",
 ) -> None:
     """Write the index document that a static server needs beside the exports in a directory."""
