@@ -46,7 +46,7 @@ SAYS = {
         r'"formatVersion": 1,',
         r"digits +True +1 +1 +Available +1/1",
         r'"event": "indexed"',
-        r"/nowhere/index\.json is not there: write it with `slipway-sync index`",
+        r"/nowhere/index\.json does not exist: create it with `slipway-sync index`",
     ],
     "stores-s3": [
         r"1/saved_model\.pb",
@@ -56,7 +56,7 @@ SAYS = {
     "stores-gcs": [
         r"1/saved_model\.pb",
         r"digits +True +1 +1 +Available +1/1",
-        r"GOOGLE_SERVICE_ACCOUNT_KEY is no JSON: put the whole key file of a service account there",
+        r"GOOGLE_SERVICE_ACCOUNT_KEY is not JSON: put the whole key file of a service account there",
     ],
     "stores-azure": [
         r"1/saved_model\.pb",

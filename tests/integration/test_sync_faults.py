@@ -147,7 +147,7 @@ UNAVAILABLE = ExitCode.SOURCE_UNAVAILABLE
 MOVED = ExitCode.REVISION_MOVED
 DENIED = ExitCode.ACCESS_DENIED
 REJECTED = ExitCode.REJECTED
-DIFFERS = "the source lists|is not what index.json lists"
+DIFFERS = "the source lists|does not match index.json"
 PORTAL = b"<html><br>please log in, s3cr3t"
 
 STAYING = {
@@ -229,7 +229,7 @@ STAYING = {
 
 
 OVER_HTTPS: dict[str, Row | None] = {
-    "listing: 404": Row("listing", Fault(404), MOVED, r"index\.json is not there"),
+    "listing: 404": Row("listing", Fault(404), MOVED, r"index\.json does not exist"),
     "listing: too short": Row("listing", Fault(keep=70), ExitCode.USAGE, "no JSON"),
     "listing: a login page": Row(
         "listing", Fault(200, body=PORTAL), ExitCode.USAGE, r"index\.json: it is no JSON"

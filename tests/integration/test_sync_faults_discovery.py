@@ -87,7 +87,7 @@ class Row:
 
 FAULTS = {
     "403": Row(Fault(403), "AccessDenied", "access denied"),
-    "404": Row(Fault(404), "NotFound", "not found|is not there"),
+    "404": Row(Fault(404), "NotFound", "not found|does not exist"),
     "429": Row(Fault(429), "Unavailable", "429"),
     "500": Row(Fault(500), "Unavailable", "answers 500"),
     "503": Row(Fault(503, {"Retry-After": "1"}), "Unavailable", "answers 503"),

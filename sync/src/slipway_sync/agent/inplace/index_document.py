@@ -70,8 +70,8 @@ async def index_document(directory: Path) -> bytes:
     if not listings:
         raise SyncError(
             ExitCode.USAGE,
-            f"{printable(str(directory))} holds no version: its children have to be directories "
-            "named by whole numbers, such as 1",
+            f"{printable(str(directory))} contains no version: its children must be directories "
+            "with integer names, such as 1",
         )
     return render_index(
         {name: _hashed(directory / name, listing) for name, listing in listings.items()}
