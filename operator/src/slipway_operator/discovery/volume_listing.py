@@ -78,14 +78,16 @@ def pod_trouble(model: ModelResource, claim: str, pod: WatchPod | None) -> Troub
     if pod is None:
         return Trouble(
             Reason.WATCHER_NOT_READY,
-            f"the pod that lists claim {claim} (Deployment {names.watcher(model.name)}) is not "
-            "there yet",
+            f"the pod that lists claim {claim} (Deployment {names.watcher(model.name)}) "
+            "does not exist yet",
             passing=True,
         )
     what = f"pod {pod.name}, which lists claim {claim},"
     watch = pod.watch
     if pod.unschedulable:
-        return Trouble(Reason.UNSCHEDULABLE, _cut(f"{what} finds no node: {pod.unschedulable}"))
+        return Trouble(
+            Reason.UNSCHEDULABLE, _cut(f"{what} cannot be scheduled: {pod.unschedulable}")
+        )
     if watch.state is ContainerState.WAITING and watch.reason in _STUCK:
         return Trouble(
             Reason.WATCHER_NOT_READY, _cut(f"{what} cannot start: {watch.reason}: {watch.message}")
@@ -97,8 +99,8 @@ def pod_trouble(model: ModelResource, claim: str, pod: WatchPod | None) -> Troub
     state = watch.reason or "it is not scheduled yet"
     return Trouble(
         Reason.WATCHER_NOT_READY,
-        f"{what} has not started: {state}; `kubectl describe pod {pod.name}` tells what the kubelet "
-        "waits for",
+        f"{what} has not started: {state}; `kubectl describe pod {pod.name}` shows what the "
+        "kubelet is waiting for",
         passing=True,
     )
 
@@ -123,8 +125,8 @@ def believed(
         return Trouble(
             Reason.WATCHER_NOT_READY,
             # Without the time that has passed: a sentence that grows would be written again and again.
-            f"pod {pod.name} has told nothing about the volume for more than {_seconds(SILENT)}: "
-            "delete it if that lasts",
+            f"pod {pod.name} has reported nothing about the volume for more than {_seconds(SILENT)}: "
+            "delete it if this persists",
         )
     if tail is not None and timedelta(seconds=tail.polling_seconds) > HANGING:
         return Trouble(
@@ -135,7 +137,7 @@ def believed(
     if heard.report is None:
         return Trouble(
             Reason.WATCHER_NOT_READY,
-            f"pod {pod.name} has not told yet what the volume holds",
+            f"pod {pod.name} has not reported the contents of the volume yet",
             passing=True,
         )
     if heard.report.error_reason:

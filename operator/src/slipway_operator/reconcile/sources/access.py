@@ -117,7 +117,7 @@ class Accesses:
         except PublicKeyError as error:
             raise CredentialsError(
                 Reason.CREDENTIALS_MISSING,
-                f"{called(model.namespace, reference)}: the entry {reference.key} is of no use as "
+                f"{called(model.namespace, reference)}: the entry {reference.key} is not valid as "
                 f"{field}: {error}",
             ) from error
 
@@ -129,7 +129,7 @@ class Accesses:
         if not _holds_certificates(found):
             raise CredentialsError(
                 Reason.CREDENTIALS_MISSING,
-                f"{called(model.namespace, reference)}: the entry {reference.key} holds no PEM "
+                f"{called(model.namespace, reference)}: the entry {reference.key} contains no PEM "
                 "certificates, which source.caBundle needs",
             )
         return found
@@ -149,7 +149,7 @@ def decode(data: Mapping[str, str], secret: str, uri: str) -> dict[str, str]:
     missing = missing_credentials(uri, {key for key, value in data.items() if value})
     if missing:
         raise CredentialsError(
-            Reason.CREDENTIALS_MISSING, f"Secret {secret} is not enough: it needs {missing}"
+            Reason.CREDENTIALS_MISSING, f"Secret {secret} is incomplete: it needs {missing}"
         )
     wanted = credential_names(uri)
     try:
@@ -160,7 +160,7 @@ def decode(data: Mapping[str, str], secret: str, uri: str) -> dict[str, str]:
         }
     except (binascii.Error, UnicodeDecodeError) as error:
         raise CredentialsError(
-            Reason.CREDENTIALS_MISSING, f"Secret {secret} holds a value that is no text"
+            Reason.CREDENTIALS_MISSING, f"Secret {secret} contains a value that is not text"
         ) from error
 
 

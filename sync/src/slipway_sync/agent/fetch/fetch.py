@@ -288,7 +288,7 @@ def _require_name_for_lock(request: Request, listing: Listing) -> None:
     if request.kept and any(item.path == LOCK for item in listing):
         raise SyncError(
             ExitCode.REJECTED,
-            f"{LOCK} is the name of Slipway's own file in a version on a kept volume: remove it",
+            f"{LOCK} is reserved for Slipway's lock file on a cache volume: remove it",
             reason="HostileKey",
             path=LOCK,
         )

@@ -421,7 +421,7 @@ class NoLocks(FileSystem):
 def test_a_volume_that_does_not_lock_is_refused_in_one_sentence(
     world: KeptVolume, error: int
 ) -> None:
-    with pytest.raises(SyncError, match="does not lock files") as caught:
+    with pytest.raises(SyncError, match="does not support file locks") as caught:
         world.sync(3, NoLocks(error))
     assert caught.value.code is ExitCode.VOLUME_ERROR
     assert world.store.streamed == []
