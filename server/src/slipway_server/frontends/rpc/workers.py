@@ -188,7 +188,7 @@ class RpcWorkers(ThreadPoolExecutor):
                 thread.start()
                 self._started += 1
             except RuntimeError as error:  # no more are allowed; those that are there must do
-                _log.warning("No further thread for gRPC requests: %s", error)
+                _log.warning("Cannot start another thread for gRPC requests: %s", error)
         self._tasks.put(task)
 
     def _work(self) -> None:
@@ -270,7 +270,7 @@ class _Exchange:
                     state,
                     self._event.call,
                     _cygrpc.StatusCode.unavailable,
-                    b"The request took too long to arrive, and others need its place",
+                    b"Timed out receiving the request, and others need its place",
                 )
 
     @property

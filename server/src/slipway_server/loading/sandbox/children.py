@@ -140,7 +140,7 @@ class _Child:
         except OSError as error:
             raise IsolatedLoadError(
                 Code.UNAVAILABLE,
-                f"No process could be started to try the load in: {error.strerror}",
+                f"No child process could be started for the load: {error.strerror}",
             ) from error
         self._introduction = settings.payload
         self.orders = 0

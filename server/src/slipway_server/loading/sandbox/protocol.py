@@ -80,7 +80,7 @@ def verdict(order: Order, ended: Ended) -> ServingError | None:
     if ended.code is None:
         return IsolatedLoadError(
             Code.DEADLINE_EXCEEDED,
-            f"{who} was still not loaded after {ended.loading:.1f} s in a process of its own (--load_timeout_seconds)",
+            f"{who} was still not loaded after {ended.loading:.1f} s in a child process (--load_timeout_seconds)",
         )
     if ended.code == 0 and (answer := said(ended.answer)) is not None:
         return _reported(order, answer)
@@ -89,12 +89,12 @@ def verdict(order: Order, ended: Ended) -> ServingError | None:
     if -ended.code == signal.SIGKILL:
         return IsolatedLoadError(
             Code.RESOURCE_EXHAUSTED,
-            f"{who} was loaded in a process of its own, which was killed (SIGKILL), most likely for the memory it took",
+            f"{who} was loaded in a child process, which was killed (SIGKILL), probably because it ran out of memory",
         )
     if any(sign in ended.words for sign in _SIGNS_OF_NO_MEMORY):
         return IsolatedLoadError(
             Code.RESOURCE_EXHAUSTED,
-            f"{who} needs more memory to load than the {order.memory_bytes} bytes that a process of its own may use "
+            f"{who} needs more memory to load than the {order.memory_bytes} bytes that a child process may use "
             f"(--isolated_load_memory_bytes){because}",
         )
     how = (
@@ -105,7 +105,7 @@ def verdict(order: Order, ended: Ended) -> ServingError | None:
         else "ended without an answer"
     )
     return IsolatedLoadError(
-        Code.INTERNAL, f"{who} was loaded in a process of its own, which {how}{because}"
+        Code.INTERNAL, f"{who} was loaded in a child process, which {how}{because}"
     )
 
 
@@ -141,7 +141,7 @@ def _reported(order: Order, answer: Mapping[str, Any]) -> ServingError | None:
     message = str(answer.get("message", ""))
     if code is Code.RESOURCE_EXHAUSTED:
         message += (
-            f" (loaded in a process of its own, which may use {order.memory_bytes} bytes: "
+            f" (loaded in a child process, which may use {order.memory_bytes} bytes: "
             "--isolated_load_memory_bytes)"
         )
     return ServingError(code, message)

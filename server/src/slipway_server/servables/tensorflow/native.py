@@ -171,7 +171,7 @@ def _graph_address(graph: tf.Graph) -> int:
     if not isinstance(graph, kind) or layout != _LAYOUT:
         raise ServingError(
             Code.UNIMPLEMENTED,
-            f"TensorFlow {tf.__version__} keeps its graphs in a way that is not known here: {layout}",
+            f"TensorFlow {tf.__version__} has an unknown graph layout: {layout}",
         )
     return int(_POINTER.from_address(id(graph) + _GRAPH_FIELD).value or 0)
 
