@@ -87,14 +87,14 @@ class Row:
 
 FAULTS = {
     "403": Row(Fault(403), "AccessDenied", "access denied"),
-    "404": Row(Fault(404), "NotFound", "not found|is not there"),
+    "404": Row(Fault(404), "NotFound", "not found|does not exist"),
     "429": Row(Fault(429), "Unavailable", "429"),
     "500": Row(Fault(500), "Unavailable", "answers 500"),
     "503": Row(Fault(503, {"Retry-After": "1"}), "Unavailable", "answers 503"),
     "never answered": Row(Fault(hold=NEVER), "Unavailable", "in time"),
     "stalls": Row(Fault(stall_after=20), "Unavailable", "in time"),
-    "reset": Row(Fault(reset_after=20), "Unavailable", "breaks connections off"),
-    "truncated": Row(Fault(cut_after=20), "Unavailable", "breaks connections off"),
+    "reset": Row(Fault(reset_after=20), "Unavailable", "closes connections early"),
+    "truncated": Row(Fault(cut_after=20), "Unavailable", "closes connections early"),
 }
 
 

@@ -16,8 +16,8 @@ from slipway_operator.api.status import VersionState
 Schema = dict[str, Any]
 
 _REASONS: Final = (
-    "Of conditions, versions and Events. A version whose export is wrong or incomplete carries the "
-    "reason of that, `MissingShard` for example."
+    "Reasons of conditions, versions and Events. A version whose export is invalid or incomplete has the "
+    "reason of the failed validation, for example `MissingShard`."
 )
 
 
@@ -30,7 +30,7 @@ def page() -> str:
         "",
         f"# {names.KIND}",
         "",
-        f"`{names.API_VERSION}`, namespaced, short name `{names.SHORT_NAME}`. {root['description']}",
+        f"`{names.API_VERSION}`, namespace-scoped, short name `{names.SHORT_NAME}`. {root['description']}",
         "",
         *_rules(root),
         *_object("spec", root["properties"]["spec"]),
@@ -84,7 +84,7 @@ def _object(path: str, schema: Schema) -> Iterator[str]:
 def _rules(schema: Schema) -> Iterator[str]:
     rules = schema.get("x-kubernetes-validations", ())
     if rules:
-        yield "What breaks a rule is refused with its sentence:"
+        yield "Validation rules, each with its error message:"
         yield ""
     for rule in rules:
         yield f"* {rule['message']}"
@@ -106,7 +106,7 @@ def _type(schema: Schema) -> str:
     if "enum" in schema:
         return ", ".join(f"`{value}`" if value else "empty" for value in schema["enum"])
     if schema.get("x-kubernetes-int-or-string"):
-        return "number or text" + _bounds(schema)
+        return "integer or string" + _bounds(schema)
     kind: str = schema["type"]
     match kind:
         case "array":
@@ -116,7 +116,7 @@ def _type(schema: Schema) -> str:
         case "string" if schema.get("format") == "date-time":
             return "time"
         case _:
-            words = {"string": "text", "integer": "whole number", "boolean": "true or false"}
+            words = {"string": "string", "integer": "integer", "boolean": "boolean"}
             return words.get(kind, kind) + _bounds(schema)
 
 

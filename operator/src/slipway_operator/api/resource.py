@@ -21,14 +21,14 @@ METADATA_RULES: Final = (
     Rule(
         cel=f"self.metadata.name.size() <= {names.MAX_NAME_LENGTH}",
         holds=lambda metadata: len(metadata["name"]) <= names.MAX_NAME_LENGTH,
-        message=f"metadata.name may have at most {names.MAX_NAME_LENGTH} characters: the names of "
-        "the Services NAME-vN are made from it; spec.modelName may be longer",
+        message=f"metadata.name may have at most {names.MAX_NAME_LENGTH} characters: it is part of "
+        "the names of the Services NAME-vN; spec.modelName may be longer",
     ),
     Rule(
         cel=matches_cel("self.metadata.name", names.NAME_PATTERN),
         holds=lambda metadata: re.fullmatch(names.NAME_PATTERN, metadata["name"]) is not None,
-        message="metadata.name must start with a letter and hold only a-z, 0-9 and -: Services "
-        "are named after it; spec.modelName may hold other characters",
+        message="metadata.name must start with a letter and contain only a-z, 0-9 and -: "
+        "Services are named after it; spec.modelName may contain other characters",
     ),
 )
 

@@ -79,15 +79,15 @@ def pod_problem(model: ModelResource, claim: str, pod: WatchPod | None) -> Watch
     if pod is None:
         return WatcherProblem(
             Reason.WATCHER_NOT_READY,
-            f"the pod that lists claim {claim} (Deployment {names.watcher(model.name)}) is not "
-            "there yet",
+            f"the pod that lists claim {claim} (Deployment {names.watcher(model.name)}) "
+            "does not exist yet",
             passing=True,
         )
     what = f"pod {pod.name}, which lists claim {claim},"
     watch = pod.watch
     if pod.unschedulable:
         return WatcherProblem(
-            Reason.UNSCHEDULABLE, _cut(f"{what} finds no node: {pod.unschedulable}")
+            Reason.UNSCHEDULABLE, _cut(f"{what} cannot be scheduled: {pod.unschedulable}")
         )
     if watch.state is ContainerState.WAITING and watch.reason in _STUCK:
         return WatcherProblem(
@@ -100,8 +100,8 @@ def pod_problem(model: ModelResource, claim: str, pod: WatchPod | None) -> Watch
     state = watch.reason or "it is not scheduled yet"
     return WatcherProblem(
         Reason.WATCHER_NOT_READY,
-        f"{what} has not started: {state}; `kubectl describe pod {pod.name}` tells what the kubelet "
-        "waits for",
+        f"{what} has not started: {state}; `kubectl describe pod {pod.name}` shows what the "
+        "kubelet is waiting for",
         passing=True,
     )
 
@@ -128,8 +128,8 @@ def trusted_report(
         return WatcherProblem(
             Reason.WATCHER_NOT_READY,
             # Without the time that has passed: a sentence that grows would be written again and again.
-            f"pod {pod.name} has told nothing about the volume for more than {_seconds(SILENT)}: "
-            "delete it if that lasts",
+            f"pod {pod.name} has reported nothing about the volume for more than {_seconds(SILENT)}: "
+            "delete it if this persists",
         )
     if tail is not None and timedelta(seconds=tail.polling_seconds) > HANGING:
         return WatcherProblem(
@@ -140,7 +140,7 @@ def trusted_report(
     if last.report is None:
         return WatcherProblem(
             Reason.WATCHER_NOT_READY,
-            f"pod {pod.name} has not told yet what the volume holds",
+            f"pod {pod.name} has not reported the contents of the volume yet",
             passing=True,
         )
     if last.report.error_reason:

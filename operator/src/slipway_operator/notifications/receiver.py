@@ -77,7 +77,7 @@ def application(deps: ReceiverDeps) -> web.Application:
         except web.HTTPRequestEntityTooLarge:
             return _answer("too-large", 413, f"the body is larger than {MAX_BYTES} bytes")
         except TimeoutError:
-            return _answer("invalid", 408, f"the body did not come in {_BODY_SECONDS:g} s")
+            return _answer("invalid", 408, f"the body was not received within {_BODY_SECONDS:g} s")
         headers = {name.lower(): value for name, value in request.headers.items()}
         try:
             found = read(body, headers)
@@ -123,7 +123,7 @@ def _accept(found: Notification, deps: ReceiverDeps) -> web.Response:
         # A person decides; an address that anyone may send here is never asked.
         parts = urlsplit(found.confirm)
         _log.warning(
-            "a subscription waits for its confirmation: open the address if it is yours",
+            "a subscription needs to be confirmed: open the URL if it is yours",
             host=parts.hostname,
             url=found.confirm,
         )
@@ -138,7 +138,7 @@ async def _forward(
     """Forward to the leader; a notification is never forwarded twice."""
     leader = deps.leader()
     if not leader or _FORWARDED in request.headers:
-        return _answer("no-leader", _NOT_YET, "no replica leads at this moment")
+        return _answer("no-leader", _NOT_YET, "no replica is the leader at the moment")
     headers = {
         name: value
         for name, value in request.headers.items()
@@ -157,8 +157,8 @@ async def _forward(
                 metrics.NOTIFICATIONS.labels(found.kind, "forwarded").inc()
                 return web.json_response(await answer.json(), status=_ACCEPTED)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        _log.warning("forwarding a notification failed", error=type(error).__name__)
-    return _answer("no-leader", _NOT_YET, "the replica that leads does not answer")
+        _log.warning("notification not forwarded", error=type(error).__name__)
+    return _answer("no-leader", _NOT_YET, "the leader does not answer")
 
 
 def _answer(result: str, status: int, sentence: str) -> web.Response:

@@ -103,7 +103,7 @@ class Process:
         self._log.info("ports open", **opened)
         self._ports.watch_certificate()
         if self._settings.rest_port and self._settings.rest_port == self._settings.port:
-            self._log.error("REST is off: its port is the gRPC port", port=self._settings.port)
+            self._log.error("REST is disabled: its port is the gRPC port", port=self._settings.port)
         for name, sentence in self._flags_without_effect:
             self._log.warning("flag without effect", flag=name, message=sentence)
 

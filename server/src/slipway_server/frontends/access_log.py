@@ -124,7 +124,11 @@ class AccessLog:
 
     def _put(self, lines: Sequence[dict[str, Any]]) -> None:
         left_out, self._left_out = self._left_out, 0
-        more = [{"event": "requests left out of the log", "count": left_out}] if left_out else []
+        more = (
+            [{"event": "requests dropped from the access log", "count": left_out}]
+            if left_out
+            else []
+        )
         self._write(b"".join(orjson.dumps(line) + b"\n" for line in [*lines, *more]))
 
 

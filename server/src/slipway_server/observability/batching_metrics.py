@@ -107,12 +107,16 @@ class BatchingMetrics(Collector):
     def _own(self) -> Iterator[Metric]:
         names = ("model", "version", "signature")
         surplus = CounterMetricFamily(
-            "slipway_batch_padding_rows", "Rows that only filled batches up.", labels=names
+            "slipway_batch_padding_rows", "Padding rows in batches.", labels=names
         )
         families = (
-            ("slipway_batch_size", "Rows of a batch, those included that only fill it up.", "size"),
+            ("slipway_batch_size", "Rows of a batch, including padding.", "size"),
             ("slipway_batch_request_size", "Rows of one request in a batch.", "input_size"),
-            ("slipway_batch_wait_seconds", "Seconds from a request's coming to its run.", "wait"),
+            (
+                "slipway_batch_wait_seconds",
+                "Seconds from the arrival of a request to its run.",
+                "wait",
+            ),
         )
         for key, series in self._series.items():
             surplus.add_metric(key, series.surplus)

@@ -78,10 +78,10 @@ def test_a_pod_of_another_source_is_not_listened_to() -> None:
 @pytest.mark.parametrize(
     ("found", "reason", "words", "passing"),
     [
-        (None, Reason.WATCHER_NOT_READY, "Deployment digits-source) is not there yet", True),
+        (None, Reason.WATCHER_NOT_READY, "Deployment digits-source) does not exist yet", True),
         (
             pod(Container(), unschedulable="0/1 nodes: claim not bound"),
-            Reason.UNSCHEDULABLE, "finds no node: 0/1 nodes: claim not bound", False,
+            Reason.UNSCHEDULABLE, "cannot be scheduled: 0/1 nodes: claim not bound", False,
         ),
         (
             pod(Container(ContainerState.WAITING, "ImagePullBackOff", "no such image")),
@@ -135,7 +135,7 @@ def test_heartbeats_keep_a_state_good_and_silence_does_not() -> None:
     assert listened(heard, beat, 59 + quiet)[1] == REPORT
     _, told = listened(heard, beat, 60 + quiet)
     assert (told.reason, told.passing) == (Reason.WATCHER_NOT_READY, False)
-    assert "has told nothing about the volume for more than 60 s" in told.message
+    assert "has reported nothing about the volume for more than 60 s" in told.message
     assert listened(heard, beat, 70 + quiet)[1] == told, "another sentence would be another write"
     assert listened(heard, replace(beat, sequence=9), 60 + quiet)[1] == REPORT
 
@@ -143,7 +143,7 @@ def test_heartbeats_keep_a_state_good_and_silence_does_not() -> None:
 def test_a_log_that_is_empty_for_long_is_silence() -> None:
     heard, told = listened(None, None, 0)
     assert told.passing
-    assert "has not told yet" in told.message
+    assert "has not reported the contents of the volume yet" in told.message
     _, told = listened(heard, None, SILENT.total_seconds() + 1)
     assert not told.passing
 

@@ -161,7 +161,7 @@ def test_a_reload_never_hangs_and_blocks_no_other() -> None:
         assert world.outcome == [
             (
                 "UNKNOWN: 1 model(s) did not become available: "
-                "{{name: m} due to error: DEADLINE_EXCEEDED: no version was begun, }"
+                "{{name: m} due to error: DEADLINE_EXCEEDED: no version started to load, }"
             )
         ]
     world = World(ReloadRule(timeout=0))

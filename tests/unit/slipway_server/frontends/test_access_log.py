@@ -126,4 +126,4 @@ def test_lines_that_are_left_out_are_counted(monkeypatch: pytest.MonkeyPatch) ->
     for _ in range(3):
         log.request()
     lines = log.lines()
-    assert lines[1:] == [{"event": "requests left out of the log", "count": 2}]
+    assert lines[1:] == [{"event": "requests dropped from the access log", "count": 2}]

@@ -160,7 +160,7 @@ def _doubt(
     if model.spec.paused:
         return "spec.paused is true"
     if not source.polled or source.error_reason:
-        return f"the source was not listed: {source.error_message or 'not asked yet'}"
+        return f"the source was not listed: {source.error_message or 'not polled yet'}"
     if not survey.listed:
         return "the source is empty"
     if source.warnings:
@@ -171,9 +171,9 @@ def _doubt(
 def _missing(survey: Survey, guard: Protected, memory: RetentionStatus) -> str:
     """What ought to be listed and is not."""
     if vanished := sorted(set(memory.kept) - survey.listed):
-        return f"version {vanished[-1]} has gone from the source since it was last looked at"
+        return f"version {vanished[-1]} was removed from the source since the last poll"
     if guard.floor is None:
-        return "no version serves or could"
+        return "no version serves or can serve"
     if missing := sorted(set(guard.needed) - survey.listed):
         return f"version {missing[-1]} serves and is not in the source"
     return ""

@@ -196,14 +196,16 @@ def _source_claim(facts: Facts) -> _Claim:
         return _Claim(
             "False",
             Reason.NO_VERSIONS,
-            f"{uri}/ holds no version: upload exports as {uri.rstrip('/')}/1/, …/2/ and so on; "
-            "what serves goes on",
+            f"{uri}/ contains no version: upload exports as {uri.rstrip('/')}/1/, …/2/ and so on; "
+            "current versions keep serving",
         )
     complete = [v for v in source.versions if v.readiness is Readiness.COMPLETE]
     if not complete:
         newest = facts.newest_listed
         if newest and newest.readiness is Readiness.SETTLING:
-            return _Claim("Unknown", Reason.NO_COMPLETE_VERSION, f"version {newest.number} settles")
+            return _Claim(
+                "Unknown", Reason.NO_COMPLETE_VERSION, f"version {newest.number} is settling"
+            )
         detail = newest.message if newest and newest.message else "still settling"
         number = newest.number if newest else 0
         return _Claim("False", Reason.NO_COMPLETE_VERSION, f"version {number}: {detail}")
@@ -274,7 +276,7 @@ def _degraded_claim(facts: Facts) -> _Claim:
         return _Claim(
             "True",
             Reason.NAME_CONFLICT,
-            f"{listed} exists and does not belong to this Model: delete or rename it, or rename "
+            f"{listed} exists and is not owned by this Model: delete or rename it, or rename "
             "the Model",
         )
     if facts.volume.reason or facts.volume.exclusive:
@@ -300,7 +302,7 @@ def _degraded_claim(facts: Facts) -> _Claim:
     retention = facts.observed.model.status.retention
     if retention and retention.reason in RETENTION_FAILURES:
         return _Claim("True", retention.reason, retention.message)
-    return _Claim("False", Reason.AS_DESIRED, "nothing needs a person")
+    return _Claim("False", Reason.AS_DESIRED, "no action is needed")
 
 
 def _condition(kind: ConditionType, claim: _Claim, facts: Facts, now: datetime) -> Condition:

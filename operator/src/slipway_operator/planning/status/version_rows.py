@@ -26,7 +26,7 @@ _FAILED: Final = frozenset({VersionState.FAILED, VersionState.REJECTED, VersionS
 
 
 _ROLLED_BACK_MESSAGE: Final = (
-    "what the spec asks for has failed; it is tried again when the spec or the export changes"
+    "the current spec failed; it is retried when the spec or the export changes"
 )
 """When the failure's own words were overwritten by later trouble."""
 
@@ -84,7 +84,11 @@ def _digest(pods: Iterable[Pod]) -> str:
 def _listed_draft(listed: SourceVersion) -> _Draft:
     match listed.readiness:
         case Readiness.SETTLING:
-            return _Draft(VersionState.SETTLING, "", "its listing must stand still for a while")
+            return _Draft(
+                VersionState.SETTLING,
+                "",
+                "its file listing must be unchanged for spec.source.settle",
+            )
         case Readiness.INCOMPLETE:
             return _Draft(VersionState.SETTLING, Reason.INCOMPLETE, listed.message)
         case Readiness.REJECTED:
@@ -135,8 +139,8 @@ def _aspired_draft(
 
 def _changed_message(version: int) -> str:
     return (
-        f"the export in the source has changed under its number; what was loaded goes on serving, a "
-        f"lost pod could not be replaced: upload it as a version above {version}, or set "
+        f"the content of this version has changed in the source; the loaded content keeps serving, but "
+        f"a lost pod could not be replaced: upload it as a version above {version}, or set "
         f"spec.source.allowMutation"
     )
 
@@ -244,7 +248,7 @@ class Rows:
             if self._rewritten(listed, before):
                 return _Draft(
                     VersionState.REJECTED, Reason.CONTENT_CHANGED,
-                    "its content changed after it had served; upload it under a new number, or set "
+                    "its content changed after it served; upload it under a new number, or set "
                     "spec.source.allowMutation",
                 )  # fmt: skip
             return _Draft(VersionState.RETIRED)

@@ -47,7 +47,7 @@ def volume_of(observed: Observed) -> Volume:
     if own is not None and kind in observed.foreign:
         return Volume(
             reason=Reason.NAME_CONFLICT,
-            message=f"claim {name} exists and does not belong to this Model: name it in "
+            message=f"claim {name} exists and is not owned by this Model: name it in "
             "spec.serving.cache.persistentVolumeClaim instead of a claimTemplate, or delete it",
         )
     if own is not None and observed.claim is None and observed.refusal:
@@ -80,14 +80,14 @@ def judge(model: ModelResource, claim: Claim | None) -> Volume:
         return Volume(
             reason=Reason.CLAIM_UNUSABLE,
             message=f"claim {claim.name} {what}, so no new pod can use it ({use}): name another "
-            "claim; what serves goes on",
+            "claim; current versions keep serving",
         )
     sharing = sharing_of(claim.access_modes, read_only=source is not None)
     modes = ", ".join(sorted(claim.access_modes)) or "nothing"
     if sharing is None:
         return Volume(
             reason=Reason.CLAIM_UNUSABLE,
-            message=f"claim {claim.name} allows {modes} only, but a cache is written to: use a "
+            message=f"claim {claim.name} allows {modes} only, but a cache must be writable: use a "
             f"claim that allows {_MANY}, {_ONE_NODE} or {_ONE_POD}",
         )
     if sharing is Sharing.ONE_POD and source is not None:
@@ -119,7 +119,7 @@ def _exclusive(model: ModelResource, claim: Claim, sharing: Sharing) -> str:
     return (
         f"claim {claim.name} is {_ONE_POD}: one pod at a time can mount it, but "
         f"{' and '.join(needs)}; set replicas 1, one version and policy ResourcePreserving, or use "
-        f"a claim that allows {_MANY} or {_ONE_NODE}; what serves goes on"
+        f"a claim that allows {_MANY} or {_ONE_NODE}; current versions keep serving"
     )
 
 
@@ -136,8 +136,8 @@ def not_grown(observed: Observed) -> str:
     if not size or observed.refusal is None or observed.refusal.size != size:
         return ""
     return (
-        f"claim {names.cache(observed.model.name)} cannot grow as "
-        f"spec.serving.cache.claimTemplate asks for: {observed.refusal.message}"
+        f"claim {names.cache(observed.model.name)} cannot be expanded to the size in "
+        f"spec.serving.cache.claimTemplate: {observed.refusal.message}"
     )
 
 

@@ -121,8 +121,8 @@ class AccessResolver:
         except PublicKeyError as error:
             raise CredentialsError(
                 Reason.CREDENTIALS_MISSING,
-                f"{describe_reference(model.namespace, reference)}: the entry {reference.key} is of no "
-                f"use as {field}: {error}",
+                f"{describe_reference(model.namespace, reference)}: the entry {reference.key} is not valid as "
+                f"{field}: {error}",
             ) from error
 
     async def _ca_bundle(self, model: ModelResource) -> bytes | None:
@@ -133,8 +133,8 @@ class AccessResolver:
         if not _holds_certificates(found):
             raise CredentialsError(
                 Reason.CREDENTIALS_MISSING,
-                f"{describe_reference(model.namespace, reference)}: the entry {reference.key} holds "
-                "no PEM certificates, which source.caBundle needs",
+                f"{describe_reference(model.namespace, reference)}: the entry {reference.key} contains no PEM "
+                "certificates, which source.caBundle needs",
             )
         return found
 
@@ -153,7 +153,7 @@ def decode(data: Mapping[str, str], secret: str, uri: str) -> dict[str, str]:
     missing = missing_credentials(uri, {key for key, value in data.items() if value})
     if missing:
         raise CredentialsError(
-            Reason.CREDENTIALS_MISSING, f"Secret {secret} is not enough: it needs {missing}"
+            Reason.CREDENTIALS_MISSING, f"Secret {secret} is incomplete: it needs {missing}"
         )
     wanted = credential_names(uri)
     try:
@@ -164,7 +164,7 @@ def decode(data: Mapping[str, str], secret: str, uri: str) -> dict[str, str]:
         }
     except (binascii.Error, UnicodeDecodeError) as error:
         raise CredentialsError(
-            Reason.CREDENTIALS_MISSING, f"Secret {secret} holds a value that is no text"
+            Reason.CREDENTIALS_MISSING, f"Secret {secret} contains a value that is not text"
         ) from error
 
 

@@ -159,17 +159,17 @@ class Identities:
             granted = await self._client.request("POST", path, body=body)
         except NotFoundError as error:
             raise CredentialsError(
-                Reason.CREDENTIALS_MISSING, f"{what} does not exist any more"
+                Reason.CREDENTIALS_MISSING, f"{what} no longer exists"
             ) from error
         except ForbiddenError as error:
             here = self._installation
             raise CredentialsError(
                 Reason.CREDENTIALS_FORBIDDEN,
-                f"the operator may not ask for tokens of {what}; allow it with: "
+                f"the operator may not request tokens for {what}; allow it with: "
                 f"{here.allowing(here.identities_role, namespace)}",
             ) from error
         except ClusterError as error:
-            raise SourceError("Unavailable", f"no token of {what}: {error}") from error
+            raise SourceError("Unavailable", f"no token for {what}: {error}") from error
         return str(granted["status"]["token"])
 
     async def _issuer_of(self, namespace: str, name: str) -> str:

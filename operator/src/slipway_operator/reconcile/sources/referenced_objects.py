@@ -126,5 +126,5 @@ def _value(resource: Resource, found: Mapping[str, Any], key: str, what: str) ->
         return base64.b64decode(encoded)
     except (binascii.Error, ValueError) as error:
         raise CredentialsError(
-            Reason.CREDENTIALS_MISSING, f"{what}: the entry {key} is no base64"
+            Reason.CREDENTIALS_MISSING, f"{what}: the entry {key} is not base64"
         ) from error

@@ -287,7 +287,7 @@ class HttpConnection(asyncio.Protocol):
         slow_head = self._phase is _Phase.HEAD and age > self._limits.head_seconds
         receiving = self._phase in {_Phase.HEAD, _Phase.BODY}
         if slow_head or (receiving and age > self._limits.request_seconds):
-            self._refuse(failure(408, "The request took too long to arrive", close=True))
+            self._refuse(failure(408, "Timed out receiving the request", close=True))
         elif self._transport.get_write_buffer_size() and age > self._limits.request_seconds:
             self._transport.abort()  # closing would wait for a client that does not read
         elif self._phase is _Phase.IDLE and age > self._limits.idle_seconds:

@@ -103,7 +103,7 @@ class Listener:
 
 def _reject(client: socket.socket, *, plain: bool) -> None:
     if plain:
-        body = failure(503, "The server has as many connections as it may have").body
+        body = failure(503, "The server has reached its connection limit").body
         head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         with contextlib.suppress(OSError):
             client.send(head.encode() + body)

@@ -74,7 +74,7 @@ class OipRest:
         version = unquote(found["version"] or "")
         wanted = "POST" if call.method == "ModelInfer" else "GET"
         if request.method not in {wanted, "HEAD" if wanted == "GET" else wanted}:
-            raise invalid_argument(f"{request.path:.200} is asked with {wanted}")
+            raise invalid_argument(f"{request.path:.200} requires the method {wanted}")
         match call.method:
             case "ModelInfer":
                 return self._infer(request, version, call)

@@ -122,7 +122,7 @@ def test_the_first_pass_says_and_the_second_deletes() -> None:
             },
             "the source was not listed: x",
         ),
-        ({"source": SourceObservation()}, "the source was not listed: not asked yet"),
+        ({"source": SourceObservation()}, "the source was not listed: not polled yet"),
         ({"survey": Survey((), frozenset())}, "the source is empty"),
         (
             {"source": replace(listed(1, 2, 3, 4, 5), warnings=("3 is spelled twice",))},
@@ -130,7 +130,7 @@ def test_the_first_pass_says_and_the_second_deletes() -> None:
         ),
         (
             {"survey": survey_of(Readiness.COMPLETE, Readiness.COMPLETE)},
-            "version 3 has gone from the source since it was last looked at",
+            "version 3 was removed from the source since the last poll",
         ),
         (
             {
@@ -144,7 +144,7 @@ def test_the_first_pass_says_and_the_second_deletes() -> None:
             {"survey": survey_of(Readiness.INCOMPLETE, *[Readiness.COMPLETE] * 3)},
             "version 5 is not complete yet",
         ),
-        ({"guard": Protected(None, set(), set())}, "no version serves or could"),
+        ({"guard": Protected(None, set(), set())}, "no version serves or can serve"),
         (
             {"guard": Protected(5, {5, 9}, {5, 9})},
             "version 9 serves and is not in the source",

@@ -237,7 +237,7 @@ def test_a_changed_spec_that_failed_says_so_also_after_a_pod_was_lost() -> None:
     fleet.crash(next(iter(fleet.pods.values())))
     fleet.operate()
     assert "crashed 1 time(s)" in fleet.status.message
-    assert run(fleet).status.message.endswith("tried again when the spec or the export changes")
+    assert run(fleet).status.message.endswith("it is retried when the spec or the export changes")
 
 
 def test_zero_replicas() -> None:
@@ -277,7 +277,7 @@ def test_a_service_of_that_name_belongs_to_someone_else() -> None:
     fleet.upload(1)
     status = run(fleet).status
     assert condition(status, ConditionType.DEGRADED) == ("True", Reason.NAME_CONFLICT)
-    assert status.message.startswith("Service/digits exists and does not belong to this Model")
+    assert status.message.startswith("Service/digits exists and is not owned by this Model")
     assert "digits" not in fleet.services
 
 

@@ -139,7 +139,7 @@ def test_what_could_not_be_read_is_asked_for_again_at_once() -> None:
     assert world.fails(BY_SECRET).reason == Reason.CREDENTIALS_MISSING
     world.api.put("secrets", "s3", data=encoded(AWS_SECRET_KEY="typo", AWS_ACCESS_KEY_ID="a"))
     wrong = world.fails(BY_SECRET)
-    assert "is not enough: it needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in str(wrong)
+    assert "is incomplete: it needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in str(wrong)
     world.now += 5
     world.api.put("secrets", "s3", data=keys() | encoded(unknown="x"))
     assert sorted(world.of(BY_SECRET).options.credentials) == [
@@ -241,7 +241,7 @@ def test_an_api_server_that_is_away_is_no_fault_of_the_account() -> None:
         world.of(BY_ACCOUNT)
         world.api.away = "the API server does not answer"
         assert world.of(BY_ACCOUNT).options.identity is not None
-        with pytest.raises(SourceError, match="no token of ServiceAccount ml/reader") as caught:
+        with pytest.raises(SourceError, match="no token for ServiceAccount ml/reader") as caught:
             world.of(model(account="reader", identity="ServiceAccount", region="eu-west-1"))
     assert caught.value.reason == "Unavailable"
 
@@ -318,8 +318,8 @@ def test_certificates_come_from_a_config_map_or_a_secret(kind: str, content: Any
         (None, "ConfigMap ml/corp does not exist: source.caBundle names it"),
         ({}, "ConfigMap ml/corp has no entry ca.crt, which source.caBundle names"),
         ({"data": {"ca.crt": ""}}, "ConfigMap ml/corp has no entry ca.crt"),
-        ({"data": {"ca.crt": "no PEM"}}, "the entry ca.crt holds no PEM certificates"),
-        ({"data": {"ca.crt": "é"}}, "the entry ca.crt holds no PEM certificates"),
+        ({"data": {"ca.crt": "no PEM"}}, "the entry ca.crt contains no PEM certificates"),
+        ({"data": {"ca.crt": "é"}}, "the entry ca.crt contains no PEM certificates"),
         ({"binaryData": {"ca.crt": "%"}}, "ConfigMap ml/corp"),
     ],
 )
@@ -340,7 +340,7 @@ def test_the_public_key_is_read_and_its_absence_is_no_permission() -> None:
     world.api.put("secrets", "signers", data=encoded(**{"publicKey.pem": "no PEM"}))
     world.now += 5
     error = world.fails(signed)
-    assert "Secret ml/signers: the entry publicKey.pem is of no use" in str(error)
+    assert "Secret ml/signers: the entry publicKey.pem is not valid as" in str(error)
     public = Ed25519PrivateKey.generate().public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     world.api.put("secrets", "signers", data=encoded(**{"publicKey.pem": pem}))

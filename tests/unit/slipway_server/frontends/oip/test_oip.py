@@ -287,7 +287,7 @@ def test_strings_that_are_cut_short(grpc_: Grpc, cut: bytes) -> None:
     request.inputs.add(name="x", datatype="BYTES", shape=[1])
     code, message = grpc_.refused(request)
     assert code == "INVALID_ARGUMENT"
-    assert "cut short" in message or "has 0 values" in message
+    assert "truncated" in message or "has 0 values" in message
 
 
 def test_bytes_that_are_no_text_need_the_binary_form(rest: Rest) -> None:
@@ -295,7 +295,7 @@ def test_bytes_that_are_no_text_need_the_binary_form(rest: Rest) -> None:
     text = orjson.dumps({"parameters": {"signature_name": "BYTES"}, "inputs": [x]})
     headers = {b"inference-header-content-length": str(len(text)).encode()}
     answer = rest.infer(text, headers=headers, more=b"\x01\0\0\0\xff")
-    assert (answer.status, b"ask for it with the parameter binary_data" in answer.body) == (
+    assert (answer.status, b"request it with the parameter binary_data" in answer.body) == (
         400,
         True,
     )
@@ -324,7 +324,7 @@ def test_model_metadata(rest: Rest) -> None:
         ("/v2/models/m/versions/9/ready", 404, {"error": "Could not find version 9 of model m"}),
         ("/v2/models/m/versions/x/ready", 400, {"error": "The model version 'x' is not a number"}),
         ("/v2/models/no", 404, {"error": "Servable not found for request: Latest(no)"}),
-        ("/v2/models/m/infer", 400, {"error": "/v2/models/m/infer is asked with POST"}),
+        ("/v2/models/m/infer", 400, {"error": "/v2/models/m/infer requires the method POST"}),
         ("/v2/nothing", 404, {"error": "There is no /v2/nothing"}),
         ("/v2/models/a%2Fb/ready", 404, {"error": "Could not find any versions of model a/b"}),
     ],
@@ -455,7 +455,7 @@ def test_a_type_without_a_form_is_said(models: OipModels, monkeypatch: pytest.Mo
     request = _request("INT8", [1, 2])
     assert Grpc(models).refused(request) == (
         "UNIMPLEMENTED",
-        "Output 'y' of type complex64 has no form in this protocol",
+        "Output 'y' of type complex64 cannot be represented in this protocol",
     )
 
 

@@ -126,7 +126,7 @@ class UnaryCall:
                     state,
                     self._event.call,
                     _cygrpc.StatusCode.unavailable,
-                    b"The request took too long to arrive, and others need its place",
+                    b"Timed out receiving the request, and others need its place",
                 )
 
     @property

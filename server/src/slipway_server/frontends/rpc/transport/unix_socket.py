@@ -18,7 +18,7 @@ def remove_stale(path: str) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise OSError(f"Cannot listen on unix:{path} for gRPC: the file is there and is no socket")
+        raise OSError(f"Cannot listen on unix:{path} for gRPC: the file exists and is not a socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(path)

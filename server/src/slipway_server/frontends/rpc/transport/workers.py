@@ -86,7 +86,7 @@ class RpcWorkers(ThreadPoolExecutor):
         except (
             RuntimeError
         ) as error:  # no further thread is allowed; the call waits for those that are there
-            _log.warning("No further thread for gRPC requests: %s", error)
+            _log.warning("Cannot start another thread for gRPC requests: %s", error)
         return future
 
 
@@ -205,7 +205,7 @@ class ReadAheadWorkers(RpcWorkers):
                 thread.start()
                 self._started += 1
             except RuntimeError as error:  # no more are allowed; those that are there must do
-                _log.warning("No further thread for gRPC requests: %s", error)
+                _log.warning("Cannot start another thread for gRPC requests: %s", error)
         self._tasks.put(task)
 
     def _work(self) -> None:

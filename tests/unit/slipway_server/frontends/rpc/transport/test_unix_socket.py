@@ -36,7 +36,7 @@ def test_the_socket_of_a_living_server_stays(tmp_path: Path) -> None:
 def test_another_file_stays(tmp_path: Path) -> None:
     path = tmp_path / "s"
     path.write_text("mine")
-    with pytest.raises(OSError, match="the file is there and is no socket"):
+    with pytest.raises(OSError, match="the file exists and is not a socket"):
         unix_socket.remove_stale(str(path))
     assert path.read_text() == "mine"
 

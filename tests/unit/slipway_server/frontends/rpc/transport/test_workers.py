@@ -269,7 +269,7 @@ def test_half_sent_calls_give_way_when_there_is_no_room(
             with pytest.raises(grpc.RpcError) as error:
                 one.result(TIMEOUT)
             assert error.value.code() is grpc.StatusCode.UNAVAILABLE  # type: ignore[attr-defined]
-            assert "took too long to arrive" in error.value.details()  # type: ignore[attr-defined]
+            assert "Timed out receiving the request" in error.value.details()  # type: ignore[attr-defined]
         until(lambda: server.waiting == 0)
         unfinished.end()
 
