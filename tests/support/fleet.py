@@ -14,6 +14,7 @@ from random import Random
 from typing import Any, Final
 
 from slipway_operator.api import names
+from slipway_operator.api.names import SELECTS_LABEL
 from slipway_operator.api.quantities import parse_quantity
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.spec import ModelSpec, VersionPolicy
@@ -27,7 +28,6 @@ from slipway_operator.model.pvc import Claim
 from slipway_operator.model.source import Readiness, SourceObservation, SourceVersion
 from slipway_operator.planning.plan import plan
 from slipway_operator.rendering.pvc import KEEP_KEY
-from slipway_operator.rendering.services import SELECTS_LABEL
 from slipway_operator.rendering.settings import RenderSettings
 from slipway_sync.exports import ExitCode, SyncOutcome, VersionDirectory
 

@@ -127,7 +127,7 @@ Action = (
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class KubernetesEvent:
     """An Event to be recorded on the Model."""
 
     reason: str
@@ -142,11 +142,11 @@ class Plan:
     Attributes:
         actions: In the order in which they may be executed; the status is written before them.
         status: The whole status; written only when it differs from what is there.
-        notes: Events for what changed since the status that is there.
+        events: Events for what changed since the status that is there.
         requeue: When to look again although nothing was seen to happen; None for never.
     """
 
     actions: tuple[Action, ...]
     status: ModelStatus
-    notes: tuple[Note, ...] = ()
+    events: tuple[KubernetesEvent, ...] = ()
     requeue: timedelta | None = None

@@ -16,7 +16,7 @@ from slipway_operator.cluster.applying import execute, write_status
 from slipway_operator.cluster.client import MODELS, Client, ClusterError, NotFoundError
 from slipway_operator.cluster.events import record
 from slipway_operator.cluster.observing import look_again, observe
-from slipway_operator.model.actions import Action, Note, Plan
+from slipway_operator.model.actions import Action, KubernetesEvent, Plan
 from slipway_operator.model.observed import Observed
 from slipway_operator.planning.plan import plan
 from slipway_operator.reconcile.progress import ProgressReader
@@ -189,8 +189,8 @@ class Reconciler:
             if not await self._execute(observed, action):
                 continue
             metrics.WRITES.labels(type(action).__name__).inc()
-        for note in planned.notes:
-            await self._record(observed.model, note, now)
+        for event in planned.events:
+            await self._record(observed.model, event, now)
 
     async def _execute(self, observed: Observed, action: Action) -> bool:
         """Execute an action; False when it was refused in a way that the next plan takes up."""
@@ -203,8 +203,8 @@ class Reconciler:
         self._refusals.succeeded(observed, action)
         return True
 
-    async def _record(self, model: ModelResource, note: Note, now: datetime) -> None:
-        await record(self._client, model, note, self._instance, now)
+    async def _record(self, model: ModelResource, event: KubernetesEvent, now: datetime) -> None:
+        await record(self._client, model, event, self._instance, now)
         metrics.WRITES.labels("event").inc()
 
 

@@ -9,9 +9,8 @@ from typing import Any, Final
 from slipway_operator.api import names
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.model.pvc import Sharing
-from slipway_operator.rendering.inputs import Servable
-from slipway_operator.rendering.metadata import child_metadata
-from slipway_operator.rendering.pods import MODELS_DIR
+from slipway_operator.model.servable import Servable
+from slipway_operator.rendering.metadata import MODELS_DIR, child_metadata
 
 VOLUME: Final = "claim"
 SOURCE_DIR: Final = "/source"

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from slipway_operator.api.names import SELECTS_LABEL
 from slipway_operator.cluster import reading
 from slipway_operator.model.observed import Child, Container, ContainerState, Pod
 from slipway_operator.rendering.deployment import deployment
 from slipway_operator.rendering.inputs import servable
-from slipway_operator.rendering.services import SELECTS_LABEL
 from slipway_operator.rendering.settings import RenderSettings
 from snapshots import model, service
 

@@ -8,8 +8,9 @@ from slipway_operator.api.conditions import Reason
 from slipway_operator.api.spec import VersionPolicy
 from slipway_operator.api.status import VersionStatus
 from slipway_operator.model.observed import Deployment, Observed
+from slipway_operator.model.servable import Servable
 from slipway_operator.model.source import Readiness, SourceVersion
-from slipway_operator.rendering.inputs import Servable, servable
+from slipway_operator.rendering.inputs import servable
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,11 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Aspiration:
+class DesiredVersions:
     """The outcome.
 
     Attributes:
-        servables: Aspired, highest version first; the first takes unversioned requests.
+        servables: Desired, highest version first; the first takes unversioned requests.
         ideal: The version that would take them had nothing failed; None when there is none.
         candidates: By version.
     """
@@ -41,6 +42,15 @@ class Aspiration:
     servables: tuple[Servable, ...]
     ideal: int | None
     candidates: Mapping[int, Candidate]
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Ids of the desired servables."""
+        return frozenset(servable.id for servable in self.servables)
+
+    def of(self, version: int) -> Servable | None:
+        """The desired servable of a version."""
+        return next((s for s in self.servables if s.version == version), None)
 
     @property
     def primary(self) -> Servable | None:
@@ -139,7 +149,7 @@ def _way_back(observed: Observed, row: VersionStatus) -> Servable | None:
     return None
 
 
-def aspire(observed: Observed) -> Aspiration:
+def desired_versions(observed: Observed) -> DesiredVersions:
     """Decide which servables should serve.
 
     A version counts as known when it is proven complete in the source or has a Deployment: an empty
@@ -163,7 +173,7 @@ def aspire(observed: Observed) -> Aspiration:
     servables = tuple(
         candidate.chosen for version in chosen if (candidate := candidates[version]).chosen
     )
-    return Aspiration(servables, ideal[0] if ideal else None, candidates)
+    return DesiredVersions(servables, ideal[0] if ideal else None, candidates)
 
 
 def _last_resort(observed: Observed, usable: set[int]) -> list[int]:

@@ -7,15 +7,15 @@ from slipway_operator.model import actions
 from slipway_operator.model.actions import Action
 from slipway_operator.model.observed import Observed
 from slipway_operator.model.pvc import Volume
-from slipway_operator.planning.drift import covers
-from slipway_operator.planning.versions.desired import Aspiration
+from slipway_operator.planning.drift import matches
+from slipway_operator.planning.versions.desired import DesiredVersions
 from slipway_operator.planning.volumes.pvc import growth, kept_directories
 from slipway_operator.rendering.pvc import cache_claim, claim_manifest, keep_manifest
 from slipway_operator.rendering.settings import RenderSettings
 from slipway_operator.rendering.volume_watcher import is_current, watcher
 
 
-def claim_actions(observed: Observed, aspiration: Aspiration) -> Iterator[Action]:
+def claim_actions(observed: Observed, desired: DesiredVersions) -> Iterator[Action]:
     """The Model's own claim, and the list of what stays.
 
     Neither is deleted while the Model is there: pods of an earlier spec may still mount them.
@@ -29,9 +29,9 @@ def claim_actions(observed: Observed, aspiration: Aspiration) -> Iterator[Action
         yield actions.CreateClaim(own)
     if not cache_claim(model) or f"ConfigMap/{name}" in observed.foreign:
         return
-    keep = keep_manifest(model, kept_directories(observed, aspiration))
+    keep = keep_manifest(model, kept_directories(observed, desired))
     found = observed.keep.manifest if observed.keep else {}
-    if not all(covers(found.get(part), keep[part]) for part in ("metadata", "data")):
+    if not all(matches(found.get(part), keep[part]) for part in ("metadata", "data")):
         yield actions.ApplyKeep(keep)
 
 

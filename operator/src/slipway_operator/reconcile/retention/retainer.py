@@ -16,7 +16,7 @@ from slipway_operator.cluster.events import record
 from slipway_operator.cluster.observing import observe
 from slipway_operator.discovery.listing_summary import Deletion, MovedError, survey
 from slipway_operator.discovery.memory import Memory
-from slipway_operator.model.actions import Note
+from slipway_operator.model.actions import KubernetesEvent
 from slipway_operator.model.retention import Survey
 from slipway_operator.model.source import Readiness, SourceObservation
 from slipway_operator.planning.retention.decision import (
@@ -125,8 +125,8 @@ class Retainer:
             guard = replace(guard, versions={*guard.versions, *others})
             decision = decide(model, source, looked, guard, now)
         await self._write(model, decision.status)
-        for note in decision.notes:
-            await self._record(model, note)
+        for event in decision.events:
+            await self._record(model, event)
         status = decision.status
         for doomed in decision.delete:
             if status is not None:
@@ -149,7 +149,7 @@ class Retainer:
         if doomed.version in await self._neighbours.held(model, fresh=True):
             return None
         gone, failure = await self._erased(model, doomed)
-        changed, notes = after(status, doomed if gone else None, failure, self._clock())
+        changed, events = after(status, doomed if gone else None, failure, self._clock())
         if gone and not failure:
             metrics.EXPORTS_DELETED.inc()
             _log.info(
@@ -161,8 +161,8 @@ class Retainer:
                 bytes=doomed.bytes,
             )
         await self._write(model, changed)
-        for note in notes:
-            await self._record(model, note)
+        for event in events:
+            await self._record(model, event)
         self._known.pop(key, None)
         return changed if failure is None else None
 
@@ -194,6 +194,6 @@ class Retainer:
         await self._client.merge(MODELS, model.namespace, model.name, patch, "status")
         metrics.WRITES.labels("retention").inc()
 
-    async def _record(self, model: ModelResource, note: Note) -> None:
-        await record(self._client, model, note, self._instance, self._clock())
+    async def _record(self, model: ModelResource, event: KubernetesEvent) -> None:
+        await record(self._client, model, event, self._instance, self._clock())
         metrics.WRITES.labels("event").inc()

@@ -8,12 +8,13 @@ import pytest
 
 from fleet import BROKEN_IMAGE, NO_ROOM, Behaviour, Fleet
 from slipway_operator.api.conditions import ConditionType, Reason
+from slipway_operator.api.names import SELECTS_ROTATION
 from slipway_operator.api.status import ModelStatus, VersionState
 from slipway_operator.model.observed import Container, ContainerState, Observed, SyncProgress
 from slipway_operator.planning.plan import plan
-from slipway_operator.planning.status.summary import notes
-from slipway_operator.planning.status.version_rows import is_proven, shares
-from slipway_operator.rendering.services import ROTATION
+from slipway_operator.planning.status.events import events
+from slipway_operator.planning.status.version_rows import shares
+from slipway_operator.planning.versions.failures import is_proven
 from slipway_operator.rendering.settings import RenderSettings
 from snapshots import T0, deployment, listed, model, observed, pods, row, service, uids
 
@@ -71,7 +72,7 @@ OLD = pods(V3)
 
 def shifting(*new: Any, selects: str = V3.servable, old: tuple[Any, ...] = OLD) -> Observed:
     there = (*old, *new)
-    shown = [p for p in there if p.ready and (selects in (ROTATION, p.servable))]
+    shown = [p for p in there if p.ready and (selects in (SELECTS_ROTATION, p.servable))]
     return observed(
         MODEL,
         source=listed(3, 4),
@@ -116,7 +117,7 @@ def test_there_is_no_gpu_for_the_new_version() -> None:
 
 
 def test_two_versions_share_the_requests() -> None:
-    state = shifting(*pods(V4, 1), selects=ROTATION)
+    state = shifting(*pods(V4, 1), selects=SELECTS_ROTATION)
     marked = replace(state, pods=tuple(replace(pod, in_rotation=True) for pod in state.pods))
     assert columns(status_of(marked)) == "True | 3 67%, 4 33% | 4 | Shifting 1/2 | 3/2"
 
@@ -362,13 +363,13 @@ def test_no_more_rows_are_kept_than_the_schema_allows() -> None:
 
 
 def noted(before: ModelStatus, after: ModelStatus) -> list[tuple[str, bool]]:
-    return [(note.reason, note.warning) for note in notes(before, after)]
+    return [(event.reason, event.warning) for event in events(before, after)]
 
 
 def test_an_event_is_recorded_once_for_what_is_new() -> None:
     fleet = serving()
     before = fleet.status
-    assert notes(before, before) == ()
+    assert events(before, before) == ()
     fleet.upload(4, Behaviour.CORRUPT)
     after = run(fleet).status
     assert noted(before, after) == [("VersionFailed", True)]
@@ -387,8 +388,8 @@ def test_trouble_with_the_source_is_an_event_and_so_is_its_end() -> None:
 def test_a_row_that_was_never_seen_in_between_is_told_as_it_is() -> None:
     before = ModelStatus(versions=[row(3)])
     after = ModelStatus(versions=[row(4, VersionState.ROLLED_BACK, message="why"), row(3)])
-    [note] = notes(before, after)
-    assert (note.reason, note.message, note.warning) == (
+    [event] = events(before, after)
+    assert (event.reason, event.message, event.warning) == (
         "VersionRolledBack",
         "version 4: why",
         True,
@@ -428,4 +429,4 @@ def test_what_was_available_and_has_run_since_is_not_judged_again(
 def test_that_a_version_starts_is_told_once(before: VersionState | None, *, told: bool) -> None:
     was = ModelStatus(versions=[row(2, before)] if before else [])
     now = ModelStatus(versions=[row(2, VersionState.SYNCING)])
-    assert ("VersionStarting" in [note.reason for note in notes(was, now)]) is told
+    assert ("VersionStarting" in [event.reason for event in events(was, now)]) is told

@@ -19,8 +19,8 @@ from slipway_operator.model.observed import Child, Observed
 from slipway_operator.model.pvc import Claim, Refusal, Sharing
 from slipway_operator.planning.capacity.scaling import Fleet as Scaled
 from slipway_operator.planning.capacity.scaling import Limits, scale
-from slipway_operator.planning.plan import CLAIM_INTERVAL, plan
-from slipway_operator.planning.volumes.pvc import sharing_of, volume_of
+from slipway_operator.planning.plan import plan
+from slipway_operator.planning.volumes.pvc import CLAIM_INTERVAL, sharing_of, volume_of
 from slipway_operator.rendering.pvc import KEEP_KEY
 from slipway_operator.rendering.settings import RenderSettings
 from snapshots import T0, deployment, key, listed, model, observed, pods, revision, row
@@ -177,22 +177,22 @@ def test_a_claim_that_grows_is_no_transition_and_another_claim_is() -> None:
 
 def test_one_pod_at_a_time_can_mount_read_write_once_pod() -> None:
     def fleet(name: str, **more: Any) -> Scaled:
-        plain = {"aspired": True, "exists": True, "incumbent": False, "mounts": True}
+        plain = {"desired": True, "exists": True, "selected": False, "mounts": True}
         numbers = dict.fromkeys(
-            ("version", "replicas", "live", "ready", "shown", "selected", "terminating"), 0
+            ("version", "replicas", "live", "ready", "endpoints", "matched", "terminating"), 0
         )
         return Scaled(id=name, **(numbers | plain | more))
 
     surge = Limits(replicas=1, surge=1, floor=1, mounting=1)
-    old = {"replicas": 1, "live": 1, "ready": 1, "shown": 1, "selected": 1, "incumbent": True}
-    assert scale([fleet("new"), fleet("old", aspired=False, **old)], surge) == {"new": 0, "old": 1}
+    old = {"replicas": 1, "live": 1, "ready": 1, "endpoints": 1, "matched": 1, "selected": True}
+    assert scale([fleet("new"), fleet("old", desired=False, **old)], surge) == {"new": 0, "old": 1}
     # What mounts something else does not count, and what terminates does.
-    elsewhere = fleet("old", aspired=False, mounts=False, **old)
+    elsewhere = fleet("old", desired=False, mounts=False, **old)
     assert scale([fleet("new"), elsewhere], surge) == {"new": 1, "old": 1}
-    assert scale([fleet("new"), fleet("old", aspired=False, terminating=1)], surge)["new"] == 0
+    assert scale([fleet("new"), fleet("old", desired=False, terminating=1)], surge)["new"] == 0
     gap = Limits(replicas=1, surge=0, floor=0, mounting=1)
-    assert scale([fleet("new"), fleet("old", aspired=False, terminating=1)], gap)["new"] == 0
-    assert scale([fleet("new"), fleet("old", aspired=False)], gap)["new"] == 1
+    assert scale([fleet("new"), fleet("old", desired=False, terminating=1)], gap)["new"] == 0
+    assert scale([fleet("new"), fleet("old", desired=False)], gap)["new"] == 1
     assert scale([fleet("new")], Limits(3, 1, 3, mounting=1)) == {"new": 1}
 
 
