@@ -14,6 +14,7 @@ from random import Random
 from typing import Any, Final
 
 from slipway_operator.api import names
+from slipway_operator.api.conditions import Reason
 from slipway_operator.api.names import SELECTS_LABEL
 from slipway_operator.api.quantities import parse_quantity
 from slipway_operator.api.resource import ModelResource
@@ -234,7 +235,7 @@ class Fleet:
         """The poller lists the store: versions that the policy asks for, until there are enough."""
         if self.store_down:
             self.source = replace(
-                self.source, polled=True, error_reason="Unavailable", error_message="no answer"
+                self.source, polled=True, error_reason=Reason.UNAVAILABLE, error_message="no answer"
             )
             return
         policy: VersionPolicy = self.model.spec.versions
@@ -268,7 +269,7 @@ class Fleet:
         shard = "variables/variables.data-00000-of-00001"
         return SourceVersion(
             number, str(number), export.revision, 5, Readiness.INCOMPLETE,
-            "MissingShard", f"{shard} is missing", shard,
+            Reason.MISSING_SHARD, f"{shard} is missing", shard,
         )  # fmt: skip
 
     def restart_operator(self) -> None:

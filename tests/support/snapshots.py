@@ -54,7 +54,7 @@ def listed(
     return SourceObservation(polled=True, versions=tuple(ordered))
 
 
-def listed_as(version: int, readiness: Readiness, **more: str) -> SourceVersion:
+def listed_as(version: int, readiness: Readiness, **more: Any) -> SourceVersion:
     looked_at = readiness is not Readiness.UNSEEN
     return SourceVersion(
         version, str(version), revision(version) if looked_at else "", 9, readiness, **more

@@ -4,12 +4,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from slipway_operator.api.conditions import Reason, reason_of
 from slipway_operator.api.quantities import parse_duration
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.spec import ModelSpec
 from slipway_operator.api.status import VersionState
 from slipway_operator.discovery.memory import Memory, worth_looking_at
-from slipway_operator.model.source import Readiness, SourceObservation, SourceVersion
+from slipway_operator.model.source import (
+    Readiness,
+    SourceObservation,
+    SourceVersion,
+    export_reason,
+)
 from slipway_sync.exports import (
     DEFAULT_TAGS,
     Interest,
@@ -61,7 +67,7 @@ def failed_poll(
     """A poll that told nothing: what the last good one told stays."""
     observation = SourceObservation(
         polled=True,
-        error_reason=reason,
+        error_reason=reason_of(reason, Reason.UNAVAILABLE),
         error_message=message,
         versions=before.versions,
         warnings=before.warnings,
@@ -203,7 +209,7 @@ def describe(version: VersionDirectory, memory: Memory) -> SourceVersion:
         seen.revision,
         seen.bytes,
         _READINESS[proof.verdict],
-        proof.reason,
+        export_reason(proof.reason, _READINESS[proof.verdict]),
         proof.message,
         proof.object,
     )

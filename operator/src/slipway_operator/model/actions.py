@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from slipway_operator.api.conditions import EventReason, Reason
 from slipway_operator.api.status import ModelStatus
 
 
@@ -130,7 +131,7 @@ Action = (
 class KubernetesEvent:
     """An Event to be recorded on the Model."""
 
-    reason: str
+    reason: Reason | EventReason
     message: str
     warning: bool = False
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from slipway_operator.api.conditions import Reason
+
 
 class Sharing(StrEnum):
     """Which pods may use a volume at the same time."""
@@ -57,13 +59,13 @@ class Volume:
     """What a claim lets a Model's pods do.
 
     Attributes:
-        reason: CamelCase when no new pod can use it now; "" when one can.
+        reason: Why no new pod can use it now; None when one can.
         message: One sentence for that.
         exclusive: One sentence when the spec needs more pods at a time than may use it.
     """
 
     sharing: Sharing = Sharing.ANYWHERE
-    reason: str = ""
+    reason: Reason | None = None
     message: str = ""
     exclusive: str = ""
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from slipway_operator.api.conditions import EventReason
 from slipway_operator.api.status import DoomedVersion
 from slipway_operator.model.actions import KubernetesEvent
 from slipway_sync.exports import size
@@ -32,7 +33,7 @@ def would_delete(doomed: DoomedVersion, *, dry: bool) -> KubernetesEvent:
         else f"it goes in {int(NOTICE.total_seconds())} s at the earliest"
     )
     return KubernetesEvent(
-        "WouldDelete",
+        EventReason.WOULD_DELETE,
         f"version {doomed.version} would be deleted from the source "
         f"({_weight([doomed])}; {doomed.directory}/): {when}",
     )
@@ -41,7 +42,7 @@ def would_delete(doomed: DoomedVersion, *, dry: bool) -> KubernetesEvent:
 def deleted(doomed: DoomedVersion) -> KubernetesEvent:
     """The Event for an export that is gone."""
     return KubernetesEvent(
-        "Deleted",
+        EventReason.DELETED,
         f"version {doomed.version} was deleted from the source ({_weight([doomed])}; "
         f"{doomed.directory}/)",
     )

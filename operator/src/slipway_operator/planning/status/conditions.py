@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from slipway_operator.api.conditions import ConditionType, Reason
+from slipway_operator.api.conditions import ConditionType, Reason, reason_of
 from slipway_operator.api.status import Condition, VersionState, VersionStatus, timestamp
 from slipway_operator.model.source import Readiness
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.status.columns import BAD, newer_row, serving_column
+from slipway_operator.planning.status.version_rows import row_reason
 from slipway_operator.planning.volumes.pvc import not_grown
 
 RETENTION_FAILURES: Final = frozenset({Reason.RETENTION_DENIED, Reason.RETENTION_FAILED})
@@ -20,7 +21,7 @@ class ConditionValue:
     """What a condition says, without its times."""
 
     status: Literal["True", "False", "Unknown"]
-    reason: str
+    reason: Reason
     message: str
 
 
@@ -69,7 +70,7 @@ def _ready(decision: Decision) -> ConditionValue:
         newer = newer_row(decision)
         source = _source(decision)
         if newer:
-            return ConditionValue("False", newer.reason or newer.state.value, _row_message(newer))
+            return ConditionValue("False", row_reason(newer), _row_message(newer))
         return ConditionValue("False", Reason.WAITING_FOR_SOURCE, source.message)
     short = [
         row
@@ -96,7 +97,7 @@ def _ready(decision: Decision) -> ConditionValue:
         )
     return ConditionValue(
         "False",
-        row.reason if row and row.reason else Reason.REPLICAS_NOT_READY,
+        row_reason(row) if row and row.reason else Reason.REPLICAS_NOT_READY,
         f"{ready} of {limits.replicas} replicas take requests{detail}",
     )
 
@@ -113,7 +114,7 @@ def _progress(decision: Decision, phase: str) -> ConditionValue:
         )
     row = decision.rows_by_version.get(primary.version)
     detail = f": {row.message}" if row and row.message else ""
-    reason = row.reason if row and row.reason else Reason.TRANSITION
+    reason = row_reason(row) if row and row.reason else Reason.TRANSITION
     return ConditionValue("True", reason, f"version {primary.version}: {phase}{detail}")
 
 
@@ -138,17 +139,19 @@ def _degraded(decision: Decision) -> ConditionValue:
         )
     newer = newer_row(decision)
     if newer and (newer.state in BAD or newer.reason == Reason.ROLLED_BACK):
-        return ConditionValue("True", newer.reason or newer.state.value, _row_message(newer))
+        return ConditionValue("True", row_reason(newer), _row_message(newer))
     for row in decision.rows:
         if row.state is VersionState.SOURCE_GONE or row.reason == Reason.CONTENT_CHANGED:
-            return ConditionValue("True", row.reason, _row_message(row))
+            return ConditionValue("True", row_reason(row), _row_message(row))
         if row.state is VersionState.UNSCHEDULABLE:
-            return ConditionValue("True", row.reason, _row_message(row))
+            return ConditionValue("True", row_reason(row), _row_message(row))
     if refusal := not_grown(decision.observed):
         return ConditionValue("True", Reason.CLAIM_NOT_GROWN, refusal)
     retention = decision.observed.model.status.retention
     if retention and retention.reason in RETENTION_FAILURES:
-        return ConditionValue("True", retention.reason, retention.message)
+        return ConditionValue(
+            "True", reason_of(retention.reason, Reason.RETENTION_FAILED), retention.message
+        )
     return ConditionValue("False", Reason.AS_DESIRED, "nothing needs a person")
 
 

@@ -2,21 +2,21 @@
 
 from typing import Final
 
-from slipway_operator.api.conditions import ConditionType
+from slipway_operator.api.conditions import ConditionType, EventReason, Reason
 from slipway_operator.api.status import ModelStatus, VersionState
 from slipway_operator.model.actions import KubernetesEvent
 from slipway_operator.planning.status.conditions import RETENTION_FAILURES
 
 _UNDER_WAY: Final = frozenset({VersionState.LOADING, VersionState.UNSCHEDULABLE})
 _TELLING: Final = {
-    VersionState.AVAILABLE: ("VersionAvailable", False),
-    VersionState.RETIRED: ("VersionRetired", False),
-    VersionState.SYNCING: ("VersionStarting", False),
-    VersionState.FAILED: ("VersionFailed", True),
-    VersionState.REJECTED: ("VersionRejected", True),
-    VersionState.ROLLED_BACK: ("VersionRolledBack", True),
-    VersionState.UNSCHEDULABLE: ("VersionUnschedulable", True),
-    VersionState.SOURCE_GONE: ("SourceGone", True),
+    VersionState.AVAILABLE: (EventReason.VERSION_AVAILABLE, False),
+    VersionState.RETIRED: (EventReason.VERSION_RETIRED, False),
+    VersionState.SYNCING: (EventReason.VERSION_STARTING, False),
+    VersionState.FAILED: (EventReason.VERSION_FAILED, True),
+    VersionState.REJECTED: (EventReason.VERSION_REJECTED, True),
+    VersionState.ROLLED_BACK: (EventReason.VERSION_ROLLED_BACK, True),
+    VersionState.UNSCHEDULABLE: (EventReason.VERSION_UNSCHEDULABLE, True),
+    VersionState.SOURCE_GONE: (EventReason.SOURCE_GONE, True),
 }
 
 
@@ -48,7 +48,7 @@ def events(before: ModelStatus, after: ModelStatus) -> tuple[KubernetesEvent, ..
         named_already = condition.type is ConditionType.DEGRADED and any(n.warning for n in out)
         named_already |= condition.reason in RETENTION_FAILURES
         if fresh and bad and not named_already:
-            out.append(KubernetesEvent(condition.reason, condition.message, warning=True))
+            out.append(KubernetesEvent(Reason(condition.reason), condition.message, warning=True))
         elif fresh and condition.type is ConditionType.SOURCE_READY and condition.status == "True":
-            out.append(KubernetesEvent("SourceReady", condition.message))
+            out.append(KubernetesEvent(EventReason.SOURCE_READY, condition.message))
     return tuple(out)

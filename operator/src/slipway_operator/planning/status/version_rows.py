@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from slipway_operator.api.conditions import Reason
+from slipway_operator.api.conditions import Reason, reason_of
 from slipway_operator.api.status import VersionState, VersionStatus, timestamp
 from slipway_operator.model.observed import ContainerState, Pod
 from slipway_operator.model.servable import Servable
@@ -35,7 +35,7 @@ class _Draft:
     """A row without its times."""
 
     state: VersionState
-    reason: str = ""
+    reason: Reason | None = None
     message: str = ""
 
 
@@ -61,10 +61,19 @@ def _digest(pods: Iterable[Pod]) -> str:
     return ""
 
 
+def row_reason(row: VersionStatus) -> Reason:
+    """The reason in a row; its state when it has none, or one that only another release knows."""
+    return reason_of(row.reason, reason_of(row.state.value, Reason.FAILED))
+
+
+def _unchanged(row: VersionStatus) -> _Draft:
+    return _Draft(row.state, row_reason(row) if row.reason else None, row.message)
+
+
 def _listed_draft(listed: SourceVersion) -> _Draft:
     match listed.readiness:
         case Readiness.SETTLING:
-            return _Draft(VersionState.SETTLING, "", "its listing must stand still for a while")
+            return _Draft(VersionState.SETTLING, None, "its listing must stand still for a while")
         case Readiness.INCOMPLETE:
             return _Draft(VersionState.SETTLING, Reason.INCOMPLETE, listed.message)
         case Readiness.REJECTED:
@@ -87,7 +96,7 @@ def _desired_draft(
     ready = sum(pod.ready for pod in live)
     if ready >= wanted or proven:
         message = ""
-        reason = ""
+        reason = None
         if ready < wanted:
             reason = finding.reason if finding else Reason.REPLICAS_NOT_READY
             message = finding.message if finding else f"{ready} of {wanted} replicas are ready"
@@ -168,7 +177,7 @@ def _row(decision: Decision, version: int, weight: int) -> VersionStatus:
         failed_key=before.failed_key if before else "",
         bytes=_size(listed, before),
         state=draft.state,
-        reason=draft.reason,
+        reason=draft.reason or "",
         message=draft.message,
         weight=weight,
         replicas=len(live),
@@ -200,7 +209,7 @@ def _draft(decision: Decision, version: int, held: Servable | None, pods: Sequen
     if before and before.failed_key and before.state in _FAILED:
         still = candidate is None or candidate.wanted.key == before.failed_key
         if still:
-            return _Draft(before.state, before.reason, before.message)
+            return _unchanged(before)
     if held or pods:
         return _Draft(VersionState.DRAINING)
     listed = decision.listed.get(version)
@@ -215,7 +224,7 @@ def _draft(decision: Decision, version: int, held: Servable | None, pods: Sequen
     if listed:
         return _listed_draft(listed)
     if before:
-        return _Draft(before.state, before.reason, before.message)
+        return _unchanged(before)
     return _Draft(VersionState.DISCOVERED)
 
 

@@ -21,12 +21,12 @@ class Candidate:
         wanted: What the spec and the source ask for.
         chosen: What can be had: `wanted`, or what serves of this version already; None when
             `wanted` has failed and nothing else of this version is there.
-        reason: Why the chosen one differs from what the source holds now; empty otherwise.
+        reason: Why the chosen one differs from what the source holds now; None when it does not.
     """
 
     wanted: Servable
     chosen: Servable | None
-    reason: str = ""
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def _gone(observed: Observed, listed: SourceVersion | None) -> bool:
 
 
 def _held(
-    observed: Observed, version: int, row: VersionStatus | None, reason: str
+    observed: Observed, version: int, row: VersionStatus | None, reason: Reason | None
 ) -> Candidate | None:
     """What is there of a version whose export cannot be had now; None when nothing is."""
     deployments = existing(observed, version)
@@ -127,7 +127,7 @@ def _candidate(
     model = observed.model
     if listed is None or listed.readiness is not Readiness.COMPLETE:
         gone = _gone(observed, listed)
-        return _held(observed, version, row, Reason.SOURCE_GONE if gone else "")
+        return _held(observed, version, row, Reason.SOURCE_GONE if gone else None)
     served_before = row is not None and bool(row.available_key) and bool(row.revision)
     changed = row is not None and served_before and row.revision != listed.revision
     if changed and not model.spec.source.allow_mutation:
@@ -136,7 +136,7 @@ def _candidate(
     if row is None or wanted.key != row.failed_key:
         return Candidate(wanted, wanted)
     back = _way_back(observed, row)
-    return Candidate(wanted, back, Reason.ROLLED_BACK if back else "")
+    return Candidate(wanted, back, Reason.ROLLED_BACK if back else None)
 
 
 def _way_back(observed: Observed, row: VersionStatus) -> Servable | None:

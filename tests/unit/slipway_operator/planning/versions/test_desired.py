@@ -98,13 +98,13 @@ def test_nothing_is_aspired_where_there_is_nothing() -> None:
         (listed(), Reason.SOURCE_GONE),
         (listed(others=[listed_as(3, Readiness.INCOMPLETE)]), Reason.SOURCE_GONE),
         (listed(others=[listed_as(3, Readiness.REJECTED)]), Reason.SOURCE_GONE),
-        (listed(4, others=[listed_as(3, Readiness.UNSEEN)]), ""),
-        (SourceObservation(), ""),
-        (replace(listed(), error_reason="Unavailable"), ""),
+        (listed(4, others=[listed_as(3, Readiness.UNSEEN)]), None),
+        (SourceObservation(), None),
+        (replace(listed(), error_reason=Reason.UNAVAILABLE), None),
     ],
 )
 def test_a_served_export_is_gone_only_when_a_good_listing_says_so(
-    source: SourceObservation, reason: str
+    source: SourceObservation, reason: Reason | None
 ) -> None:
     assert desired_versions(serving(3, source)).candidates[3].reason == reason
 
