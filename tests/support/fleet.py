@@ -73,6 +73,7 @@ class SimPod:
     revision: str
     image: str
     created_at: datetime
+    requests: frozenset[str]
     stage: Stage = Stage.PENDING
     ready_at: datetime | None = None
     unready_at: datetime | None = None
@@ -459,6 +460,7 @@ class Fleet:
             revision=deployment.manifest["metadata"]["annotations"][names.REVISION_ANNOTATION],
             image=server["image"],
             directory=cached_directory(deployment),
+            requests=frozenset(server["resources"].get("limits", ())),
             created_at=self.now,
         )
 
@@ -660,6 +662,7 @@ class Fleet:
             unschedulable_since=pod.refused_at,
             sync=self._seen_sync(pod),
             server=_seen_server(pod),
+            requests=pod.requests,
         )
 
     def _seen_sync(self, pod: SimPod) -> Container:

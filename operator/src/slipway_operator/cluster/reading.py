@@ -140,6 +140,16 @@ def pod(manifest: Mapping[str, Any]) -> Pod | None:
         unschedulable_since=since if unschedulable else None,
         sync=_container(status.get("initContainerStatuses") or (), names.SYNC_CONTAINER),
         server=_container(status.get("containerStatuses") or (), names.SERVER_CONTAINER),
+        requests=_requests(manifest.get("spec") or {}),
+    )
+
+
+def _requests(spec: Mapping[str, Any]) -> frozenset[str]:
+    """Names of the resources that a pod's containers request; a limit alone is a request as well."""
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    resources = [container.get("resources") or {} for container in containers]
+    return frozenset(
+        name for r in resources for part in ("requests", "limits") for name in r.get(part) or ()
     )
 
 

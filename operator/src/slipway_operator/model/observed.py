@@ -66,6 +66,7 @@ class Pod:
         ready_at: When it last became ready, or unready.
         unschedulable: The scheduler's own sentence; empty when it is scheduled or not judged yet.
         in_rotation: Carries the rotation label.
+        requests: Names of the resources that its containers request.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Pod:
     sync: Container = field(default_factory=Container)
     server: Container = field(default_factory=Container)
     progress: SyncProgress | None = None
+    requests: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,16 @@ def test_a_pod_that_finds_no_node_quotes_the_scheduler() -> None:
     assert read(pod(conditions=[held_back])).unschedulable == ""
 
 
+def test_a_pod_requests_what_any_of_its_containers_does() -> None:
+    manifest = pod()
+    assert read(manifest).requests == frozenset()
+    manifest["spec"] = {
+        "initContainers": [{"resources": {"requests": {"cpu": "100m"}}}],
+        "containers": [{"resources": {"limits": {"nvidia.com/gpu": 1}}}, {}],
+    }
+    assert read(manifest).requests == {"cpu", "nvidia.com/gpu"}
+
+
 def test_a_ready_pod_with_what_its_containers_did() -> None:
     found = read(
         pod(

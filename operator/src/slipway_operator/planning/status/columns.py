@@ -7,6 +7,7 @@ from typing import Final
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.status import VersionState, VersionStatus
 from slipway_operator.model.observed import ContainerState, Observed, Pod
+from slipway_operator.planning.capacity.shortage import lacks_gpu
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.status.version_rows import shares
 from slipway_sync.exports import part_of, size
@@ -98,7 +99,9 @@ def _transition_phase(decision: Decision) -> str:
     if row and row.state is VersionState.UNSCHEDULABLE:
         if row.reason in _OF_VOLUMES:
             return "WaitingForVolume"
-        return "WaitingForGPU" if "gpu" in row.message.lower() else "Unschedulable"
+        stuck = [pod for pod in pods if pod.unschedulable and not pod.ready]
+        gpu = any(lacks_gpu(pod.unschedulable, pod.requests) for pod in stuck)
+        return "WaitingForGPU" if gpu else "Unschedulable"
     others = [p for p in decision.observed.pods if p.servable != primary.id]
     if shifted >= wanted:
         older = [p.version for p in others]

@@ -116,6 +116,24 @@ def test_there_is_no_gpu_for_the_new_version() -> None:
     assert condition(status, ConditionType.DEGRADED) == ("True", Reason.UNSCHEDULABLE)
 
 
+@pytest.mark.parametrize(
+    ("sentence", "limits", "phase"),
+    [
+        ("1 Insufficient nvidia.com/mig-1g.10gb.", "nvidia.com/mig-1g.10gb", "WaitingForGPU"),
+        ("1 node(s) had untolerated taint {nvidia.com/gpu: present}.", "cpu", "Unschedulable"),
+        ("1 Insufficient cpu.", "nvidia.com/gpu", "Unschedulable"),
+    ],
+)
+def test_the_phase_names_a_gpu_only_where_the_pod_asks_for_one(
+    sentence: str, limits: str, phase: str
+) -> None:
+    unplaced = {"ready": False, "scheduled_at": None, "unschedulable": f"0/1 nodes: {sentence}"}
+    [pod] = pods(V4, 1, requests=frozenset({limits}), **unplaced)
+    status = status_of(shifting(pod))
+    assert status.phase == phase
+    assert sentence in status.message
+
+
 def test_two_versions_share_the_requests() -> None:
     state = shifting(*pods(V4, 1), selects=SELECTS_ROTATION)
     marked = replace(state, pods=tuple(replace(pod, in_rotation=True) for pod in state.pods))
