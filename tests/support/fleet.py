@@ -294,13 +294,15 @@ class Fleet:
             source=self.source,
             deployments=tuple(_seen_deployment(d) for _, d in sorted(self.deployments.items())),
             pods=tuple(self._seen_pod(pod) for pod in self.pods.values()),
-            services=dict(self.services),
-            budgets=dict(self.budgets),
+            children={
+                "Service": dict(self.services),
+                "PodDisruptionBudget": dict(self.budgets),
+                "ConfigMap": {self.keep.name: self.keep} if self.keep else {},
+                "Deployment": {self.watcher.name: self.watcher} if self.watcher else {},
+            },
             endpoints=endpoints,
             caught_up=frozenset(caught_up),
             claim=self.claim,
-            watcher=self.watcher,
-            keep=self.keep,
             foreign=self.foreign,
         )
 
@@ -328,23 +330,10 @@ class Fleet:
             case actions.ScaleDeployment(name, uid, replicas):
                 self._ours(self.deployments[name].uid, uid)
                 self.deployments[name].replicas = replicas
-            case actions.DeleteDeployment(name, uid):
-                self._ours(self.deployments[name].uid, uid)
-                self._delete_deployment(name)
-            case actions.ApplyService(manifest):
-                name = manifest["metadata"]["name"]
-                self.services[name] = self._applied(self.services.get(name), manifest)
-            case actions.DeleteService(name, uid):
-                self._ours(self.services[name].uid, uid)
-                del self.services[name]
-                self.slices.pop(name, None)
-                self.noticed_services.pop(name, None)
-            case actions.ApplyBudget(manifest):
-                name = manifest["metadata"]["name"]
-                self.budgets[name] = self._applied(self.budgets.get(name), manifest)
-            case actions.DeleteBudget(name, uid):
-                self._ours(self.budgets[name].uid, uid)
-                del self.budgets[name]
+            case actions.Apply(manifest):
+                self._apply(manifest)
+            case actions.Delete(kind, name, uid):
+                self._delete(kind, name, uid)
             case actions.RotatePod(name, uid, rotate):
                 self._rotate(name, uid, rotate=rotate)
             case _:
@@ -368,16 +357,41 @@ class Fleet:
                 if size <= self.claim.requested:
                     raise Refused("a claim does not shrink")
                 self.claim = replace(self.claim, requested=size)
-            case actions.ApplyKeep(manifest):
-                self.keep = self._applied(self.keep, manifest)
-            case actions.ApplyWatcher(manifest):
-                self.watcher = self._applied(self.watcher, manifest)
-            case actions.DeleteWatcher(_, uid):
-                assert self.watcher
-                self._ours(self.watcher.uid, uid)
-                self.watcher = None
             case _:
                 raise Refused(f"nobody knows {action}")
+
+    def _apply(self, manifest: Mapping[str, Any]) -> None:
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        match kind:
+            case "Service":
+                self.services[name] = self._applied(self.services.get(name), manifest)
+            case "PodDisruptionBudget":
+                self.budgets[name] = self._applied(self.budgets.get(name), manifest)
+            case "ConfigMap":
+                self.keep = self._applied(self.keep, manifest)
+            case "Deployment" if name == names.watcher(self.model.name):
+                self.watcher = self._applied(self.watcher, manifest)
+            case _:
+                raise Refused(f"nobody may apply {kind} {name}")
+
+    def _delete(self, kind: str, name: str, uid: str) -> None:
+        match kind:
+            case "Service":
+                self._ours(self.services[name].uid, uid)
+                del self.services[name]
+                self.slices.pop(name, None)
+                self.noticed_services.pop(name, None)
+            case "PodDisruptionBudget":
+                self._ours(self.budgets[name].uid, uid)
+                del self.budgets[name]
+            case "Deployment" if self.watcher and self.watcher.name == name:
+                self._ours(self.watcher.uid, uid)
+                self.watcher = None
+            case "Deployment":
+                self._ours(self.deployments[name].uid, uid)
+                self._delete_deployment(name)
+            case _:
+                raise Refused(f"nobody may delete {kind} {name}")
 
     def _create(self, manifest: dict[str, Any]) -> None:
         name = manifest["metadata"]["name"]

@@ -25,7 +25,7 @@ def owned_by(manifest: Mapping[str, Any], uid: str) -> bool:
 
 
 def child(manifest: Mapping[str, Any]) -> Child:
-    """A Service or PodDisruptionBudget."""
+    """A child as it is stored."""
     metadata = manifest["metadata"]
     return Child(name=metadata["name"], uid=metadata["uid"], manifest=manifest)
 

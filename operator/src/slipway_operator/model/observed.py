@@ -109,7 +109,7 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A Service, PodDisruptionBudget or the like of the Model: its manifest as it is stored."""
+    """An object of the Model that is written by `Apply`: its manifest as it is stored."""
 
     name: str
     uid: str
@@ -121,13 +121,12 @@ class Observed:
     """Everything a plan may depend on.
 
     Attributes:
+        children: By kind and name; of Deployments only those that serve no version.
         endpoints: For each Service of ours, the uids of the pods that its EndpointSlices show ready;
             of NAME-next, counting only slices that were computed for its present selector.
         caught_up: Services whose EndpointSlices were computed for their present selector.
         claim: What the Model's pods mount as cache or as source; None when it does not exist.
         refusal: What was refused when that claim was to be made, or to grow.
-        watcher: The Deployment that lists a pvc:// source.
-        keep: The ConfigMap that says what has to stay in the cache.
         foreign: `Kind/name` of objects that bear a name of ours and belong to someone else.
     """
 
@@ -135,12 +134,17 @@ class Observed:
     source: SourceObservation
     deployments: tuple[Deployment, ...] = ()
     pods: tuple[Pod, ...] = ()
-    services: Mapping[str, Child] = field(default_factory=dict)
-    budgets: Mapping[str, Child] = field(default_factory=dict)
+    children: Mapping[str, Mapping[str, Child]] = field(default_factory=dict)
     endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
     caught_up: frozenset[str] = frozenset()
     claim: Claim | None = None
     refusal: Refusal | None = None
-    watcher: Child | None = None
-    keep: Child | None = None
     foreign: frozenset[str] = frozenset()
+
+    def of_kind(self, kind: str) -> Mapping[str, Child]:
+        """The children of a kind by name."""
+        return self.children.get(kind, {})
+
+    def child(self, kind: str, name: str) -> Child | None:
+        """The child of that kind and name; None when there is none."""
+        return self.of_kind(kind).get(name)

@@ -8,7 +8,7 @@ from slipway_operator.model.observed import Observed, Pod
 
 def selects_now(observed: Observed, service: str) -> str:
     """What a Service of ours selects: a servable's id, `rotation`, or nothing when it is absent."""
-    child = observed.services.get(service)
+    child = observed.child("Service", service)
     if child is None:
         return ""
     labels: Mapping[str, str] = child.manifest["metadata"].get("labels") or {}

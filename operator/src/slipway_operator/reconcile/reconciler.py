@@ -16,7 +16,7 @@ from slipway_operator.cluster.applying import execute, write_status
 from slipway_operator.cluster.client import MODELS, Client, ClusterError, NotFoundError
 from slipway_operator.cluster.events import record
 from slipway_operator.cluster.observing import look_again, observe
-from slipway_operator.model.actions import Action, KubernetesEvent, Plan
+from slipway_operator.model.actions import Action, KubernetesEvent, Plan, operation
 from slipway_operator.model.observed import Observed
 from slipway_operator.planning.plan import plan
 from slipway_operator.reconcile.progress import ProgressReader
@@ -185,10 +185,10 @@ class Reconciler:
             metrics.WRITES.labels("status").inc()
             _log_change(observed, planned)
         for action in planned.actions:
-            _log.debug("acting", model=observed.model.name, action=type(action).__name__)
+            _log.debug("acting", model=observed.model.name, action=operation(action))
             if not await self._execute(observed, action):
                 continue
-            metrics.WRITES.labels(type(action).__name__).inc()
+            metrics.WRITES.labels(operation(action)).inc()
         for event in planned.events:
             await self._record(observed.model, event, now)
 

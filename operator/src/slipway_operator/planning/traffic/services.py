@@ -16,7 +16,7 @@ from slipway_operator.model import actions
 from slipway_operator.model.actions import Action
 from slipway_operator.model.observed import Observed, Pod
 from slipway_operator.planning.decision import Decision
-from slipway_operator.planning.drift import is_as_wanted
+from slipway_operator.planning.drift import apply_child, delete_child
 from slipway_operator.planning.endpoints import live_pods, selected_servables, selects_now
 from slipway_operator.planning.traffic.routing import Traffic, route
 from slipway_operator.rendering import services as manifests
@@ -93,11 +93,7 @@ def service_actions(decision: Decision) -> Iterator[Action]:
         yield actions.RotatePod(pod.name, pod.uid, rotate=False)
     wanted = _wanted(decision, step)
     for manifest in wanted:
-        name = manifest["metadata"]["name"]
-        child = observed.services.get(name)
-        foreign = f"Service/{name}" in observed.foreign
-        if not foreign and (child is None or not is_as_wanted(child.manifest, manifest)):
-            yield actions.ApplyService(manifest)
+        yield from apply_child(observed, manifest)
     if decision.desired.primary is None:
         return
     kept = {manifest["metadata"]["name"] for manifest in wanted}
@@ -105,9 +101,8 @@ def service_actions(decision: Decision) -> Iterator[Action]:
     kept |= {
         names.label_service(observed.model.name, label) for label in observed.model.spec.labels
     }
-    for name, child in sorted(observed.services.items()):
-        if name not in kept:
-            yield actions.DeleteService(name, child.uid)
+    for name in sorted(set(observed.of_kind("Service")) - kept):
+        yield from delete_child(observed, "Service", name)
 
 
 def _wanted(decision: Decision, step: ServiceStep) -> list[dict[str, Any]]:

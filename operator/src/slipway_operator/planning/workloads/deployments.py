@@ -56,4 +56,4 @@ def deletions(decision: Decision) -> Iterator[Action]:
         row = rows.get(found.version)
         failed = row is not None and row.failed_key == found.key
         if decision.settled or failed:
-            yield actions.DeleteDeployment(found.name, found.uid)
+            yield actions.Delete("Deployment", found.name, found.uid)

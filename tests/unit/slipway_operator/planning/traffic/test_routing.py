@@ -26,7 +26,7 @@ def waiting(*of: Pod) -> tuple[Pod, ...]:
 
 def step(state: Observed) -> ServiceStep:
     traffic = route(state, desired_versions(state), limits_of(state.model.spec))
-    return service_step(state, traffic, relabel=bool(state.services))
+    return service_step(state, traffic, relabel=bool(state.of_kind("Service")))
 
 
 def state(*there: Pod, selects: str = V1.servable, **parts: Any) -> Observed:

@@ -114,8 +114,9 @@ def test_a_claim_of_another_owner_is_never_taken_for_the_models_own() -> None:
 
 
 def test_the_own_claim_is_made_before_the_pods_that_mount_it() -> None:
-    kinds = [type(a) for a in planned(observed(model(serving=OWN), source=listed(1))).actions]
-    order = [actions.CreateClaim, actions.ApplyKeep, actions.CreateDeployment]
+    made = planned(observed(model(serving=OWN), source=listed(1))).actions
+    kinds = [actions.operation(action) for action in made]
+    order = ["CreateClaim", "ApplyConfigMap", "CreateDeployment"]
     assert [kind for kind in kinds if kind in order] == order
 
 
@@ -240,9 +241,14 @@ def test_pods_of_a_volume_that_one_node_attaches_go_there(modes: set[str], affin
     assert terms.get("requiredDuringSchedulingIgnoredDuringExecution", []) == wanted * affine
 
 
+def applied(state: Observed, kind: str) -> list[actions.Apply]:
+    made = planned(state).actions
+    return [a for a in made if isinstance(a, actions.Apply) and a.kind == kind]
+
+
 def kept(state: Observed) -> list[str]:
-    [action] = of_kind(state, actions.ApplyKeep)
-    names: list[str] = json.loads(action.manifest["data"][KEEP_KEY])["keep"]  # type: ignore[union-attr]
+    [action] = applied(state, "ConfigMap")
+    names: list[str] = json.loads(action.manifest["data"][KEEP_KEY])["keep"]
     return names
 
 
@@ -255,15 +261,16 @@ def test_what_is_aspired_deployed_or_labelled_stays() -> None:
     state = observed(of, source=listed(1, 2, 3, 4, 5), claim=MANY, deployments=(retiring,))
     assert kept(state) == [f"{n}-{revision(n)[:12]}" for n in (2, 4, 5)]
     # As long as the list is right, it is not written again.
-    [action] = of_kind(state, actions.ApplyKeep)
-    stored = Child("digits-cache", "k", action.manifest)  # type: ignore[union-attr]
-    assert not of_kind(replace(state, keep=stored), actions.ApplyKeep)
+    [action] = applied(state, "ConfigMap")
+    stored = Child("digits-cache", "k", action.manifest)
+    there = replace(state, children={"ConfigMap": {stored.name: stored}})
+    assert not applied(there, "ConfigMap")
     foreign = replace(state, foreign=frozenset({"ConfigMap/digits-cache"}))
-    assert not of_kind(foreign, actions.ApplyKeep)
+    assert not applied(foreign, "ConfigMap")
 
 
 def test_without_a_cache_there_is_no_list() -> None:
-    assert not of_kind(observed(model(), source=listed(1)), actions.ApplyKeep)
+    assert not applied(observed(model(), source=listed(1)), "ConfigMap")
 
 
 def cached_fleet(*modes: str, **edits: Any) -> Fleet:
@@ -334,9 +341,7 @@ def test_a_watcher_that_nobody_lets_in_holds_up_nothing() -> None:
     """An action that is refused ends the pass: what serves comes before it."""
     of = model(source={"uri": "pvc://shelf/digits"}, serving={"replicas": 2})
     old = deployment(of, 1, 2)
-    state = observed(
-        of, source=listed(1, 2), deployments=(old,), pods=pods(old, 2), claim=MANY, watcher=None
-    )
+    state = observed(of, source=listed(1, 2), deployments=(old,), pods=pods(old, 2), claim=MANY)
     made = planned(state).actions
-    assert isinstance(made[-1], actions.ApplyWatcher)
+    assert actions.operation(made[-1]) == "ApplyDeployment"
     assert any(isinstance(action, actions.CreateDeployment) for action in made)
