@@ -23,11 +23,11 @@ class Claim:
     """A claim that a Model mounts.
 
     Attributes:
-        access_modes: Of the volume when it is bound, else those that are asked for.
+        access_modes: Access modes of the volume once it is bound, until then those of the spec.
         phase: `Pending`, `Bound` or `Lost`.
-        deleting: It goes as soon as no pod uses it; no new pod can.
-        owned: It is this Model's own.
-        requested: Bytes that are asked for.
+        deleting: Being deleted: it goes when the last pod has, and no new pod can mount it.
+        owned: Created from the Model's claimTemplate.
+        requested: Bytes that its spec requests.
     """
 
     name: str
@@ -44,8 +44,8 @@ class Refusal:
     """What the API server refused about a Model's own claim.
 
     Attributes:
-        size: Bytes that were asked for.
-        message: What it said.
+        size: Bytes that were requested.
+        message: The API server's message.
         retry: It is time to ask again.
     """
 
@@ -76,4 +76,4 @@ class Volume:
 
 
 NO_VOLUME: Final = Volume()
-"""Of a Model whose pods mount no claim."""
+"""For a Model whose pods mount no claim."""

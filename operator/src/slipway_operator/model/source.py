@@ -59,8 +59,8 @@ class CloudIdentity:
 
     Attributes:
         account: Name of the ServiceAccount.
-        audience: Of the token that the cloud takes.
-        settings: Names and values for the agent.
+        audience: Audience that the cloud expects in the token.
+        settings: Settings of the identity for the sync agent, as name and value.
     """
 
     account: str
@@ -75,11 +75,11 @@ class SourceObservation:
     Attributes:
         polled: False until the operator has asked once since it started.
         error_reason: Why the poll failed; None when it succeeded.
-        error_message: One sentence.
-        versions: Of the last successful poll; an error does not empty it.
+        error_message: The error as one sentence.
+        versions: What the last successful poll found; a failed poll keeps them.
         warnings: Sentences about the listing, such as a number spelled twice.
-        identity: Of the Model's ServiceAccount, where the source is read with that; None while it
-            is not known. An error does not forget it.
+        identity: Cloud identity of the Model's ServiceAccount, where the source is read with that; None
+            while it is not known. A failed poll keeps it.
     """
 
     polled: bool = False

@@ -39,7 +39,7 @@ def deployment(
         servable: What it serves.
         replicas: Its pods.
         settings: The installation's.
-        account: Whose cloud identity reads the source, where it is a ServiceAccount's.
+        account: Cloud identity that reads the source; None where that is not a ServiceAccount's.
         sharing: Which pods may use the claim that they mount, if they mount one.
     """
     identity = {

@@ -26,8 +26,8 @@ class MountedSource:
     """A source that is a directory of a volume.
 
     Attributes:
-        claim: Of the Model's namespace.
-        path: Of the directory above the versions, inside the volume; "" is the volume's root.
+        claim: Name of a PersistentVolumeClaim in the Model's namespace.
+        path: Directory of the volume that holds the version directories; "" is the volume's root.
     """
 
     claim: str

@@ -66,7 +66,7 @@ class Fleet:
     """A servable as scaling sees it.
 
     Attributes:
-        replicas: Of its Deployment; 0 when it has none.
+        replicas: Replicas of its Deployment; 0 when it has none.
         live: Pods that are not terminating.
         ready: Live pods that are ready.
         endpoints: Ready pods that the EndpointSlices of NAME show: they take requests now.

@@ -330,7 +330,7 @@ def after(
     """What is remembered after one deletion.
 
     Args:
-        status: As it was written before.
+        status: What the status said before the deletion.
         gone: The export, when it is gone or no longer what was planned.
         failure: Why the deletion ended before that.
         now: The time.

@@ -84,7 +84,7 @@ def service_actions(decision: Decision) -> Iterator[Action]:
     """Take the next step of traffic, and keep the Services of versions and labels."""
     observed = decision.observed
     traffic = route(observed, decision.desired, decision.limits)
-    # Labels are of no use to a Model without a primary, nor before NAME selects anything.
+    # The rotation label has no effect without a primary, or before NAME selects anything.
     relabel = decision.desired.primary is not None and bool(decision.selects)
     step = service_step(observed, traffic, relabel=relabel)
     for pod in step.label:

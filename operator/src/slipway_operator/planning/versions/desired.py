@@ -36,7 +36,7 @@ class DesiredVersions:
     Attributes:
         servables: Desired, highest version first; the first takes unversioned requests.
         ideal: The version that would take them had nothing failed; None when there is none.
-        candidates: By version.
+        candidates: What could serve of each version, desired or not, by version.
     """
 
     servables: tuple[Servable, ...]

@@ -32,7 +32,7 @@ class Finding:
     """What keeps a servable's pods from serving.
 
     Attributes:
-        state: Of the version, while this is so.
+        state: State of the version as long as this holds.
         final: Waiting will not help: the version has failed for this revision and spec.
     """
 
