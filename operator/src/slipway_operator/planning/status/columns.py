@@ -55,7 +55,7 @@ def _newer_phase(decision: Decision, row: VersionStatus) -> str:
     serves = bool(decision.endpoints)
     match row.state:
         case VersionState.SETTLING if row.reason:
-            listed = {v.number: v for v in decision.observed.source.versions}.get(row.version)
+            listed = decision.listed.get(row.version)
             missing = listed.object if listed else ""
             return f"Incomplete {row.version}" + (f": {missing}" if missing else "")
         case VersionState.SETTLING:

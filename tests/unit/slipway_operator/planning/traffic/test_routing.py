@@ -9,7 +9,7 @@ from slipway_operator.api.names import SELECTS_ROTATION
 from slipway_operator.model.observed import Observed, Pod
 from slipway_operator.planning.capacity.scaling import limits_of
 from slipway_operator.planning.endpoints import ready_endpoints
-from slipway_operator.planning.traffic.routing import route
+from slipway_operator.planning.traffic.routing import Traffic, route
 from slipway_operator.planning.traffic.services import ServiceStep, service_step
 from slipway_operator.planning.versions.desired import desired_versions
 from snapshots import deployment, listed, model, observed, pods, service, uids
@@ -131,3 +131,23 @@ def test_a_newer_version_joins_the_rotation_of_the_two_before() -> None:
         *there, selects=SELECTS_ROTATION, source=listed(1, 2, 3), deployments=(V1, V2, V3)
     )
     assert step(state3) == ServiceStep(SELECTS_ROTATION, label=newest)
+
+
+def traffic(state: Observed) -> Traffic:
+    return route(state, desired_versions(state), limits_of(state.model.spec))
+
+
+def test_traffic_is_shares_that_sum_to_100() -> None:
+    one, two = V1.servable, V2.servable
+    assert traffic(observed(MODEL)) == Traffic()
+    assert traffic(observed(MODEL, source=listed(1))) == Traffic({one: 100}, urgent=True)
+    beginning = traffic(state(*OLD, *waiting(NEW[0])))
+    assert beginning == Traffic({one: 100, two: 0}, mixed=True)
+    half = traffic(state(*LABELLED[:3], selects=SELECTS_ROTATION))
+    assert half == Traffic({one: 67, two: 33}, mixed=True)
+    assert traffic(state(*LABELLED, selects=SELECTS_ROTATION)) == Traffic({two: 100})
+
+
+def test_traffic_does_not_wait_where_nothing_answers() -> None:
+    lost = state(*OLD, *waiting(*NEW), selects=V2.servable)
+    assert traffic(lost) == Traffic({V1.servable: 100}, urgent=True)
