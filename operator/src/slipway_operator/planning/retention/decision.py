@@ -25,6 +25,7 @@ from slipway_operator.planning.retention.report import (
     sentence,
     would_delete,
 )
+from slipway_operator.planning.status.conditions import RETENTION_FAILURES
 from slipway_operator.planning.versions.desired import desired_versions
 
 RETRY: Final = timedelta(minutes=5)
@@ -33,7 +34,6 @@ AT_A_TIME: Final = 32
 """Exports that are named at once: as many as the status holds."""
 
 _UNFINISHED: Final = frozenset({Readiness.SETTLING, Readiness.INCOMPLETE})
-_FAILURES: Final = frozenset({Reason.RETENTION_DENIED, Reason.RETENTION_FAILED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +257,7 @@ def _plan(
     """Name what is new, and let go what was named long enough ago."""
     dry = model.spec.retention is None or model.spec.retention.dry_run
     cleared = memory.reason == Reason.LISTING_DOUBTFUL
-    failing = memory.reason in _FAILURES and memory.since is not None
+    failing = memory.reason in RETENTION_FAILURES and memory.since is not None
     waits = _until(memory.since, now, RETRY) if failing else timedelta(0)
     known = {doomed.version: doomed for doomed in memory.versions}
     doomed: list[DoomedVersion] = []
