@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, assert_never
 
 from slipway_operator.api import names
+from slipway_operator.api.resource import InvalidModel, ModelResource
 from slipway_operator.cluster.client import (
     CHILDREN,
     CLAIMS,
@@ -72,8 +73,9 @@ async def _delete(client: Client, resource: Resource, namespace: str, name: str,
         return
 
 
-async def write_status(client: Client, observed: Observed, status: Mapping[str, Any]) -> None:
-    """Write the whole status."""
-    model = observed.model
+async def write_status(
+    client: Client, model: ModelResource | InvalidModel, status: Mapping[str, Any]
+) -> None:
+    """Write the status; a field that `status` does not name stays as it is."""
     patch = {"metadata": {"uid": model.uid}, "status": status}
     await client.merge(MODELS, model.namespace, model.name, patch, "status")

@@ -8,6 +8,7 @@ from typing import Any
 
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.model.pvc import Claim, Refusal
+from slipway_operator.model.retention import RetentionReport
 from slipway_operator.model.source import SourceObservation
 
 
@@ -25,11 +26,11 @@ class Container:
     """A container of a pod.
 
     Attributes:
-        reason: Of the present state, `ImagePullBackOff` for example.
-        message: Of the present state.
-        exit_code: Of the last termination, present or past; None when there was none.
-        exit_reason: Of the last termination, `OOMKilled` for example.
-        exit_message: What the last termination left in its termination log.
+        reason: Reason of the current state, `ImagePullBackOff` for example.
+        message: Message of the current state.
+        exit_code: Exit code of the last termination; None when the container never ended.
+        exit_reason: Reason of the last termination, `OOMKilled` for example.
+        exit_message: Termination message of the last termination.
     """
 
     state: ContainerState = ContainerState.ABSENT
@@ -92,7 +93,9 @@ class Deployment:
     """The Deployment of a servable: a version rendered from one set of inputs.
 
     Attributes:
-        claims: That its pods mount.
+        key: Hash of the inputs that its template was rendered from.
+        directory: Version directory in the source, `00000003` for 3.
+        claims: Names of the PersistentVolumeClaims that its pods mount.
     """
 
     name: str
@@ -121,13 +124,16 @@ class Observed:
     """Everything a plan may depend on.
 
     Attributes:
-        children: By kind and name; of Deployments only those that serve no version.
+        children: Objects that `Apply` writes, by kind and name; Deployments of servables are not
+            among them.
         endpoints: For each Service of ours, the uids of the pods that its EndpointSlices show ready;
             of NAME-next, counting only slices that were computed for its present selector.
         caught_up: Services whose EndpointSlices were computed for their present selector.
         claim: What the Model's pods mount as cache or as source; None when it does not exist.
         refusal: What was refused when that claim was to be made, or to grow.
         foreign: `Kind/name` of objects that bear a name of ours and belong to someone else.
+        retention: What a pass of retention has to say; None when none has ended since the status was
+            written.
     """
 
     model: ModelResource
@@ -140,6 +146,7 @@ class Observed:
     claim: Claim | None = None
     refusal: Refusal | None = None
     foreign: frozenset[str] = frozenset()
+    retention: RetentionReport | None = None
 
     def of_kind(self, kind: str) -> Mapping[str, Child]:
         """The children of a kind by name."""

@@ -1,7 +1,7 @@
 """What is decided about one snapshot before any action follows from it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from slipway_operator.api.status import VersionStatus
@@ -74,7 +74,7 @@ class Decision:
 
 def decide(observed: Observed, settings: RenderSettings, now: datetime) -> Decision:
     """Decide which servables should serve, what has failed, and how many pods there may be."""
-    judged, desired, findings = judge(observed, now)
+    judged, desired, findings = judge(_with_report(observed), now)
     volume = volume_of(judged)
     return Decision(
         observed=judged,
@@ -89,3 +89,11 @@ def decide(observed: Observed, settings: RenderSettings, now: datetime) -> Decis
         before={row.version: row for row in judged.model.status.versions},
         listed={version.number: version for version in judged.source.versions},
     )
+
+
+def _with_report(observed: Observed) -> Observed:
+    """The snapshot with what retention has to say, as if the status had it already."""
+    if observed.retention is None:
+        return observed
+    changed = observed.model.status.model_copy(update={"retention": observed.retention.status})
+    return replace(observed, model=replace(observed.model, status=changed))

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from slipway_operator.api.resource import InvalidModel
 from slipway_operator.model.actions import Action, Plan
 from slipway_operator.model.observed import Observed
 from slipway_operator.planning.decision import Decision, decide
 from slipway_operator.planning.status.columns import progress_due
 from slipway_operator.planning.status.events import events
+from slipway_operator.planning.status.invalid import invalid_status
 from slipway_operator.planning.status.summary import summarise
 from slipway_operator.planning.status.version_rows import version_rows
 from slipway_operator.planning.traffic.services import service_actions
@@ -24,8 +26,10 @@ from slipway_operator.planning.workloads.disruption_budget import disruption_bud
 from slipway_operator.rendering.settings import RenderSettings
 
 
-def plan(observed: Observed, settings: RenderSettings, now: datetime) -> Plan:
+def plan(observed: Observed | InvalidModel, settings: RenderSettings, now: datetime) -> Plan:
     """Decide what to do next."""
+    if isinstance(observed, InvalidModel):
+        return Plan(actions=(), status=invalid_status(observed, now))
     decision = decide(_in_order(observed), settings, now)
     decision = replace(decision, rows=tuple(version_rows(decision)))
     status = summarise(decision)

@@ -11,7 +11,7 @@ from slipway_operator import metrics
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.status import DoomedVersion, RetentionStatus
-from slipway_operator.cluster.client import MODELS, Client
+from slipway_operator.cluster.client import Client
 from slipway_operator.cluster.events import record
 from slipway_operator.cluster.observing import observe
 from slipway_operator.discovery.listing_summary import Deletion, MovedError, survey
@@ -39,6 +39,8 @@ FRESH: Final = timedelta(minutes=5)
 that is looked at every second must not be listed whole every second."""
 
 Fetch = Callable[[Key], Awaitable[ModelResource | None]]
+Report = Callable[[Key, str, RetentionStatus | None], Awaitable[None]]
+"""Has retention's part of the status of the Model of that uid written."""
 _Listed = tuple[tuple[int, str, Readiness], ...]
 
 _log = structlog.get_logger()
@@ -60,6 +62,7 @@ class Retainer:
         sources: Sources,
         neighbours: Neighbours,
         fetch: Fetch,
+        report: Report,
         instance: str,
         clock: Callable[[], datetime],
     ) -> None:
@@ -67,6 +70,7 @@ class Retainer:
         self._sources = sources
         self._neighbours = neighbours
         self._fetch = fetch
+        self._report = report
         self._instance = instance
         self._clock = clock
         self._known: dict[Key, _Known] = {}
@@ -186,13 +190,9 @@ class Retainer:
         return True, None
 
     async def _write(self, model: ModelResource, status: RetentionStatus | None) -> None:
-        """Write retention's part of the status, which nobody else writes."""
-        body = None if status is None else status.model_dump(by_alias=True, mode="json")
-        if model.status.retention == status:
-            return
-        patch = {"metadata": {"uid": model.uid}, "status": {"retention": body}}
-        await self._client.merge(MODELS, model.namespace, model.name, patch, "status")
-        metrics.WRITES.labels("retention").inc()
+        """Have retention's part of the status written, unless it is there already."""
+        if model.status.retention != status:
+            await self._report(Key(model.namespace, model.name), model.uid, status)
 
     async def _record(self, model: ModelResource, event: KubernetesEvent) -> None:
         await record(self._client, model, event, self._instance, self._clock())
