@@ -16,7 +16,7 @@ class ConditionType(StrEnum):
     DEGRADED = "Degraded"
     """Something is wrong that will not pass by itself."""
     READY = "Ready"
-    """All replicas of every aspired version serve, or the last good ones do in a transition."""
+    """All replicas of every desired version serve, or the last good ones do in a transition."""
 
 
 class Reason(StrEnum):
