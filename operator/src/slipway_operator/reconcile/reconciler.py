@@ -128,7 +128,7 @@ class Reconciler:
     def forget(self, key: Key) -> None:
         """The Model is gone."""
         self._retainer.forget(key)
-        if not self._locks[key].locked():
+        if (lock := self._locks.get(key)) and not lock.locked():
             del self._locks[key]
 
     async def _fetch(self, key: Key) -> ModelResource | None:
