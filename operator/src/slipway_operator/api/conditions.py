@@ -16,7 +16,7 @@ class ConditionType(StrEnum):
     DEGRADED = "Degraded"
     """Something is wrong that will not resolve by itself."""
     READY = "Ready"
-    """All replicas of every aspired version serve, or the last good ones do in a transition."""
+    """All replicas of every desired version serve, or the last good ones do in a transition."""
 
 
 class Reason(StrEnum):
@@ -111,3 +111,108 @@ class Reason(StrEnum):
     """It serves, but its export is no longer in the source."""
     NAME_CONFLICT = "NameConflict"
     """An object with this name exists and is not owned by the Model."""
+
+    # States that stand for themselves
+    SETTLING = "Settling"
+    """The listing of the export has not been unchanged for spec.source.settle yet."""
+    FAILED = "Failed"
+    """The version could not be started."""
+
+    # Exports
+    EMPTY = "Empty"
+    """The version directory holds no object yet."""
+    MISSING_MARKER = "MissingMarker"
+    """The object that spec.source.completionMarker names is missing."""
+    MISSING_GRAPH = "MissingGraph"
+    """There is no saved_model.pb or saved_model.pbtxt."""
+    UNREADABLE_GRAPH = "UnreadableGraph"
+    """The graph is empty or cannot be parsed."""
+    MISSING_TAGS = "MissingTags"
+    """No graph of the export has the tags of spec.serving.tags."""
+    MISSING_VARIABLES = "MissingVariables"
+    """The graph needs variables whose index is missing."""
+    UNREADABLE_INDEX = "UnreadableIndex"
+    """The index of the variables is empty or cannot be parsed."""
+    MISSING_SHARD = "MissingShard"
+    """A shard that the index of the variables names is missing."""
+    SHARD_TOO_SHORT = "ShardTooShort"
+    """A shard ends before a tensor that the index places in it."""
+    CORRUPT_SHARD = "CorruptShard"
+    """The checksum of a tensor in a shard does not match the index."""
+    MISSING_ASSET = "MissingAsset"
+    """An asset that the graph names is missing."""
+    HOSTILE_KEY = "HostileKey"
+    """A key of the export is not a valid relative path."""
+    TOO_MANY_OBJECTS = "TooManyObjects"
+    """The version directory holds more objects than an export may have."""
+    UNREADABLE_MANIFEST = "UnreadableManifest"
+    """SHA256SUMS is empty, too large or cannot be parsed."""
+    MISSING_FILE = "MissingFile"
+    """A file that SHA256SUMS names is missing."""
+    UNSIGNED = "Unsigned"
+    """spec.source.signature asks for a signature, and the export has none."""
+    WRONG_SIGNATURE = "WrongSignature"
+    """SHA256SUMS.sig is by none of the keys of spec.source.signature."""
+    UNSIGNED_FILE = "UnsignedFile"
+    """SHA256SUMS of a signed export does not name a file of it."""
+    WRONG_DIGEST = "WrongDigest"
+    """A file differs from its digest in SHA256SUMS."""
+    MOVED = "Moved"
+    """The export changed while it was being checked."""
+    OBJECT_DIFFERS = "ObjectDiffers"
+    """An object that was downloaded is not the one that was listed."""
+    TRUNCATED = "Truncated"
+    """The store ended a download early."""
+    WRONG_SIZE = "WrongSize"
+    """An object that was downloaded does not have the listed size."""
+    WRONG_CHECKSUM = "WrongChecksum"
+    """An object that was downloaded does not have the checksum that the store states for it."""
+
+    # Syncs
+    USAGE = "Usage"
+    """The sync agent was started with arguments that it does not accept."""
+    SOURCE_UNAVAILABLE = "SourceUnavailable"
+    """The sync agent gets no answer from the store, and tries again."""
+    VOLUME_ERROR = "VolumeError"
+    """The volume in the pod is full or cannot be written."""
+    REVISION_MOVED = "RevisionMoved"
+    """The export changed between the operator's listing and the sync."""
+
+
+def reason_of(text: str, otherwise: Reason) -> Reason:
+    """The reason that another process wrote; `otherwise` for one that this release does not know.
+
+    >>> reason_of("MissingShard", Reason.REJECTED).value, reason_of("Later", Reason.REJECTED).value
+    ('MissingShard', 'Rejected')
+    """
+    try:
+        return Reason(text)
+    except ValueError:
+        return otherwise
+
+
+class EventReason(StrEnum):
+    """Reasons of Events that are not the reason of a condition or a version."""
+
+    VERSION_STARTING = "VersionStarting"
+    """The first pod of a version is being started."""
+    VERSION_AVAILABLE = "VersionAvailable"
+    """All replicas of a version are ready."""
+    VERSION_RETIRED = "VersionRetired"
+    """A version no longer serves, and its pods are gone."""
+    VERSION_UNSCHEDULABLE = "VersionUnschedulable"
+    """A pod of a version cannot be scheduled, or cannot have its volume."""
+    VERSION_REJECTED = "VersionRejected"
+    """The export of a version is invalid."""
+    VERSION_FAILED = "VersionFailed"
+    """A version could not be started."""
+    VERSION_ROLLED_BACK = "VersionRolledBack"
+    """A version failed after it had taken requests; they went back to the version before."""
+    SOURCE_GONE = "SourceGone"
+    """A version serves, but its export is no longer in the source."""
+    SOURCE_READY = "SourceReady"
+    """The source was listed and holds a complete version."""
+    WOULD_DELETE = "WouldDelete"
+    """Retention names an export that it is going to delete."""
+    DELETED = "Deleted"
+    """Retention has deleted an export from the source."""

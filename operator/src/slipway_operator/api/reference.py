@@ -9,15 +9,15 @@ from typing import Any, Final
 import yaml
 
 from slipway_operator.api import names
-from slipway_operator.api.conditions import ConditionType, Reason
+from slipway_operator.api.conditions import ConditionType, EventReason, Reason
 from slipway_operator.api.crd import custom_resource_definition
 from slipway_operator.api.status import VersionState
 
 Schema = dict[str, Any]
 
-_REASONS: Final = (
-    "Reasons of conditions, versions and Events. A version whose export is invalid or incomplete has the "
-    "reason of the failed validation, for example `MissingShard`."
+_REASONS: Final = "Reasons of conditions, of versions, and of Events that report a condition."
+_EVENTS: Final = (
+    "Reasons that only Events have. An Event that reports a condition has the condition's reason."
 )
 
 
@@ -46,6 +46,11 @@ def page() -> str:
         _REASONS,
         "",
         *_enum("Reason", Reason),
+        "## Events",
+        "",
+        _EVENTS,
+        "",
+        *_enum("Reason", EventReason),
         "## Columns",
         "",
         "| Column | From | Meaning |",

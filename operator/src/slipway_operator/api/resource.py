@@ -55,6 +55,23 @@ class ModelResource:
         return self.spec.model_name or self.name
 
 
+@dataclass(frozen=True, slots=True)
+class InvalidModel:
+    """A Model whose name or spec cannot be used: nothing is done for it but to say so.
+
+    Attributes:
+        status: What was last written; empty when there is none or it cannot be read.
+        message: What is wrong, for the user.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    status: ModelStatus
+    message: str
+
+
 def describe(error: ValidationError) -> str:
     """A validation error as one sentence: every place and what is wrong there."""
     return "; ".join(
@@ -79,11 +96,6 @@ def parse(body: Mapping[str, Any]) -> ModelResource:
         spec = ModelSpec.model_validate(body.get("spec") or {})
     except ValidationError as error:
         raise InvalidModelError(describe(error)) from error
-    try:
-        status = ModelStatus.model_validate(body.get("status") or {})
-    except ValidationError:
-        # Written by another release; it is computed anew.
-        status = ModelStatus()
     return ModelResource(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -91,5 +103,26 @@ def parse(body: Mapping[str, Any]) -> ModelResource:
         generation=metadata.get("generation", 0),
         resource_version=metadata.get("resourceVersion", ""),
         spec=spec,
-        status=status,
+        status=_status(body),
     )
+
+
+def invalid(body: Mapping[str, Any], message: str) -> InvalidModel:
+    """A Model that `parse` has refused, with the text of its error."""
+    metadata = body["metadata"]
+    return InvalidModel(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        status=_status(body),
+        message=message,
+    )
+
+
+def _status(body: Mapping[str, Any]) -> ModelStatus:
+    try:
+        return ModelStatus.model_validate(body.get("status") or {})
+    except ValidationError:
+        # Written by another release; it is computed anew.
+        return ModelStatus()

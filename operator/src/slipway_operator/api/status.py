@@ -1,5 +1,6 @@
 """`status` of a Model: the observed state. Every column that kubectl prints is one string here."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,11 @@ from slipway_operator.api.rules import ApiType
 Text = Annotated[str, StringConstraints(max_length=4096)]
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Count = Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})]
+
+
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 in UTC, to the second."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class VersionState(StrEnum):

@@ -82,6 +82,14 @@ BUDGETS: Final = Resource("policy/v1", "poddisruptionbudgets")
 EVENTS: Final = Resource("events.k8s.io/v1", "events")
 LEASES: Final = Resource("coordination.k8s.io/v1", "leases")
 
+CHILDREN: Final[Mapping[str, Resource]] = {
+    "ConfigMap": CONFIG_MAPS,
+    "Deployment": DEPLOYMENTS,
+    "PodDisruptionBudget": BUDGETS,
+    "Service": SERVICES,
+}
+"""Where the kinds live that `Apply` and `Delete` write."""
+
 
 def _error(error: ApiException) -> ClusterError:
     try:

@@ -50,8 +50,8 @@ def can_take(spec: dict[str, Any], identity: str, seen_unchanged_for: timedelta)
     """Whether a Lease is free, ours, or has not been renewed for its duration.
 
     Args:
-        spec: Of the Lease.
-        identity: Of this process.
+        spec: `spec` of the Lease as the API server holds it.
+        identity: What this process writes as `holderIdentity`.
         seen_unchanged_for: How long this process has watched it stand still; clocks of two
             machines are never compared.
     """
@@ -82,7 +82,7 @@ class Leadership:
             client: Of the API server.
             namespace: Of the Lease.
             name: Of the Lease.
-            identity: Of this process.
+            identity: What this process writes as `holderIdentity`.
             clock: The time, for people who read the Lease.
             address: `http://IP:PORT` where the others reach this process, kept on the Lease.
             elapsed: Seconds that never jump: a clock that is set must make nobody lead beside

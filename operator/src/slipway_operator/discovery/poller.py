@@ -4,12 +4,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from slipway_operator.api.conditions import Reason, reason_of
 from slipway_operator.api.quantities import parse_duration
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.spec import ModelSpec
 from slipway_operator.api.status import VersionState
 from slipway_operator.discovery.poll_state import PollState, wanted_versions
-from slipway_operator.model.source import Readiness, SourceObservation, SourceVersion
+from slipway_operator.model.source import (
+    Readiness,
+    SourceObservation,
+    SourceVersion,
+    export_reason,
+)
 from slipway_sync.exports import (
     DEFAULT_TAGS,
     Interest,
@@ -62,7 +68,7 @@ def failed_poll(
     """A poll that failed: the versions of the last successful one stay."""
     observation = SourceObservation(
         polled=True,
-        error_reason=reason,
+        error_reason=reason_of(reason, Reason.UNAVAILABLE),
         error_message=message,
         versions=before.versions,
         warnings=before.warnings,
@@ -204,7 +210,7 @@ def describe(version: VersionDirectory, state: PollState) -> SourceVersion:
         seen.revision,
         seen.bytes,
         _READINESS[proof.verdict],
-        proof.reason,
+        export_reason(proof.reason, _READINESS[proof.verdict]),
         proof.message,
         proof.object,
     )

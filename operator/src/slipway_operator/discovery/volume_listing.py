@@ -6,10 +6,15 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from slipway_operator.api import names
-from slipway_operator.api.conditions import Reason
+from slipway_operator.api.conditions import Reason, reason_of
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.model.observed import Container, ContainerState
-from slipway_operator.model.source import Readiness, SourceObservation, SourceVersion
+from slipway_operator.model.source import (
+    Readiness,
+    SourceObservation,
+    SourceVersion,
+    export_reason,
+)
 from slipway_operator.model.volume_watcher import WatchPod
 from slipway_sync.exports.protocol.report import Report, ReportedVersion, Tail
 
@@ -38,7 +43,7 @@ class WatcherProblem:
         passing: Normal while a pod starts: not reported if it ends soon.
     """
 
-    reason: str
+    reason: Reason
     message: str
     passing: bool = False
 
@@ -145,7 +150,8 @@ def trusted_report(
         )
     if last.report.error_reason:
         return WatcherProblem(
-            last.report.error_reason, f"{model.spec.source.uri}: {last.report.error_message}"
+            reason_of(last.report.error_reason, Reason.UNAVAILABLE),
+            f"{model.spec.source.uri}: {last.report.error_message}",
         )
     return last.report
 
@@ -166,7 +172,7 @@ def _version(version: ReportedVersion) -> SourceVersion:
         revision=version.revision,
         bytes=version.bytes,
         readiness=Readiness(version.standing.value),
-        reason=version.reason,
+        reason=export_reason(version.reason, Readiness(version.standing.value)),
         message=version.message,
         object=version.object,
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from slipway_operator.cluster.client import Client, ClusterError
 from slipway_operator.model.observed import ContainerState, Observed, Pod, SyncProgress
-from slipway_operator.planning.plan import PROGRESS_INTERVAL
+from slipway_operator.planning.status.columns import PROGRESS_INTERVAL
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What a claim allows, and what has to stay in a cache. Pure."""
 
 from collections.abc import Collection
+from datetime import timedelta
 from typing import Final
 
 from slipway_operator.api import names
@@ -9,13 +10,16 @@ from slipway_operator.api.quantities import parse_quantity
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.model.observed import Observed
 from slipway_operator.model.pvc import NO_VOLUME, Claim, Sharing, Volume
-from slipway_operator.planning.versions.desired import Aspiration
+from slipway_operator.planning.versions.desired import DesiredVersions
 from slipway_operator.rendering.pvc import (
     cache_directory,
     claim_manifest,
     claim_name,
     mounted_source,
 )
+
+CLAIM_INTERVAL: Final = timedelta(seconds=10)
+"""How often a claim that cannot be used is looked at again: claims are not watched."""
 
 _MANY: Final = "ReadWriteMany"
 _ONE_NODE: Final = "ReadWriteOnce"
@@ -123,6 +127,11 @@ def _exclusive(model: ModelResource, claim: Claim, sharing: Sharing) -> str:
     )
 
 
+def volume_due(volume: Volume) -> timedelta | None:
+    """Time until a claim that cannot be used is looked at again; None when it can be used."""
+    return CLAIM_INTERVAL if volume.reason else None
+
+
 def growth(observed: Observed) -> int:
     """Bytes to which the Model's own claim has to grow; 0 when it has not, or was refused to."""
     size = _missing(observed)
@@ -151,13 +160,13 @@ def _missing(observed: Observed) -> int:
     return wanted if wanted > claim.requested else 0
 
 
-def kept_directories(observed: Observed, aspiration: Aspiration) -> frozenset[str]:
+def kept_directories(observed: Observed, desired: DesiredVersions) -> frozenset[str]:
     """Directories of the cache that have to stay.
 
-    Every version that is aspired, has a Deployment (and so serves, syncs, or is the way back), has
+    Every version that is desired, has a Deployment (and so serves, syncs, or is the way back), has
     pods, or is labelled. What cannot be named, because nothing knows its revision, cannot lie there.
     """
-    kept = {(s.version, s.revision) for s in aspiration.servables}
+    kept = {(s.version, s.revision) for s in desired.servables}
     kept |= {(d.version, d.revision) for d in observed.deployments}
     rows = {row.version: row.revision for row in observed.model.status.versions}
     listed = {v.number: v.revision for v in observed.source.versions}

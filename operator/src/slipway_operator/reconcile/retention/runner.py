@@ -11,7 +11,7 @@ from slipway_operator import metrics
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.status import DoomedVersion, RetentionStatus
-from slipway_operator.cluster.client import MODELS, Client
+from slipway_operator.cluster.client import Client
 from slipway_operator.cluster.events import record
 from slipway_operator.cluster.observing import observe
 from slipway_operator.discovery.old_exports import (
@@ -20,7 +20,7 @@ from slipway_operator.discovery.old_exports import (
     list_old_exports,
 )
 from slipway_operator.discovery.poll_state import PollState
-from slipway_operator.model.actions import Note
+from slipway_operator.model.actions import KubernetesEvent
 from slipway_operator.model.retention import Survey
 from slipway_operator.model.source import Readiness, SourceObservation
 from slipway_operator.planning.retention.decision import (
@@ -43,6 +43,8 @@ FRESH: Final = timedelta(minutes=5)
 source that is polled every second must not be listed whole every second."""
 
 Fetch = Callable[[Key], Awaitable[ModelResource | None]]
+Report = Callable[[Key, str, RetentionStatus | None], Awaitable[None]]
+"""Has retention's part of the status of the Model of that uid written."""
 _Listed = tuple[tuple[int, str, Readiness], ...]
 
 _log = structlog.get_logger()
@@ -64,6 +66,7 @@ class RetentionRunner:
         sources: ModelSources,
         shared_sources: SharedSources,
         fetch: Fetch,
+        report: Report,
         instance: str,
         clock: Callable[[], datetime],
     ) -> None:
@@ -71,6 +74,7 @@ class RetentionRunner:
         self._sources = sources
         self._shared_sources = shared_sources
         self._fetch = fetch
+        self._report = report
         self._instance = instance
         self._clock = clock
         self._known: dict[Key, _Known] = {}
@@ -131,8 +135,8 @@ class RetentionRunner:
             guard = replace(guard, versions={*guard.versions, *others})
             decision = decide(model, source, looked, guard, now)
         await self._write(model, decision.status)
-        for note in decision.notes:
-            await self._record(model, note)
+        for event in decision.events:
+            await self._record(model, event)
         status = decision.status
         for doomed in decision.delete:
             if status is not None:
@@ -155,7 +159,7 @@ class RetentionRunner:
         if doomed.version in await self._shared_sources.versions_in_use(model, fresh=True):
             return None
         gone, failure = await self._erased(model, doomed)
-        changed, notes = after(status, doomed if gone else None, failure, self._clock())
+        changed, events = after(status, doomed if gone else None, failure, self._clock())
         if gone and not failure:
             metrics.EXPORTS_DELETED.inc()
             _log.info(
@@ -167,8 +171,8 @@ class RetentionRunner:
                 bytes=doomed.bytes,
             )
         await self._write(model, changed)
-        for note in notes:
-            await self._record(model, note)
+        for event in events:
+            await self._record(model, event)
         self._known.pop(key, None)
         return changed if failure is None else None
 
@@ -192,14 +196,10 @@ class RetentionRunner:
         return True, None
 
     async def _write(self, model: ModelResource, status: RetentionStatus | None) -> None:
-        """Write retention's part of the status, which nobody else writes."""
-        body = None if status is None else status.model_dump(by_alias=True, mode="json")
-        if model.status.retention == status:
-            return
-        patch = {"metadata": {"uid": model.uid}, "status": {"retention": body}}
-        await self._client.merge(MODELS, model.namespace, model.name, patch, "status")
-        metrics.WRITES.labels("retention").inc()
+        """Have retention's part of the status written, unless it is there already."""
+        if model.status.retention != status:
+            await self._report(Key(model.namespace, model.name), model.uid, status)
 
-    async def _record(self, model: ModelResource, note: Note) -> None:
-        await record(self._client, model, note, self._instance, self._clock())
+    async def _record(self, model: ModelResource, event: KubernetesEvent) -> None:
+        await record(self._client, model, event, self._instance, self._clock())
         metrics.WRITES.labels("event").inc()

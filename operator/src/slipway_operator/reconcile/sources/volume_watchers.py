@@ -26,7 +26,7 @@ from slipway_operator.model.volume_watcher import WatchPod
 from slipway_operator.planning.volumes.pvc import judge
 from slipway_operator.reconcile.scheduler import Key
 from slipway_operator.rendering.pvc import claim_name
-from slipway_operator.rendering.volume_watcher import CONTAINER, watcher_inputs
+from slipway_operator.rendering.volume_watcher import watcher_inputs
 from slipway_sync.exports.protocol.report import LINE_LIMIT, TAIL_LINES, Report, parse_tail
 
 LOG_LIMIT: Final = TAIL_LINES * LINE_LIMIT
@@ -81,7 +81,7 @@ class VolumeWatchers:
         """The last report in the log of a running pod, or why there is none."""
         try:
             log = await self._client.log_tail(
-                model.namespace, pod.name, CONTAINER, TAIL_LINES, LOG_LIMIT
+                model.namespace, pod.name, names.WATCH_CONTAINER, TAIL_LINES, LOG_LIMIT
             )
         except ClusterError as error:
             message = f"the log of pod {pod.name} cannot be read: {error}"

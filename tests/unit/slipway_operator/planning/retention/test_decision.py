@@ -23,7 +23,7 @@ from slipway_operator.discovery.poll_state import PollState
 from slipway_operator.model.retention import OldExport, Protected, Survey
 from slipway_operator.model.source import Readiness, SourceObservation, SourceVersion
 from slipway_operator.planning.retention.decision import (
-    Decision,
+    RetentionDecision,
     after,
     concerns,
     decide,
@@ -31,7 +31,7 @@ from slipway_operator.planning.retention.decision import (
     protected,
     rests,
 )
-from slipway_operator.planning.status.summary import RETENTION_FAILURES
+from slipway_operator.planning.status.conditions import RETENTION_FAILURES
 from slipway_sync.exports import Requirements
 from slipway_sync.stores import LocalStore
 from slipway_sync.stores.base import Pages
@@ -69,7 +69,7 @@ class World:
         changed = model(**({"retention": {"keep": 3}} | spec))
         self.of = replace(changed, status=self.of.status)
 
-    def decide(self, *, later: int = 0) -> Decision:
+    def decide(self, *, later: int = 0) -> RetentionDecision:
         self.now += timedelta(seconds=later)
         decision = decide(self.of, self.source, self.survey, self.guard, self.now)
         self.remember(decision.status)
@@ -94,8 +94,8 @@ def test_the_first_pass_says_and_the_second_deletes() -> None:
     world = World()
     first = world.decide()
     assert not first.delete
-    assert [(note.reason, note.warning) for note in first.notes] == [("WouldDelete", False)] * 2
-    assert first.notes[0].message == (
+    assert [(event.reason, event.warning) for event in first.events] == [("WouldDelete", False)] * 2
+    assert first.events[0].message == (
         "version 1 would be deleted from the source (3 objects, 4.0 MB; 1/): "
         "it goes in 60 s at the earliest"
     )
@@ -107,7 +107,7 @@ def test_the_first_pass_says_and_the_second_deletes() -> None:
     assert not world.decide(later=60).delete
     second = world.decide(later=1)
     assert [doomed.version for doomed in second.delete] == [1, 2]
-    assert not second.notes
+    assert not second.events
     assert world.message.startswith("retention: versions 1, 2 are being deleted")
 
 
@@ -165,7 +165,7 @@ def test_a_doubt_stops_what_was_due_and_a_minute_must_pass_after_it(
     world.source, world.survey, world.guard = before
     believed = world.decide(later=300)
     assert not believed.delete
-    assert not believed.notes, "it was named before"
+    assert not believed.events, "it was named before"
     assert not world.decide(later=60).delete
     assert [doomed.version for doomed in world.decide(later=1).delete] == [1, 2]
 
@@ -192,7 +192,7 @@ def test_a_change_of_retention_or_of_the_source_starts_anew(changed: dict[str, A
     world.now += timedelta(hours=1)
     fresh = world.decide()
     assert not fresh.delete
-    assert [note.reason for note in fresh.notes] == ["WouldDelete"] * 2
+    assert [event.reason for event in fresh.events] == ["WouldDelete"] * 2
     world.edit()
     assert key_of(world.of.spec) != world.said.key
     assert not world.decide(later=3600).delete
@@ -205,7 +205,7 @@ def test_an_export_that_changes_after_it_was_named_is_named_again() -> None:
     world.survey = survey_of(*[Readiness.COMPLETE] * 3, old=other)
     second = world.decide(later=61)
     assert [doomed.version for doomed in second.delete] == [2]
-    assert [note.message[:9] for note in second.notes] == ["version 1"]
+    assert [event.message[:9] for event in second.events] == ["version 1"]
     assert [doomed.version for doomed in world.decide(later=61).delete] == [1, 2]
 
 
@@ -224,8 +224,8 @@ def test_a_deletion_that_is_refused_is_told_once_and_tried_again_later() -> None
     due = world.decide(later=61)
     assert due.status
     failure = (Reason.RETENTION_DENIED, "version 1 was not deleted: access denied")
-    status, notes = after(due.status, None, failure, world.now)
-    assert [(note.reason, note.warning) for note in notes] == [("RetentionDenied", True)]
+    status, events = after(due.status, None, failure, world.now)
+    assert [(event.reason, event.warning) for event in events] == [("RetentionDenied", True)]
     assert Reason.RETENTION_DENIED in RETENTION_FAILURES
     world.remember(status)
     waiting = world.decide(later=10)
@@ -234,10 +234,10 @@ def test_a_deletion_that_is_refused_is_told_once_and_tried_again_later() -> None
     again = world.decide(later=300)
     assert [doomed.version for doomed in again.delete] == [1, 2]
     assert again.status
-    status, notes = after(again.status, None, failure, world.now)
-    assert not notes, "it was told"
-    status, notes = after(status, again.delete[0], None, world.now)
-    assert (status.reason, [n.reason for n in notes]) == ("", ["Deleted"])
+    status, events = after(again.status, None, failure, world.now)
+    assert not events, "it was told"
+    status, events = after(status, again.delete[0], None, world.now)
+    assert (status.reason, [n.reason for n in events]) == ("", ["Deleted"])
     assert [doomed.version for doomed in status.versions] == [2]
 
 
@@ -247,7 +247,7 @@ def test_a_deletion_of_which_nobody_lived_to_tell_is_told_by_the_next_pass() -> 
     world.decide(later=61)
     world.survey = survey_of(*[Readiness.COMPLETE] * 3, old=OLD[:1])
     told = world.decide(later=5)
-    assert [note.message[:21] for note in told.notes] == ["version 1 was deleted"]
+    assert [event.message[:21] for event in told.events] == ["version 1 was deleted"]
     assert [doomed.version for doomed in told.delete] == [2]
 
 
