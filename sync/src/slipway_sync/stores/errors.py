@@ -15,7 +15,8 @@ from obstore.exceptions import (
 )
 
 from slipway_sync.stores.base import Reason, SourceError
-from slipway_sync.stores.egress.proxy import Pass
+from slipway_sync.stores.egress.tls import TLS_FAILURES
+from slipway_sync.stores.egress.token import Pass
 
 _STATUS = re.compile(r"status code: ([0-9]{3})")
 _PASS_IS_MISSING = "status code: 407"  # noqa: S105 - a status
@@ -38,9 +39,6 @@ _DEBUG_PATH = re.compile(r'\bpath: "((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(r"\\(?:u\{([0-9a-f]{1,6})\}|(.))")
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "0": "\0"}
 
-_UNKNOWN = "its certificate is signed by an unknown authority: give that in caBundle"
-_OTHER_HOST = "its certificate is not for this host: name the source by a host that stands in it"
-_LATE = "its certificate has expired or is not valid yet: renew it, or check the clock"
 _BREAKS_OFF = "it breaks connections off"
 
 # The library's own words for what happened below HTTP, and ours. The first that fits counts.
@@ -48,18 +46,7 @@ _TRANSPORT = (
     ("InvalidListResponse", "its answer is no listing: check the endpoint"),
     ("NotPartial", "it answers otherwise than asked: check the endpoint and what stands before it"),
     ("UnexpectedRange", "it sends another part of the object than it was asked for"),
-    ("UnknownIssuer", _UNKNOWN),
-    ("unable to get local issuer", _UNKNOWN),
-    ("self-signed certificate", _UNKNOWN),
-    ("NotValidForName", _OTHER_HOST),
-    ("hostname mismatch", _OTHER_HOST),
-    ("IP address mismatch", _OTHER_HOST),
-    ("Expired", _LATE),
-    ("NotValidYet", _LATE),
-    ("certificate has expired", _LATE),
-    ("certificate is not yet valid", _LATE),
-    ("InvalidContentType", "it does not speak TLS: write http:// or another port"),
-    ("certificate", "its certificate is not valid"),
+    *TLS_FAILURES,
     ("dns error", "its name is not known to DNS"),
     ("Connection refused", "it refuses connections"),
     ("TimedOut", "it does not answer in time"),

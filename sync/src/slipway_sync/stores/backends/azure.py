@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache, partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -13,10 +14,19 @@ from slipway_sync.stores.backends.credential_provider import provider
 from slipway_sync.stores.backends.object_store import ObjectStore
 from slipway_sync.stores.base import StoreOptions
 from slipway_sync.stores.credentials import Granted
-from slipway_sync.stores.egress.clients import checked_prefix, endpoint_url, invalid, made, retry
+from slipway_sync.stores.egress.clients import (
+    checked_prefix,
+    endpoint_url,
+    invalid,
+    made,
+    plain,
+    retry,
+)
 
 if TYPE_CHECKING:
     from obstore.store import AzureBearerToken, AzureConfig
+
+    from slipway_sync.stores.egress.token import Pass
 
 _CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}|\$(?:root|web)", re.ASCII)
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}", re.ASCII)
@@ -37,6 +47,7 @@ WAYS = (
 )
 """What suffices to sign requests."""
 
+_TOKEN_HOSTS = frozenset({"login.microsoftonline.com"})
 _APPLICATION = ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID")
 
 
@@ -53,19 +64,27 @@ def open_azure(uri: str, options: StoreOptions) -> ObjectStore:
     if not _CONTAINER.fullmatch(container):
         raise invalid(f"{printable(uri)}: write az://CONTAINER/PATH")
     prefix = checked_prefix(uri, path)
-    config = _config(uri, options)
+    config, origin = _config(uri, options)
     provided = provider(options.identity, _credential)
-    client, way = made(
-        uri,
-        options,
-        lambda given: obstore.store.AzureStore(
-            container,
-            config=config,
-            client_options=given,
-            retry_config=retry(options),
-            credential_provider=provided,
-        ),
-    )
+
+    def opened(*, tunnel: bool = False) -> tuple[obstore.store.AzureStore, Pass]:
+        given_url = origin if tunnel else plain(origin)
+        return made(
+            uri,
+            options,
+            lambda given: obstore.store.AzureStore(
+                container,
+                config={**config, "endpoint": given_url},
+                client_options=given,
+                retry_config=retry(options),
+                credential_provider=provided,
+            ),
+            origin=origin,
+            tunnel=tunnel,
+            token_hosts=_TOKEN_HOSTS,
+        )
+
+    client, way = opened()
     return ObjectStore(
         f"az://{container}/{prefix}",
         prefix,
@@ -74,10 +93,11 @@ def open_azure(uri: str, options: StoreOptions) -> ObjectStore:
         signed="skip_signature" not in config,
         provided=provided,
         patience=options.patience,
+        bulk=cache(partial(opened, tunnel=True)) if origin.startswith("https://") else None,
     )
 
 
-def _config(uri: str, options: StoreOptions) -> AzureConfig:
+def _config(uri: str, options: StoreOptions) -> tuple[AzureConfig, str]:
     given = {name: value.strip() for name, value in options.credentials.items() if value.strip()}
     account = given.get("AZURE_STORAGE_ACCOUNT_NAME") or _account_of(options.endpoint)
     if not _ACCOUNT.fullmatch(account):
@@ -85,11 +105,14 @@ def _config(uri: str, options: StoreOptions) -> AzureConfig:
             f"{printable(uri)}: whose account? Put AZURE_STORAGE_ACCOUNT_NAME into the credentials, "
             "or set the endpoint to https://ACCOUNT.blob.core.windows.net"
         )
-    config: AzureConfig = {"account_name": account}
-    if options.endpoint:
-        config["endpoint"] = endpoint_url(options.endpoint)
+    origin = (
+        endpoint_url(options.endpoint)
+        if options.endpoint
+        else f"https://{account}.blob.core.windows.net"
+    )
+    config: AzureConfig = {"account_name": account, "endpoint": plain(origin)}
     if options.identity is not None:
-        return config
+        return config, origin
     application = [name for name in _APPLICATION if name in given]
     if "AZURE_STORAGE_ACCOUNT_KEY" in given:
         config["account_key"] = given["AZURE_STORAGE_ACCOUNT_KEY"]
@@ -103,7 +126,7 @@ def _config(uri: str, options: StoreOptions) -> AzureConfig:
         config["tenant_id"] = given["AZURE_TENANT_ID"]
     else:
         config["skip_signature"] = True
-    return config
+    return config, origin
 
 
 def _account_of(endpoint: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache, partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -15,12 +16,19 @@ from slipway_sync.stores.backends.deletion import PlainEraser
 from slipway_sync.stores.backends.object_store import ObjectStore
 from slipway_sync.stores.base import StoreOptions
 from slipway_sync.stores.credentials import Granted
-from slipway_sync.stores.egress.clients import checked_prefix, endpoint_url, invalid, made, retry
+from slipway_sync.stores.egress.clients import (
+    checked_prefix,
+    endpoint_url,
+    invalid,
+    made,
+    plain,
+    retry,
+)
 
 if TYPE_CHECKING:
     from obstore.store import GCSConfig, GCSCredential
 
-    from slipway_sync.stores.egress.proxy import Pass
+    from slipway_sync.stores.egress.token import Pass
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", re.ASCII)
 CREDENTIALS = ("GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_BEARER_TOKEN")
@@ -30,6 +38,7 @@ WAYS = (("GOOGLE_SERVICE_ACCOUNT_KEY",), ("GOOGLE_BEARER_TOKEN",))
 """What suffices to sign requests."""
 
 _PUBLIC = "https://storage.googleapis.com"
+_TOKEN_HOSTS = frozenset({"accounts.google.com", "oauth2.googleapis.com", "www.googleapis.com"})
 _KEY = "GOOGLE_SERVICE_ACCOUNT_KEY"
 _TOKEN = "GOOGLE_BEARER_TOKEN"  # noqa: S105 - a name
 _ACCOUNT_FIELDS = frozenset({"client_email", "private_key", "private_key_id"})
@@ -47,23 +56,32 @@ def open_gcs(uri: str, options: StoreOptions) -> ObjectStore:
     if not _BUCKET.fullmatch(bucket):
         raise invalid(f"{printable(uri)}: write gs://BUCKET/PATH")
     prefix = checked_prefix(uri, path)
-    config = _config(options)
+    origin = endpoint_url(options.endpoint) if options.endpoint else _PUBLIC
+    config = _config(origin, options)
     provided = provider(options.identity, _credential)
-    client, way = made(
-        uri,
-        options,
-        lambda given: GCSStore(
-            bucket,
-            config=config,
-            client_options=given,
-            retry_config=retry(options),
-            credential_provider=provided,
-        ),
-    )
+
+    def opened(*, tunnel: bool = False) -> tuple[GCSStore, Pass]:
+        given_url = origin if tunnel else plain(origin)
+        return made(
+            uri,
+            options,
+            lambda given: GCSStore(
+                bucket,
+                config={**config, "base_url": given_url},
+                client_options=given,
+                retry_config=retry(options),
+                credential_provider=provided,
+            ),
+            origin=origin,
+            tunnel=tunnel,
+            token_hosts=_TOKEN_HOSTS,
+        )
+
+    client, way = opened()
 
     def at_folder(key: str) -> tuple[GCSStore, Pass]:
         parent, _, folder = f"{bucket}/{key}".rpartition("/")
-        base = f"{config.get('base_url') or _PUBLIC}/{quote(parent)}"
+        base = f"{plain(origin)}/{quote(parent)}"
         changed: GCSConfig = {**config, "base_url": base}
         return made(
             uri,
@@ -75,6 +93,8 @@ def open_gcs(uri: str, options: StoreOptions) -> ObjectStore:
                 retry_config=retry(options),
                 credential_provider=provided,
             ),
+            origin=origin,
+            token_hosts=_TOKEN_HOSTS,
         )
 
     folders = PlainEraser(at_folder)
@@ -87,13 +107,12 @@ def open_gcs(uri: str, options: StoreOptions) -> ObjectStore:
         signed="skip_signature" not in config,
         provided=provided,
         patience=options.patience,
+        bulk=cache(partial(opened, tunnel=True)) if origin.startswith("https://") else None,
     )
 
 
-def _config(options: StoreOptions) -> GCSConfig:
-    config: GCSConfig = {}
-    if options.endpoint:
-        config["base_url"] = endpoint_url(options.endpoint)
+def _config(origin: str, options: StoreOptions) -> GCSConfig:
+    config: GCSConfig = {"base_url": plain(origin)}
     if options.identity is not None:
         return config
     if key := options.credentials.get(_KEY, "").strip():

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from typing import Final, TypeVar
 
 from slipway_sync.stores.base import SourceError
-from slipway_sync.stores.egress.proxy import Pass
+from slipway_sync.stores.egress.token import Pass
 
 MOST_BYTES: Final = 32 << 20
 """Of all pages that are held together: some hundred thousand names."""

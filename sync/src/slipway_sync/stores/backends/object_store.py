@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import obstore
@@ -27,7 +27,7 @@ from slipway_sync.stores.base import (
     counted,
 )
 from slipway_sync.stores.egress.clients import FOREIGN, checked_prefix
-from slipway_sync.stores.egress.proxy import Pass
+from slipway_sync.stores.egress.token import Pass
 from slipway_sync.stores.errors import broke_off, invalid_key, is_beyond_the_end, of_way
 from slipway_sync.stores.inspection.listing_summary import listed
 
@@ -55,6 +55,7 @@ class ObjectStore:
         signed: bool = True,
         provided: Provider[Any] | None = None,
         direct: Direct | None = None,
+        bulk: Callable[[], tuple[ObstoreClient, Pass]] | None = None,
         patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
         """Use a client of the bucket.
@@ -68,6 +69,7 @@ class ObjectStore:
             signed: Whether requests are signed.
             provided: What gives the client its credentials, if anything does.
             direct: A faster way to the content of objects, where there is one.
+            bulk: Makes the client that streams content, where another one is faster.
             patience: How long to wait for listings.
         """
         self._prefix = prefix
@@ -77,6 +79,7 @@ class ObjectStore:
         self._signed = signed
         self._provided = provided
         self._direct = direct
+        self._bulk = bulk
         self._patience = patience
         self._uri = uri.rstrip("/")
 
@@ -98,6 +101,7 @@ class ObjectStore:
             signed=self._signed,
             provided=self._provided,
             direct=self._direct,
+            bulk=self._bulk,
             patience=self._patience,
         )
 
@@ -181,8 +185,6 @@ class ObjectStore:
             options["range"] = {"offset": start}
         try:
             result = await obstore.get_async(self._client, key, options=options)
-            if length is None:
-                return bytes(await result.bytes_async())
             return await _beginning(result, length)
         except FOREIGN as error:
             if is_beyond_the_end(error):
@@ -199,11 +201,12 @@ class ObjectStore:
         if item.etag:
             options["if_match"] = f'"{item.etag}"'
         where = f"{self._uri}/{directory}/{printable(item.path)}"
+        client, way = (self._client, self._way) if self._bulk is None else self._bulk()
         received = 0
         begun = False
         try:
             result = await obstore.get_async(
-                self._client, self._key(directory, item.path), options=options
+                client, self._key(directory, item.path), options=options
             )
             # Not every store knows If-Match.
             if result.meta["size"] != item.size or _etag(result.meta["e_tag"]) != item.etag:
@@ -219,7 +222,7 @@ class ObjectStore:
         except FOREIGN as error:
             if is_beyond_the_end(error):
                 raise ObjectReplacedError(item.path) from error
-            found = self._error(error, where)
+            found = self._error(error, where, way)
             if begun and broke_off(error):
                 raise WrongAnswerError("Truncated", str(found)) from error
             raise found from error
@@ -274,10 +277,10 @@ class ObjectStore:
         """Say that it is so (see Store)."""
         return True
 
-    def _error(self, error: Exception, where: str) -> SourceError:
+    def _error(self, error: Exception, where: str, way: Pass | None = None) -> SourceError:
         if self._provided is not None and (failure := self._provided.failure) is not None:
             return SourceError(failure.reason, f"{where}: {failure}")
-        return of_way(error, where, self._way)
+        return of_way(error, where, way or self._way)
 
     def _key(self, directory: str, path: str) -> str:
         found = hostile_key([path])
@@ -286,14 +289,17 @@ class ObjectStore:
         return f"{self._prefix}{checked_directory(directory)}/{path}"
 
 
-async def _beginning(result: GetResult, length: int) -> bytes:
-    """Return what was sent, as far as it is of use: some more than `length` is as wrong as all of it."""
+async def _beginning(result: GetResult, length: int | None) -> bytes:
+    """Return what was sent, as far as it is of use: some more than `length` is as wrong as all of it.
+
+    Piece by piece: to take it at once, the library would reserve whatever the answer announces.
+    """
     pieces: list[bytes] = []
     received = 0
     async for chunk in result.stream(min_chunk_size=_CHUNK):
         pieces.append(bytes(chunk))
         received += len(chunk)
-        if received > length:
+        if length is not None and received > length:
             break
     return b"".join(pieces)
 

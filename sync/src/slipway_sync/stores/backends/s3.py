@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
@@ -23,6 +23,7 @@ from slipway_sync.stores.egress.clients import (
     endpoint_url,
     invalid,
     made,
+    plain,
     retry,
 )
 from slipway_sync.stores.egress.proxy import shared
@@ -30,7 +31,7 @@ from slipway_sync.stores.egress.proxy import shared
 if TYPE_CHECKING:
     from obstore.store import S3Config, S3Credential
 
-    from slipway_sync.stores.egress.proxy import Pass
+    from slipway_sync.stores.egress.token import Pass
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]", re.ASCII)
 CREDENTIALS = (
@@ -60,19 +61,26 @@ def open_s3(uri: str, options: StoreOptions) -> ObjectStore:
     if not _BUCKET.fullmatch(bucket):
         raise invalid(f"{printable(uri)}: write s3://BUCKET/PATH")
     prefix = checked_prefix(uri, path)
-    config = _config(bucket, options)
+    config, origin = _config(bucket, options)
     provided = provider(options.identity, _credential)
-    client, way = made(
-        uri,
-        options,
-        lambda given: S3Store(
-            bucket,
-            config=config,
-            client_options=given,
-            retry_config=retry(options),
-            credential_provider=provided,
-        ),
-    )
+
+    def opened(*, tunnel: bool = False) -> tuple[S3Store, Pass]:
+        given_url = origin if tunnel else plain(origin)
+        return made(
+            uri,
+            options,
+            lambda given: S3Store(
+                bucket,
+                config={**config, "endpoint": given_url},
+                client_options=given,
+                retry_config=retry(options),
+                credential_provider=provided,
+            ),
+            origin=origin,
+            tunnel=tunnel,
+        )
+
+    client, way = opened()
 
     def at_folder(key: str) -> tuple[S3Store, Pass]:
         changed = _at_folder(bucket, key, config)
@@ -82,13 +90,14 @@ def open_s3(uri: str, options: StoreOptions) -> ObjectStore:
             lambda given: S3Store(
                 bucket, config=changed, client_options=given, credential_provider=provided
             ),
+            origin=origin,
         )
 
     def signed(key: str) -> str:
         return obstore.sign(client, "GET", key, _SIGNED_FOR)
 
     direct = Direct(signed, partial(shared().connect, way), options.patience)
-    folders = SignedEraser(at_folder, options.ca_bundle)
+    folders = SignedEraser(at_folder)
     return ObjectStore(
         f"s3://{bucket}/{prefix}",
         prefix,
@@ -98,19 +107,20 @@ def open_s3(uri: str, options: StoreOptions) -> ObjectStore:
         signed="skip_signature" not in config,
         provided=provided,
         patience=options.patience,
-        direct=direct if _is_direct(config) and way.route.proxy is None else None,
+        bulk=cache(partial(opened, tunnel=True)) if origin.startswith("https://") else None,
+        direct=direct if _is_direct(config, origin) and way.route.proxy is None else None,
     )
 
 
-def _is_direct(config: S3Config) -> bool:
+def _is_direct(config: S3Config, origin: str) -> bool:
     """Whether plain HTTP is spoken and there are keys: without, the library would look for an identity to sign with."""
-    return "access_key_id" in config and config.get("endpoint", "").startswith("http://")
+    return "access_key_id" in config and origin.startswith("http://")
 
 
 def _at_folder(bucket: str, key: str, config: S3Config) -> S3Config:
     """Return the configuration of a client to which the empty key is `key/`."""
-    endpoint = config.get("endpoint") or f"https://s3.{config['region']}.amazonaws.com"
-    if not (config["virtual_hosted_style_request"] and "endpoint" in config):
+    endpoint = config["endpoint"]
+    if not config["virtual_hosted_style_request"]:
         endpoint = f"{endpoint}/{bucket}"
     return {
         **config,
@@ -119,7 +129,7 @@ def _at_folder(bucket: str, key: str, config: S3Config) -> S3Config:
     }
 
 
-def _config(bucket: str, options: StoreOptions) -> S3Config:
+def _config(bucket: str, options: StoreOptions) -> tuple[S3Config, str]:
     credentials = {name: value.strip() for name, value in options.credentials.items()}
     config: S3Config = {
         "region": options.region
@@ -130,10 +140,10 @@ def _config(bucket: str, options: StoreOptions) -> S3Config:
     }
     if options.addressing not in {"path", "virtual"}:
         raise invalid(f"addressing is {printable(options.addressing)}: write path or virtual")
-    if options.endpoint:
-        config["endpoint"] = _endpoint(bucket, options)
+    origin = _origin(bucket, config["region"], options)
+    config["endpoint"] = plain(origin)
     if options.identity is not None:
-        return config
+        return config, origin
     given = [name for name in _KEY_PAIR if credentials.get(name)]
     if not given:
         config["skip_signature"] = True
@@ -145,11 +155,11 @@ def _config(bucket: str, options: StoreOptions) -> S3Config:
         config["secret_access_key"] = credentials["AWS_SECRET_ACCESS_KEY"]
         if credentials.get("AWS_SESSION_TOKEN"):
             config["session_token"] = credentials["AWS_SESSION_TOKEN"]
-    return config
+    return config, origin
 
 
-def _endpoint(bucket: str, options: StoreOptions) -> str:
-    endpoint = endpoint_url(options.endpoint)
+def _origin(bucket: str, region: str, options: StoreOptions) -> str:
+    endpoint = endpoint_url(options.endpoint or f"https://s3.{region}.amazonaws.com")
     if options.addressing != "virtual":
         return endpoint
     parts = urlsplit(endpoint)

@@ -23,7 +23,8 @@ from urllib.parse import urlsplit
 
 from slipway_sync.exports import ObjectInfo
 from slipway_sync.stores.base import Patience, Sink
-from slipway_sync.stores.egress.proxy import PIPE_BYTES, Refused, widen
+from slipway_sync.stores.egress.answers import PIPE_BYTES, widen
+from slipway_sync.stores.egress.proxy import Refused
 
 _HEAD_BUFFER: Final = 64 << 10
 _PORT: Final = 80

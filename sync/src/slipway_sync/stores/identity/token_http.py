@@ -13,19 +13,19 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from ipaddress import ip_network
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-import certifi
 import httpcore
 
 from slipway_sync.stores.addresses import AddressPolicy
 from slipway_sync.stores.base import SourceError, StoreOptions
 from slipway_sync.stores.egress.clients import route
-from slipway_sync.stores.egress.proxy import Pass, shared
+from slipway_sync.stores.egress.proxy import shared
 from slipway_sync.stores.egress.routes import Route
+from slipway_sync.stores.egress.tls import trust
+from slipway_sync.stores.egress.token import Pass
 from slipway_sync.stores.errors import of_way
 
 _SECONDS: Final = 20.0
@@ -143,7 +143,7 @@ class Asker:
         try:
             async with (
                 asyncio.timeout(_SECONDS),
-                _through(way, _context(self.ca_bundle)) as pool,
+                _through(way, trust(self.ca_bundle)) as pool,
                 pool.stream(
                     method, _url(url), headers=sent, content=content, extensions=_TIMEOUT
                 ) as response,
@@ -216,16 +216,3 @@ def refused(what: str, answer: Answer, advice: str) -> SourceError:
     if answer.status < 400:  # noqa: PLR2004 - HTTP
         return SourceError("InvalidSource", f"{what}: the answer ({told}) holds no credentials")
     return SourceError("AccessDenied", f"{what}: refused ({told}): {advice}")
-
-
-@lru_cache(maxsize=16)
-def _context(ca_bundle: bytes | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    # Images without the system's own certificates have these.
-    context.load_verify_locations(certifi.where())
-    if ca_bundle is not None:
-        try:
-            context.load_verify_locations(cadata=ca_bundle.decode("ascii"))
-        except (ssl.SSLError, UnicodeDecodeError) as error:
-            raise SourceError("InvalidSource", "the CA bundle holds no certificate") from error
-    return context
