@@ -11,8 +11,8 @@ from typing import Any
 
 from typing_extensions import override
 
-from slipway_sync.agent.fetch.fetch import Request, Surroundings, fetch
-from slipway_sync.agent.retry import Pauses
+from slipway_sync.agent.fetch.fetch import Request, Runtime, fetch
+from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.agent.volume.filesystem import FileSystem
 from slipway_sync.exports import Listing, ObjectInfo, SyncOutcome, revision
 from slipway_sync.stores import LocalStore
@@ -101,12 +101,12 @@ class KeptVolume:
         )
         return replace(made, **changes)
 
-    def around(self, operations: FileSystem | None = None) -> Surroundings:
-        return Surroundings(
+    def around(self, operations: FileSystem | None = None) -> Runtime:
+        return Runtime(
             self.reports.append,
             self.clock,
-            Pauses(self.sleep, lambda: 0.5),
-            say=lambda event, sentence: self.said.append((event, sentence)),
+            RetryPolicy(self.sleep, lambda: 0.5),
+            log=lambda event, sentence: self.said.append((event, sentence)),
             now=lambda: self.now,
             operations=operations or FileSystem(),
         )

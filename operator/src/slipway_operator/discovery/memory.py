@@ -23,7 +23,7 @@ class Seen:
     """A version directory's listing.
 
     Attributes:
-        fingerprint: Of the store's answer, which tells that nothing has changed (see Survey).
+        fingerprint: Of the store's answer, which tells that nothing has changed (see ListingSummary).
         since: When this revision was first seen.
         proof: Of this revision; None while it settles.
         asked: What the proof was made for; other requirements need another one.

@@ -12,14 +12,14 @@ from slipway_operator.discovery.memory import Memory, worth_looking_at
 from slipway_operator.model.source import Readiness, SourceObservation, SourceVersion
 from slipway_sync.exports import (
     DEFAULT_TAGS,
-    Interest,
     Proof,
     Requirements,
     Verdict,
     VersionDirectory,
+    Watchlist,
     version_directories,
 )
-from slipway_sync.stores import Store, prove, survey
+from slipway_sync.stores import Store, prove, summarize
 
 _JITTER: Final = 0.1
 _BAD: Final = frozenset({VersionState.FAILED, VersionState.ROLLED_BACK, VersionState.REJECTED})
@@ -167,8 +167,8 @@ async def look(
         before.doubtful(now) or (before.proof is None and memory.settled(version.name, settle, now))
     )
     known = before.fingerprint if before is not None and not due else ""
-    found = await survey(
-        store, version.name, Interest(frozenset({asked.marker} - {""})), unless=known
+    found = await summarize(
+        store, version.name, Watchlist(frozenset({asked.marker} - {""})), unless=known
     )
     if found is None:
         return memory

@@ -4,24 +4,24 @@ from slipway_sync.exports.completeness.checks import unreadable_graph
 from slipway_sync.exports.completeness.completeness import (
     READ_LIMIT,
     examine,
-    glimpse,
-    interest,
+    precheck,
     reads,
+    watchlist,
 )
 from slipway_sync.exports.completeness.listing_summary import (
     MOST,
     Glance,
-    Interest,
-    Survey,
-    Surveyor,
+    ListingSummarizer,
+    ListingSummary,
+    Watchlist,
     in_slices,
-    surveyed,
-    surveyed_sizes,
+    summarized,
+    summarized_sizes,
 )
 from slipway_sync.exports.completeness.provenance import altered, wrong_digest
 from slipway_sync.exports.completeness.result import Proof, Verdict
 from slipway_sync.exports.digest import digest
-from slipway_sync.exports.graph.graph import GRAPHS, Graph, read_graph, skeleton_of
+from slipway_sync.exports.graph.graph import GRAPHS, Graph, graph_fields_of, read_graph
 from slipway_sync.exports.graph.graph_fields import GraphError
 from slipway_sync.exports.listing import Listing, ObjectInfo, hostile_key, printable, revision
 from slipway_sync.exports.manifest import MANIFEST, Manifest, ManifestError, read_manifest
@@ -54,8 +54,9 @@ __all__ = [
     "Glance",
     "Graph",
     "GraphError",
-    "Interest",
     "Listing",
+    "ListingSummarizer",
+    "ListingSummary",
     "Manifest",
     "ManifestError",
     "ObjectInfo",
@@ -63,20 +64,19 @@ __all__ = [
     "PublicKeyError",
     "Requirements",
     "ShardChecker",
-    "Survey",
-    "Surveyor",
     "SyncOutcome",
     "TensorEntry",
     "Verdict",
     "VersionDirectory",
+    "Watchlist",
     "altered",
     "digest",
     "examine",
-    "glimpse",
+    "graph_fields_of",
     "hostile_key",
     "in_slices",
-    "interest",
     "part_of",
+    "precheck",
     "printable",
     "read_bundle",
     "read_graph",
@@ -85,10 +85,10 @@ __all__ = [
     "reads",
     "revision",
     "size",
-    "skeleton_of",
-    "surveyed",
-    "surveyed_sizes",
+    "summarized",
+    "summarized_sizes",
     "unreadable_graph",
     "version_directories",
+    "watchlist",
     "wrong_digest",
 ]

@@ -20,8 +20,8 @@ from slipway_sync.stores.backends.s3 import open_s3
 from slipway_sync.stores.base import (
     ObjectReplacedError,
     Patience,
-    Pouring,
-    PouringStore,
+    RangeTransfer,
+    RangeTransferStore,
     Sink,
     SourceError,
     Store,
@@ -30,7 +30,7 @@ from slipway_sync.stores.base import (
 )
 from slipway_sync.stores.egress.clients import PROXY_CREDENTIALS
 from slipway_sync.stores.inspection.completeness import described, prove
-from slipway_sync.stores.inspection.listing_summary import survey
+from slipway_sync.stores.inspection.listing_summary import summarize
 
 __all__ = [
     "AddressPolicy",
@@ -41,8 +41,8 @@ __all__ = [
     "ObjectReplacedError",
     "ObjectStore",
     "Patience",
-    "Pouring",
-    "PouringStore",
+    "RangeTransfer",
+    "RangeTransferStore",
     "Sink",
     "SourceError",
     "Store",
@@ -54,7 +54,7 @@ __all__ = [
     "not_a_file",
     "open_store",
     "prove",
-    "survey",
+    "summarize",
     "unchanged",
 ]
 
@@ -66,7 +66,13 @@ _CREDENTIALS = {
     "http": http.CREDENTIALS,
     "https": http.CREDENTIALS,
 }
-_WAYS = {"s3": s3.WAYS, "gs": gcs.WAYS, "az": azure.WAYS, "http": http.WAYS, "https": http.WAYS}
+_AUTH_METHODS = {
+    "s3": s3.AUTH_METHODS,
+    "gs": gcs.AUTH_METHODS,
+    "az": azure.AUTH_METHODS,
+    "http": http.AUTH_METHODS,
+    "https": http.AUTH_METHODS,
+}
 _OPENERS: dict[str, Callable[[str, StoreOptions], Store]] = {
     "s3": open_s3,
     "gs": open_gcs,
@@ -85,12 +91,12 @@ def credential_names(uri: str) -> tuple[str, ...]:
 def missing_credentials(uri: str, given: Collection[str]) -> str | None:
     """Return what a Secret for a source has to hold, in words, when it does not."""
     scheme = uri.partition("://")[0]
-    ways = _WAYS.get(scheme, ())
-    if not ways or any(set(way) <= set(given) for way in ways):
+    ways = _AUTH_METHODS.get(scheme, ())
+    if not ways or any(set(egress) <= set(given) for egress in ways):
         return None
     if set(PROXY_CREDENTIALS) <= set(given) and not set(_CREDENTIALS[scheme]) & set(given):
         return None  # A public source, behind a proxy that asks who comes.
-    return ", or ".join(" and ".join(way) for way in ways)
+    return ", or ".join(" and ".join(egress) for egress in ways)
 
 
 def open_store(uri: str, options: StoreOptions) -> Store:

@@ -16,10 +16,10 @@ from obstore.exceptions import (
 
 from slipway_sync.stores.base import Reason, SourceError
 from slipway_sync.stores.egress.tls import TLS_FAILURES
-from slipway_sync.stores.egress.token import Pass
+from slipway_sync.stores.egress.token import ProxyToken
 
 _STATUS = re.compile(r"status code: ([0-9]{3})")
-_PASS_IS_MISSING = "status code: 407"  # noqa: S105 - a status
+_TOKEN_IS_MISSING = "status code: 407"  # noqa: S105 - a status
 _CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
 _DENIED_CODES = frozenset(
     {
@@ -93,19 +93,19 @@ def translated(error: Exception, where: str) -> SourceError:
     return SourceError(reason, f"{where}: {why}")
 
 
-def of_way(error: Exception, where: str, way: Pass) -> SourceError:
-    """Return the SourceError for an exception of a client that goes through the gate."""
-    if way.refusal is not None:
-        return SourceError("InvalidSource", f"{where}: {way.refusal}")
-    if way.denial is not None:
-        return SourceError("AccessDenied", f"{where}: {way.denial}")
-    if _PASS_IS_MISSING in str(error):
-        # A client shows its pass to no other host than the first, so this can only be a redirect.
+def egress_error(error: Exception, where: str, egress: ProxyToken) -> SourceError:
+    """Return the SourceError for an exception of a client that goes through the egress proxy."""
+    if egress.refusal is not None:
+        return SourceError("InvalidSource", f"{where}: {egress.refusal}")
+    if egress.denial is not None:
+        return SourceError("AccessDenied", f"{where}: {egress.denial}")
+    if _TOKEN_IS_MISSING in str(error):
+        # A client shows its token to no other host than the first, so this can only be a redirect.
         why = "it redirects to another host, which is not followed: name that one in the source"
         return SourceError("InvalidSource", f"{where}: {why}")
     found = translated(error, where)
-    if way.trouble is not None and found.reason == "Unavailable":
-        return SourceError("Unavailable", f"{where}: {way.trouble}")
+    if egress.trouble is not None and found.reason == "Unavailable":
+        return SourceError("Unavailable", f"{where}: {egress.trouble}")
     return found
 
 

@@ -14,14 +14,14 @@ from slipway_sync.agent.fetch.reuse import copy, link, shareable
 from slipway_sync.agent.fetch.transfer import Transfer
 from slipway_sync.agent.progress import Progress
 from slipway_sync.agent.requirements import require_digests
-from slipway_sync.agent.retry import Pauses
+from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.agent.threads import in_thread
 from slipway_sync.agent.volume.filesystem import FileSystem, files_below
 from slipway_sync.agent.volume.journal import Key
 from slipway_sync.agent.volume.layout import LOCK, Layout
 from slipway_sync.agent.volume.recheck import verify
 from slipway_sync.agent.volume.record import FileRecord, Record
-from slipway_sync.agent.volume.staging import Partial
+from slipway_sync.agent.volume.staging import StagingDirectory
 from slipway_sync.agent.volume.volume import Volume, World
 from slipway_sync.exports import (
     INDEXES,
@@ -41,7 +41,7 @@ from slipway_sync.exports import (
     read_bundle,
     reads,
     revision,
-    surveyed_sizes,
+    summarized_sizes,
 )
 from slipway_sync.stores import (
     ObjectReplacedError,
@@ -82,27 +82,27 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Runtime:
     """What a sync takes from the world.
 
     Attributes:
         report: Is given the numbers of each progress line.
         clock: Returns seconds that never go back.
-        pauses: How to wait before trying again.
-        say: Is given an event and a sentence for the log.
+        retry: How to wait before trying again.
+        log: Is given an event and a sentence for the log.
         now: Returns seconds of the Unix clock.
         operations: How the volume is changed.
     """
 
     report: Callable[[dict[str, int]], None]
     clock: Callable[[], float]
-    pauses: Pauses
-    say: Callable[[str, str], None] = lambda _event, _sentence: None
+    retry: RetryPolicy
+    log: Callable[[str, str], None] = lambda _event, _sentence: None
     now: Callable[[], float] = time.time
     operations: FileSystem = field(default_factory=FileSystem)
 
 
-async def fetch(request: Request, store: Store, around: Surroundings) -> SyncOutcome:
+async def fetch(request: Request, store: Store, runtime: Runtime) -> SyncOutcome:
     """Bring one version to the volume, or find it there.
 
     Returns:
@@ -112,36 +112,36 @@ async def fetch(request: Request, store: Store, around: Surroundings) -> SyncOut
         SyncError: How it went wrong. The volume holds no half version, whatever happened.
     """
     layout = Layout(request.destination, request.version, request.revision, request.kept)
-    world = World(around.operations, around.clock, around.now, around.say)
+    world = World(runtime.operations, runtime.clock, runtime.now, runtime.log)
     volume = Volume(layout, world, request.keep)
-    there, damaged = await _found(request, around, volume)
+    there, damaged = await _found(request, runtime, volume)
     if there is not None:
         await in_thread(volume.tidy_if_free)
         return _synced(request, there, "was on the volume already")
-    listing = await _planned(request, store, around.pauses)
-    with closing(await volume.acquire(around.pauses)) as turn:
+    listing = await _planned(request, store, runtime.retry)
+    with closing(await volume.acquire(runtime.retry)) as turn:
         if turn.waited:
             # Most likely for one that brought this very version.
-            there, damaged = await _found(request, around, volume)
+            there, damaged = await _found(request, runtime, volume)
             if there is not None:
                 await in_thread(lambda: volume.tidy(done=True))
                 return _synced(request, there, "was brought by another pod")
-            listing = await _planned(request, store, around.pauses)
+            listing = await _planned(request, store, runtime.retry)
         await in_thread(volume.tidy)
         if damaged is not None:
             record, good = damaged
             await in_thread(lambda: volume.take_apart(record, good, listing))
         partial = await in_thread(volume.open_partial)
         try:
-            record = await _bring(request, store, around, listing, volume, partial)
+            record = await _bring(request, store, runtime, listing, volume, partial)
         except SyncError as error:
-            raise await _explained(error, request, store, around.pauses) from error
+            raise await _explained(error, request, store, runtime.retry) from error
         await in_thread(lambda: volume.install(partial, record))
     return _synced(request, record, "is on the volume, verified")
 
 
 async def _found(
-    request: Request, around: Surroundings, volume: Volume
+    request: Request, runtime: Runtime, volume: Volume
 ) -> tuple[Record | None, tuple[Record, frozenset[str]] | None]:
     """Read what lies on the volume again.
 
@@ -156,7 +156,7 @@ async def _found(
             return None, None
         target = volume.layout.target
         progress = Progress(
-            around.report, around.clock, total_bytes=record.size, total_files=len(record.files)
+            runtime.report, runtime.clock, total_bytes=record.size, total_files=len(record.files)
         )
         findings = await verify(target, record, progress)
         if findings.whole:
@@ -168,16 +168,16 @@ async def _found(
             return record, None
     bad = sorted(set(record.files) - findings.good)
     what = printable(bad[0]) if bad else "a file that does not belong there"
-    around.say(
+    runtime.log(
         "damaged", f"{target.name} was damaged on the volume: {len(bad)} files, {what} first"
     )
     return None, (record, findings.good)
 
 
-async def _planned(request: Request, store: Store, pauses: Pauses) -> Listing:
+async def _planned(request: Request, store: Store, retry: RetryPolicy) -> Listing:
     """Return the listing when it is the planned revision and proves complete."""
     try:
-        listing = await pauses.retried(lambda: store.listing(request.directory))
+        listing = await retry.retried(lambda: store.listing(request.directory))
         found = revision(listing)
         if found != request.revision:
             raise SyncError(
@@ -186,24 +186,26 @@ async def _planned(request: Request, store: Store, pauses: Pauses) -> Listing:
                 f"{request.revision[:12]} was planned: it is "
                 f"{found[:12] if listing else 'empty'} now",
             )
-        proof = await pauses.retried(
+        proof = await retry.retried(
             lambda: prove(store, request.directory, listing, request.requirements)
         )
         if proof.reason == "Moved":
             listed = revision(await store.listing(request.directory)) == request.revision
             raise of_replacement(ObjectReplacedError(proof.object), listed=listed)
         _require(proof)
-        return await pauses.retried(lambda: described(store, request.directory, listing))
+        return await retry.retried(lambda: described(store, request.directory, listing))
     except SourceError as error:
         raise of_source(error) from error
 
 
-async def _explained(error: SyncError, request: Request, store: Store, pauses: Pauses) -> SyncError:
+async def _explained(
+    error: SyncError, request: Request, store: Store, retry: RetryPolicy
+) -> SyncError:
     """Return the error, or a kinder one when what seems wrong was replaced while it was synced."""
     if error.code is not ExitCode.REJECTED:
         return error
     try:
-        found = revision(await pauses.retried(lambda: store.listing(request.directory)))
+        found = revision(await retry.retried(lambda: store.listing(request.directory)))
     except SourceError:
         return error
     if found == request.revision:
@@ -220,10 +222,10 @@ async def _explained(error: SyncError, request: Request, store: Store, pauses: P
 async def _bring(
     request: Request,
     store: Store,
-    around: Surroundings,
+    runtime: Runtime,
     listing: Listing,
     volume: Volume,
-    partial: Partial,
+    partial: StagingDirectory,
 ) -> Record:
     """Bring what is missing of a listing and prove the whole on the volume."""
     _require_name_for_lock(request, listing)
@@ -233,17 +235,17 @@ async def _bring(
     await in_thread(lambda: partial.keep_only(kept))
     known |= await in_thread(lambda: _take_over(request, volume, partial, missing))
     total = sum(item.size for item in listing)
-    progress = Progress(around.report, around.clock, total_bytes=total, total_files=len(listing))
+    progress = Progress(runtime.report, runtime.clock, total_bytes=total, total_files=len(listing))
 
     async def is_listed() -> bool:
-        now = await around.pauses.retried(lambda: store.listing(request.directory))
+        now = await runtime.retry.retried(lambda: store.listing(request.directory))
         return revision(now) == request.revision
 
     transfer = Transfer(
         store,
         request.directory,
         partial,
-        around.pauses,
+        runtime.retry,
         progress,
         concurrency=request.concurrency,
         is_listed=is_listed,
@@ -265,7 +267,7 @@ async def _bring(
 
 
 def _take_over(
-    request: Request, volume: Volume, partial: Partial, missing: Sequence[ObjectInfo]
+    request: Request, volume: Volume, partial: StagingDirectory, missing: Sequence[ObjectInfo]
 ) -> dict[Key, bytes]:
     """Link, or else copy, what other versions on the volume hold, and see that the rest has room."""
     shared = shareable(missing, volume.others(), request.origin)
@@ -298,7 +300,7 @@ def _key(item: ObjectInfo) -> Key:
     return item.path, item.size, item.etag
 
 
-def _bundle(partial: Partial, indexes: list[ObjectInfo]) -> Bundle | None:
+def _bundle(partial: StagingDirectory, indexes: list[ObjectInfo]) -> Bundle | None:
     for item in indexes:
         with volume_errors(item.path):
             content = (partial.files / item.path).read_bytes()
@@ -328,12 +330,12 @@ async def _local_proof(request: Request, version: Path) -> Proof:
         contents: dict[str, bytes | memoryview] = {}
         with volume_errors():
             sizes = {path: found.st_size for path, found in files_below(version) if path != LOCK}
-            survey = surveyed_sizes(sizes)
-            for path in reads(survey, request.requirements, limit=_UNLIMITED):
+            summary = summarized_sizes(sizes)
+            for path in reads(summary, request.requirements, limit=_UNLIMITED):
                 with (version / path).open("rb") as file:
                     mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
                 contents[path] = memoryview(mapped)
-        return examine(survey, contents, request.requirements, limit=_UNLIMITED)
+        return examine(summary, contents, request.requirements, limit=_UNLIMITED)
 
     return await in_thread(examined)
 

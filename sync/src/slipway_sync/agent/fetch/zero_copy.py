@@ -10,8 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 
 from slipway_sync.agent.errors import volume_errors
-from slipway_sync.agent.volume.staging import Partial
-from slipway_sync.stores import Pouring
+from slipway_sync.agent.volume.staging import StagingDirectory
+from slipway_sync.stores import RangeTransfer
 
 _TOLD_EVERY = 0.5
 
@@ -32,7 +32,7 @@ class FileSink:
 
     def __init__(
         self,
-        target: Partial,
+        target: StagingDirectory,
         descriptor: int,
         path: str,
         moved: Callable[[int], object],
@@ -80,7 +80,7 @@ class FileSink:
             self._moved(told)
 
 
-async def poured(pouring: Pouring, executor: Executor) -> None:
+async def run_transfer(range_transfer: RangeTransfer, executor: Executor) -> None:
     """Run a pouring in a thread; when cancelled, stop it and wait until it has stopped.
 
     A file must not be closed while a thread still writes to its descriptor.
@@ -88,11 +88,11 @@ async def poured(pouring: Pouring, executor: Executor) -> None:
     Raises:
         SyncError: The volume cannot take it.
     """
-    running = asyncio.get_running_loop().run_in_executor(executor, pouring.run)
+    running = asyncio.get_running_loop().run_in_executor(executor, range_transfer.run)
     try:
         await asyncio.shield(running)
     except asyncio.CancelledError:
-        pouring.cancel()
+        range_transfer.cancel()
         await asyncio.wait([running])
         if not running.cancelled():
             running.exception()

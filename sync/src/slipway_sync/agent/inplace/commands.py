@@ -13,7 +13,7 @@ import structlog
 import typer
 
 from slipway_sync.agent.errors import SyncError
-from slipway_sync.agent.exit import check_version, tell
+from slipway_sync.agent.exit import check_version, log_outcome
 from slipway_sync.agent.inplace.verify import Request, verify
 from slipway_sync.agent.inplace.watch import Look, Teller, Wanted, watch
 from slipway_sync.agent.progress import line
@@ -61,7 +61,7 @@ def verify_command(
     except SyncError as error:
         code = error.code
         outcome = SyncOutcome(error.reason, str(error), error.object, "", revision, read)
-    tell(code, outcome, termination_log)
+    log_outcome(code, outcome, termination_log)
     raise typer.Exit(code)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from slipway_sync.exports.completeness.context import Evidence
+from slipway_sync.exports.completeness.context import CheckContext
 from slipway_sync.exports.completeness.result import Proof, incomplete, rejected
 from slipway_sync.exports.listing import printable
 from slipway_sync.exports.manifest import (
@@ -26,9 +26,9 @@ _SIGN = "openssl pkeyutl -sign -rawin -inkey KEY.pem -in SHA256SUMS -out SHA256S
 _ASKED = "the model's source.signature asks for it"
 
 
-def manifest_is_readable(evidence: Evidence) -> Proof | None:
+def manifest_is_readable(context: CheckContext) -> Proof | None:
     """A manifest that is there is one."""
-    size = evidence.sizes.get(MANIFEST)
+    size = context.sizes.get(MANIFEST)
     if size is None:
         return None
     if size == 0:
@@ -38,43 +38,43 @@ def manifest_is_readable(evidence: Evidence) -> Proof | None:
             "UnreadableManifest", f"{MANIFEST} is larger than {MANIFEST_LIMIT >> 20} MiB", MANIFEST
         )
     try:
-        _ = evidence.manifest
+        _ = context.manifest
     except ManifestError as error:
         return rejected("UnreadableManifest", f"{MANIFEST} is not readable: {error}", MANIFEST)
     return None
 
 
-def named_files_are_there(evidence: Evidence) -> Proof | None:
+def named_files_are_there(context: CheckContext) -> Proof | None:
     """Every file that the manifest names is there."""
-    if evidence.manifest is None:
+    if context.manifest is None:
         return None
-    path = evidence.survey.missing
-    if evidence.survey.whole:
-        path = next((path for path in evidence.manifest.sha256 if path not in evidence.sizes), "")
+    path = context.summary.missing
+    if context.summary.whole:
+        path = next((path for path in context.manifest.sha256 if path not in context.sizes), "")
     if not path:
         return None
     return incomplete("MissingFile", f"{printable(path)} is missing: {MANIFEST} names it", path)
 
 
-def manifest_is_signed(evidence: Evidence) -> Proof | None:
+def manifest_is_signed(context: CheckContext) -> Proof | None:
     """Somebody who is trusted signed the manifest, where that is asked for."""
-    if not evidence.requirements.public_keys:
+    if not context.requirements.public_keys:
         return None
     for path, how in ((MANIFEST, f"{_WRITE}; {_SIGN}"), (SIGNATURE, _SIGN)):
-        if path not in evidence.sizes:
+        if path not in context.sizes:
             return rejected(
                 "Unsigned",
                 f"{path} is missing: {_ASKED}; in the export's folder run {how} and upload that",
                 path,
             )
-    if evidence.sizes[SIGNATURE] > SIGNATURE_LIMIT:
+    if context.sizes[SIGNATURE] > SIGNATURE_LIMIT:
         return _wrong_signature(f"is larger than {SIGNATURE_LIMIT} bytes")
     try:
-        signature = read_signature(bytes(evidence.contents.get(SIGNATURE, b"")))
+        signature = read_signature(bytes(context.contents.get(SIGNATURE, b"")))
     except SignatureError as error:
         return _wrong_signature(f"is not readable: {error}")
-    content = bytes(evidence.contents.get(MANIFEST, b""))
-    if signed(content, signature, evidence.requirements.public_keys):
+    content = bytes(context.contents.get(MANIFEST, b""))
+    if signed(content, signature, context.requirements.public_keys):
         return None
     return _wrong_signature(f"is no signature of {MANIFEST} by a key of source.signature.publicKey")
 
@@ -87,14 +87,14 @@ def _wrong_signature(what: str) -> Proof:
     )
 
 
-def all_files_are_named(evidence: Evidence) -> Proof | None:
+def all_files_are_named(context: CheckContext) -> Proof | None:
     """The signed manifest names every file; one that it does not name could be anybody's."""
-    if not evidence.requirements.public_keys or evidence.manifest is None:
+    if not context.requirements.public_keys or context.manifest is None:
         return None
-    path = evidence.survey.unnamed
-    if evidence.survey.whole:
-        named = evidence.manifest.sha256.keys() | {MANIFEST, SIGNATURE}
-        path = next((path for path in evidence.sizes if path not in named), "")
+    path = context.summary.unnamed
+    if context.summary.whole:
+        named = context.manifest.sha256.keys() | {MANIFEST, SIGNATURE}
+        path = next((path for path in context.sizes if path not in named), "")
     if not path:
         return None
     return rejected(

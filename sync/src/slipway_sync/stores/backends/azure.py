@@ -13,7 +13,7 @@ from slipway_sync.exports import printable
 from slipway_sync.stores.backends.credential_provider import provider
 from slipway_sync.stores.backends.object_store import ObjectStore
 from slipway_sync.stores.base import StoreOptions
-from slipway_sync.stores.credentials import Granted
+from slipway_sync.stores.credentials import TemporaryCredentials
 from slipway_sync.stores.egress.clients import (
     checked_prefix,
     endpoint_url,
@@ -26,7 +26,7 @@ from slipway_sync.stores.egress.clients import (
 if TYPE_CHECKING:
     from obstore.store import AzureBearerToken, AzureConfig
 
-    from slipway_sync.stores.egress.token import Pass
+    from slipway_sync.stores.egress.token import ProxyToken
 
 _CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}|\$(?:root|web)", re.ASCII)
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}", re.ASCII)
@@ -40,7 +40,7 @@ CREDENTIALS = (
 )
 """What a Secret may hold: the account, and a key, a token or an application's three."""
 
-WAYS = (
+AUTH_METHODS = (
     ("AZURE_STORAGE_ACCOUNT_KEY",),
     ("AZURE_STORAGE_SAS_TOKEN",),
     ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID"),
@@ -65,9 +65,9 @@ def open_azure(uri: str, options: StoreOptions) -> ObjectStore:
         raise invalid(f"{printable(uri)}: write az://CONTAINER/PATH")
     prefix = checked_prefix(uri, path)
     config, origin = _config(uri, options)
-    provided = provider(options.identity, _credential)
+    credential_provider = provider(options.identity, _credential)
 
-    def opened(*, tunnel: bool = False) -> tuple[obstore.store.AzureStore, Pass]:
+    def opened(*, tunnel: bool = False) -> tuple[obstore.store.AzureStore, ProxyToken]:
         given_url = origin if tunnel else plain(origin)
         return made(
             uri,
@@ -77,21 +77,21 @@ def open_azure(uri: str, options: StoreOptions) -> ObjectStore:
                 config={**config, "endpoint": given_url},
                 client_options=given,
                 retry_config=retry(options),
-                credential_provider=provided,
+                credential_provider=credential_provider,
             ),
             origin=origin,
             tunnel=tunnel,
             token_hosts=_TOKEN_HOSTS,
         )
 
-    client, way = opened()
+    client, egress = opened()
     return ObjectStore(
         f"az://{container}/{prefix}",
         prefix,
         client,
-        way,
+        egress,
         signed="skip_signature" not in config,
-        provided=provided,
+        credential_provider=credential_provider,
         patience=options.patience,
         bulk=cache(partial(opened, tunnel=True)) if origin.startswith("https://") else None,
     )
@@ -143,5 +143,5 @@ def _account_of(endpoint: str) -> str:
     return parts.path.strip("/") or (parts.hostname or "").partition(".")[0]
 
 
-def _credential(granted: Granted) -> AzureBearerToken:
+def _credential(granted: TemporaryCredentials) -> AzureBearerToken:
     return {"token": granted.values["AZURE_BEARER_TOKEN"], "expires_at": granted.expires}

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from slipway_sync.stores.base import SourceError
-from slipway_sync.stores.credentials import Granted, Identity
+from slipway_sync.stores.credentials import Identity, TemporaryCredentials
 
 _Shape = TypeVar("_Shape")
 
@@ -18,7 +18,7 @@ class Provider(Generic[_Shape]):
         failure: Why the last call gave nothing; the library's own error would quote it whole.
     """
 
-    def __init__(self, identity: Identity, shape: Callable[[Granted], _Shape]) -> None:
+    def __init__(self, identity: Identity, shape: Callable[[TemporaryCredentials], _Shape]) -> None:
         self._identity = identity
         self._shape = shape
         self.failure: SourceError | None = None
@@ -35,7 +35,7 @@ class Provider(Generic[_Shape]):
 
 
 def provider(
-    identity: Identity | None, shape: Callable[[Granted], _Shape]
+    identity: Identity | None, shape: Callable[[TemporaryCredentials], _Shape]
 ) -> Provider[_Shape] | None:
     """Return the provider of an identity, if there is one."""
     return None if identity is None else Provider(identity, shape)

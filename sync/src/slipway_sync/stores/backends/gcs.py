@@ -15,7 +15,7 @@ from slipway_sync.stores.backends.credential_provider import provider
 from slipway_sync.stores.backends.deletion import PlainEraser
 from slipway_sync.stores.backends.object_store import ObjectStore
 from slipway_sync.stores.base import StoreOptions
-from slipway_sync.stores.credentials import Granted
+from slipway_sync.stores.credentials import TemporaryCredentials
 from slipway_sync.stores.egress.clients import (
     checked_prefix,
     endpoint_url,
@@ -28,13 +28,13 @@ from slipway_sync.stores.egress.clients import (
 if TYPE_CHECKING:
     from obstore.store import GCSConfig, GCSCredential
 
-    from slipway_sync.stores.egress.token import Pass
+    from slipway_sync.stores.egress.token import ProxyToken
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", re.ASCII)
 CREDENTIALS = ("GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_BEARER_TOKEN")
 """What a Secret may hold, one of them: a service account's key file, or a token that is renewed there."""
 
-WAYS = (("GOOGLE_SERVICE_ACCOUNT_KEY",), ("GOOGLE_BEARER_TOKEN",))
+AUTH_METHODS = (("GOOGLE_SERVICE_ACCOUNT_KEY",), ("GOOGLE_BEARER_TOKEN",))
 """What suffices to sign requests."""
 
 _PUBLIC = "https://storage.googleapis.com"
@@ -58,9 +58,9 @@ def open_gcs(uri: str, options: StoreOptions) -> ObjectStore:
     prefix = checked_prefix(uri, path)
     origin = endpoint_url(options.endpoint) if options.endpoint else _PUBLIC
     config = _config(origin, options)
-    provided = provider(options.identity, _credential)
+    credential_provider = provider(options.identity, _credential)
 
-    def opened(*, tunnel: bool = False) -> tuple[GCSStore, Pass]:
+    def opened(*, tunnel: bool = False) -> tuple[GCSStore, ProxyToken]:
         given_url = origin if tunnel else plain(origin)
         return made(
             uri,
@@ -70,16 +70,16 @@ def open_gcs(uri: str, options: StoreOptions) -> ObjectStore:
                 config={**config, "base_url": given_url},
                 client_options=given,
                 retry_config=retry(options),
-                credential_provider=provided,
+                credential_provider=credential_provider,
             ),
             origin=origin,
             tunnel=tunnel,
             token_hosts=_TOKEN_HOSTS,
         )
 
-    client, way = opened()
+    client, egress = opened()
 
-    def at_folder(key: str) -> tuple[GCSStore, Pass]:
+    def at_folder(key: str) -> tuple[GCSStore, ProxyToken]:
         parent, _, folder = f"{bucket}/{key}".rpartition("/")
         base = f"{plain(origin)}/{quote(parent)}"
         changed: GCSConfig = {**config, "base_url": base}
@@ -91,7 +91,7 @@ def open_gcs(uri: str, options: StoreOptions) -> ObjectStore:
                 config=changed,
                 client_options=given,
                 retry_config=retry(options),
-                credential_provider=provided,
+                credential_provider=credential_provider,
             ),
             origin=origin,
             token_hosts=_TOKEN_HOSTS,
@@ -102,10 +102,10 @@ def open_gcs(uri: str, options: StoreOptions) -> ObjectStore:
         f"gs://{bucket}/{prefix}",
         prefix,
         client,
-        way,
+        egress,
         folders=folders,
         signed="skip_signature" not in config,
-        provided=provided,
+        credential_provider=credential_provider,
         patience=options.patience,
         bulk=cache(partial(opened, tunnel=True)) if origin.startswith("https://") else None,
     )
@@ -139,5 +139,5 @@ def _checked_key(text: str) -> str:
     return json.dumps({name: account[name] for name in sorted(_ACCOUNT_FIELDS)})
 
 
-def _credential(granted: Granted) -> GCSCredential:
+def _credential(granted: TemporaryCredentials) -> GCSCredential:
     return {"token": granted.values[_TOKEN], "expires_at": granted.expires}

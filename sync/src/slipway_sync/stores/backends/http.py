@@ -38,8 +38,8 @@ from slipway_sync.stores.base import (
     paged,
 )
 from slipway_sync.stores.egress.clients import FOREIGN, checked_prefix, invalid, made, plain, retry
-from slipway_sync.stores.egress.token import Pass
-from slipway_sync.stores.errors import broke_off, is_beyond_the_end, of_way
+from slipway_sync.stores.egress.token import ProxyToken
+from slipway_sync.stores.errors import broke_off, egress_error, is_beyond_the_end
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 CREDENTIALS = ("HTTP_BEARER_TOKEN", "HTTP_USERNAME", "HTTP_PASSWORD")
 """What a Secret may hold: a token, or a name and a password."""
 
-WAYS = (("HTTP_BEARER_TOKEN",), ("HTTP_USERNAME", "HTTP_PASSWORD"))
+AUTH_METHODS = (("HTTP_BEARER_TOKEN",), ("HTTP_USERNAME", "HTTP_PASSWORD"))
 """What suffices to be let in."""
 
 _CHUNK: Final = 1 << 20
@@ -56,7 +56,7 @@ _WHOLE_FILE_SECONDS: Final = 12 * 3600.0
 """For one file from a server that sends no parts; one that stalls is given up much sooner."""
 _SMALL: Final = 1 << 20
 
-_Clients = tuple["ObstoreClient", Pass]
+_Clients = tuple["ObstoreClient", ProxyToken]
 
 
 class _MakeClient(Protocol):
@@ -121,7 +121,7 @@ class HttpStore:
         """
         self._uri = uri
         self._make_client = client
-        self._client, self._way = client(patience)
+        self._client, self._egress = client(patience)
         # Content in large parts: there the library's own TLS is faster.
         self._tunnels = uri.startswith("https://")
         self._others: dict[tuple[bool, bool], _Clients] = {}
@@ -232,16 +232,16 @@ class HttpStore:
             else:
                 self._parts = True
                 return result, 0
-        client, way = self._client_for(bulk=bulk, whole=self._parts is False)
+        client, egress = self._client_for(bulk=bulk, whole=self._parts is False)
         if self._parts is False:
-            way.most = None
+            egress.most = None
         return await obstore.get_async(client, key), start
 
     def _client_for(self, *, bulk: bool, whole: bool = False) -> _Clients:
         """Return the client for content: in large parts or small ones, of whole files however long or not."""
         kind = (bulk and self._tunnels, whole)
         if not any(kind):
-            return self._client, self._way
+            return self._client, self._egress
         if kind not in self._others:
             patience = self._more_patience if whole else self._patience
             self._others[kind] = self._make_client(patience, tunnel=kind[0])
@@ -292,9 +292,9 @@ class HttpStore:
         return f"{self._uri}/{directory}/{printable(path)}"
 
     def _error(self, error: Exception, where: str) -> SourceError:
-        ways = [self._way, *(way for _, way in self._others.values())]
-        way = next((way for way in ways if way.refusal or way.denial), self._way)
-        return of_way(error, where, way)
+        ways = [self._egress, *(egress for _, egress in self._others.values())]
+        egress = next((egress for egress in ways if egress.refusal or egress.denial), self._egress)
+        return egress_error(error, where, egress)
 
 
 def _checked_uri(uri: str) -> str:

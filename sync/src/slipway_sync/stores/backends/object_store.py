@@ -12,8 +12,8 @@ from obstore.exceptions import PreconditionError
 from slipway_sync.exports import Listing, ObjectInfo, hostile_key, printable
 from slipway_sync.stores.backends.credential_provider import Provider
 from slipway_sync.stores.backends.deletion import FolderEraser, erase
-from slipway_sync.stores.backends.listing_limit import MOST_BYTES, ended
-from slipway_sync.stores.backends.zero_copy import Direct, Pouring
+from slipway_sync.stores.backends.listing_limit import MOST_BYTES, within_limit
+from slipway_sync.stores.backends.zero_copy import RangeTransfer, ZeroCopy
 from slipway_sync.stores.base import (
     PAGE,
     HostileKeyError,
@@ -27,8 +27,8 @@ from slipway_sync.stores.base import (
     counted,
 )
 from slipway_sync.stores.egress.clients import FOREIGN, checked_prefix
-from slipway_sync.stores.egress.token import Pass
-from slipway_sync.stores.errors import broke_off, invalid_key, is_beyond_the_end, of_way
+from slipway_sync.stores.egress.token import ProxyToken
+from slipway_sync.stores.errors import broke_off, egress_error, invalid_key, is_beyond_the_end
 from slipway_sync.stores.inspection.listing_summary import listed
 
 if TYPE_CHECKING:
@@ -49,13 +49,13 @@ class ObjectStore:
         uri: str,
         prefix: str,
         client: ObstoreClient,
-        way: Pass,
+        egress: ProxyToken,
         *,
         folders: FolderEraser | None = None,
         signed: bool = True,
-        provided: Provider[Any] | None = None,
-        direct: Direct | None = None,
-        bulk: Callable[[], tuple[ObstoreClient, Pass]] | None = None,
+        credential_provider: Provider[Any] | None = None,
+        direct: ZeroCopy | None = None,
+        bulk: Callable[[], tuple[ObstoreClient, ProxyToken]] | None = None,
         patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
         """Use a client of the bucket.
@@ -64,21 +64,21 @@ class ObjectStore:
             uri: What sentences call it.
             prefix: "" or ends with `/`.
             client: Of the library.
-            way: The client's own pass.
+            egress: The client's own token.
             folders: Deletes the markers of folders; None where that cannot be done.
             signed: Whether requests are signed.
-            provided: What gives the client its credentials, if anything does.
+            credential_provider: What gives the client its credentials, if anything does.
             direct: A faster way to the content of objects, where there is one.
             bulk: Makes the client that streams content, where another one is faster.
             patience: How long to wait for listings.
         """
         self._prefix = prefix
         self._client = client
-        self._way = way
+        self._egress = egress
         self._folders = folders
         self._signed = signed
-        self._provided = provided
-        self._direct = direct
+        self._credential_provider = credential_provider
+        self._zero_copy = direct
         self._bulk = bulk
         self._patience = patience
         self._uri = uri.rstrip("/")
@@ -96,11 +96,11 @@ class ObjectStore:
             f"{scheme}://{bucket}/{prefix}",
             prefix,
             self._client,
-            self._way,
+            self._egress,
             folders=self._folders,
             signed=self._signed,
-            provided=self._provided,
-            direct=self._direct,
+            credential_provider=self._credential_provider,
+            direct=self._zero_copy,
             bulk=self._bulk,
             patience=self._patience,
         )
@@ -108,11 +108,11 @@ class ObjectStore:
     async def children(self) -> tuple[str, ...]:
         """Name the version directories and their siblings (see Store)."""
         try:
-            found = await ended(
+            found = await within_limit(
                 obstore.list_with_delimiter_async(self._client, self._prefix or None),
                 self._uri,
                 self._patience.request,
-                self._way,
+                self._egress,
                 MOST_BYTES,
             )
         except FOREIGN as error:
@@ -138,7 +138,9 @@ class ObjectStore:
             pages = aiter(obstore.list(self._client, prefix, chunk_size=PAGE))
             # A page may be empty, and say that there are more: those the library asks for by itself.
             while (
-                page := await ended(anext(pages, None), where, self._patience.request, self._way)
+                page := await within_limit(
+                    anext(pages, None), where, self._patience.request, self._egress
+                )
             ) is not None:
                 found = (_info(meta, prefix) for meta in page)
                 yield [item for item in found if item.size or item.path not in _DIRECTORIES]
@@ -201,7 +203,7 @@ class ObjectStore:
         if item.etag:
             options["if_match"] = f'"{item.etag}"'
         where = f"{self._uri}/{directory}/{printable(item.path)}"
-        client, way = (self._client, self._way) if self._bulk is None else self._bulk()
+        client, egress = (self._client, self._egress) if self._bulk is None else self._bulk()
         received = 0
         begun = False
         try:
@@ -222,7 +224,7 @@ class ObjectStore:
         except FOREIGN as error:
             if is_beyond_the_end(error):
                 raise ObjectReplacedError(item.path) from error
-            found = self._error(error, where, way)
+            found = self._error(error, where, egress)
             if begun and broke_off(error):
                 raise WrongAnswerError("Truncated", str(found)) from error
             raise found from error
@@ -234,14 +236,14 @@ class ObjectStore:
                 trusted=received < length,
             )
 
-    def pouring(
+    def range_transfer(
         self, directory: str, item: ObjectInfo, sink: Sink, *, start: int, length: int
-    ) -> Pouring | None:
-        """Bring bytes of one listed object into a file (see PouringStore)."""
-        if self._direct is None or not self._direct.open:
+    ) -> RangeTransfer | None:
+        """Bring bytes of one listed object into a file (see RangeTransferStore)."""
+        if self._zero_copy is None or not self._zero_copy.open:
             return None
         key = self._key(directory, item.path)
-        return Pouring(self._direct, key, item, sink, start=start, length=length)
+        return RangeTransfer(self._zero_copy, key, item, sink, start=start, length=length)
 
     async def delete(self, directory: str, paths: Sequence[str]) -> None:
         """Delete objects of one version (see ErasableStore)."""
@@ -277,10 +279,13 @@ class ObjectStore:
         """Say that it is so (see Store)."""
         return True
 
-    def _error(self, error: Exception, where: str, way: Pass | None = None) -> SourceError:
-        if self._provided is not None and (failure := self._provided.failure) is not None:
+    def _error(self, error: Exception, where: str, egress: ProxyToken | None = None) -> SourceError:
+        if (
+            self._credential_provider is not None
+            and (failure := self._credential_provider.failure) is not None
+        ):
             return SourceError(failure.reason, f"{where}: {failure}")
-        return of_way(error, where, way or self._way)
+        return egress_error(error, where, egress or self._egress)
 
     def _key(self, directory: str, path: str) -> str:
         found = hostile_key([path])

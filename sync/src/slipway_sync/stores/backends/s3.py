@@ -15,9 +15,9 @@ from slipway_sync.exports import printable
 from slipway_sync.stores.backends.credential_provider import provider
 from slipway_sync.stores.backends.deletion import SignedEraser
 from slipway_sync.stores.backends.object_store import ObjectStore
-from slipway_sync.stores.backends.zero_copy import Direct
+from slipway_sync.stores.backends.zero_copy import ZeroCopy
 from slipway_sync.stores.base import StoreOptions
-from slipway_sync.stores.credentials import Granted
+from slipway_sync.stores.credentials import TemporaryCredentials
 from slipway_sync.stores.egress.clients import (
     checked_prefix,
     endpoint_url,
@@ -31,7 +31,7 @@ from slipway_sync.stores.egress.proxy import shared
 if TYPE_CHECKING:
     from obstore.store import S3Config, S3Credential
 
-    from slipway_sync.stores.egress.token import Pass
+    from slipway_sync.stores.egress.token import ProxyToken
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]", re.ASCII)
 CREDENTIALS = (
@@ -43,10 +43,10 @@ CREDENTIALS = (
 )
 """What a Secret may hold; the first two belong together."""
 
-WAYS = (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),)
+AUTH_METHODS = (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),)
 """What suffices to sign requests."""
 
-_KEY_PAIR = WAYS[0]
+_KEY_PAIR = AUTH_METHODS[0]
 _SIGNED_FOR = timedelta(minutes=10)
 """A URL is used at once; the rest is for clocks that differ."""
 
@@ -62,9 +62,9 @@ def open_s3(uri: str, options: StoreOptions) -> ObjectStore:
         raise invalid(f"{printable(uri)}: write s3://BUCKET/PATH")
     prefix = checked_prefix(uri, path)
     config, origin = _config(bucket, options)
-    provided = provider(options.identity, _credential)
+    credential_provider = provider(options.identity, _credential)
 
-    def opened(*, tunnel: bool = False) -> tuple[S3Store, Pass]:
+    def opened(*, tunnel: bool = False) -> tuple[S3Store, ProxyToken]:
         given_url = origin if tunnel else plain(origin)
         return made(
             uri,
@@ -74,21 +74,24 @@ def open_s3(uri: str, options: StoreOptions) -> ObjectStore:
                 config={**config, "endpoint": given_url},
                 client_options=given,
                 retry_config=retry(options),
-                credential_provider=provided,
+                credential_provider=credential_provider,
             ),
             origin=origin,
             tunnel=tunnel,
         )
 
-    client, way = opened()
+    client, egress = opened()
 
-    def at_folder(key: str) -> tuple[S3Store, Pass]:
+    def at_folder(key: str) -> tuple[S3Store, ProxyToken]:
         changed = _at_folder(bucket, key, config)
         return made(
             uri,
             options,
             lambda given: S3Store(
-                bucket, config=changed, client_options=given, credential_provider=provided
+                bucket,
+                config=changed,
+                client_options=given,
+                credential_provider=credential_provider,
             ),
             origin=origin,
         )
@@ -96,19 +99,19 @@ def open_s3(uri: str, options: StoreOptions) -> ObjectStore:
     def signed(key: str) -> str:
         return obstore.sign(client, "GET", key, _SIGNED_FOR)
 
-    direct = Direct(signed, partial(shared().connect, way), options.patience)
+    direct = ZeroCopy(signed, partial(shared().connect, egress), options.patience)
     folders = SignedEraser(at_folder)
     return ObjectStore(
         f"s3://{bucket}/{prefix}",
         prefix,
         client,
-        way,
+        egress,
         folders=folders,
         signed="skip_signature" not in config,
-        provided=provided,
+        credential_provider=credential_provider,
         patience=options.patience,
         bulk=cache(partial(opened, tunnel=True)) if origin.startswith("https://") else None,
-        direct=direct if _is_direct(config, origin) and way.route.proxy is None else None,
+        direct=direct if _is_direct(config, origin) and egress.route.proxy is None else None,
     )
 
 
@@ -169,7 +172,7 @@ def _origin(bucket: str, region: str, options: StoreOptions) -> str:
     return f"{parts.scheme}://{bucket}.{parts.netloc}{parts.path}"
 
 
-def _credential(granted: Granted) -> S3Credential:
+def _credential(granted: TemporaryCredentials) -> S3Credential:
     values = granted.values
     return {
         "access_key_id": values["AWS_ACCESS_KEY_ID"],

@@ -1,4 +1,4 @@
-"""What every client of the library is made with: timeouts, retries, the gate, and no environment."""
+"""What every client of the library is made with: timeouts, retries, the egress proxy, and no environment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from slipway_sync.stores.base import SourceError, StoreOptions
 from slipway_sync.stores.egress.proxy import shared
 from slipway_sync.stores.egress.routes import Exceptions, Proxy, Route
 from slipway_sync.stores.egress.tls import trust
-from slipway_sync.stores.egress.token import Pass
+from slipway_sync.stores.egress.token import ProxyToken
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
@@ -45,15 +45,15 @@ def made(
     origin: str,
     token_hosts: Container[str] = (),
     tunnel: bool = False,
-) -> tuple[_Client, Pass]:
-    """Make a client that goes through the gate; no request is made.
+) -> tuple[_Client, ProxyToken]:
+    """Make a client that goes through the egress proxy; no request is made.
 
     Args:
         uri: What sentences call it.
         options: For its certificates and addresses.
         make: Calls the library's constructor.
         further: Options of this client beside those of all.
-        origin: URL of the store. The library is to be given `plain(origin)`: TLS is spoken by the gate.
+        origin: URL of the store. The library is to be given `plain(origin)`: TLS is spoken by the egress proxy.
         tunnel: Whether the library speaks TLS itself, which is faster: only for content in large parts, which
             only the agent takes.
         token_hosts: Where the library fetches tokens by itself, over TLS of its own.
@@ -63,7 +63,7 @@ def made(
     """
     trust(options.ca_bundle)
     parts = urlsplit(origin)
-    way = shared().issue(
+    egress = shared().issue_token(
         options.addresses,
         route(options),
         ca_bundle=options.ca_bundle,
@@ -77,20 +77,20 @@ def made(
         "read_timeout": timedelta(seconds=options.patience.stall),
         "timeout": timedelta(seconds=options.patience.request),
         **(further or {}),
-        "proxy_url": way.url,
+        "proxy_url": egress.url,
     }
     if options.ca_bundle is not None:
         client["root_certificate"] = options.ca_bundle
     try:
         with _no_environment():
-            return make(client), way
+            return make(client), egress
     except FOREIGN as error:
         what = "the CA bundle holds no certificate" if options.ca_bundle is not None else "refused"
         raise invalid(f"{uri}: {what}") from error
 
 
 def plain(url: str) -> str:
-    """Return a URL as the library gets it: what is https there, the gate makes of it.
+    """Return a URL as the library gets it: what is https there, the egress proxy makes of it.
 
     >>> plain("https://s3.example:443/path")
     'http://s3.example/path'

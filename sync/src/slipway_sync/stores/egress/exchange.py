@@ -12,14 +12,14 @@ from queue import SimpleQueue
 from typing import Final
 
 from slipway_sync.stores.egress.answers import PIPE_BYTES, Incoming
-from slipway_sync.stores.egress.request_head import Asked, read_head
+from slipway_sync.stores.egress.request_head import ProxyRequest, read_head
 from slipway_sync.stores.egress.response_head import (
     ResponseHead,
     read_location,
     read_response_head,
 )
 from slipway_sync.stores.egress.routes import Proxy
-from slipway_sync.stores.egress.token import ANSWER_BYTES, Pass
+from slipway_sync.stores.egress.token import ANSWER_BYTES, ProxyToken
 from slipway_sync.stores.egress.upstream_proxy import (
     AUTHENTICATION_REQUIRED,
     WRONG_CREDENTIALS,
@@ -32,7 +32,7 @@ _REQUEST_BYTES: Final = 64
 _INTERIM: Final = range(100, 200)
 _MAX_INTERIM: Final = 16
 
-Admit = Callable[[Asked], tuple[Pass | None, Asked]]
+Admit = Callable[[ProxyRequest], tuple[ProxyToken | None, ProxyRequest]]
 """From a request as it came to whose it is, and what it asks of whom."""
 
 
@@ -43,7 +43,7 @@ class Answer:
     What it asks for in parts, and what has no limit, it takes piece by piece.
     """
 
-    def __init__(self, owner: Pass) -> None:
+    def __init__(self, owner: ProxyToken) -> None:
         self._owner = owner
         self._bytes = 0
 
@@ -64,7 +64,7 @@ class Answer:
             self._owner.trouble = _ENDLESS
             raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
 
-    def announced(self, asked: Asked, head: ResponseHead) -> bool:
+    def announced(self, asked: ProxyRequest, head: ResponseHead) -> bool:
         """Whether an answer may be as long as its head says."""
         good = 200 <= head.status < 300  # noqa: PLR2004 - HTTP
         piecewise = good and (asked.ranged or self._owner.most is None)
@@ -86,7 +86,7 @@ class Exchange:
         self,
         client: socket.socket,
         server: socket.socket,
-        owner: Pass,
+        owner: ProxyToken,
         through: Proxy | None,
         admit: Admit,
     ) -> None:
@@ -95,12 +95,12 @@ class Exchange:
         self._owner = owner
         self._through = through
         self._admit = admit
-        self._requests: SimpleQueue[Asked] = SimpleQueue()
+        self._requests: SimpleQueue[ProxyRequest] = SimpleQueue()
         self._answered: SimpleQueue[bool] = SimpleQueue()
         self._sending = threading.Lock()
 
-    def forward(self, asked: Asked, rest: bytes) -> None:
-        """Pass requests on, one after the other: each to the host that was judged, none with the pass."""
+    def forward(self, asked: ProxyRequest, rest: bytes) -> None:
+        """Pass requests on, one after the other: each to the host that was judged, none with the token."""
         first = asked
         try:
             while (asked.origin, asked.tunnel) == (first.origin, False):
@@ -114,7 +114,7 @@ class Exchange:
         except (OSError, ValueError):
             pass  # The client has gone, or sends what no client of ours does.
 
-    def _send(self, asked: Asked, rest: bytes) -> bytes:
+    def _send(self, asked: ProxyRequest, rest: bytes) -> bytes:
         """Send a request; return what has come after its body."""
         self._server.sendall(asked.forwarded(self._through))
         body, rest = rest[: asked.body], rest[asked.body :]
@@ -148,7 +148,7 @@ class Exchange:
                 self._client.shutdown(socket.SHUT_WR)
             self._answered.put(False)
 
-    def _bring_answer(self, incoming: Incoming, answer: Answer, asked: Asked) -> bool:
+    def _bring_answer(self, incoming: Incoming, answer: Answer, asked: ProxyRequest) -> bool:
         """Bring one answer; return whether another may follow on this connection."""
         head = read_response_head(incoming.head(), asked.method)
         interim = 0
@@ -175,10 +175,10 @@ class Exchange:
             incoming.body_to_end(self._client, answer.came)
         return not head.closes
 
-    def _led(self, asked: Asked, text: str) -> str:
+    def _led(self, asked: ProxyRequest, text: str) -> str:
         """Return where a redirect leads, spelled so that the client comes through here once more.
 
-        To its own host it comes with its pass. To another one that speaks TLS it would make a tunnel: it gets a name
+        To its own host it comes with its token. To another one that speaks TLS it would make a tunnel: it gets a name
         that only this proxy knows, and shows it no credentials. To one that does not it has no way.
         """
         scheme, host, port = asked.origin
@@ -191,7 +191,7 @@ class Exchange:
         return f"http://{self._owner.alias(place.host, place.port)}{place.target}"
 
 
-def read_request(client: socket.socket, start: bytes) -> tuple[Asked, bytes]:
+def read_request(client: socket.socket, start: bytes) -> tuple[ProxyRequest, bytes]:
     """Read one head; `start` is what has arrived of it, and what comes after it is returned."""
     head, rest = read_to_empty_line(client, start)
     return read_head(head), rest

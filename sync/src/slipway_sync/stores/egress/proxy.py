@@ -33,10 +33,10 @@ from slipway_sync.stores.addresses import (
 )
 from slipway_sync.stores.egress.answers import PIPE_BYTES, widen
 from slipway_sync.stores.egress.exchange import Answer, Exchange, answer_with, read_request, shut
-from slipway_sync.stores.egress.request_head import Asked
+from slipway_sync.stores.egress.request_head import ProxyRequest
 from slipway_sync.stores.egress.routes import Proxy, Route
 from slipway_sync.stores.egress.tls import tls_trouble, trust
-from slipway_sync.stores.egress.token import Pass
+from slipway_sync.stores.egress.token import ProxyToken
 from slipway_sync.stores.egress.upstream_proxy import (
     ProxyError,
     open_tunnel,
@@ -66,7 +66,7 @@ class Refused(Exception):  # noqa: N818 - what happened, in one word
     """A host may not be reached; str() is the sentence."""
 
 
-class Gate:
+class EgressProxy:
     """A proxy for the clients of this process.
 
     Args:
@@ -75,14 +75,14 @@ class Gate:
 
     def __init__(self, resolve: Resolve = resolved) -> None:
         self._resolve = resolve
-        self._passes: WeakValueDictionary[str, Pass] = WeakValueDictionary()
-        self._redirected: WeakValueDictionary[str, Pass] = WeakValueDictionary()
+        self._passes: WeakValueDictionary[str, ProxyToken] = WeakValueDictionary()
+        self._redirected: WeakValueDictionary[str, ProxyToken] = WeakValueDictionary()
         self._closed = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self._thread = threading.Thread(target=self._accept, name="gate", daemon=True)
+        self._thread = threading.Thread(target=self._accept, name="egress-proxy", daemon=True)
         self._thread.start()
 
-    def issue(
+    def issue_token(
         self,
         policy: AddressPolicy,
         route: Route | None = None,
@@ -90,9 +90,9 @@ class Gate:
         ca_bundle: bytes | None = None,
         tls_port: int | None = None,
         tunnels: Container[str] | None = None,
-    ) -> Pass:
-        """Let a client through to what a policy does not refuse, for as long as the pass is kept (see there)."""
-        made = Pass(
+    ) -> ProxyToken:
+        """Let a client through to what a policy does not refuse, for as long as the token is kept (see there)."""
+        made = ProxyToken(
             policy,
             route or Route(),
             f"127.0.0.1:{self._listener.getsockname()[1]}",
@@ -104,7 +104,7 @@ class Gate:
         self._redirected[made.alias_suffix] = made
         return made
 
-    def connect(self, owner: Pass, host: str, port: int) -> socket.socket:
+    def connect(self, owner: ProxyToken, host: str, port: int) -> socket.socket:
         """Connect to an address that was judged, for who needs no proxy between.
 
         Raises:
@@ -157,7 +157,7 @@ class Gate:
             with server:
                 self._relay(client, server, owner, asked, rest, through)
 
-    def _admitted(self, asked: Asked) -> tuple[Pass | None, Asked]:
+    def _admitted(self, asked: ProxyRequest) -> tuple[ProxyToken | None, ProxyRequest]:
         """Return whose request it is, and what it asks of whom in truth."""
         if (owner := self._passes.get(asked.token)) is not None:
             if owner.tls_port is None or asked.tunnel:
@@ -172,8 +172,8 @@ class Gate:
         self,
         client: socket.socket,
         server: socket.socket,
-        owner: Pass,
-        asked: Asked,
+        owner: ProxyToken,
+        asked: ProxyRequest,
         rest: bytes,
         through: Proxy | None,
     ) -> None:
@@ -195,7 +195,9 @@ class Gate:
         shut(server)
         back.join()
 
-    def _connect(self, owner: Pass, asked: Asked) -> tuple[socket.socket, Proxy | None]:
+    def _connect(
+        self, owner: ProxyToken, asked: ProxyRequest
+    ) -> tuple[socket.socket, Proxy | None]:
         """Connect to the host or, where the way leads through one, to the proxy."""
         owner.refusal = owner.trouble = owner.denial = None
         through = owner.route.proxy
@@ -228,7 +230,7 @@ class Gate:
             through = None
         return (_secured(owner, server, asked.host) if asked.tls else server), through
 
-    def _judged(self, owner: Pass, host: str, port: int, name: str) -> Sequence[Address]:
+    def _judged(self, owner: ProxyToken, host: str, port: int, name: str) -> Sequence[Address]:
         """Return the addresses of a host, all of which may be reached."""
         addresses = self._resolve(host, port)
         if (found := first_refusal(owner.policy, addresses)) is not None:
@@ -239,9 +241,9 @@ class Gate:
 
 
 @cache
-def shared() -> Gate:
-    """Return the gate of this process; it lives as long as the process."""
-    return Gate()
+def shared() -> EgressProxy:
+    """Return the egress proxy of this process; it lives as long as the process."""
+    return EgressProxy()
 
 
 def _refusal(host: str, address: str, kind: str) -> str:
@@ -265,7 +267,7 @@ def _first_connected(addresses: Sequence[Address], port: int) -> socket.socket:
     raise last
 
 
-def _tunnel(owner: Pass, proxy: socket.socket, asked: Asked, through: Proxy) -> None:
+def _tunnel(owner: ProxyToken, proxy: socket.socket, asked: ProxyRequest, through: Proxy) -> None:
     """Have a proxy open a tunnel.
 
     Raises:
@@ -282,7 +284,7 @@ def _tunnel(owner: Pass, proxy: socket.socket, asked: Asked, through: Proxy) -> 
         raise OSError(str(error)) from error
 
 
-def _secured(owner: Pass, server: socket.socket, host: str) -> socket.socket:
+def _secured(owner: ProxyToken, server: socket.socket, host: str) -> socket.socket:
     """Speak TLS on a connection.
 
     Raises:

@@ -10,12 +10,12 @@ from slipway_sync.stores.egress.routes import Proxy
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ProxyRequest:
     """The head of a request to the proxy.
 
     Attributes:
         tunnel: Whether a tunnel is asked for (CONNECT), else this one request.
-        token: Whose pass it shows, or "".
+        token: Whose token it shows, or "".
         method: As it came.
         target: What the server is asked for: path and query; of a tunnel nothing.
         netloc: Host and port as the client wrote them.
@@ -47,7 +47,7 @@ class Asked:
         """`HOST:PORT`, an IPv6 address in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
-    def redirected_to(self, host: str, port: int) -> Asked:
+    def redirected_to(self, host: str, port: int) -> ProxyRequest:
         """Return this request for another host, by TLS."""
         moved = replace(self, host=host, port=port, tls=True)
         name = moved.authority.removesuffix(":443").encode("ascii")
@@ -66,7 +66,7 @@ class Asked:
         return b"\r\n".join((first, *self.headers, *own)) + b"\r\n\r\n"
 
 
-def read_head(head: bytes) -> Asked:
+def read_head(head: bytes) -> ProxyRequest:
     r"""Read the head of a proxy request, up to and without its empty line.
 
     Raises:
@@ -107,7 +107,7 @@ def read_head(head: bytes) -> Asked:
             case _:
                 pass
         kept.append(header)
-    return Asked(
+    return ProxyRequest(
         host=parts.hostname,
         port=parts.port or (443 if tunnel else 80),
         tunnel=tunnel,

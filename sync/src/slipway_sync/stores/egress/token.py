@@ -16,8 +16,8 @@ _MAX_REDIRECTS: Final = 64
 """Other hosts that one client may have been led to; those before are forgotten."""
 
 
-class Pass:
-    """One client's right to use the gate, and what its last attempt to connect met.
+class ProxyToken:
+    """One client's right to use the egress proxy, and what its last attempt to connect met.
 
     Attributes:
         url: What the client's `proxy_url` has to be; nobody else knows it.

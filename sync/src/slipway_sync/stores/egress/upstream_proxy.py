@@ -1,4 +1,4 @@
-"""What the gate says to another proxy on the way to a source, and what that one's answers mean."""
+"""What the egress proxy says to another proxy on the way to a source, and what that one's answers mean."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import socket
 from dataclasses import replace
 from typing import Final
 
-from slipway_sync.stores.egress.request_head import Asked
+from slipway_sync.stores.egress.request_head import ProxyRequest
 from slipway_sync.stores.egress.routes import Proxy
 
 _HEAD_BYTES: Final = 64 << 10
@@ -30,12 +30,12 @@ class ProxyError(Exception):
         self.denied = denied
 
 
-def open_tunnel(proxy: socket.socket, asked: Asked, own: Proxy) -> None:
+def open_tunnel(proxy: socket.socket, asked: ProxyRequest, own: Proxy) -> None:
     """Have a proxy open a tunnel.
 
     Args:
         proxy: A connection to it.
-        asked: What our client asked the gate for.
+        asked: What our client asked the egress proxy for.
         own: What the proxy is, and the credentials for it.
 
     Raises:

@@ -37,7 +37,7 @@ def stranger(scheme: str, endpoint: str) -> str | None:
     """
     if not endpoint or scheme not in _OWN:
         return None
-    whose, hosts = _OWN[scheme]
+    credential_source, hosts = _OWN[scheme]
     parts = urlsplit(endpoint)
     own = parts.scheme == "https" and (parts.hostname or "").endswith(hosts)
-    return None if own else whose
+    return None if own else credential_source

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from slipway_sync.stores.base import SourceError, StoreOptions
-from slipway_sync.stores.credentials import Granted
+from slipway_sync.stores.credentials import TemporaryCredentials
 from slipway_sync.stores.identity import aws, azure, google
 from slipway_sync.stores.identity.endpoints import stranger
 from slipway_sync.stores.identity.refresh import CachedIdentity
-from slipway_sync.stores.identity.token_http import Asker
+from slipway_sync.stores.identity.token_http import TokenClient
 
 TokenSource = Callable[[], Awaitable[str]]
 """Returns the ServiceAccount's token as it is now; may raise SourceError."""
@@ -40,8 +40,8 @@ def federated(
     require_own_host(scheme, options)
     exchange = _exchange(scheme, settings, options)
 
-    async def granted() -> Granted:
-        return await exchange(Asker.of(options), await token())
+    async def granted() -> TemporaryCredentials:
+        return await exchange(TokenClient.of(options), await token())
 
     return CachedIdentity(granted)
 
@@ -52,10 +52,10 @@ def require_own_host(scheme: str, options: StoreOptions) -> None:
     Raises:
         SourceError: The endpoint is a stranger's.
     """
-    if whose := stranger(scheme, options.endpoint):
+    if owner := stranger(scheme, options.endpoint):
         raise SourceError(
             "InvalidSource",
-            f"with an identity the endpoint has to be https and {whose}'s own: a token is sent "
+            f"with an identity the endpoint has to be https and {owner}'s own: a token is sent "
             "nowhere else",
         )
 
@@ -80,7 +80,7 @@ def token_file(path: Path) -> TokenSource:
 
 def _exchange(
     scheme: str, settings: Mapping[str, str], options: StoreOptions
-) -> Callable[[Asker, str], Awaitable[Granted]]:
+) -> Callable[[TokenClient, str], Awaitable[TemporaryCredentials]]:
     if scheme == "s3":
         return aws.role(settings, options).take_on
     if scheme == "gs":

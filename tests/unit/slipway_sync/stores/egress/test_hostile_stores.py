@@ -24,7 +24,7 @@ from slipway_sync.stores import (
     StoreOptions,
     open_store,
 )
-from slipway_sync.stores.egress.proxy import Gate
+from slipway_sync.stores.egress.proxy import EgressProxy
 
 PATIENCE = Patience(stall=5.0, request=20.0, retries=0)
 HASTE = Patience(request=1.0, retries=0)
@@ -242,13 +242,13 @@ def test_a_part_without_end_is_not_taken_into_memory(uri: str) -> None:
 def test_a_server_that_says_nothing_keeps_no_thread_when_its_client_has_gone() -> None:
     stays = threading.Event()
     server = Endless(lambda: iter(()), stays=stays)
-    gate = Gate()
-    way = gate.issue(AddressPolicy())
+    gate = EgressProxy()
+    egress = gate.issue_token(AddressPolicy())
     with server.up() as url:
         begun = threading.active_count()
         host = url.removeprefix("http://")
         place = gate._listener.getsockname()
-        proof = _proof(way.token)
+        proof = _proof(egress.token)
         for head in (f"GET {url}/a HTTP/1.1", f"CONNECT {host} HTTP/1.1"):
             with socket.create_connection(place, timeout=10) as client:
                 client.sendall(f"{head}\r\n{proof}\r\n\r\n".encode())
@@ -269,7 +269,7 @@ def test_a_server_that_says_nothing_keeps_no_thread_when_its_client_has_gone() -
 def test_the_gate_lives_on_when_there_are_too_many_connections(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    gate = Gate()
+    gate = EgressProxy()
     place = gate._listener.getsockname()
     start, failures = threading.Thread.start, iter([RuntimeError("can't start new thread")])
 
