@@ -12,12 +12,13 @@ from slipway_operator.model.pvc import Sharing
 from slipway_operator.rendering.inputs import Servable
 from slipway_operator.rendering.metadata import child_metadata
 from slipway_operator.rendering.pods import MODELS_DIR
+from slipway_sync.stores.kinds import CLAIM
 
 VOLUME: Final = "claim"
 SOURCE_DIR: Final = "/source"
 KEEP_DIR: Final = "/var/run/slipway/cache"
 KEEP_KEY: Final = "keep.json"
-_SCHEME: Final = "pvc://"
+_SCHEME: Final = CLAIM.prefix
 _REVISION_DIGITS: Final = 12
 _MAX_LABEL: Final = 63
 

@@ -3,52 +3,26 @@
 from __future__ import annotations
 
 import re
-from functools import cache, partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import obstore.store
 
 from slipway_sync.exports import printable
-from slipway_sync.stores.backends.credential_provider import provider
+from slipway_sync.stores.backends.bucket import Bucket, Clients, provider
 from slipway_sync.stores.backends.object_store import ObjectStore
 from slipway_sync.stores.base import StoreOptions
 from slipway_sync.stores.credentials import TemporaryCredentials
-from slipway_sync.stores.egress.clients import (
-    checked_prefix,
-    endpoint_url,
-    invalid,
-    made,
-    plain,
-    retry,
-)
+from slipway_sync.stores.egress.clients import endpoint_url, invalid, retry
+from slipway_sync.stores.kinds import AZURE
 
 if TYPE_CHECKING:
-    from obstore.store import AzureBearerToken, AzureConfig
-
-    from slipway_sync.stores.egress.token import ProxyToken
+    from obstore.store import AzureBearerToken, AzureConfig, ClientConfig
 
 _CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}|\$(?:root|web)", re.ASCII)
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}", re.ASCII)
-CREDENTIALS = (
-    "AZURE_STORAGE_ACCOUNT_NAME",
-    "AZURE_STORAGE_ACCOUNT_KEY",
-    "AZURE_STORAGE_SAS_TOKEN",
-    "AZURE_CLIENT_ID",
-    "AZURE_CLIENT_SECRET",
-    "AZURE_TENANT_ID",
-)
-"""What a Secret may hold: the account, and a key, a token or an application's three."""
-
-AUTH_METHODS = (
-    ("AZURE_STORAGE_ACCOUNT_KEY",),
-    ("AZURE_STORAGE_SAS_TOKEN",),
-    ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID"),
-)
-"""What suffices to sign requests."""
-
 _TOKEN_HOSTS = frozenset({"login.microsoftonline.com"})
-_APPLICATION = ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID")
+_APPLICATION = AZURE.auth_methods[-1]
 
 
 def open_azure(uri: str, options: StoreOptions) -> ObjectStore:
@@ -60,40 +34,30 @@ def open_azure(uri: str, options: StoreOptions) -> ObjectStore:
     Raises:
         SourceError: The URI or an option cannot be.
     """
-    container, _, path = uri.removeprefix("az://").partition("/")
-    if not _CONTAINER.fullmatch(container):
-        raise invalid(f"{printable(uri)}: write az://CONTAINER/PATH")
-    prefix = checked_prefix(uri, path)
+    container = Bucket.read(AZURE, uri, _CONTAINER)
     config, origin = _config(uri, options)
     credential_provider = provider(options.identity, _credential)
+    clients: Clients[obstore.store.AzureStore] = Clients(uri, options, origin, _TOKEN_HOSTS)
 
-    def opened(*, tunnel: bool = False) -> tuple[obstore.store.AzureStore, ProxyToken]:
-        given_url = origin if tunnel else plain(origin)
-        return made(
-            uri,
-            options,
-            lambda given: obstore.store.AzureStore(
-                container,
-                config={**config, "endpoint": given_url},
-                client_options=given,
-                retry_config=retry(options),
-                credential_provider=credential_provider,
-            ),
-            origin=origin,
-            tunnel=tunnel,
-            token_hosts=_TOKEN_HOSTS,
+    def build(url: str, given: ClientConfig) -> obstore.store.AzureStore:
+        return obstore.store.AzureStore(
+            container.name,
+            config={**config, "endpoint": url},
+            client_options=given,
+            retry_config=retry(options),
+            credential_provider=credential_provider,
         )
 
-    client, egress = opened()
+    client, egress = clients.make(build)
     return ObjectStore(
-        f"az://{container}/{prefix}",
-        prefix,
+        container.uri,
+        container.prefix,
         client,
         egress,
         signed="skip_signature" not in config,
         credential_provider=credential_provider,
         patience=options.patience,
-        bulk=cache(partial(opened, tunnel=True)) if origin.startswith("https://") else None,
+        bulk=clients.bulk(build),
     )
 
 
@@ -110,7 +74,7 @@ def _config(uri: str, options: StoreOptions) -> tuple[AzureConfig, str]:
         if options.endpoint
         else f"https://{account}.blob.core.windows.net"
     )
-    config: AzureConfig = {"account_name": account, "endpoint": plain(origin)}
+    config: AzureConfig = {"account_name": account}
     if options.identity is not None:
         return config, origin
     application = [name for name in _APPLICATION if name in given]

@@ -4,39 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache, partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from obstore.store import GCSStore
 
-from slipway_sync.exports import printable
-from slipway_sync.stores.backends.credential_provider import provider
+from slipway_sync.stores.backends.bucket import Bucket, Clients, provider
 from slipway_sync.stores.backends.deletion import PlainEraser
 from slipway_sync.stores.backends.object_store import ObjectStore
 from slipway_sync.stores.base import StoreOptions
 from slipway_sync.stores.credentials import TemporaryCredentials
-from slipway_sync.stores.egress.clients import (
-    checked_prefix,
-    endpoint_url,
-    invalid,
-    made,
-    plain,
-    retry,
-)
+from slipway_sync.stores.egress.clients import endpoint_url, invalid, retry
+from slipway_sync.stores.kinds import GCS
 
 if TYPE_CHECKING:
-    from obstore.store import GCSConfig, GCSCredential
+    from obstore.store import ClientConfig, GCSConfig, GCSCredential
 
     from slipway_sync.stores.egress.token import ProxyToken
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", re.ASCII)
-CREDENTIALS = ("GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_BEARER_TOKEN")
-"""What a Secret may hold, one of them: a service account's key file, or a token that is renewed there."""
-
-AUTH_METHODS = (("GOOGLE_SERVICE_ACCOUNT_KEY",), ("GOOGLE_BEARER_TOKEN",))
-"""What suffices to sign requests."""
-
 _PUBLIC = "https://storage.googleapis.com"
 _TOKEN_HOSTS = frozenset({"accounts.google.com", "oauth2.googleapis.com", "www.googleapis.com"})
 _KEY = "GOOGLE_SERVICE_ACCOUNT_KEY"
@@ -52,67 +38,42 @@ def open_gcs(uri: str, options: StoreOptions) -> ObjectStore:
     Raises:
         SourceError: The URI or an option cannot be.
     """
-    bucket, _, path = uri.removeprefix("gs://").partition("/")
-    if not _BUCKET.fullmatch(bucket):
-        raise invalid(f"{printable(uri)}: write gs://BUCKET/PATH")
-    prefix = checked_prefix(uri, path)
+    bucket = Bucket.read(GCS, uri, _BUCKET)
     origin = endpoint_url(options.endpoint) if options.endpoint else _PUBLIC
-    config = _config(origin, options)
+    config = _config(options)
     credential_provider = provider(options.identity, _credential)
+    clients: Clients[GCSStore] = Clients(uri, options, origin, _TOKEN_HOSTS)
 
-    def opened(*, tunnel: bool = False) -> tuple[GCSStore, ProxyToken]:
-        given_url = origin if tunnel else plain(origin)
-        return made(
-            uri,
-            options,
-            lambda given: GCSStore(
-                bucket,
-                config={**config, "base_url": given_url},
-                client_options=given,
-                retry_config=retry(options),
-                credential_provider=credential_provider,
-            ),
-            origin=origin,
-            tunnel=tunnel,
-            token_hosts=_TOKEN_HOSTS,
+    def build(url: str, given: ClientConfig, name: str = bucket.name) -> GCSStore:
+        return GCSStore(
+            name,
+            config={**config, "base_url": url},
+            client_options=given,
+            retry_config=retry(options),
+            credential_provider=credential_provider,
         )
-
-    client, egress = opened()
 
     def at_folder(key: str) -> tuple[GCSStore, ProxyToken]:
-        parent, _, folder = f"{bucket}/{key}".rpartition("/")
-        base = f"{plain(origin)}/{quote(parent)}"
-        changed: GCSConfig = {**config, "base_url": base}
-        return made(
-            uri,
-            options,
-            lambda given: GCSStore(
-                folder,
-                config=changed,
-                client_options=given,
-                retry_config=retry(options),
-                credential_provider=credential_provider,
-            ),
-            origin=origin,
-            token_hosts=_TOKEN_HOSTS,
-        )
+        parent, _, folder = f"{bucket.name}/{key}".rpartition("/")
+        return clients.make(lambda url, given: build(f"{url}/{quote(parent)}", given, folder))
 
+    client, egress = clients.make(build)
     folders = PlainEraser(at_folder)
     return ObjectStore(
-        f"gs://{bucket}/{prefix}",
-        prefix,
+        bucket.uri,
+        bucket.prefix,
         client,
         egress,
         folders=folders,
         signed="skip_signature" not in config,
         credential_provider=credential_provider,
         patience=options.patience,
-        bulk=cache(partial(opened, tunnel=True)) if origin.startswith("https://") else None,
+        bulk=clients.bulk(build),
     )
 
 
-def _config(origin: str, options: StoreOptions) -> GCSConfig:
-    config: GCSConfig = {"base_url": plain(origin)}
+def _config(options: StoreOptions) -> GCSConfig:
+    config: GCSConfig = {}
     if options.identity is not None:
         return config
     if key := options.credentials.get(_KEY, "").strip():

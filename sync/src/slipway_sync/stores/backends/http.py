@@ -40,16 +40,11 @@ from slipway_sync.stores.base import (
 from slipway_sync.stores.egress.clients import FOREIGN, checked_prefix, invalid, made, plain, retry
 from slipway_sync.stores.egress.token import ProxyToken
 from slipway_sync.stores.errors import broke_off, egress_error, is_beyond_the_end
+from slipway_sync.stores.kinds import WEB
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
     from obstore.store import HTTPStore as ObstoreClient
-
-CREDENTIALS = ("HTTP_BEARER_TOKEN", "HTTP_USERNAME", "HTTP_PASSWORD")
-"""What a Secret may hold: a token, or a name and a password."""
-
-AUTH_METHODS = (("HTTP_BEARER_TOKEN",), ("HTTP_USERNAME", "HTTP_PASSWORD"))
-"""What suffices to be let in."""
 
 _CHUNK: Final = 1 << 20
 _WHOLE_FILE_SECONDS: Final = 12 * 3600.0
@@ -320,8 +315,8 @@ def _checked_uri(uri: str) -> str:
 
 def _authorization(credentials: Mapping[str, str]) -> dict[str, str]:
     """Return the header that lets in. The library sends it to this very host and port alone."""
-    given = {name: credentials.get(name, "").strip() for name in CREDENTIALS}
-    token, name, word = (given[key] for key in CREDENTIALS)
+    given = {name: credentials.get(name, "").strip() for name in WEB.credentials}
+    token, name, word = (given[key] for key in WEB.credentials)
     if token:
         if not token.isascii() or not token.isprintable() or " " in token:
             raise invalid("HTTP_BEARER_TOKEN holds characters that no token has")
@@ -329,7 +324,7 @@ def _authorization(credentials: Mapping[str, str]) -> dict[str, str]:
     if not name and not word:
         return {}
     if not name or not word:
-        there, missing = CREDENTIALS[1:] if name else CREDENTIALS[:0:-1]
+        there, missing = WEB.credentials[1:] if name else WEB.credentials[:0:-1]
         raise invalid(f"the credentials hold {there} but no {missing}")
     if ":" in name:
         raise invalid("HTTP_USERNAME holds a colon, which no server can take")

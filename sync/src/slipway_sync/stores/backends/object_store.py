@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import obstore
 from obstore.exceptions import PreconditionError
 
 from slipway_sync.exports import Listing, ObjectInfo, hostile_key, printable
-from slipway_sync.stores.backends.credential_provider import Provider
+from slipway_sync.stores.backends.bucket import Provider
 from slipway_sync.stores.backends.deletion import FolderEraser, erase
-from slipway_sync.stores.backends.listing_limit import MOST_BYTES, within_limit
 from slipway_sync.stores.backends.zero_copy import RangeTransfer, ZeroCopy
 from slipway_sync.stores.base import (
     PAGE,
@@ -35,6 +34,11 @@ if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
     from obstore.store import ObjectStore as ObstoreClient
 
+_Result = TypeVar("_Result")
+_MOST_BYTES: Final = 32 << 20
+"""Of all pages that are held together: some hundred thousand names."""
+_LOOK: Final = 0.1
+"""Seconds between two looks at what a listing has brought."""
 _CHUNK = 1 << 20
 _MAX_HEADS = 8
 _DIRECTORIES = frozenset({"", "assets", "assets.extra", "variables"})
@@ -108,12 +112,12 @@ class ObjectStore:
     async def children(self) -> tuple[str, ...]:
         """Name the version directories and their siblings (see Store)."""
         try:
-            found = await within_limit(
+            found = await _within_limit(
                 obstore.list_with_delimiter_async(self._client, self._prefix or None),
                 self._uri,
                 self._patience.request,
                 self._egress,
-                MOST_BYTES,
+                _MOST_BYTES,
             )
         except FOREIGN as error:
             key = invalid_key(error)
@@ -138,7 +142,7 @@ class ObjectStore:
             pages = aiter(obstore.list(self._client, prefix, chunk_size=PAGE))
             # A page may be empty, and say that there are more: those the library asks for by itself.
             while (
-                page := await within_limit(
+                page := await _within_limit(
                     anext(pages, None), where, self._patience.request, self._egress
                 )
             ) is not None:
@@ -292,6 +296,40 @@ class ObjectStore:
         if found is not None:
             raise SourceError("InvalidSource", f"the key {printable(path)} {found[1]}")
         return f"{self._prefix}{checked_directory(directory)}/{path}"
+
+
+async def _within_limit(
+    asking: Awaitable[_Result],
+    where: str,
+    seconds: float,
+    egress: ProxyToken,
+    most: int | None = None,
+) -> _Result:
+    """Wait for what may take any number of requests, and give it up when that are too many.
+
+    Args:
+        asking: What the library gathers.
+        where: The source, as the sentence's subject.
+        seconds: How long a store may take that answers; one that does not is the library's to judge.
+        egress: Of the client.
+        most: Bytes that may come, where all pages are held: those of other requests of this
+            client count, too.
+
+    Raises:
+        SourceError: It does not end.
+    """
+    task = asyncio.ensure_future(asking)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    before = egress.received
+    try:
+        while not (await asyncio.wait({task}, timeout=min(_LOOK, seconds)))[0]:
+            came = egress.received - before
+            if (came and loop.time() > deadline) or (most is not None and came > most):
+                raise SourceError("Unavailable", f"{where}: its listing does not end in time")
+        return task.result()
+    finally:
+        task.cancel()
 
 
 async def _beginning(result: GetResult, length: int | None) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
@@ -12,41 +12,27 @@ import obstore
 from obstore.store import S3Store
 
 from slipway_sync.exports import printable
-from slipway_sync.stores.backends.credential_provider import provider
+from slipway_sync.stores.backends.bucket import Bucket, Clients, provider
 from slipway_sync.stores.backends.deletion import SignedEraser
 from slipway_sync.stores.backends.object_store import ObjectStore
 from slipway_sync.stores.backends.zero_copy import ZeroCopy
 from slipway_sync.stores.base import StoreOptions
 from slipway_sync.stores.credentials import TemporaryCredentials
 from slipway_sync.stores.egress.clients import (
-    checked_prefix,
     endpoint_url,
     invalid,
-    made,
-    plain,
     retry,
 )
 from slipway_sync.stores.egress.proxy import shared
+from slipway_sync.stores.kinds import S3
 
 if TYPE_CHECKING:
-    from obstore.store import S3Config, S3Credential
+    from obstore.store import ClientConfig, S3Config, S3Credential
 
     from slipway_sync.stores.egress.token import ProxyToken
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]", re.ASCII)
-CREDENTIALS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-)
-"""What a Secret may hold; the first two belong together."""
-
-AUTH_METHODS = (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),)
-"""What suffices to sign requests."""
-
-_KEY_PAIR = AUTH_METHODS[0]
+_KEY_PAIR = S3.auth_methods[0]
 _SIGNED_FOR = timedelta(minutes=10)
 """A URL is used at once; the rest is for clocks that differ."""
 
@@ -57,44 +43,31 @@ def open_s3(uri: str, options: StoreOptions) -> ObjectStore:
     Raises:
         SourceError: The URI or an option cannot be.
     """
-    bucket, _, path = uri.removeprefix("s3://").partition("/")
-    if not _BUCKET.fullmatch(bucket):
-        raise invalid(f"{printable(uri)}: write s3://BUCKET/PATH")
-    prefix = checked_prefix(uri, path)
-    config, origin = _config(bucket, options)
+    bucket = Bucket.read(S3, uri, _BUCKET)
+    config, origin = _config(bucket.name, options)
     credential_provider = provider(options.identity, _credential)
+    clients: Clients[S3Store] = Clients(uri, options, origin)
 
-    def opened(*, tunnel: bool = False) -> tuple[S3Store, ProxyToken]:
-        given_url = origin if tunnel else plain(origin)
-        return made(
-            uri,
-            options,
-            lambda given: S3Store(
-                bucket,
-                config={**config, "endpoint": given_url},
-                client_options=given,
-                retry_config=retry(options),
-                credential_provider=credential_provider,
-            ),
-            origin=origin,
-            tunnel=tunnel,
+    def build(url: str, given: ClientConfig) -> S3Store:
+        return S3Store(
+            bucket.name,
+            config={**config, "endpoint": url},
+            client_options=given,
+            retry_config=retry(options),
+            credential_provider=credential_provider,
         )
-
-    client, egress = opened()
 
     def at_folder(key: str) -> tuple[S3Store, ProxyToken]:
-        changed = _at_folder(bucket, key, config)
-        return made(
-            uri,
-            options,
-            lambda given: S3Store(
-                bucket,
-                config=changed,
+        return clients.make(
+            lambda url, given: S3Store(
+                bucket.name,
+                config=_at_folder(bucket.name, key, {**config, "endpoint": url}),
                 client_options=given,
                 credential_provider=credential_provider,
-            ),
-            origin=origin,
+            )
         )
+
+    client, egress = clients.make(build)
 
     def signed(key: str) -> str:
         return obstore.sign(client, "GET", key, _SIGNED_FOR)
@@ -102,15 +75,15 @@ def open_s3(uri: str, options: StoreOptions) -> ObjectStore:
     direct = ZeroCopy(signed, partial(shared().connect, egress), options.patience)
     folders = SignedEraser(at_folder)
     return ObjectStore(
-        f"s3://{bucket}/{prefix}",
-        prefix,
+        bucket.uri,
+        bucket.prefix,
         client,
         egress,
         folders=folders,
         signed="skip_signature" not in config,
         credential_provider=credential_provider,
         patience=options.patience,
-        bulk=cache(partial(opened, tunnel=True)) if origin.startswith("https://") else None,
+        bulk=clients.bulk(build),
         direct=direct if _is_direct(config, origin) and egress.route.proxy is None else None,
     )
 
@@ -144,7 +117,6 @@ def _config(bucket: str, options: StoreOptions) -> tuple[S3Config, str]:
     if options.addressing not in {"path", "virtual"}:
         raise invalid(f"addressing is {printable(options.addressing)}: write path or virtual")
     origin = _origin(bucket, config["region"], options)
-    config["endpoint"] = plain(origin)
     if options.identity is not None:
         return config, origin
     given = [name for name in _KEY_PAIR if credentials.get(name)]

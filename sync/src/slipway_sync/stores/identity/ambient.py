@@ -16,6 +16,7 @@ from slipway_sync.stores.identity import aws, azure, google
 from slipway_sync.stores.identity.federated import require_own_host, token_file
 from slipway_sync.stores.identity.refresh import CachedIdentity
 from slipway_sync.stores.identity.token_http import TokenClient
+from slipway_sync.stores.kinds import Cloud, kind_of
 
 _ECS: Final = "http://169.254.170.2"
 _IMDS: Final = "http://169.254.169.254"
@@ -33,12 +34,11 @@ def ambient(uri: str, environment: Mapping[str, str], options: StoreOptions) -> 
     Raises:
         SourceError: The source is none of that cloud's, or the variables cannot be.
     """
-    scheme = uri.partition("://")[0]
-    find = {"s3": _amazon, "gs": _google, "az": _microsoft}.get(scheme)
-    if find is None:
+    kind = kind_of(uri)
+    if kind is None or kind.cloud is None:
         raise SourceError("InvalidSource", "identity Ambient is for s3://, gs:// and az:// only")
-    require_own_host(scheme, options)
-    return CachedIdentity(find(environment, options))
+    require_own_host(kind.scheme, options)
+    return CachedIdentity(_FIND[kind.cloud](environment, options))
 
 
 def _amazon(
@@ -120,3 +120,6 @@ def _container_url(env: Mapping[str, str]) -> str:
     if relative := env.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"):
         return f"{_ECS}/{relative.lstrip('/')}"
     return env.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", "")
+
+
+_FIND: Final = {Cloud.AMAZON: _amazon, Cloud.GOOGLE: _google, Cloud.MICROSOFT: _microsoft}

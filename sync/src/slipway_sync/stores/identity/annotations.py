@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from slipway_sync.stores.identity.endpoints import is_amazon
+from slipway_sync.stores.kinds import Cloud, kind_of
 
 ROLE_ARN: Final = "eks.amazonaws.com/role-arn"
 ROLE_AUDIENCE: Final = "eks.amazonaws.com/audience"
@@ -75,14 +76,23 @@ def federation(
     Raises:
         AnnotationError: One is missing or cannot be.
     """
-    if scheme == "s3":
-        return _aws(annotations, endpoint)
-    return _google(annotations, issuer) if scheme == "gs" else _azure(annotations)
+    match _cloud(scheme):
+        case Cloud.AMAZON:
+            return _aws(annotations, endpoint)
+        case Cloud.GOOGLE:
+            return _google(annotations, issuer)
+        case _:
+            return _azure(annotations)
 
 
 def audience_to_ask(scheme: str, annotations: Mapping[str, str]) -> bool:
     """Whether only the issuer of the cluster's tokens can tell the audience."""
-    return scheme == "gs" and not annotations.get(GOOGLE_AUDIENCE)
+    return _cloud(scheme) is Cloud.GOOGLE and not annotations.get(GOOGLE_AUDIENCE)
+
+
+def _cloud(scheme: str) -> Cloud | None:
+    kind = kind_of(scheme)
+    return None if kind is None else kind.cloud
 
 
 def _aws(annotations: Mapping[str, str], endpoint: str) -> Federation:

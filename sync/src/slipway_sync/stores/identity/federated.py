@@ -12,11 +12,16 @@ from slipway_sync.stores.identity import aws, azure, google
 from slipway_sync.stores.identity.endpoints import stranger
 from slipway_sync.stores.identity.refresh import CachedIdentity
 from slipway_sync.stores.identity.token_http import TokenClient
+from slipway_sync.stores.kinds import Cloud, kind_of
 
 TokenSource = Callable[[], Awaitable[str]]
 """Returns the ServiceAccount's token as it is now; may raise SourceError."""
 
-_REQUIRED = {"s3": ("role-arn",), "gs": ("audience",), "az": ("client-id", "tenant-id")}
+_REQUIRED = {
+    Cloud.AMAZON: ("role-arn",),
+    Cloud.GOOGLE: ("audience",),
+    Cloud.MICROSOFT: ("client-id", "tenant-id"),
+}
 
 
 def federated(
@@ -33,12 +38,15 @@ def federated(
     Raises:
         SourceError: The settings are not enough, or cannot be.
     """
-    scheme = uri.partition("://")[0]
-    missing = [name for name in _REQUIRED.get(scheme, ("a cloud",)) if not settings.get(name)]
+    kind = kind_of(uri)
+    cloud = kind.cloud if kind is not None else None
+    if kind is None or cloud is None:
+        raise SourceError("InvalidSource", "the identity lacks a cloud")
+    missing = [name for name in _REQUIRED[cloud] if not settings.get(name)]
     if missing:
         raise SourceError("InvalidSource", f"the identity lacks {' and '.join(missing)}")
-    require_own_host(scheme, options)
-    exchange = _exchange(scheme, settings, options)
+    require_own_host(kind.scheme, options)
+    exchange = _exchange(cloud, settings, options)
 
     async def granted() -> TemporaryCredentials:
         return await exchange(TokenClient.of(options), await token())
@@ -79,10 +87,12 @@ def token_file(path: Path) -> TokenSource:
 
 
 def _exchange(
-    scheme: str, settings: Mapping[str, str], options: StoreOptions
+    cloud: Cloud, settings: Mapping[str, str], options: StoreOptions
 ) -> Callable[[TokenClient, str], Awaitable[TemporaryCredentials]]:
-    if scheme == "s3":
-        return aws.role(settings, options).take_on
-    if scheme == "gs":
-        return google.pool(settings).enter
-    return azure.application(settings).log_in
+    match cloud:
+        case Cloud.AMAZON:
+            return aws.role(settings, options).take_on
+        case Cloud.GOOGLE:
+            return google.pool(settings).enter
+        case Cloud.MICROSOFT:
+            return azure.application(settings).log_in
