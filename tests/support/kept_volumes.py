@@ -101,7 +101,7 @@ class KeptVolume:
         )
         return replace(made, **changes)
 
-    def around(self, operations: FileSystem | None = None) -> Runtime:
+    def runtime(self, operations: FileSystem | None = None) -> Runtime:
         return Runtime(
             self.reports.append,
             self.clock,
@@ -117,7 +117,7 @@ class KeptVolume:
         """Sync a version; `store.streamed` holds afterwards what this run asked the store for."""
         self.store.streamed.clear()
         request = self.request(version, **changes)
-        return asyncio.run(fetch(request, self.store, self.around(operations)))
+        return asyncio.run(fetch(request, self.store, self.runtime(operations)))
 
     def clock(self) -> float:
         self.ticks += 0.01

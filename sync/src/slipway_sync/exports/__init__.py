@@ -19,7 +19,7 @@ from slipway_sync.exports.completeness.listing_summary import (
     summarized_sizes,
 )
 from slipway_sync.exports.completeness.provenance import altered, wrong_digest
-from slipway_sync.exports.completeness.result import Proof, Verdict
+from slipway_sync.exports.completeness.result import Proof, ProofReason, Verdict
 from slipway_sync.exports.digest import digest
 from slipway_sync.exports.graph.graph import GRAPHS, Graph, graph_fields_of, read_graph
 from slipway_sync.exports.graph.graph_fields import GraphError
@@ -61,6 +61,7 @@ __all__ = [
     "ManifestError",
     "ObjectInfo",
     "Proof",
+    "ProofReason",
     "PublicKeyError",
     "Requirements",
     "ShardChecker",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slipway_sync.agent.errors import SyncError, of_replacement, of_source, volume_errors
+from slipway_sync.agent.examination import examine_files, require_complete
 from slipway_sync.agent.fetch.reuse import copy, link, shareable
 from slipway_sync.agent.fetch.transfer import Transfer
 from slipway_sync.agent.progress import Progress
@@ -32,14 +32,12 @@ from slipway_sync.exports import (
     Listing,
     ObjectInfo,
     Proof,
+    ProofReason,
     Requirements,
     SyncOutcome,
-    Verdict,
     digest,
-    examine,
     printable,
     read_bundle,
-    reads,
     revision,
     summarized_sizes,
 )
@@ -50,8 +48,6 @@ from slipway_sync.stores import (
     described,
     prove,
 )
-
-_UNLIMITED = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +156,7 @@ async def _found(
         )
         findings = await verify(target, record, progress)
         if findings.whole:
-            _require(await _local_proof(request, target))
+            require_complete(await _local_proof(request, target))
             brought = {path: bytes.fromhex(file.sha256) for path, file in record.files.items()}
             await in_thread(lambda: require_digests(_manifest(target), brought))
             volume.refresh()
@@ -189,10 +185,10 @@ async def _planned(request: Request, store: Store, retry: RetryPolicy) -> Listin
         proof = await retry.retried(
             lambda: prove(store, request.directory, listing, request.requirements)
         )
-        if proof.reason == "Moved":
+        if proof.reason == ProofReason.MOVED:
             listed = revision(await store.listing(request.directory)) == request.revision
             raise of_replacement(ObjectReplacedError(proof.object), listed=listed)
-        _require(proof)
+        require_complete(proof)
         return await retry.retried(lambda: described(store, request.directory, listing))
     except SourceError as error:
         raise of_source(error) from error
@@ -256,7 +252,7 @@ async def _bring(
     bundle = await in_thread(lambda: _bundle(partial, indexes))
     others = [item for item in listing if item.path not in INDEXES]
     hashes |= await transfer.bring(others, known, bundle)
-    _require(await _local_proof(request, partial.files))
+    require_complete(await _local_proof(request, partial.files))
     # What was brought is held against the manifest that was brought, and no other.
     await in_thread(lambda: require_digests(_manifest(partial.files), hashes))
     progress.finish()
@@ -291,7 +287,7 @@ def _require_name_for_lock(request: Request, listing: Listing) -> None:
         raise SyncError(
             ExitCode.REJECTED,
             f"{LOCK} is the name of Slipway's own file in a version on a kept volume: remove it",
-            reason="HostileKey",
+            reason=ProofReason.HOSTILE_KEY,
             path=LOCK,
         )
 
@@ -309,7 +305,7 @@ def _bundle(partial: StagingDirectory, indexes: list[ObjectInfo]) -> Bundle | No
         except BundleError as error:
             message = f"{item.path} is not readable: {error}"
             raise SyncError(
-                ExitCode.REJECTED, message, reason="UnreadableIndex", path=item.path
+                ExitCode.REJECTED, message, reason=ProofReason.UNREADABLE_INDEX, path=item.path
             ) from error
     return None
 
@@ -327,25 +323,15 @@ async def _local_proof(request: Request, version: Path) -> Proof:
     """Prove what lies on the volume, graphs of any size included: they are mapped, not read."""
 
     def examined() -> Proof:
-        contents: dict[str, bytes | memoryview] = {}
         with volume_errors():
             sizes = {path: found.st_size for path, found in files_below(version) if path != LOCK}
             summary = summarized_sizes(sizes)
-            for path in reads(summary, request.requirements, limit=_UNLIMITED):
-                with (version / path).open("rb") as file:
-                    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                contents[path] = memoryview(mapped)
-        return examine(summary, contents, request.requirements, limit=_UNLIMITED)
+            proof, _ = examine_files(
+                summary, request.requirements, lambda path: (version / path).open("rb")
+            )
+        return proof
 
     return await in_thread(examined)
-
-
-def _require(proof: Proof) -> None:
-    if proof.verdict is Verdict.COMPLETE:
-        return
-    if proof.reason == "Moved":
-        raise SyncError(ExitCode.REVISION_MOVED, proof.message, path=proof.object)
-    raise SyncError(ExitCode.REJECTED, proof.message, reason=proof.reason, path=proof.object)
 
 
 def _synced(request: Request, verified: Record, how: str) -> SyncOutcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from slipway_sync.exports.completeness.context import INDEX_LIMIT, CheckContext
 from slipway_sync.exports.completeness.listing_summary import MOST, SHARDS_HELD
-from slipway_sync.exports.completeness.result import Proof, incomplete, rejected
+from slipway_sync.exports.completeness.result import Proof, ProofReason, incomplete, rejected
 from slipway_sync.exports.graph.graph import GRAPHS, SESSION_BUNDLE
 from slipway_sync.exports.graph.graph_fields import GraphError
 from slipway_sync.exports.listing import printable
@@ -17,7 +17,7 @@ def not_empty(context: CheckContext) -> Proof | None:
     """Anything at all is there."""
     if context.sizes or context.summary.count:
         return None
-    return incomplete("Empty", "the version's directory holds no object yet")
+    return incomplete(ProofReason.EMPTY, "the version's directory holds no object yet")
 
 
 def not_too_many(context: CheckContext) -> Proof | None:
@@ -25,7 +25,7 @@ def not_too_many(context: CheckContext) -> Proof | None:
     if not context.summary.too_many:
         return None
     return rejected(
-        "TooManyObjects",
+        ProofReason.TOO_MANY_OBJECTS,
         f"the version's directory holds more than {MOST} objects: remove what is no part of the "
         "export",
         "",
@@ -38,7 +38,7 @@ def no_hostile_key(context: CheckContext) -> Proof | None:
         return None
     path, wrong = context.summary.hostile
     return rejected(
-        "HostileKey",
+        ProofReason.HOSTILE_KEY,
         f"the key {printable(path)} {wrong}, so nothing of this version is downloaded: remove it",
         path,
     )
@@ -50,7 +50,9 @@ def marker_is_there(context: CheckContext) -> Proof | None:
     if not marker or marker in context.sizes:
         return None
     return incomplete(
-        "MissingMarker", f"{marker} is missing: the model's completionMarker asks for it", marker
+        ProofReason.MISSING_MARKER,
+        f"{marker} is missing: the model's completionMarker asks for it",
+        marker,
     )
 
 
@@ -58,12 +60,14 @@ def graph_is_there(context: CheckContext) -> Proof | None:
     """There is a graph file, and it is not empty."""
     if not context.graph_path:
         return incomplete(
-            "MissingGraph",
+            ProofReason.MISSING_GRAPH,
             "saved_model.pb is missing, and so are saved_model.pbtxt and export.meta",
             GRAPHS[0],
         )
     if context.sizes[context.graph_path] == 0:
-        return incomplete("UnreadableGraph", f"{context.graph_path} is empty", context.graph_path)
+        return incomplete(
+            ProofReason.UNREADABLE_GRAPH, f"{context.graph_path} is empty", context.graph_path
+        )
     return None
 
 
@@ -78,7 +82,7 @@ def graph_is_readable(context: CheckContext) -> Proof | None:
 
 def unreadable_graph(path: str, error: GraphError) -> Proof:
     """Return the finding that a graph does not parse."""
-    return rejected("UnreadableGraph", f"{path} is not readable: {error}", path)
+    return rejected(ProofReason.UNREADABLE_GRAPH, f"{path} is not readable: {error}", path)
 
 
 def tags_are_there(context: CheckContext) -> Proof | None:
@@ -91,7 +95,7 @@ def tags_are_there(context: CheckContext) -> Proof | None:
     wanted = context.requirements.tags
     what = f"the tags {', '.join(wanted)}" if wanted else "no tags"
     return rejected(
-        "MissingTags",
+        ProofReason.MISSING_TAGS,
         f"{path} has no graph with {what}: it has {_tag_sets(context.graph.tags)}",
         path,
     )
@@ -115,7 +119,7 @@ def variables_are_there(context: CheckContext) -> Proof | None:
     index = context.index_path
     if index in context.sizes:
         if context.sizes[index] == 0:
-            return incomplete("UnreadableIndex", f"{index} is empty", index)
+            return incomplete(ProofReason.UNREADABLE_INDEX, f"{index} is empty", index)
         return None
     if context.graph_path == SESSION_BUNDLE and _has_v1_variables(context):
         return None
@@ -123,14 +127,16 @@ def variables_are_there(context: CheckContext) -> Proof | None:
     shard = next((path for path in context.sizes if path.startswith(data)), "")
     if shard:
         return incomplete(
-            "MissingVariables", f"{index} is missing: {printable(shard)} is a shard of it", index
+            ProofReason.MISSING_VARIABLES,
+            f"{index} is missing: {printable(shard)} is a shard of it",
+            index,
         )
     if context.graph is not None and context.graph.has_saver:
         others = ""
         if context.graph_path == SESSION_BUNDLE:
             others = ", and so are export and export-?????-of-?????"
         return incomplete(
-            "MissingVariables",
+            ProofReason.MISSING_VARIABLES,
             f"{index} is missing{others}: {context.graph_path} has variables to restore",
             index,
         )
@@ -148,7 +154,7 @@ def v1_shards_are_there(context: CheckContext) -> Proof | None:
             path = f"export-{number:05d}-of-{count:05d}"
             if path not in context.sizes:
                 return incomplete(
-                    "MissingShard",
+                    ProofReason.MISSING_SHARD,
                     f"{path} is missing: the other files' names say {_shards(count)}",
                     path,
                 )
@@ -159,11 +165,13 @@ def index_is_readable(context: CheckContext) -> Proof | None:
     """The index is a tensor bundle's table with right checksums."""
     index = context.index_path
     if context.sizes.get(index, 0) > INDEX_LIMIT:
-        return rejected("UnreadableIndex", f"{index} is larger than {INDEX_LIMIT >> 20} MiB", index)
+        return rejected(
+            ProofReason.UNREADABLE_INDEX, f"{index} is larger than {INDEX_LIMIT >> 20} MiB", index
+        )
     try:
         _ = context.bundle
     except BundleError as error:
-        return rejected("UnreadableIndex", f"{index} is not readable: {error}", index)
+        return rejected(ProofReason.UNREADABLE_INDEX, f"{index} is not readable: {error}", index)
     return None
 
 
@@ -174,13 +182,13 @@ def shards_are_there(context: CheckContext) -> Proof | None:
     for path, least in context.bundle.least_sizes().items():
         if path not in context.sizes:
             return incomplete(
-                "MissingShard",
+                ProofReason.MISSING_SHARD,
                 f"{path} is missing: {context.index_path} names {_shards(context.bundle.shards)}",
                 path,
             )
         if context.sizes[path] < least:
             return incomplete(
-                "ShardTooShort",
+                ProofReason.SHARD_TOO_SHORT,
                 f"{path} has {context.sizes[path]} bytes, {context.index_path} needs at least "
                 f"{least}",
                 path,
@@ -195,7 +203,7 @@ def assets_are_there(context: CheckContext) -> Proof | None:
     for path in context.asset_paths:
         if path not in context.sizes:
             return incomplete(
-                "MissingAsset",
+                ProofReason.MISSING_ASSET,
                 f"{printable(path)} is missing: {context.graph_path} names it",
                 path,
             )

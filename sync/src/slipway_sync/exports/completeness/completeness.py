@@ -17,7 +17,7 @@ from slipway_sync.exports.completeness.context import (
     CheckContext,
 )
 from slipway_sync.exports.completeness.listing_summary import ListingSummary, Watchlist, summarized
-from slipway_sync.exports.completeness.result import Proof, Verdict
+from slipway_sync.exports.completeness.result import Proof, ProofReason, Verdict
 from slipway_sync.exports.graph.graph_fields import GraphError
 from slipway_sync.exports.listing import Listing
 from slipway_sync.exports.manifest import ManifestError
@@ -128,7 +128,7 @@ def examine(
         limit: As given to `reads`.
     """
     finding = _judge(CheckContext(_summary(found), contents, requirements, limit), CHECKS)
-    return finding or Proof(Verdict.COMPLETE, "Complete", "the export is complete", "")
+    return finding or Proof(Verdict.COMPLETE, ProofReason.COMPLETE, "the export is complete", "")
 
 
 def _judge(context: CheckContext, chain: tuple[Check, ...]) -> Proof | None:

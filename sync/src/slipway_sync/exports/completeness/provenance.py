@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from slipway_sync.exports.completeness.context import CheckContext
-from slipway_sync.exports.completeness.result import Proof, incomplete, rejected
+from slipway_sync.exports.completeness.result import Proof, ProofReason, incomplete, rejected
 from slipway_sync.exports.listing import printable
 from slipway_sync.exports.manifest import (
     MANIFEST,
@@ -32,15 +32,19 @@ def manifest_is_readable(context: CheckContext) -> Proof | None:
     if size is None:
         return None
     if size == 0:
-        return incomplete("UnreadableManifest", f"{MANIFEST} is empty", MANIFEST)
+        return incomplete(ProofReason.UNREADABLE_MANIFEST, f"{MANIFEST} is empty", MANIFEST)
     if size > MANIFEST_LIMIT:
         return rejected(
-            "UnreadableManifest", f"{MANIFEST} is larger than {MANIFEST_LIMIT >> 20} MiB", MANIFEST
+            ProofReason.UNREADABLE_MANIFEST,
+            f"{MANIFEST} is larger than {MANIFEST_LIMIT >> 20} MiB",
+            MANIFEST,
         )
     try:
         _ = context.manifest
     except ManifestError as error:
-        return rejected("UnreadableManifest", f"{MANIFEST} is not readable: {error}", MANIFEST)
+        return rejected(
+            ProofReason.UNREADABLE_MANIFEST, f"{MANIFEST} is not readable: {error}", MANIFEST
+        )
     return None
 
 
@@ -53,7 +57,9 @@ def named_files_are_there(context: CheckContext) -> Proof | None:
         path = next((path for path in context.manifest.sha256 if path not in context.sizes), "")
     if not path:
         return None
-    return incomplete("MissingFile", f"{printable(path)} is missing: {MANIFEST} names it", path)
+    return incomplete(
+        ProofReason.MISSING_FILE, f"{printable(path)} is missing: {MANIFEST} names it", path
+    )
 
 
 def manifest_is_signed(context: CheckContext) -> Proof | None:
@@ -63,7 +69,7 @@ def manifest_is_signed(context: CheckContext) -> Proof | None:
     for path, how in ((MANIFEST, f"{_WRITE}; {_SIGN}"), (SIGNATURE, _SIGN)):
         if path not in context.sizes:
             return rejected(
-                "Unsigned",
+                ProofReason.UNSIGNED,
                 f"{path} is missing: {_ASKED}; in the export's folder run {how} and upload that",
                 path,
             )
@@ -81,7 +87,7 @@ def manifest_is_signed(context: CheckContext) -> Proof | None:
 
 def _wrong_signature(what: str) -> Proof:
     return rejected(
-        "WrongSignature",
+        ProofReason.WRONG_SIGNATURE,
         f"{SIGNATURE} {what}: sign the present {MANIFEST} anew with {_SIGN} and upload both",
         SIGNATURE,
     )
@@ -98,7 +104,7 @@ def all_files_are_named(context: CheckContext) -> Proof | None:
     if not path:
         return None
     return rejected(
-        "UnsignedFile",
+        ProofReason.UNSIGNED_FILE,
         f"{printable(path)} is not named in the signed {MANIFEST}: remove it, or run {_WRITE}; "
         f"{_SIGN} and upload both",
         path,
@@ -122,7 +128,7 @@ def altered(manifest: Manifest, digests: Mapping[str, bytes]) -> Proof | None:
 def wrong_digest(path: str, found: str, wanted: str) -> Proof:
     """Return the finding that a file's content is not the one its author wrote down."""
     return rejected(
-        "WrongDigest",
+        ProofReason.WRONG_DIGEST,
         f"{printable(path)} has the SHA-256 {found[:12]}…, its author wrote down {wanted[:12]}…: "
         "upload it again",
         path,

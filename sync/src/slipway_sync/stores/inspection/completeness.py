@@ -17,6 +17,7 @@ from slipway_sync.exports import (
     ListingSummary,
     ManifestError,
     Proof,
+    ProofReason,
     Requirements,
     Verdict,
     examine,
@@ -203,4 +204,4 @@ async def _looked_through(
 
 
 def _moved(message: str, path: str) -> Proof:
-    return Proof(Verdict.INCOMPLETE, "Moved", message, path)
+    return Proof(Verdict.INCOMPLETE, ProofReason.MOVED, message, path)
