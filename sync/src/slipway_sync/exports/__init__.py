@@ -20,10 +20,16 @@ from slipway_sync.exports.completeness.listing_summary import (
 )
 from slipway_sync.exports.completeness.provenance import altered, wrong_digest
 from slipway_sync.exports.completeness.result import Proof, ProofReason, Verdict
-from slipway_sync.exports.digest import digest
 from slipway_sync.exports.graph.graph import GRAPHS, Graph, graph_fields_of, read_graph
 from slipway_sync.exports.graph.graph_fields import GraphError
-from slipway_sync.exports.listing import Listing, ObjectInfo, hostile_key, printable, revision
+from slipway_sync.exports.listing import (
+    Listing,
+    ObjectInfo,
+    digest,
+    hostile_key,
+    printable,
+    revision,
+)
 from slipway_sync.exports.manifest import MANIFEST, Manifest, ManifestError, read_manifest
 from slipway_sync.exports.protocol.humanize import part_of, size
 from slipway_sync.exports.protocol.outcome import PASSING, ExitCode, SyncOutcome
