@@ -8,7 +8,7 @@ from pydantic import StringConstraints
 from slipway_operator.api.fields import ShortText, SpecType, object_names
 from slipway_operator.api.quantities import Duration, within
 from slipway_operator.api.rules import Rule, matches_cel, matching
-from slipway_sync.stores.kinds import AZURE, CLAIM, CLOUDS, KINDS, schemes_pattern, uri_pattern
+from slipway_sync.store_kinds import AZURE, CLAIM, CLOUDS, KINDS, schemes_pattern, uri_pattern
 
 URI_PATTERN = f"^({uri_pattern(KINDS)})$"
 _DOTS_PATTERN = r"^.*/[.][.]?(/.*)?$"

@@ -17,7 +17,7 @@ from slipway_operator.api.quantities import (
 from slipway_operator.api.rules import Rule, matches_cel, matching
 from slipway_operator.api.serving import Serving
 from slipway_operator.api.source import Source
-from slipway_sync.stores.kinds import CLAIM, DELETABLE, schemes_pattern
+from slipway_sync.store_kinds import CLAIM, DELETABLE, schemes_pattern
 
 LABEL_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$"
 VERSION_LIKE_PATTERN = r"^v[0-9]+$"

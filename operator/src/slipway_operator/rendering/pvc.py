@@ -12,7 +12,7 @@ from slipway_operator.model.pvc import Sharing
 from slipway_operator.rendering.inputs import Servable
 from slipway_operator.rendering.metadata import child_metadata
 from slipway_operator.rendering.pods import MODELS_DIR
-from slipway_sync.stores.kinds import CLAIM
+from slipway_sync.store_kinds import CLAIM
 
 VOLUME: Final = "claim"
 SOURCE_DIR: Final = "/source"

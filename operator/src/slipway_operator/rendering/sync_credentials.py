@@ -8,7 +8,7 @@ from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.source import CaBundle, PublicKey
 from slipway_operator.model.source import CloudIdentity
 from slipway_operator.rendering.settings import RenderSettings
-from slipway_sync.stores.kinds import CLAIM
+from slipway_sync.store_kinds import CLAIM
 
 CREDENTIALS_DIR: Final = "/var/run/slipway/credentials"
 TOKEN_DIR: Final = "/var/run/slipway/identity"  # noqa: S105 (a directory)

@@ -8,6 +8,7 @@ from pkgutil import resolve_name
 from urllib.parse import unquote
 
 from slipway_sync.exports import printable
+from slipway_sync.store_kinds import KINDS, kind_of
 from slipway_sync.stores.addresses import AddressPolicy
 from slipway_sync.stores.backends.deletion import ErasableStore
 from slipway_sync.stores.backends.http import HttpStore
@@ -28,7 +29,6 @@ from slipway_sync.stores.base import (
 from slipway_sync.stores.egress.clients import PROXY_CREDENTIALS
 from slipway_sync.stores.inspection.completeness import described, prove
 from slipway_sync.stores.inspection.listing_summary import summarize
-from slipway_sync.stores.kinds import KINDS, kind_of
 
 __all__ = [
     "AddressPolicy",
@@ -79,7 +79,7 @@ def open_store(uri: str, options: StoreOptions) -> Store:
     """Open the directory above a model's versions; no request is made yet.
 
     Args:
-        uri: Of a kind that has an opener (see `kinds`), or `file:///path`.
+        uri: Of a kind that has an opener (see `store_kinds`), or `file:///path`.
         options: How it is reached. The process's environment has no say.
 
     Raises:

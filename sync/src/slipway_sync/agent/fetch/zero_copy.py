@@ -21,7 +21,7 @@ class FileSink:
 
     Args:
         target: Where it lies.
-        descriptor: Of the file.
+        descriptor: The open file, for writing.
         path: What sentences call it.
         moved: Is told now and then of bytes that came; called from the thread that brings them.
         clock: Returns seconds that never go back.

@@ -58,8 +58,8 @@ class ListingSummary:
     """What is known of a version's directory.
 
     Attributes:
-        revision: Of the listing (see `revision`).
-        bytes: Of all objects together.
+        revision: 64 hex digits that identify the listing (see `revision`).
+        bytes: Size of all objects together.
         count: How many objects there are.
         sizes: Bytes of objects by path: of all of them, or of those that matter.
         whole: Whether `sizes` holds all of them.

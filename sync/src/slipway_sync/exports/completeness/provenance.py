@@ -115,7 +115,7 @@ def altered(manifest: Manifest, digests: Mapping[str, bytes]) -> Proof | None:
     """Find a file whose content is not what the manifest says.
 
     Args:
-        manifest: Of the export.
+        manifest: What SHA256SUMS says.
         digests: The SHA-256 (32 bytes) of files, by path.
     """
     for path, sha256 in manifest.sha256.items():

@@ -65,7 +65,7 @@ def graph_fields_of(path: str, size: int, *, step: int = _STEP) -> Steps:
 
     Args:
         path: `saved_model.pb` or `export.meta`.
-        size: Of the file in bytes.
+        size: Bytes of the file.
         step: Bytes to ask for at once, at least.
 
     Raises:

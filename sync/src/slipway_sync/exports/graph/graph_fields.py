@@ -34,7 +34,7 @@ def graph_fields(size: int, *, saved_model: bool, step: int) -> Steps:
     """Copy a graph file without its graph_defs and whatever else is not read here.
 
     Args:
-        size: Of the file in bytes.
+        size: Bytes of the file.
         saved_model: Whether it is a SavedModel; otherwise it is one MetaGraphDef.
         step: Bytes to ask for at once, at least.
 

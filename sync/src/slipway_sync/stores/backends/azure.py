@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 import obstore.store
 
 from slipway_sync.exports import printable
+from slipway_sync.store_kinds import AZURE
 from slipway_sync.stores.backends.bucket import Bucket, Clients, provider
 from slipway_sync.stores.backends.object_store import ObjectStore
 from slipway_sync.stores.base import StoreOptions
 from slipway_sync.stores.credentials import TemporaryCredentials
 from slipway_sync.stores.egress.clients import endpoint_url, invalid, retry
-from slipway_sync.stores.kinds import AZURE
 
 if TYPE_CHECKING:
     from obstore.store import AzureBearerToken, AzureConfig, ClientConfig

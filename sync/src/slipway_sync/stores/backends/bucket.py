@@ -9,11 +9,11 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from slipway_sync.exports import printable
+from slipway_sync.store_kinds import StoreKind
 from slipway_sync.stores.base import SourceError, StoreOptions
 from slipway_sync.stores.credentials import Identity, TemporaryCredentials
 from slipway_sync.stores.egress.clients import checked_prefix, invalid, made, plain
 from slipway_sync.stores.egress.token import ProxyToken
-from slipway_sync.stores.kinds import StoreKind
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig

@@ -9,13 +9,13 @@ from urllib.parse import quote
 
 from obstore.store import GCSStore
 
+from slipway_sync.store_kinds import GCS
 from slipway_sync.stores.backends.bucket import Bucket, Clients, provider
 from slipway_sync.stores.backends.deletion import PlainEraser
 from slipway_sync.stores.backends.object_store import ObjectStore
 from slipway_sync.stores.base import StoreOptions
 from slipway_sync.stores.credentials import TemporaryCredentials
 from slipway_sync.stores.egress.clients import endpoint_url, invalid, retry
-from slipway_sync.stores.kinds import GCS
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, GCSConfig, GCSCredential

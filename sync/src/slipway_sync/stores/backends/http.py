@@ -17,6 +17,7 @@ import obstore.store
 from obstore.exceptions import NotModifiedError, NotSupportedError
 
 from slipway_sync.exports import Listing, ObjectInfo, hostile_key, printable
+from slipway_sync.store_kinds import WEB
 from slipway_sync.stores.backends import index_cache
 from slipway_sync.stores.backends.index_cache import Known
 from slipway_sync.stores.backends.index_document import (
@@ -40,7 +41,6 @@ from slipway_sync.stores.base import (
 from slipway_sync.stores.egress.clients import FOREIGN, checked_prefix, invalid, made, plain, retry
 from slipway_sync.stores.egress.token import ProxyToken
 from slipway_sync.stores.errors import broke_off, egress_error, is_beyond_the_end
-from slipway_sync.stores.kinds import WEB
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult

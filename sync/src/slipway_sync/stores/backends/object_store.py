@@ -311,7 +311,7 @@ async def _within_limit(
         asking: What the library gathers.
         where: The source, as the sentence's subject.
         seconds: How long a store may take that answers; one that does not is the library's to judge.
-        egress: Of the client.
+        egress: The client's token, which counts the bytes that came.
         most: Bytes that may come, where all pages are held: those of other requests of this
             client count, too.
 

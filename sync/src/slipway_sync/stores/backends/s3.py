@@ -12,6 +12,7 @@ import obstore
 from obstore.store import S3Store
 
 from slipway_sync.exports import printable
+from slipway_sync.store_kinds import S3
 from slipway_sync.stores.backends.bucket import Bucket, Clients, provider
 from slipway_sync.stores.backends.deletion import SignedEraser
 from slipway_sync.stores.backends.object_store import ObjectStore
@@ -24,7 +25,6 @@ from slipway_sync.stores.egress.clients import (
     retry,
 )
 from slipway_sync.stores.egress.proxy import shared
-from slipway_sync.stores.kinds import S3
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, S3Config, S3Credential

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from slipway_sync.store_kinds import Cloud, kind_of
 from slipway_sync.stores.base import SourceError, StoreOptions
 from slipway_sync.stores.credentials import TemporaryCredentials
 from slipway_sync.stores.egress.clients import endpoint_url
@@ -16,7 +17,6 @@ from slipway_sync.stores.identity import aws, azure, google
 from slipway_sync.stores.identity.federated import require_own_host, token_file
 from slipway_sync.stores.identity.refresh import CachedIdentity
 from slipway_sync.stores.identity.token_http import TokenClient
-from slipway_sync.stores.kinds import Cloud, kind_of
 
 _ECS: Final = "http://169.254.170.2"
 _IMDS: Final = "http://169.254.169.254"
@@ -27,7 +27,7 @@ def ambient(uri: str, environment: Mapping[str, str], options: StoreOptions) -> 
     """Return the identity that the surroundings give for a source's cloud; no request is made.
 
     Args:
-        uri: Of the source.
+        uri: The source's; its scheme names the cloud.
         environment: Variables of the process.
         options: How the source is reached.
 

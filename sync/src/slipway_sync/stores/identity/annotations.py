@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from slipway_sync.store_kinds import Cloud, kind_of
 from slipway_sync.stores.identity.endpoints import is_amazon
-from slipway_sync.stores.kinds import Cloud, kind_of
 
 ROLE_ARN: Final = "eks.amazonaws.com/role-arn"
 ROLE_AUDIENCE: Final = "eks.amazonaws.com/audience"
@@ -69,7 +69,7 @@ def federation(
 
     Args:
         scheme: `s3`, `gs` or `az`.
-        annotations: Of the ServiceAccount.
+        annotations: The ServiceAccount's; others than those named above are left alone.
         endpoint: Of the source, which the Model chooses; "" for the cloud's own.
         issuer: Of the cluster's tokens, where known: GKE's names its own pool.
 

@@ -28,7 +28,7 @@ class Role:
     """A role that a token's bearer takes on.
 
     Attributes:
-        arn: Of the role.
+        arn: The role's Amazon Resource Name.
         sts: URL of the token service.
     """
 

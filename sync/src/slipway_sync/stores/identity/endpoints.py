@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlsplit
 
-from slipway_sync.stores.kinds import kind_of
+from slipway_sync.store_kinds import kind_of
 
 _AMAZON: Final = (".amazonaws.com", ".amazonaws.com.cn")
 

@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
+from slipway_sync.store_kinds import Cloud, kind_of
 from slipway_sync.stores.base import SourceError, StoreOptions
 from slipway_sync.stores.credentials import TemporaryCredentials
 from slipway_sync.stores.identity import aws, azure, google
 from slipway_sync.stores.identity.endpoints import stranger
 from slipway_sync.stores.identity.refresh import CachedIdentity
 from slipway_sync.stores.identity.token_http import TokenClient
-from slipway_sync.stores.kinds import Cloud, kind_of
 
 TokenSource = Callable[[], Awaitable[str]]
 """Returns the ServiceAccount's token as it is now; may raise SourceError."""
@@ -30,8 +30,8 @@ def federated(
     """Return the identity that a ServiceAccount has in a source's cloud; no request is made.
 
     Args:
-        uri: Of the source.
-        settings: Of its Federation.
+        uri: The source's; its scheme names the cloud.
+        settings: What its Federation says.
         token: For its audience.
         options: How the source is reached; those who grant are asked likewise.
 

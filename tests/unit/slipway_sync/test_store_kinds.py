@@ -2,8 +2,8 @@ import re
 
 import pytest
 
+from slipway_sync.store_kinds import CLAIM, CLOUDS, KINDS, StoreKind, kind_of, uri_pattern
 from slipway_sync.stores import StoreOptions, credential_names, missing_credentials, open_store
-from slipway_sync.stores.kinds import CLAIM, CLOUDS, KINDS, StoreKind, kind_of, uri_pattern
 
 OPENED = [kind for kind in KINDS if kind.opener]
 OPTIONS = StoreOptions(credentials={"AZURE_STORAGE_ACCOUNT_NAME": "account"})
