@@ -11,7 +11,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from slipway_sync.agent.fetch.fetch import Request, Runtime, fetch
+from slipway_sync.agent.fetch.fetch import FetchRequest, Runtime, fetch
 from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.agent.volume.filesystem import FileSystem
 from slipway_sync.exports import Listing, ObjectInfo, SyncOutcome, revision
@@ -89,8 +89,8 @@ class KeptVolume:
     def directory(self, version: int) -> Path:
         return self.volume / self.name(version)
 
-    def request(self, version: int, **changes: Any) -> Request:
-        made = Request(
+    def request(self, version: int, **changes: Any) -> FetchRequest:
+        made = FetchRequest(
             directory=str(version),
             version=version,
             revision=self.revision(version),

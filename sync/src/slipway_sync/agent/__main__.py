@@ -21,7 +21,7 @@ from typer.exceptions import TyperException
 from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.exit import check_version, log_outcome
 from slipway_sync.agent.fetch.credentials import CredentialSource, IdentityKind, opened
-from slipway_sync.agent.fetch.fetch import Request, Runtime, fetch
+from slipway_sync.agent.fetch.fetch import FetchRequest, Runtime, fetch
 from slipway_sync.agent.fetch.reuse import store_name
 from slipway_sync.agent.inplace.commands import verify_command, watch_command
 from slipway_sync.agent.inplace.index_document import index_command
@@ -122,7 +122,7 @@ def fetch_command(
         log.info(event, message=sentence)
 
     try:
-        request = Request(
+        request = FetchRequest(
             directory=directory,
             version=version,
             revision=revision,
@@ -196,7 +196,7 @@ def _event_first(_logger: object, _method: str, line: EventDict) -> EventDict:
 
 
 async def _run(
-    request: Request,
+    request: FetchRequest,
     source: str,
     options: StoreOptions,
     credential_source: CredentialSource,

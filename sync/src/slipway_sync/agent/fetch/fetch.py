@@ -51,7 +51,7 @@ from slipway_sync.stores import (
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class FetchRequest:
     """What is to be synced.
 
     Attributes:
@@ -98,7 +98,7 @@ class Runtime:
     operations: FileSystem = field(default_factory=FileSystem)
 
 
-async def fetch(request: Request, store: Store, runtime: Runtime) -> SyncOutcome:
+async def fetch(request: FetchRequest, store: Store, runtime: Runtime) -> SyncOutcome:
     """Bring one version to the volume, or find it there.
 
     Returns:
@@ -137,7 +137,7 @@ async def fetch(request: Request, store: Store, runtime: Runtime) -> SyncOutcome
 
 
 async def _found(
-    request: Request, runtime: Runtime, volume: Volume
+    request: FetchRequest, runtime: Runtime, volume: Volume
 ) -> tuple[Record | None, tuple[Record, frozenset[str]] | None]:
     """Read what lies on the volume again.
 
@@ -170,7 +170,7 @@ async def _found(
     return None, (record, findings.good)
 
 
-async def _planned(request: Request, store: Store, retry: RetryPolicy) -> Listing:
+async def _planned(request: FetchRequest, store: Store, retry: RetryPolicy) -> Listing:
     """Return the listing when it is the planned revision and proves complete."""
     try:
         listing = await retry.retried(lambda: store.listing(request.directory))
@@ -195,7 +195,7 @@ async def _planned(request: Request, store: Store, retry: RetryPolicy) -> Listin
 
 
 async def _explained(
-    error: SyncError, request: Request, store: Store, retry: RetryPolicy
+    error: SyncError, request: FetchRequest, store: Store, retry: RetryPolicy
 ) -> SyncError:
     """Return the error, or a kinder one when what seems wrong was replaced while it was synced."""
     if error.code is not ExitCode.REJECTED:
@@ -216,7 +216,7 @@ async def _explained(
 
 
 async def _bring(
-    request: Request,
+    request: FetchRequest,
     store: Store,
     runtime: Runtime,
     listing: Listing,
@@ -263,7 +263,7 @@ async def _bring(
 
 
 def _take_over(
-    request: Request, volume: Volume, partial: StagingDirectory, missing: Sequence[ObjectInfo]
+    request: FetchRequest, volume: Volume, partial: StagingDirectory, missing: Sequence[ObjectInfo]
 ) -> dict[Key, bytes]:
     """Link, or else copy, what other versions on the volume hold, and see that the rest has room."""
     shared = shareable(missing, volume.others(), request.origin)
@@ -282,7 +282,7 @@ def _take_over(
     return taken
 
 
-def _require_name_for_lock(request: Request, listing: Listing) -> None:
+def _require_name_for_lock(request: FetchRequest, listing: Listing) -> None:
     if request.kept and any(item.path == LOCK for item in listing):
         raise SyncError(
             ExitCode.REJECTED,
@@ -319,7 +319,7 @@ def _manifest(version: Path) -> bytes | None:
             return None
 
 
-async def _local_proof(request: Request, version: Path) -> Proof:
+async def _local_proof(request: FetchRequest, version: Path) -> Proof:
     """Prove what lies on the volume, graphs of any size included: they are mapped, not read."""
 
     def examined() -> Proof:
@@ -334,7 +334,7 @@ async def _local_proof(request: Request, version: Path) -> Proof:
     return await in_thread(examined)
 
 
-def _synced(request: Request, verified: Record, how: str) -> SyncOutcome:
+def _synced(request: FetchRequest, verified: Record, how: str) -> SyncOutcome:
     return SyncOutcome(
         reason=ExitCode.SYNCED.reason,
         message=f"version {request.version} {how}: {verified.size} bytes",

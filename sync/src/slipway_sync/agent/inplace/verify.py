@@ -41,7 +41,7 @@ _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class VerifyRequest:
     """What is to be verified.
 
     Attributes:
@@ -60,7 +60,7 @@ class Request:
 
 
 async def verify(
-    request: Request,
+    request: VerifyRequest,
     store: MountedStore,
     report: Callable[[dict[str, int]], None],
     clock: Callable[[], float],
@@ -100,7 +100,7 @@ async def verify(
     )
 
 
-async def _planned(request: Request, store: MountedStore) -> Listing:
+async def _planned(request: VerifyRequest, store: MountedStore) -> Listing:
     with _source_errors():
         listing = await store.listing(request.directory)
     found = revision(listing)
@@ -113,14 +113,14 @@ async def _planned(request: Request, store: MountedStore) -> Listing:
     return listing
 
 
-async def _manifest(request: Request, store: MountedStore, listing: Listing) -> bytes | None:
+async def _manifest(request: VerifyRequest, store: MountedStore, listing: Listing) -> bytes | None:
     if all(item.path != MANIFEST for item in listing):
         return None
     return await store.read(request.directory, MANIFEST)
 
 
 def _examined(
-    request: Request, store: MountedStore, listing: Listing
+    request: VerifyRequest, store: MountedStore, listing: Listing
 ) -> tuple[Proof, Bundle | None]:
     proof, contents = examine_files(
         listing, request.requirements, lambda path: store.opened(request.directory, path)
@@ -138,7 +138,7 @@ def _examined(
 
 
 async def _hashes(
-    request: Request,
+    request: VerifyRequest,
     store: MountedStore,
     listing: Listing,
     bundle: Bundle | None,

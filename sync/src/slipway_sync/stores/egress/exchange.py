@@ -36,7 +36,7 @@ Admit = Callable[[ProxyRequest], tuple[ProxyToken | None, ProxyRequest]]
 """From a request as it came to whose it is, and what it asks of whom."""
 
 
-class Answer:
+class AnswerMeter:
     """What has come of the answer that is under way on one connection.
 
     The library takes a listing's page, or a refusal, into memory before it looks at it, and reserves what it announces.
@@ -127,7 +127,7 @@ class Exchange:
 
     def bring_answers(self) -> None:
         """Bring the answer to each request, until a connection ends or an answer is not to be had."""
-        incoming, answer = Incoming(self._server), Answer(self._owner)
+        incoming, answer = Incoming(self._server), AnswerMeter(self._owner)
         try:
             incoming.wait(self._sending)
             # A server that speaks without being asked is not listened to.
@@ -148,7 +148,7 @@ class Exchange:
                 self._client.shutdown(socket.SHUT_WR)
             self._answered.put(False)
 
-    def _bring_answer(self, incoming: Incoming, answer: Answer, asked: ProxyRequest) -> bool:
+    def _bring_answer(self, incoming: Incoming, answer: AnswerMeter, asked: ProxyRequest) -> bool:
         """Bring one answer; return whether another may follow on this connection."""
         head = read_response_head(incoming.head(), asked.method)
         interim = 0

@@ -32,7 +32,13 @@ from slipway_sync.stores.addresses import (
     refusal_unseen,
 )
 from slipway_sync.stores.egress.answers import PIPE_BYTES, widen
-from slipway_sync.stores.egress.exchange import Answer, Exchange, answer_with, read_request, shut
+from slipway_sync.stores.egress.exchange import (
+    AnswerMeter,
+    Exchange,
+    answer_with,
+    read_request,
+    shut,
+)
 from slipway_sync.stores.egress.request_head import ProxyRequest
 from slipway_sync.stores.egress.routes import Proxy, Route
 from slipway_sync.stores.egress.tls import tls_trouble, trust
@@ -182,7 +188,7 @@ class EgressProxy:
         if asked.tunnel:
             client.sendall(_TUNNEL)
             server.sendall(rest)
-            answer = Answer(owner)
+            answer = AnswerMeter(owner)
             back = threading.Thread(target=_move, args=(server, client, answer.came), daemon=True)
             back.start()
             _move(client, server, answer.asked)

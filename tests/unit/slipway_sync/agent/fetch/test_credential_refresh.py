@@ -15,7 +15,7 @@ from grants import sts_keys
 from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.fetch import transfer
 from slipway_sync.agent.fetch.credentials import CredentialSource, IdentityKind, opened
-from slipway_sync.agent.fetch.fetch import Request, Runtime, fetch
+from slipway_sync.agent.fetch.fetch import FetchRequest, Runtime, fetch
 from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.exports import ExitCode, SyncOutcome, revision
 from slipway_sync.stores import StoreOptions, open_store
@@ -88,7 +88,7 @@ async def _no_sleep(_: float) -> None:
 def synced(
     s3: FakeS3, destination: Path, credential_source: CredentialSource, planned: str
 ) -> SyncOutcome:
-    request = Request("1", 1, planned, destination, concurrency=2)
+    request = FetchRequest("1", 1, planned, destination, concurrency=2)
     runtime = Runtime(lambda _: None, lambda: 0.0, RetryPolicy(_no_sleep, lambda: 0.5))
 
     async def run() -> SyncOutcome:

@@ -14,7 +14,7 @@ import pytest
 
 from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.fetch import file_check, transfer
-from slipway_sync.agent.fetch.fetch import Request, Runtime, fetch
+from slipway_sync.agent.fetch.fetch import FetchRequest, Runtime, fetch
 from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.agent.volume import volume
 from slipway_sync.agent.volume.filesystem import FileSystem
@@ -52,7 +52,7 @@ class World:
         return asyncio.run(self.store().listing(DIRECTORY))
 
     def fetch(self, store: Store | None = None, **changes: Any) -> SyncOutcome:
-        request = Request(DIRECTORY, 3, revision(self.listing()), self.destination)
+        request = FetchRequest(DIRECTORY, 3, revision(self.listing()), self.destination)
         runtime = Runtime(self.reports.append, self.clock, RetryPolicy(self.sleep, lambda: 0.5))
         return asyncio.run(fetch(replace(request, **changes), store or self.store(), runtime))
 

@@ -14,7 +14,7 @@ import pytest
 
 from signed_exports import OTHER_KEY, PUBLIC, signed, summed
 from slipway_sync.agent.errors import SyncError
-from slipway_sync.agent.fetch.fetch import Request, Runtime, fetch
+from slipway_sync.agent.fetch.fetch import FetchRequest, Runtime, fetch
 from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.exports import ExitCode, ObjectInfo, Requirements, SyncOutcome, revision
 from slipway_sync.stores import LocalStore, described
@@ -53,7 +53,7 @@ class World:
         store = Line(self.home / "source")
         store.harm, store.times, store.opened = harm, times, self.opened
         planned = revision(asyncio.run(store.listing("3")))
-        request = Request("3", 3, planned, self.home / "volume", **changes)
+        request = FetchRequest("3", 3, planned, self.home / "volume", **changes)
 
         async def sleep(_seconds: float) -> None:
             return

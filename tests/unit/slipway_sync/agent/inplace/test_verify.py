@@ -11,9 +11,8 @@ import pytest
 
 from signed_exports import PUBLIC, signed
 from slipway_sync.agent.errors import SyncError
-from slipway_sync.agent.fetch.fetch import Request as FetchRequest
-from slipway_sync.agent.fetch.fetch import Runtime, fetch
-from slipway_sync.agent.inplace.verify import Request, verify
+from slipway_sync.agent.fetch.fetch import FetchRequest, Runtime, fetch
+from slipway_sync.agent.inplace.verify import VerifyRequest, verify
 from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.exports import ExitCode, Requirements, SyncOutcome, digest, revision
 from slipway_sync.stores import LocalStore, MountedStore
@@ -34,7 +33,7 @@ class Mount:
         return revision(asyncio.run(self.store.listing("3")))
 
     def verify(self, **changes: Any) -> SyncOutcome:
-        request = replace(Request("3", 3, self.planned()), **changes)
+        request = replace(VerifyRequest("3", 3, self.planned()), **changes)
         ticks = iter(range(1 << 30))
 
         def report(numbers: dict[str, int]) -> None:
