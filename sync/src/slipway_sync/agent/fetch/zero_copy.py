@@ -1,4 +1,4 @@
-"""The fast way into a file: a store's `pouring`, run in a thread, on a descriptor of the volume."""
+"""The fast way into a file: a store's range transfer, run in a thread, on a descriptor of the volume."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class FileSink:
 
 
 async def run_transfer(range_transfer: RangeTransfer, executor: Executor) -> None:
-    """Run a pouring in a thread; when cancelled, stop it and wait until it has stopped.
+    """Run a range transfer in a thread; when cancelled, stop it and wait until it has stopped.
 
     A file must not be closed while a thread still writes to its descriptor.
 
