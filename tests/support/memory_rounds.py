@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from loaders import servable_loader
-from slipway_server.core.load_rules import Bounds, RetryRule
+from slipway_server.core.load_retry import Bounds, RetryRule
 from slipway_server.core.managed_version import AspiredVersion
 from slipway_server.core.manager import Manager
 from slipway_server.core.policies import availability_preserving

@@ -34,8 +34,8 @@ def find(state: Path) -> Leftovers:
     return Leftovers(
         processes=leftovers.owned_processes(proc.processes(), state),
         mounts=mounts_under(MOUNTINFO.read_text(), (state, SOCKETS, images_folder(state))),
-        links=leftovers.node_links(_said("ip", "-json", "link", "show")),
-        tables=leftovers.node_tables(_said("nft", "list", "tables")),
+        links=leftovers.node_links(_listed("ip", "-json", "link", "show") or "[]"),
+        tables=leftovers.node_tables(_listed("nft", "list", "tables")),
         cgroups=tuple(_cgroups()),
     )
 
@@ -185,6 +185,11 @@ def _remove_outside_files(state: Path) -> None:
     for folder in (plugins, plugins.parent, results, results.parent, links):
         with suppress(OSError):
             folder.rmdir()  # Only when it is empty: another runtime may keep things there.
+
+
+def _listed(*command: str) -> str:
+    """What a program says; nothing on a machine that lacks it, where no node can have been."""
+    return _said(*command) if shutil.which(command[0], path=SYSTEM_PATH) else ""
 
 
 def _said(*command: str) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from cluster.daemons import OWNER
 from cluster.mounts import mounts_under
-from cluster.node import leftovers
+from cluster.node import clearing, leftovers
 from cluster.proc import Process, Stat
 
 STATE = Path("/repo/.local/cluster")
@@ -138,3 +138,11 @@ def test_nothing_found_is_false_and_anything_found_is_described() -> None:
         "nft table ip t",
         "cgroup /c",
     ]
+
+
+def test_a_machine_without_the_nodes_programs_has_nothing_of_a_node(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(clearing, "SYSTEM_PATH", str(tmp_path))
+    found = clearing.find(tmp_path / "node")
+    assert (found.links, found.tables) == ((), ())

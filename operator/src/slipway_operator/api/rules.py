@@ -1,4 +1,6 @@
-"""One rule in two spellings: CEL for the API server, a predicate for pydantic.
+"""What a validation rule is: one rule in two spellings, CEL for the API server and a predicate for pydantic.
+
+The rules themselves stand beside the fields that they are about: in `spec.py`, `source.py` and `serving.py`.
 
 They stand side by side so that they cannot drift apart unnoticed; `tests/contracts` sends one table of
 manifests through both.

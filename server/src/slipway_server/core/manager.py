@@ -17,7 +17,7 @@ from typing import Final, Generic, TypeVar
 import structlog
 
 from slipway_server.core import tasks
-from slipway_server.core.load_rules import Bounds, RetryRule
+from slipway_server.core.load_retry import Bounds, RetryRule
 from slipway_server.core.managed_version import (
     Aspire,
     AspiredVersion,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slipway_server.core.labels import LabelRule
-from slipway_server.core.load_rules import Bounds, RetryRule
+from slipway_server.core.load_retry import Bounds, RetryRule
 from slipway_server.core.policies import POLICIES
 from slipway_server.errors import invalid_argument
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from slipway_server.core.load_rules import Bounds, RetryRule
+from slipway_server.core.load_retry import Bounds, RetryRule
 from slipway_server.core.managed_version import AspiredVersion
 from slipway_server.core.manager import Manager
 from slipway_server.core.policies import availability_preserving, resource_preserving

@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from slipway_server.core.load_rules import Bounds, RetryRule
+from slipway_server.core.load_retry import Bounds, RetryRule
 from slipway_server.core.managed_version import AspiredVersion
 from slipway_server.core.manager import Manager
 from slipway_server.core.policies import POLICIES

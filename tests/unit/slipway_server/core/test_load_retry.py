@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slipway_server.core.load_rules import Bounds, RetryRule
+from slipway_server.core.load_retry import Bounds, RetryRule
 from slipway_server.core.managed_version import AspiredVersion, ManagedVersion
 from slipway_server.core.version_state_machine import State, VersionStateMachine
 from slipway_server.errors import Code, ServingError
