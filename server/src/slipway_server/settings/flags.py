@@ -256,7 +256,16 @@ OWN: Final[tuple[Flag, ...]] = (
     Flag(
         "drain_seconds",
         12.0,
-        "Seconds in which clients move elsewhere after SIGTERM, before the server stops.",
+        "Most seconds that clients have after SIGTERM to move elsewhere; the server stops before, once none is "
+        "connected.",
+    ),
+    # kube-proxy gathers changes for up to a second (minSyncPeriod); before it, the EndpointSlice controller usually
+    # takes well below one. The rest is room, and a proxy that is later still shows: its clients connect here.
+    Flag(
+        "drain_min_seconds",
+        3.0,
+        "Least seconds from SIGTERM to the stop, in which every proxy learns that requests go elsewhere; at most "
+        "drain_seconds.",
     ),
     Flag(
         "max_connection_age_seconds", 10.0, "Age at which a gRPC connection is asked to reconnect."

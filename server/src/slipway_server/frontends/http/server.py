@@ -85,6 +85,7 @@ class RestServer:
         self._api: Answer | None = None
         self._connections: set[HttpConnection] = set()
         self._draining = False
+        self._requests = 0
         self._loop = asyncio.new_event_loop()
         mailbox = Mailbox(self._loop)
         self._inference = Lane(
@@ -129,6 +130,15 @@ class RestServer:
         """Open connections."""
         return len(self._connections)
 
+    @property
+    def requests(self) -> int:
+        """Requests that were ever begun, pages left out."""
+        return self._requests
+
+    def pages_only(self) -> frozenset[str]:
+        """The clients of connections on which nothing but pages was asked for."""
+        return frozenset(one.peer for one in tuple(self._connections) if one.asked_api is False)
+
     def start(self) -> None:
         """Begin to answer: pages at once, everything else 503 until `serve`."""
         self._thread.start()
@@ -140,6 +150,10 @@ class RestServer:
     def drain(self) -> None:
         """From now on ask every client, with its next answer, to connect anew (elsewhere)."""
         self._draining = True
+
+    def close_idle(self, seconds: float) -> None:
+        """Close the connections on which nothing was asked for so many seconds."""
+        self._loop.call_soon_threadsafe(self._close_idle, seconds)
 
     def stop(self, grace: float) -> None:
         """Accept no more connections, let requests in flight finish for up to `grace` seconds, close the rest."""
@@ -170,6 +184,8 @@ class RestServer:
         # Answers go out from the loop, not from here: a client may have sent a thousand requests at once, and each
         # answer starts the next one.
         page = request.path in self._pages or request.path in self._slow_pages
+        connection.asked_api = bool(connection.asked_api) or not page
+        self._requests += not page
         if page and request.method in {"GET", "HEAD"}:
             self._dispatch_page(connection, request)
         elif self._api is None:
@@ -195,6 +211,11 @@ class RestServer:
         for connection in tuple(self._connections):
             connection.sweep(now)
         self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def _close_idle(self, seconds: float) -> None:
+        before = monotonic() - seconds
+        for connection in tuple(self._connections):
+            connection.close_idle(before)
 
     async def _stop(self, grace: float) -> None:
         for listener in self._listeners:
