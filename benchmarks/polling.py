@@ -20,7 +20,7 @@ import typer
 
 from cluster.s3 import S3Server
 from polling_world import Cluster, Watched, operator_of, put_exports, requests, running
-from slipway_operator.__main__ import configure_logging
+from slipway_operator.app.logs import configure_logging
 
 
 async def _measure(models: int, interval: float, rounds: int, s3: S3Server, log: Path) -> str:

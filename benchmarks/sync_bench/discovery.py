@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import snapshots
 from slipway_operator.api.resource import ModelResource
-from slipway_operator.discovery.memory import Memory
+from slipway_operator.discovery.poll_state import PollState
 from slipway_operator.discovery.poller import poll
 from slipway_operator.model.source import Readiness
 from slipway_sync.stores import Store, StoreOptions, open_store
@@ -50,7 +50,7 @@ def measure(server: Server) -> list[Polls]:
 async def _measured(server: Server, store: Store, model: ModelResource) -> list[Polls]:
     # The first look lists; the second, when the listing has stood still, proves; the others only list.
     now = datetime.now(UTC)
-    memory = (await poll(store, model, Memory(), now, 0.5)).memory
+    memory = (await poll(store, model, PollState(), now, 0.5)).state
     server.asked()
     found = []
     for name, count in (
@@ -61,7 +61,7 @@ async def _measured(server: Server, store: Store, model: ModelResource) -> list[
         for _ in range(count):
             now += timedelta(seconds=30)
             done = await poll(store, model, memory, now, 0.5)
-            memory = done.memory
+            memory = done.state
         used = time.process_time() - began
         found.append(Polls(name, used / count * 1000, server.asked(), count))
         if [version.readiness for version in done.observation.versions] != [Readiness.COMPLETE]:

@@ -187,10 +187,10 @@ def is_serving(pod: Any, version: int) -> bool:
 
 
 class Page:
-    """Runs the blocks of docs/guide/stores-pvc.md as they stand there."""
+    """Runs the blocks of docs/guide/sources-pvc.md as they stand there."""
 
     def __init__(self, stage: Stage, directory: Path, export: Path) -> None:
-        text = (ROOT / "docs" / "guide" / "stores-pvc.md").read_text()
+        text = (ROOT / "docs" / "guide" / "sources-pvc.md").read_text()
         found = re.findall(r"^```sh ([a-z]+)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
         self._blocks = dict(found)
         for version in (1, 2):

@@ -16,7 +16,9 @@ CRD = Path(__file__).parents[2] / "crds" / "models.slipway.dev.yaml"
 
 @pytest.fixture(scope="session")
 def controlplane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane.start(tmp_path_factory.mktemp("plane"), controllers=True) as plane:
+    with ControlPlane.start(
+        tmp_path_factory.mktemp("plane"), controllers=True, audit=True
+    ) as plane:
         kube = Kube(str(plane.kubeconfig))
         utils.create_from_yaml(kube.api, str(CRD))
         eventually("the Model kind is served", kube.serves_models)

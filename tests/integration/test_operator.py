@@ -171,7 +171,7 @@ def test_a_version_that_cannot_load_leaves_the_old_one_and_a_later_one_goes_thro
 def test_an_unschedulable_version_is_named_so(lab: Lab, kubelet: FakeKubelet) -> None:
     kubelet.gpus = 1
     lab.upload(1)
-    lab.create()
+    lab.create(serving={"resources": {"limits": {"nvidia.com/gpu": 1}}})
     lab.wait_serving(1)
     lab.upload(2)
     lab.wait("it waits for a GPU", lambda: lab.status().get("phase") == "WaitingForGPU")

@@ -76,7 +76,7 @@ def test_a_model_behind_tls_a_proxy_and_a_token(
 
         says("does not exist")
         put(kube, namespace, authority.pem, keys | {"PROXY_PASSWORD": "guessed"})
-        says("the proxy asks for credentials: put PROXY_USERNAME and PROXY_PASSWORD")
+        says("the proxy requires credentials: put PROXY_USERNAME and PROXY_PASSWORD")
         kube.core.patch_namespaced_secret("keys", namespace, {"stringData": keys})
 
         def deployments() -> list[Any]:

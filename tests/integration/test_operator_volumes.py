@@ -142,8 +142,8 @@ def test_whatever_lies_in_a_volume_stays_there(lab: Lab, tmp_path: Path) -> None
     )
     messages = {v["version"]: v["message"] for v in lab.status()["versions"] if v.get("message")}
     assert "saved_model.pb is a symbolic link" in messages[2]
-    assert "'a\\nb' holds a control character" in messages[4]
-    assert "3 is no directory and no version" in lab.condition("SourceReady")[2]
+    assert "'a\\nb' contains a control character" in messages[4]
+    assert "3 is not a directory, so it is ignored" in lab.condition("SourceReady")[2]
     assert "not for anybody" not in json.dumps(lab.status())
 
 

@@ -83,7 +83,7 @@ def _children(process: int) -> list[int]:
             "aborts",
             "INTERNAL",
             (
-                "Version 1 of model aborts was loaded in a process of its own, which crashed (SIGABRT): ",
+                "Version 1 of model aborts was loaded in a child process, which crashed (SIGABRT): ",
                 "Abort_op intentional failure; on purpose",
             ),
         ),

@@ -35,30 +35,30 @@ from world import BUCKET, Kube, running_operator
 
 ROOT = Path(__file__).parents[2]
 STEPS = {
-    "stores-http": ["serve", "model", "next", "secret", "wrong"],
-    "stores-s3": ["upload", "model", "next", "wrong"],
-    "stores-gcs": ["upload", "model", "next", "wrong"],
-    "stores-azure": ["upload", "model", "next", "wrong"],
+    "sources-http": ["serve", "model", "next", "secret", "wrong"],
+    "sources-s3": ["upload", "model", "next", "wrong"],
+    "sources-gcs": ["upload", "model", "next", "wrong"],
+    "sources-azure": ["upload", "model", "next", "wrong"],
 }
 SAYS = {
-    "stores-http": [
+    "sources-http": [
         r'"event": "indexed"',
         r'"formatVersion": 1,',
         r"digits +True +1 +1 +Available +1/1",
         r'"event": "indexed"',
-        r"/nowhere/index\.json is not there: write it with `slipway-sync index`",
+        r"/nowhere/index\.json does not exist: create it with `slipway-sync index`",
     ],
-    "stores-s3": [
+    "sources-s3": [
         r"1/saved_model\.pb",
         r"digits +True +1 +1 +Available +1/1",
         r"access denied \(403 SignatureDoesNotMatch\)",
     ],
-    "stores-gcs": [
+    "sources-gcs": [
         r"1/saved_model\.pb",
         r"digits +True +1 +1 +Available +1/1",
-        r"GOOGLE_SERVICE_ACCOUNT_KEY is no JSON: put the whole key file of a service account there",
+        r"GOOGLE_SERVICE_ACCOUNT_KEY is not JSON: put the whole key file of a service account there",
     ],
-    "stores-azure": [
+    "sources-azure": [
         r"1/saved_model\.pb",
         r"digits +True +1 +1 +Available +1/1",
         # The emulator's word and Azure's own differ.
@@ -89,14 +89,14 @@ def page(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def place(page: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    if page == "stores-http":
+    if page == "sources-http":
         port = str(free_port())
         yield Place(
             {"URL": f"http://127.0.0.1:{port}"},
             {"keys.env": "HTTP_BEARER_TOKEN=a-token\n"},
             {" 8000 &": f" --bind 127.0.0.1 {port} &"},
         )
-    elif page == "stores-s3":
+    elif page == "sources-s3":
         s3: S3Server = request.getfixturevalue("s3")
         bucket = f"pages-{os.urandom(4).hex()}"
         s3.create_bucket(bucket)
@@ -104,7 +104,7 @@ def place(page: str, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator
         yield Place(
             {"BUCKET": bucket, "ENDPOINT": s3.endpoint, "REGION": s3.region}, {"keys.env": keys}
         )
-    elif page == "stores-gcs":
+    elif page == "sources-gcs":
         with GcsServer.start(tmp_path / "gcs") as gcs, token_server() as token_uri:
             gcs.create_bucket(BUCKET)
             yield Place(
@@ -173,7 +173,7 @@ def programs(directory: Path, page: str) -> str:
     agent.write_text(f'#!/bin/sh\nexec {sys.executable} -m slipway_sync.agent "$@"\n')
     agent.chmod(0o755)
     (directory / "python").symlink_to(sys.executable)
-    for name in ("kubectl",) if page == "stores-http" else ("kubectl", "rclone"):
+    for name in ("kubectl",) if page == "sources-http" else ("kubectl", "rclone"):
         (directory / name).symlink_to(tools.find(name))
     return f"{directory}:{os.environ['PATH']}"
 
@@ -244,7 +244,7 @@ def test_a_page_can_be_followed_literally(
         for item in kube.apps.list_namespaced_deployment(namespace).items
         if item.spec.replicas
     ]
-    with served_again(place, desk / "exports") if page == "stores-http" else nullcontext():
+    with served_again(place, desk / "exports") if page == "sources-http" else nullcontext():
         last = sync_by_hand(kube, namespace, deployment, tmp_path / "pod")
     assert last["event"] == "synced"
     assert tree(tmp_path / "pod" / "models" / "digits" / "2") == contents()

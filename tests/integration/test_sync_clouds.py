@@ -128,7 +128,7 @@ def test_a_version_is_brought_to_the_volume_and_found_there(cloud: Cloud, tmp_pa
         f"--endpoint={cloud.server.endpoint}",
         *([f"--credentials={keys}"] if cloud.credentials else []),
     ]  # fmt: skip
-    for expected in ("is on the volume", "was on the volume already"):
+    for expected in ("is on the volume", "was already on the volume"):
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         assert done.returncode == ExitCode.SYNCED, done.stdout + done.stderr
         assert expected in json.loads(done.stdout.splitlines()[-1])["message"]

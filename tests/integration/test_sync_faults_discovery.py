@@ -13,7 +13,7 @@ import pytest
 from faults import Asked, Fault
 from faults_columns import Column, column
 from slipway_operator.api.resource import ModelResource, parse
-from slipway_operator.discovery.memory import Memory
+from slipway_operator.discovery.poll_state import PollState
 from slipway_operator.discovery.poller import poll
 from slipway_operator.model.source import Readiness, SourceVersion
 from slipway_sync.stores import SourceError, Store
@@ -47,13 +47,13 @@ class Poller:
 
     store: Store
     model: ModelResource
-    memory: Memory
+    memory: PollState
     now: datetime = NOW
 
     def poll(self) -> SourceVersion:
         self.now += timedelta(seconds=30)
         told = asyncio.run(poll(self.store, self.model, self.memory, self.now, 0.5))
-        self.memory = told.memory
+        self.memory = told.state
         (version,) = told.observation.versions
         return version
 
@@ -65,7 +65,7 @@ def poller(store: Column) -> Iterator[Poller]:
         # Its document changes, or the server would only say that it has not.
         store.put(f"{PREFIX}/no-version/{next(NUMBERS)}", b"")
     uri = store.source(PREFIX)
-    yield Poller(store.store(PREFIX), model(uri), Memory())
+    yield Poller(store.store(PREFIX), model(uri), PollState())
     store.proxy.reset()
 
 
@@ -87,14 +87,14 @@ class Row:
 
 FAULTS = {
     "403": Row(Fault(403), "AccessDenied", "access denied"),
-    "404": Row(Fault(404), "NotFound", "not found|is not there"),
+    "404": Row(Fault(404), "NotFound", "not found|does not exist"),
     "429": Row(Fault(429), "Unavailable", "429"),
     "500": Row(Fault(500), "Unavailable", "answers 500"),
     "503": Row(Fault(503, {"Retry-After": "1"}), "Unavailable", "answers 503"),
     "never answered": Row(Fault(hold=NEVER), "Unavailable", "in time"),
     "stalls": Row(Fault(stall_after=20), "Unavailable", "in time"),
-    "reset": Row(Fault(reset_after=20), "Unavailable", "breaks connections off"),
-    "truncated": Row(Fault(cut_after=20), "Unavailable", "breaks connections off"),
+    "reset": Row(Fault(reset_after=20), "Unavailable", "closes connections early"),
+    "truncated": Row(Fault(cut_after=20), "Unavailable", "closes connections early"),
 }
 
 
@@ -151,12 +151,12 @@ def test_a_bucket_that_is_emptied_and_filled_again(store: Column) -> None:
     prefix = f"emptied{store.scheme}"
     store.proxy.reset()
     store.upload(f"{prefix}/3", contents())
-    polls = Poller(store.store(prefix), model(store.source(prefix)), Memory())
+    polls = Poller(store.store(prefix), model(store.source(prefix)), PollState())
     assert polls.poll().readiness is Readiness.COMPLETE
     for path in contents():
         store.delete(f"{prefix}/3/{path}")
     told = asyncio.run(poll(polls.store, polls.model, polls.memory, polls.now, 0.5))
     assert told.observation.versions == ()
-    polls.memory = told.memory
+    polls.memory = told.state
     store.upload(f"{prefix}/3", contents(seed=1))
     assert polls.poll().readiness is Readiness.COMPLETE

@@ -122,7 +122,7 @@ def test_a_name_that_dns_does_not_know_is_told_and_known_later(agent: Agent) -> 
     named(agent, "")
     ended = agent.run(endpoint=endpoint)
     assert ended.code == ExitCode.SOURCE_UNAVAILABLE, ended.said
-    assert ended.outcome.message.endswith("its name is not known to DNS")
+    assert ended.outcome.message.endswith("its name cannot be resolved by DNS")
     named(agent, "127.0.0.1 store.invalid")
     again = agent.run(endpoint=endpoint)
     assert again.code == ExitCode.SYNCED, again.said

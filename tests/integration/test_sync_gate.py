@@ -105,7 +105,7 @@ def test_an_endpoint_at_a_forbidden_address_is_refused_in_every_spelling(
     scheme: str, host: str
 ) -> None:
     said = refusal(store_at(f"{scheme}://{host}"))
-    assert "which is no source" in said
+    assert "which is not allowed as a source" in said
     assert "sources.allowedNetworks" in said
 
 
@@ -137,7 +137,7 @@ def test_a_static_server_that_redirects_elsewhere_is_refused(
         server.redirects = {f"m/{what}": f"https://{host}/latest/meta-data/"}
         store = open_store(f"{server.url}/m", StoreOptions(ca_bundle=authority.pem))
         said = said_by(store)
-    assert "which is no source" in said
+    assert "which is not allowed as a source" in said
     assert said.startswith(f"{server.url}/m/{what}: ")
 
 

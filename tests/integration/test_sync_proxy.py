@@ -127,7 +127,7 @@ def test_what_may_not_be_reached_may_not_be_reached_through_a_proxy(
 ) -> None:
     said = error_of(opened(f"{scheme}://{host}/m", proxy))
     assert said.reason == "InvalidSource"
-    assert "which is no source" in str(said)
+    assert "which is not allowed as a source" in str(said)
     assert "sources.allowedNetworks" in str(said)
     named = host.strip("[].")
     assert not [line for line in proxy.asked() if named in line]
@@ -148,7 +148,7 @@ def test_a_proxys_own_address_is_judged(address: str) -> None:
     said = error_of(opened(f"http://{BEHIND}/m", f"http://{address}"))
     assert said.reason == "InvalidSource"
     assert "the proxy" in str(said)
-    assert "which is no source" in str(said)
+    assert "which is not allowed as a source" in str(said)
 
 
 @pytest.mark.parametrize(
@@ -172,7 +172,7 @@ def test_exceptions_are_reached_straight(
 
 def test_an_excepted_suffix_is_looked_up_here(proxy: HttpProxy, server: StaticServer) -> None:
     store = opened(f"http://{BEHIND}:{server.port}/m", proxy, no_proxy=(".behind.example",))
-    assert "its name is not known to DNS" in str(error_of(store))
+    assert "its name cannot be resolved by DNS" in str(error_of(store))
     assert server.asked == []
 
 
@@ -191,7 +191,7 @@ def test_a_proxy_that_wants_credentials_gets_them_and_says_so_without(
         for wrong in ({}, right | {"PROXY_PASSWORD": "guessed"}):
             said = error_of(opened(uri, locked, credentials=wrong, ca_bundle=authority.pem))
             assert said.reason == "AccessDenied"
-            assert "the proxy asks for credentials: put PROXY_USERNAME" in str(said)
+            assert "the proxy requires credentials: put PROXY_USERNAME" in str(said)
             assert "guessed" not in str(said)
 
 
@@ -203,7 +203,7 @@ def test_a_proxy_that_is_not_there_is_named(server: StaticServer) -> None:
     assert said.reason == "Unavailable"
     assert "the proxy refuses connections" in str(said)
     said = error_of(opened(f"{server.url}/m", "http://no-such-proxy.invalid:3128"))
-    assert "the proxy's name is not known to DNS" in str(said)
+    assert "the proxy's name cannot be resolved by DNS" in str(said)
     assert server.asked == []
 
 
@@ -232,12 +232,16 @@ def answering(answer: bytes) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("answer", "reason", "said"),
     [
-        (b"HTTP/1.1 403 No\r\n\r\n", "AccessDenied", "the proxy does not let it through (403)"),
+        (b"HTTP/1.1 403 No\r\n\r\n", "AccessDenied", "the proxy denies access (403)"),
         (b"HTTP/1.1 502 Bad\r\n\r\n", "Unavailable", "the proxy cannot reach it (502)"),
-        (b"SSH-2.0-OpenSSH_9\r\n\r\n", "Unavailable", "the proxy does not answer as a proxy does"),
-        (b"HTTP/1.1 200 OK\r\n", "Unavailable", "the proxy does not answer as a proxy does"),
-        (b"HTTP/1.1 x\r\n\r\n", "Unavailable", "the proxy does not answer as a proxy does"),
-        (b"", "Unavailable", "the proxy does not answer as a proxy does"),
+        (
+            b"SSH-2.0-OpenSSH_9\r\n\r\n",
+            "Unavailable",
+            "the proxy does not answer like an HTTP proxy",
+        ),
+        (b"HTTP/1.1 200 OK\r\n", "Unavailable", "the proxy does not answer like an HTTP proxy"),
+        (b"HTTP/1.1 x\r\n\r\n", "Unavailable", "the proxy does not answer like an HTTP proxy"),
+        (b"", "Unavailable", "the proxy does not answer like an HTTP proxy"),
     ],
 )
 def test_what_a_proxy_answers_is_said(answer: bytes, reason: str, said: str) -> None:
@@ -249,12 +253,15 @@ def test_what_a_proxy_answers_is_said(answer: bytes, reason: str, said: str) -> 
 @pytest.mark.parametrize(
     ("proxy", "said"),
     [
-        ("https://proxy:3128", "the proxy is no http://HOST"),
-        ("proxy:3128", "the proxy is no http://HOST"),
-        ("http://ada:pa55@proxy:3128", "PROXY_USERNAME and PROXY_PASSWORD of the Secret"),
-        ("http://proxy:3128/path", "the proxy is no http://HOST"),
-        ("http://proxy:0", "the proxy is no http://HOST"),
-        ("http://proxy:x", "the proxy is no http://HOST"),
+        ("https://proxy:3128", "the proxy is not an http://HOST"),
+        ("proxy:3128", "the proxy is not an http://HOST"),
+        (
+            "http://ada:pa55@proxy:3128",
+            "put those into the Secret as PROXY_USERNAME and PROXY_PASSWORD",
+        ),
+        ("http://proxy:3128/path", "the proxy is not an http://HOST"),
+        ("http://proxy:0", "the proxy is not an http://HOST"),
+        ("http://proxy:x", "the proxy is not an http://HOST"),
     ],
 )
 def test_a_proxy_that_cannot_be_is_refused(proxy: str, said: str) -> None:

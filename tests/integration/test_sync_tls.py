@@ -93,7 +93,7 @@ def test_an_unknown_authority_is_named_with_what_to_do(
     source: Source, bundle: bytes | None
 ) -> None:
     assert said(source.store(bundle)).endswith(
-        ": its certificate is signed by an unknown authority: give that in caBundle"
+        ": its certificate is signed by an unknown CA: add that CA to caBundle"
     )
 
 
@@ -103,7 +103,7 @@ def test_a_certificate_for_another_host_is_named_with_what_to_do(
 ) -> None:
     with served(scheme, tmp_path, names=[BEHIND]) as elsewhere:
         assert said(elsewhere.store()).endswith(
-            ": its certificate is not for this host: name the source by a host that stands in it"
+            ": its certificate is not valid for this host: use a host name that it lists"
         )
 
 
@@ -117,7 +117,7 @@ def test_a_certificate_that_has_expired_is_named(scheme: str, tmp_path: Path) ->
 
 @pytest.mark.parametrize("bundle", [b"", b"no certificate", b"-----BEGIN CERTIFICATE-----\nx\n"])
 def test_a_bundle_without_certificates_is_refused(source: Source, bundle: bytes) -> None:
-    with pytest.raises(SourceError, match="the CA bundle holds no certificate") as caught:
+    with pytest.raises(SourceError, match="the CA bundle contains no certificate") as caught:
         source.store(bundle)
     assert caught.value.reason == "InvalidSource"
 
@@ -156,4 +156,4 @@ def test_the_agent_takes_the_bundle_as_a_file(
         assert tree(tmp_path / "volume" / "1") == contents()
     else:
         assert done.returncode == ExitCode.SOURCE_UNAVAILABLE
-        assert "give that in caBundle" in last["message"]
+        assert "add that CA to caBundle" in last["message"]

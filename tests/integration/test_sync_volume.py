@@ -268,7 +268,7 @@ def test_a_version_that_is_there_starts_while_another_one_is_brought(counted: Co
     counted.hold(SHARD_1)
     slow = counted.cluster.start(4)
     assert counted.wanted.wait(30)
-    assert counted.cluster.sync(3).message.startswith("version 3 was on the volume already")
+    assert counted.cluster.sync(3).message.startswith("version 3 was already on the volume")
     counted.let_go()
     slow.end()
 

@@ -123,7 +123,7 @@ class FakeKubelet:
         outcome = self.behave(int(pod.metadata.labels[VERSION_LABEL]))
         synced = any(s.state.terminated for s in pod.status.init_container_statuses or ())
         if outcome == "sync-rejected":
-            told = {"reason": "ChecksumMismatch", "message": "a shard is corrupt", "object": "x"}
+            told = {"reason": "CorruptShard", "message": "a shard is corrupt", "object": "x"}
             self._patch(pod, {"initContainerStatuses": [_ended("sync", 65, told)]})
         elif not synced:
             told = {"reason": "Synced", "message": "", "object": "", "digest": "sha256:" + "0" * 64}

@@ -19,12 +19,11 @@ import struct
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from typing_extensions import override
+
+from http_server import HttpHandler, LocalHttpServer
 
 _PIECE = 64 << 10
 _HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length"})
@@ -125,158 +124,33 @@ def on(
     return rule
 
 
-class FaultProxy:
-    """Listens on a free port of loopback until its `with` block ends.
-
-    Args:
-        upstream: Port of the server.
-        host: What the server is told as `Host`; "" passes on what the client says, as signatures
-            over it need.
-        tls: What the clients' side speaks; None is plain HTTP.
-        upstream_tls: What the server's side speaks.
-        address: Where it listens, and where the server does.
-    """
-
-    def __init__(
-        self,
-        upstream: int,
-        *,
-        host: str = "",
-        tls: ssl.SSLContext | None = None,
-        upstream_tls: ssl.SSLContext | None = None,
-        address: str = "127.0.0.1",
-    ) -> None:
-        self.upstream = upstream
-        self.address = address
-        self.host = host
-        self.rule: Rule = clean
-        self.asked: list[Asked] = []
-        self._tls = tls
-        self.upstream_tls = upstream_tls
-        self.stopping = threading.Event()
-        self._clients: set[socket.socket] = set()
-        self._lock = threading.Lock()
-
-    @property
-    def port(self) -> int:
-        return int(self._server.server_port)
-
-    @property
-    def endpoint(self) -> str:
-        return f"{'https' if self._tls else 'http'}://{self.address}:{self.port}"
-
-    def twin(self) -> FaultProxy:
-        """Another one before the same server, yet to be entered."""
-        return FaultProxy(
-            self.upstream, host=self.host, tls=self._tls, upstream_tls=self.upstream_tls
-        )
-
-    def count(self, what: Callable[[Asked], bool]) -> int:
-        """How many of the requests so far fit."""
-        return sum(1 for asked in list(self.asked) if what(asked))
-
-    def reset(self) -> None:
-        """Forget requests, and do no more harm."""
-        self.rule = clean
-        self.asked = []
-
-    def track(self, client: socket.socket, *, gone: bool = False) -> None:
-        with self._lock:
-            (self._clients.discard if gone else self._clients.add)(client)
-
-    def __enter__(self) -> Self:
-        handler = type("Handler", (_Handler,), {"proxy": self})
-        self._server = _Server((self.address, 0), handler)
-        if self._tls:
-            self._server.tls = self._tls
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.stopping.set()
-        self._server.shutdown()
-        with self._lock:
-            clients = list(self._clients)
-        for client in clients:
-            with contextlib.suppress(OSError):
-                client.shutdown(socket.SHUT_RDWR)
-        self._server.server_close()
-        self._thread.join()
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = True
-    request_queue_size = 128
-    tls: ssl.SSLContext | None = None
-
-    @override
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        pass  # A client that went away, or a connection that a fault has broken.
-
-    @override
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        if self.tls is None:
-            super().finish_request(request, client_address)
-            return
-        with contextlib.closing(self.tls.wrap_socket(request, server_side=True)) as secured:
-            super().finish_request(secured, client_address)
-
-
 class _Broken(Exception):  # noqa: N818 - a fault that was asked for
     """The connection ends here."""
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    proxy: FaultProxy
-
-    @override
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
+class _Handler(HttpHandler):
+    owner: FaultProxy
 
     @override
     def setup(self) -> None:
         super().setup()
-        self.proxy.track(self.connection)
+        self.owner.track(self.connection)
 
     @override
     def finish(self) -> None:
-        self.proxy.track(self.connection, gone=True)
+        self.owner.track(self.connection, gone=True)
         super().finish()
 
-    def do_HEAD(self) -> None:
-        self._serve()
-
-    def do_GET(self) -> None:
-        self._serve()
-
-    def do_PUT(self) -> None:
-        self._serve()
-
-    def do_POST(self) -> None:
-        self._serve()
-
-    def do_DELETE(self) -> None:
-        self._serve()
-
     def _serve(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        headers = {name.lower(): value for name, value in self.headers.items()}
+        body, headers = self.request_body(), self.header_map()
         if self.path.startswith("http"):  # What a proxy in between makes of it.
             self.path = "/" + self.path.split("/", 3)[3]
         asked = Asked(self.command, self.path, headers)
-        self.proxy.asked.append(asked)
-        fault = self.proxy.rule(asked) or Fault()
+        self.owner.asked.append(asked)
+        fault = self.owner.rule(asked) or Fault()
         try:
             if fault.hold is not None:
-                while not fault.hold.wait(0.05) and not self.proxy.stopping.is_set():
+                while not fault.hold.wait(0.05) and not self.owner.stopping.is_set():
                     pass
             if fault.status:
                 self._begin(fault.status, dict(fault.headers), len(fault.body))
@@ -286,19 +160,21 @@ class _Handler(BaseHTTPRequestHandler):
         except (_Broken, OSError, http.client.HTTPException):
             self.close_connection = True
 
+    do_HEAD = do_GET = do_PUT = do_POST = do_DELETE = _serve  # noqa: N815 (the server's names)
+
     def _pass_on(self, body: bytes, fault: Fault) -> None:
-        if self.proxy.upstream_tls:
+        if self.owner.upstream_tls:
             upstream: http.client.HTTPConnection = http.client.HTTPSConnection(
-                self.proxy.address, self.proxy.upstream, timeout=60, context=self.proxy.upstream_tls
+                self.owner.address, self.owner.upstream, timeout=60, context=self.owner.upstream_tls
             )
         else:
             upstream = http.client.HTTPConnection(
-                self.proxy.address, self.proxy.upstream, timeout=60
+                self.owner.address, self.owner.upstream, timeout=60
             )
         with contextlib.closing(upstream):
             upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
-                host = name.lower() == "host" and self.proxy.host
+                host = name.lower() == "host" and self.owner.upstream_host
                 upstream.putheader(name, host or value)
             upstream.endheaders(body or None)
             answer = upstream.getresponse()
@@ -350,11 +226,11 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.wfile.flush()
         if limit == fault.stall_after:
-            self.proxy.stopping.wait()
+            self.owner.stopping.wait()
         elif limit == fault.reset_after:
             # Linger 0 makes close() send RST, provided that nothing said FIN before.
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.proxy.track(self.connection, gone=True)
+            self.owner.track(self.connection, gone=True)
             os.close(self.connection.detach())
         raise _Broken
 
@@ -365,5 +241,72 @@ class _Handler(BaseHTTPRequestHandler):
         for at in range(len(piece)):
             self.wfile.write(piece[at : at + 1])
             self.wfile.flush()
-            if self.proxy.stopping.wait(1 / fault.trickle):
+            if self.owner.stopping.wait(1 / fault.trickle):
                 raise _Broken
+
+
+class FaultProxy(LocalHttpServer):
+    """Listens on a free port of loopback until its `with` block ends.
+
+    Args:
+        upstream: Port of the server.
+        host: What the server is told as `Host`; "" passes on what the client says, as signatures
+            over it need.
+        tls: What the clients' side speaks; None is plain HTTP.
+        upstream_tls: What the server's side speaks.
+        address: Where it listens, and where the server does.
+    """
+
+    handler = _Handler
+
+    def __init__(
+        self,
+        upstream: int,
+        *,
+        host: str = "",
+        tls: ssl.SSLContext | None = None,
+        upstream_tls: ssl.SSLContext | None = None,
+        address: str = "127.0.0.1",
+    ) -> None:
+        self.upstream = upstream
+        self.address = address
+        self.upstream_host = host
+        self.rule: Rule = clean
+        self.asked: list[Asked] = []
+        self.tls = tls
+        self.upstream_tls = upstream_tls
+        self.stopping = threading.Event()
+        self._clients: set[socket.socket] = set()
+        self._lock = threading.Lock()
+
+    @property
+    def endpoint(self) -> str:
+        return self.url
+
+    def twin(self) -> FaultProxy:
+        """Another one before the same server, yet to be entered."""
+        return FaultProxy(
+            self.upstream, host=self.upstream_host, tls=self.tls, upstream_tls=self.upstream_tls
+        )
+
+    def count(self, what: Callable[[Asked], bool]) -> int:
+        """How many of the requests so far fit."""
+        return sum(1 for asked in list(self.asked) if what(asked))
+
+    def reset(self) -> None:
+        """Forget requests, and do no more harm."""
+        self.rule = clean
+        self.asked = []
+
+    def track(self, client: socket.socket, *, gone: bool = False) -> None:
+        with self._lock:
+            (self._clients.discard if gone else self._clients.add)(client)
+
+    @override
+    def before_close(self) -> None:
+        self.stopping.set()
+        with self._lock:
+            clients = list(self._clients)
+        for client in clients:
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)

@@ -14,11 +14,13 @@ from random import Random
 from typing import Any, Final
 
 from slipway_operator.api import names
+from slipway_operator.api.conditions import Reason
+from slipway_operator.api.names import SELECTS_LABEL
 from slipway_operator.api.quantities import parse_quantity
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.spec import ModelSpec, VersionPolicy
 from slipway_operator.api.status import ModelStatus, VersionState
-from slipway_operator.discovery.memory import worth_looking_at
+from slipway_operator.discovery.poll_state import wanted_versions
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
 from slipway_operator.model.observed import Child, Container, ContainerState, Observed, Pod
@@ -27,7 +29,6 @@ from slipway_operator.model.pvc import Claim
 from slipway_operator.model.source import Readiness, SourceObservation, SourceVersion
 from slipway_operator.planning.plan import plan
 from slipway_operator.rendering.pvc import KEEP_KEY
-from slipway_operator.rendering.services import SELECTS_LABEL
 from slipway_operator.rendering.settings import RenderSettings
 from slipway_sync.exports import ExitCode, SyncOutcome, VersionDirectory
 
@@ -72,6 +73,7 @@ class SimPod:
     revision: str
     image: str
     created_at: datetime
+    requests: frozenset[str]
     stage: Stage = Stage.PENDING
     ready_at: datetime | None = None
     unready_at: datetime | None = None
@@ -234,7 +236,7 @@ class Fleet:
         """The poller lists the store: versions that the policy asks for, until there are enough."""
         if self.store_down:
             self.source = replace(
-                self.source, polled=True, error_reason="Unavailable", error_message="no answer"
+                self.source, polled=True, error_reason=Reason.UNAVAILABLE, error_message="no answer"
             )
             return
         policy: VersionPolicy = self.model.spec.versions
@@ -247,7 +249,7 @@ class Fleet:
         found: dict[int, SourceVersion] = {}
         complete = 0
         limit = policy.latest
-        for directory in worth_looking_at(policy, listed):
+        for directory in wanted_versions(policy, listed):
             if limit is not None and complete >= limit:
                 break
             number = directory.number
@@ -268,7 +270,7 @@ class Fleet:
         shard = "variables/variables.data-00000-of-00001"
         return SourceVersion(
             number, str(number), export.revision, 5, Readiness.INCOMPLETE,
-            "MissingShard", f"{shard} is missing", shard,
+            Reason.MISSING_SHARD, f"{shard} is missing", shard,
         )  # fmt: skip
 
     def restart_operator(self) -> None:
@@ -292,13 +294,15 @@ class Fleet:
             source=self.source,
             deployments=tuple(_seen_deployment(d) for _, d in sorted(self.deployments.items())),
             pods=tuple(self._seen_pod(pod) for pod in self.pods.values()),
-            services=dict(self.services),
-            budgets=dict(self.budgets),
+            children={
+                "Service": dict(self.services),
+                "PodDisruptionBudget": dict(self.budgets),
+                "ConfigMap": {self.keep.name: self.keep} if self.keep else {},
+                "Deployment": {self.watcher.name: self.watcher} if self.watcher else {},
+            },
             endpoints=endpoints,
             caught_up=frozenset(caught_up),
             claim=self.claim,
-            watcher=self.watcher,
-            keep=self.keep,
             foreign=self.foreign,
         )
 
@@ -326,23 +330,10 @@ class Fleet:
             case actions.ScaleDeployment(name, uid, replicas):
                 self._ours(self.deployments[name].uid, uid)
                 self.deployments[name].replicas = replicas
-            case actions.DeleteDeployment(name, uid):
-                self._ours(self.deployments[name].uid, uid)
-                self._delete_deployment(name)
-            case actions.ApplyService(manifest):
-                name = manifest["metadata"]["name"]
-                self.services[name] = self._applied(self.services.get(name), manifest)
-            case actions.DeleteService(name, uid):
-                self._ours(self.services[name].uid, uid)
-                del self.services[name]
-                self.slices.pop(name, None)
-                self.noticed_services.pop(name, None)
-            case actions.ApplyBudget(manifest):
-                name = manifest["metadata"]["name"]
-                self.budgets[name] = self._applied(self.budgets.get(name), manifest)
-            case actions.DeleteBudget(name, uid):
-                self._ours(self.budgets[name].uid, uid)
-                del self.budgets[name]
+            case actions.Apply(manifest):
+                self._apply(manifest)
+            case actions.Delete(kind, name, uid):
+                self._delete(kind, name, uid)
             case actions.RotatePod(name, uid, rotate):
                 self._rotate(name, uid, rotate=rotate)
             case _:
@@ -366,16 +357,41 @@ class Fleet:
                 if size <= self.claim.requested:
                     raise Refused("a claim does not shrink")
                 self.claim = replace(self.claim, requested=size)
-            case actions.ApplyKeep(manifest):
-                self.keep = self._applied(self.keep, manifest)
-            case actions.ApplyWatcher(manifest):
-                self.watcher = self._applied(self.watcher, manifest)
-            case actions.DeleteWatcher(_, uid):
-                assert self.watcher
-                self._ours(self.watcher.uid, uid)
-                self.watcher = None
             case _:
                 raise Refused(f"nobody knows {action}")
+
+    def _apply(self, manifest: Mapping[str, Any]) -> None:
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        match kind:
+            case "Service":
+                self.services[name] = self._applied(self.services.get(name), manifest)
+            case "PodDisruptionBudget":
+                self.budgets[name] = self._applied(self.budgets.get(name), manifest)
+            case "ConfigMap":
+                self.keep = self._applied(self.keep, manifest)
+            case "Deployment" if name == names.watcher(self.model.name):
+                self.watcher = self._applied(self.watcher, manifest)
+            case _:
+                raise Refused(f"nobody may apply {kind} {name}")
+
+    def _delete(self, kind: str, name: str, uid: str) -> None:
+        match kind:
+            case "Service":
+                self._ours(self.services[name].uid, uid)
+                del self.services[name]
+                self.slices.pop(name, None)
+                self.noticed_services.pop(name, None)
+            case "PodDisruptionBudget":
+                self._ours(self.budgets[name].uid, uid)
+                del self.budgets[name]
+            case "Deployment" if self.watcher and self.watcher.name == name:
+                self._ours(self.watcher.uid, uid)
+                self.watcher = None
+            case "Deployment":
+                self._ours(self.deployments[name].uid, uid)
+                self._delete_deployment(name)
+            case _:
+                raise Refused(f"nobody may delete {kind} {name}")
 
     def _create(self, manifest: dict[str, Any]) -> None:
         name = manifest["metadata"]["name"]
@@ -458,6 +474,7 @@ class Fleet:
             revision=deployment.manifest["metadata"]["annotations"][names.REVISION_ANNOTATION],
             image=server["image"],
             directory=cached_directory(deployment),
+            requests=frozenset(server["resources"].get("limits", ())),
             created_at=self.now,
         )
 
@@ -659,6 +676,7 @@ class Fleet:
             unschedulable_since=pod.refused_at,
             sync=self._seen_sync(pod),
             server=_seen_server(pod),
+            requests=pod.requests,
         )
 
     def _seen_sync(self, pod: SimPod) -> Container:

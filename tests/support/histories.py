@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 from fleet import BROKEN_IMAGE, Behaviour, Fleet, Stage, cached_directory
 from slipway_operator.api.conditions import Reason
-from slipway_operator.api.names import ROTATION_LABEL, SERVABLE_LABEL, VERSION_LABEL
+from slipway_operator.api.names import ROTATION_LABEL, SELECTS_LABEL, SERVABLE_LABEL, VERSION_LABEL
 from slipway_operator.api.status import ModelStatus, VersionState
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
@@ -21,7 +21,6 @@ from slipway_operator.planning.capacity.scaling import limits_of
 from slipway_operator.planning.plan import plan
 from slipway_operator.planning.versions.desired import select
 from slipway_operator.rendering.pvc import KEEP_KEY
-from slipway_operator.rendering.services import SELECTS_LABEL
 from slipway_operator.rendering.settings import RenderSettings
 
 Event = tuple[str, int]

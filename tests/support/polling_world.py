@@ -23,12 +23,12 @@ from slipway_operator.cluster.client import MODELS, NotFoundError, Resource
 from slipway_operator.reconcile.loop import SPACING, Loop
 from slipway_operator.reconcile.reconciler import Polled, Reconciler
 from slipway_operator.reconcile.scheduler import Key
-from slipway_operator.reconcile.sources.access import Accesses
+from slipway_operator.reconcile.sources.access import AccessResolver
 from slipway_operator.reconcile.sources.errors import Installation
 from slipway_operator.reconcile.sources.identities import Identities
-from slipway_operator.reconcile.sources.referenced_objects import Lookup
-from slipway_operator.reconcile.sources.sources import Sources
-from slipway_operator.reconcile.sources.volume_watchers import Watchers
+from slipway_operator.reconcile.sources.model_sources import ModelSources
+from slipway_operator.reconcile.sources.referenced_objects import ReferencedObjects
+from slipway_operator.reconcile.sources.volume_watchers import VolumeWatchers
 from slipway_operator.rendering.settings import RenderSettings
 from slipway_sync.stores import StoreOptions
 from slipway_sync.wire import tensorflow_pb2
@@ -121,14 +121,14 @@ class Counting(Reconciler):
 
 def operator_of(
     cluster: Cluster, watched: Watched, spacing: timedelta = SPACING
-) -> tuple[Loop, Sources]:
+) -> tuple[Loop, ModelSources]:
     """The operator's own parts around such a cluster."""
     client = cast("Any", cluster)
     here = Installation("slipway-system", "slipway-operator")
-    lookup = Lookup(client, here)
-    accesses = Accesses(lookup, Identities(client, lookup, here, None), StoreOptions())
-    watchers = Watchers(client, _utc_now)
-    sources = Sources(accesses, watchers, _utc_now, random.random)
+    objects = ReferencedObjects(client, here)
+    access = AccessResolver(objects, Identities(client, objects, here, None), StoreOptions())
+    watchers = VolumeWatchers(client, _utc_now)
+    sources = ModelSources(access, watchers, _utc_now, random.random)
     settings = RenderSettings("server:1", "sync:1")
     reconciler = Counting(client, sources, settings, "bench", _utc_now)
     reconciler.watched = watched

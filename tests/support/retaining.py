@@ -15,12 +15,11 @@ from fleet import Export, Fleet
 from histories import EVENTS, Broken, Event, History
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.status import DoomedVersion, ModelStatus
-from slipway_operator.discovery.listing_summary import Deletion, MovedError, old_export
-from slipway_operator.model.actions import Note
+from slipway_operator.discovery.old_exports import ExportChangedError, ExportDeletion, old_export
+from slipway_operator.model.actions import KubernetesEvent
 from slipway_operator.model.retention import OldExport, Survey
 from slipway_operator.model.source import Readiness, SourceVersion
 from slipway_operator.planning.retention.decision import (
-    NOTICE,
     after,
     concerns,
     decide,
@@ -28,7 +27,8 @@ from slipway_operator.planning.retention.decision import (
     protected,
     quiet,
 )
-from slipway_operator.planning.versions.desired import aspire
+from slipway_operator.planning.retention.report import NOTICE
+from slipway_operator.planning.versions.desired import desired_versions
 from slipway_sync.exports import GRAPHS, Listing, ObjectInfo, revision
 from slipway_sync.stores import ErasableStore, SourceError
 
@@ -110,7 +110,7 @@ class Retention:
         self.said: dict[tuple[int, str], tuple[datetime, int]] = {}
         """When a version was first named with its content, and after how many polls."""
         self.polls = 0
-        self.notes: list[Note] = []
+        self.events: list[KubernetesEvent] = []
         self.begun: dict[int, str] = {}
         """The content of exports that are being deleted, as it was at first."""
         self.key = key_of(self.fleet.model.spec)
@@ -146,23 +146,23 @@ class Retention:
         for doomed in decision.status.versions if decision.status else ():
             if doomed.state == "WouldDelete":
                 self.said.setdefault((doomed.version, doomed.revision), (fleet.now, self.polls))
-        self.notes += decision.notes
+        self.events += decision.events
         status = decision.status
         for doomed in decision.delete:
             if not protected(fleet.observe()).allows(doomed.version):
                 self.history.broken(f"retention wants to delete what is protected: {doomed}")
             failure = await self._failure(doomed)
             assert status is not None
-            status, notes = after(status, None if failure else doomed, failure, fleet.now)
+            status, events = after(status, None if failure else doomed, failure, fleet.now)
             self._remember(status)
-            self.notes += notes
+            self.events += events
             if failure:
                 break
 
     async def _failure(self, doomed: DoomedVersion) -> tuple[Reason, str] | None:
         try:
-            await Deletion(cast("ErasableStore", self.objects), doomed).run()
-        except MovedError as error:
+            await ExportDeletion(cast("ErasableStore", self.objects), doomed).run()
+        except ExportChangedError as error:
             return Reason.LISTING_DOUBTFUL, str(error)
         except SourceError as error:
             return Reason.RETENTION_DENIED, str(error)
@@ -203,13 +203,13 @@ class Retention:
         if retention is None or retention.dry_run or spec.paused:
             broken(f"retention deletes {version}/{path} although it is off")
             return
-        aspiration = aspire(fleet.observe())
-        wanted = {s.version for s in aspiration.servables} | set(spec.labels.values())
+        desired = desired_versions(fleet.observe())
+        wanted = {s.version for s in desired.servables} | set(spec.labels.values())
         wanted |= set(spec.versions.specific or ())
         serving = {int(pod.labels["slipway.dev/version"]) for pod in fleet.pods.values()}
         if version in wanted | serving:
             broken(f"retention deletes {version}/{path}, which serves or is wanted")
-        if not aspiration.servables or version > min(s.version for s in aspiration.servables):
+        if not desired.servables or version > min(s.version for s in desired.servables):
             broken(f"retention deletes {version}/{path}, newer than what serves")
         higher = [n for n in fleet.listed if n > version and fleet.exports[n].complete]
         if len(higher) < retention.keep:

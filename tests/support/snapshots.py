@@ -1,6 +1,6 @@
 """Short ways to write a snapshot: what a plan may depend on, part by part."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -54,7 +54,7 @@ def listed(
     return SourceObservation(polled=True, versions=tuple(ordered))
 
 
-def listed_as(version: int, readiness: Readiness, **more: str) -> SourceVersion:
+def listed_as(version: int, readiness: Readiness, **more: Any) -> SourceVersion:
     looked_at = readiness is not Readiness.UNSEEN
     return SourceVersion(
         version, str(version), revision(version) if looked_at else "", 9, readiness, **more
@@ -103,8 +103,14 @@ def service(of: ModelResource, selects: str, *, following: bool = False) -> dict
     return {name: Child(name, f"uid-{name}", manifest)}
 
 
-def observed(of: ModelResource, **parts: Any) -> Observed:
-    return Observed(model=of, **({"source": SourceObservation()} | parts))
+def observed(
+    of: ModelResource, *, services: Mapping[str, Child] | None = None, **parts: Any
+) -> Observed:
+    whole: dict[str, Any] = {
+        "source": SourceObservation(),
+        "children": {"Service": services or {}},
+    }
+    return Observed(model=of, **(whole | parts))
 
 
 def uids(*of: Pod) -> frozenset[str]:

@@ -58,14 +58,15 @@ def test_links_lead_somewhere(page: Path) -> None:
 WELL = {
     Reason.LISTED, Reason.NOT_POLLED_YET, Reason.AVAILABLE, Reason.TRANSITION, Reason.SCALED_TO_ZERO,
     Reason.WAITING_FOR_SOURCE, Reason.REPLICAS_NOT_READY, Reason.AS_DESIRED, Reason.INCOMPLETE,
-    Reason.REJECTED, Reason.ROLLED_BACK,
+    Reason.REJECTED, Reason.ROLLED_BACK, Reason.SETTLING, Reason.FAILED, Reason.MOVED, Reason.REVISION_MOVED,
 }  # fmt: skip
 """Reasons that nobody looks up: the phase says as much, or there is nothing to do."""
 
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - WELL))
 def test_every_trouble_is_told_what_to_do_about(reason: Reason) -> None:
-    rows = (ROOT / "docs" / "guide" / "troubleshooting.md").read_text().splitlines()
+    pages = [ROOT / "docs" / "guide" / page for page in ("troubleshooting.md", "proofs.md")]
+    rows = [row for page in pages for row in page.read_text().splitlines()]
     assert [row for row in rows if row.startswith("|") and f"`{reason}`" in row]
 
 

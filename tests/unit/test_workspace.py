@@ -38,7 +38,7 @@ def test_operator_and_its_tests_hold_nothing_that_makes_it_a_package() -> None:
         "slipway_operator.rendering.deployment",
         "slipway_operator.rendering.services",
         "slipway_operator.planning.plan",
-        "slipway_operator.discovery.memory",
+        "slipway_operator.discovery.poll_state",
         "slipway_operator.cluster.reading",
         "slipway_sync.exports",
     ],

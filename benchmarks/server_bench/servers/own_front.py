@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 
-from slipway_server.frontends.rpc.limits import RpcLimits
-from slipway_server.frontends.rpc.server import Address, RpcServer
+from slipway_server.frontends.rpc.transport.limits import RpcLimits
+from slipway_server.frontends.rpc.transport.server import Address, RpcServer
 
 
 def main(port: int, threads: int) -> None:

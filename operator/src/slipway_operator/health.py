@@ -11,8 +11,8 @@ def application(alive: Callable[[], bool], ready: Callable[[], bool]) -> web.App
     """The endpoints.
 
     Args:
-        alive: Whether the watches still tell; asked in the loop itself, so a stuck one does not
-            answer at all.
+        alive: Whether the watches still deliver; called in the event loop itself, so that a stuck
+            loop does not answer at all.
         ready: Whether the watches have started.
     """
 

@@ -4,25 +4,23 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-RECONCILES: Final = Counter(
-    "slipway_operator_reconciles", "Plans made, by whether they ended well", ["result"]
-)
+RECONCILES: Final = Counter("slipway_operator_reconciles", "Reconciles, by result", ["result"])
 RECONCILE_SECONDS: Final = Histogram(
-    "slipway_operator_reconcile_seconds", "Time to observe, plan and apply"
+    "slipway_operator_reconcile_seconds", "Duration of a reconcile: observe, plan and apply"
 )
 WRITES: Final = Counter("slipway_operator_writes", "Writes to the API server", ["kind"])
 POLLS: Final = Counter("slipway_operator_polls", "Polls of object stores", ["result"])
 POLL_SECONDS: Final = Histogram(
     "slipway_operator_poll_seconds",
-    "Time of a poll of an object store, the wait for its turn included",
+    "Duration of a poll of an object store, including the wait in the queue",
 )
 MODELS: Final = Gauge("slipway_operator_models", "Models known to this replica")
-LEADER: Final = Gauge("slipway_operator_leader", "1 on the replica that holds the Lease")
+LEADER: Final = Gauge("slipway_operator_leader", "1 on the leader, which holds the Lease")
 EXPORTS_DELETED: Final = Counter(
-    "slipway_operator_exports_deleted", "Exports that retention has deleted from their source"
+    "slipway_operator_exports_deleted", "Exports deleted from their source by retention"
 )
 NOTIFICATIONS: Final = Counter(
     "slipway_operator_notifications",
-    "Notifications of object stores, by sender and what became of them",
+    "Notifications from object stores, by kind of sender and result",
     ["kind", "result"],
 )

@@ -85,3 +85,11 @@ def deadline_exceeded() -> ServingError:
 def not_found(message: str) -> ServingError:
     """Return the error for a model, version or signature that is not here."""
     return ServingError(Code.NOT_FOUND, message)
+
+
+def overloaded(limit: int) -> ServingError:
+    """Refuse a request beyond `--max_inflight_requests`: UNAVAILABLE, a code that clients retry on another replica."""
+    return ServingError(
+        Code.UNAVAILABLE,
+        f"The server is overloaded: {limit} requests are in flight, and --max_inflight_requests allows no more",
+    )

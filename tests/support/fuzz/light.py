@@ -7,9 +7,9 @@ from typing import Any
 
 from typing_extensions import override
 
-from slipway_server.frontends.http.connection import HttpConnection, Limits
+from slipway_server.frontends.http.connection import ConnectionLimits, HttpConnection
 from slipway_server.frontends.http.inflate import gunzip
-from slipway_server.frontends.http.messages import Answer, Request, Response
+from slipway_server.frontends.http.messages import HttpHandler, HttpRequest, HttpResponse
 from slipway_server.frontends.rest.json_examples import read_examples
 from slipway_server.frontends.rest.json_tensor import read_predict, signature_name
 from slipway_server.frontends.rest.json_text import parse
@@ -100,13 +100,13 @@ class _Transport(asyncio.Transport):
         return default
 
 
-def converse(data: bytes, answer: Answer) -> bytes:
+def converse(data: bytes, answer: HttpHandler) -> bytes:
     """Send bytes to a connection, in two pieces, answer what it makes of them and return what it wrote."""
-    waiting: list[Request] = []
+    waiting: list[HttpRequest] = []
     transport = _Transport()
     connection = HttpConnection(
         lambda _connection, request: waiting.append(request),
-        Limits(body=1 << 20, head=1 << 13),
+        ConnectionLimits(body=1 << 20, head=1 << 13),
         lambda: False,
         lambda _connection, _begins: None,
     )
@@ -128,7 +128,7 @@ def converse(data: bytes, answer: Answer) -> bytes:
 
 def http(data: bytes) -> None:
     """Send bytes to an HTTP connection whose pages are all the same."""
-    written = converse(data, lambda request: Response(200, request.body[:10]))
+    written = converse(data, lambda request: HttpResponse(200, request.body[:10]))
     if written and not written.startswith(b"HTTP/1.1 "):
         raise FindingError(f"no HTTP: {written[:50]!r}")
 

@@ -16,7 +16,7 @@ from tensorflow_serving.config import model_server_config_pb2, platform_config_p
 from slipway_server.app.assembly import Assembly
 from slipway_server.control.model_config import model_configs
 from slipway_server.errors import Code
-from slipway_server.frontends.http.messages import Request, Response
+from slipway_server.frontends.http.messages import HttpRequest, HttpResponse
 from slipway_server.loading.chain import make_loader
 from slipway_server.settings import command_line
 from slipway_server.settings.server import settings
@@ -127,7 +127,7 @@ def rest(models: Models) -> Target:
     """Send bytes to an HTTP connection of the whole API."""
     api = _served(models()).rest_api
 
-    def answer(request: Request) -> Response:
+    def answer(request: HttpRequest) -> HttpResponse:
         response = api(request)
         if response.status == 500:
             raise FindingError(f"{request.target!r}: {response.body[:500]!r}")

@@ -85,7 +85,7 @@ REST_BODIES: list[Row] = [
         "a gzip body cut short",
         post(gzip.compress(b'{"instances": [1.0]}')[:-9], Content_Encoding="gzip"),
         400,
-        "The gzip request body is cut short",
+        "The gzip request body is truncated",
     ),
     (
         "a gzip bomb",

@@ -126,21 +126,19 @@ def custom_resource_definition() -> dict[str, Any]:
     """The CRD, as a manifest."""
     ready = '.status.conditions[?(@.type=="Ready")].status'
     columns = [
-        _column("Ready", ready, "Whether everything asked for serves"),
-        _column("Serving", ".status.serving", "Versions that take unversioned requests"),
-        _column("Target", ".status.target", "Version that should take them"),
-        _column("Phase", ".status.phase", "What is being done"),
-        _column("Replicas", ".status.ready", "Ready pods of wanted pods"),
+        _column("Ready", ready, "Whether all desired versions serve"),
+        _column("Serving", ".status.serving", "Versions that take requests without a version"),
+        _column("Target", ".status.target", "Version that should take these requests"),
+        _column("Phase", ".status.phase", "Current phase"),
+        _column("Replicas", ".status.ready", "Ready pods / desired pods"),
         _column("Age", ".metadata.creationTimestamp", "Since creation"),
-        _column(
-            "Policy", ".spec.transition.policy", "How versions replace one another", priority=1
-        ),
-        _column("Source", ".spec.source.uri", "Where the exports lie", priority=1),
-        _column("Message", ".status.message", "What to know or to do", priority=1),
+        _column("Policy", ".spec.transition.policy", "Transition policy", priority=1),
+        _column("Source", ".spec.source.uri", "URI of the exports", priority=1),
+        _column("Message", ".status.message", "What is wrong and what to do", priority=1),
     ]
     schema = {
-        "description": "A TensorFlow model: where its exports lie, which versions serve, and how "
-        "they replace one another.",
+        "description": "A TensorFlow model: the location of its exports, the versions to serve, and how "
+        "one version replaces another.",
         "type": "object",
         "required": ["spec"],
         "properties": {

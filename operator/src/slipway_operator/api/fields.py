@@ -15,7 +15,9 @@ NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 KEY_PATTERN = r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
 VALUE_PATTERN = r"^([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?$"
 
-NO_NAME = "is no name: write only a-z, 0-9, - and ., starting and ending with a letter or digit"
+NO_NAME = (
+    "is not a valid name: write only a-z, 0-9, - and ., starting and ending with a letter or digit"
+)
 
 
 class SpecType(ApiType, strict=True):
@@ -38,6 +40,6 @@ def label_map(field: str) -> Rule:
     return Rule(
         cel=f"!has(self.{field}) || self.{field}.all(k, {shape})",
         holds=lambda value: all(good(*pair) for pair in getattr(value, attribute(field)).items()),
-        message=f"{field}: keys and values are 63 or fewer of letters, digits, -, _ and ., starting "
-        "and ending with a letter or digit; a key may have a prefix, as in example.com/team",
+        message=f"{field}: keys and values are up to 63 letters, digits, -, _ and ., starting and "
+        "ending with a letter or digit; a key may have a prefix, for example example.com/team",
     )

@@ -19,6 +19,10 @@ SERVABLE_LABEL: Final = f"{GROUP}/servable"
 ROTATION_LABEL: Final = f"{GROUP}/rotation"
 """Set on live pods while a transition mixes versions; the Service NAME selects it then."""
 ROTATION_IN: Final = "in"
+SELECTS_LABEL: Final = f"{GROUP}/selects"
+"""On every Service of ours: what it selects, a servable's id or `rotation`."""
+SELECTS_ROTATION: Final = "rotation"
+"""What NAME selects while a transition mixes versions."""
 SOURCE_LABEL: Final = f"{GROUP}/source"
 """On the pod that lists a volume for the Model of that name."""
 VOLUME_LABEL: Final = f"{GROUP}/volume"
@@ -26,6 +30,12 @@ VOLUME_LABEL: Final = f"{GROUP}/volume"
 
 REVISION_ANNOTATION: Final = f"{GROUP}/revision"
 DIRECTORY_ANNOTATION: Final = f"{GROUP}/directory"
+INPUTS_ANNOTATION: Final = f"{GROUP}/inputs"
+"""On the watcher's Deployment and pod: hash of what they were made from."""
+
+SYNC_CONTAINER: Final = "sync"
+SERVER_CONTAINER: Final = "server"
+WATCH_CONTAINER: Final = "watch"
 
 MAX_NAME_LENGTH: Final = 40
 """Leaves room in a Service's 63 characters for `-v` and the 19 digits of an int64."""

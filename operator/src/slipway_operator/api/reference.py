@@ -9,15 +9,15 @@ from typing import Any, Final
 import yaml
 
 from slipway_operator.api import names
-from slipway_operator.api.conditions import ConditionType, Reason
+from slipway_operator.api.conditions import ConditionType, EventReason, Reason
 from slipway_operator.api.crd import custom_resource_definition
 from slipway_operator.api.status import VersionState
 
 Schema = dict[str, Any]
 
-_REASONS: Final = (
-    "Of conditions, versions and Events. A version whose export is wrong or incomplete carries the "
-    "reason of that, `MissingShard` for example."
+_REASONS: Final = "Reasons of conditions, of versions, and of Events that report a condition."
+_EVENTS: Final = (
+    "Reasons that only Events have. An Event that reports a condition has the condition's reason."
 )
 
 
@@ -30,7 +30,7 @@ def page() -> str:
         "",
         f"# {names.KIND}",
         "",
-        f"`{names.API_VERSION}`, namespaced, short name `{names.SHORT_NAME}`. {root['description']}",
+        f"`{names.API_VERSION}`, namespace-scoped, short name `{names.SHORT_NAME}`. {root['description']}",
         "",
         *_rules(root),
         *_object("spec", root["properties"]["spec"]),
@@ -46,6 +46,11 @@ def page() -> str:
         _REASONS,
         "",
         *_enum("Reason", Reason),
+        "## Events",
+        "",
+        _EVENTS,
+        "",
+        *_enum("Reason", EventReason),
         "## Columns",
         "",
         "| Column | From | Meaning |",
@@ -84,7 +89,7 @@ def _object(path: str, schema: Schema) -> Iterator[str]:
 def _rules(schema: Schema) -> Iterator[str]:
     rules = schema.get("x-kubernetes-validations", ())
     if rules:
-        yield "What breaks a rule is refused with its sentence:"
+        yield "Validation rules, each with its error message:"
         yield ""
     for rule in rules:
         yield f"* {rule['message']}"
@@ -106,7 +111,7 @@ def _type(schema: Schema) -> str:
     if "enum" in schema:
         return ", ".join(f"`{value}`" if value else "empty" for value in schema["enum"])
     if schema.get("x-kubernetes-int-or-string"):
-        return "number or text" + _bounds(schema)
+        return "integer or string" + _bounds(schema)
     kind: str = schema["type"]
     match kind:
         case "array":
@@ -116,7 +121,7 @@ def _type(schema: Schema) -> str:
         case "string" if schema.get("format") == "date-time":
             return "time"
         case _:
-            words = {"string": "text", "integer": "whole number", "boolean": "true or false"}
+            words = {"string": "string", "integer": "integer", "boolean": "boolean"}
             return words.get(kind, kind) + _bounds(schema)
 
 

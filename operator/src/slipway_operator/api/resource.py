@@ -21,14 +21,14 @@ METADATA_RULES: Final = (
     Rule(
         cel=f"self.metadata.name.size() <= {names.MAX_NAME_LENGTH}",
         holds=lambda metadata: len(metadata["name"]) <= names.MAX_NAME_LENGTH,
-        message=f"metadata.name may have at most {names.MAX_NAME_LENGTH} characters: the names of "
-        "the Services NAME-vN are made from it; spec.modelName may be longer",
+        message=f"metadata.name may have at most {names.MAX_NAME_LENGTH} characters: it is part of "
+        "the names of the Services NAME-vN; spec.modelName may be longer",
     ),
     Rule(
         cel=matches_cel("self.metadata.name", names.NAME_PATTERN),
         holds=lambda metadata: re.fullmatch(names.NAME_PATTERN, metadata["name"]) is not None,
-        message="metadata.name must start with a letter and hold only a-z, 0-9 and -: Services "
-        "are named after it; spec.modelName may hold other characters",
+        message="metadata.name must start with a letter and contain only a-z, 0-9 and -: "
+        "Services are named after it; spec.modelName may contain other characters",
     ),
 )
 
@@ -55,6 +55,23 @@ class ModelResource:
         return self.spec.model_name or self.name
 
 
+@dataclass(frozen=True, slots=True)
+class InvalidModel:
+    """A Model whose name or spec cannot be used: nothing is done for it but to say so.
+
+    Attributes:
+        status: What was last written; empty when there is none or it cannot be read.
+        message: What is wrong, for the user.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    status: ModelStatus
+    message: str
+
+
 def describe(error: ValidationError) -> str:
     """A validation error as one sentence: every place and what is wrong there."""
     return "; ".join(
@@ -79,11 +96,6 @@ def parse(body: Mapping[str, Any]) -> ModelResource:
         spec = ModelSpec.model_validate(body.get("spec") or {})
     except ValidationError as error:
         raise InvalidModelError(describe(error)) from error
-    try:
-        status = ModelStatus.model_validate(body.get("status") or {})
-    except ValidationError:
-        # Written by another release; it is computed anew.
-        status = ModelStatus()
     return ModelResource(
         namespace=metadata["namespace"],
         name=metadata["name"],
@@ -91,5 +103,26 @@ def parse(body: Mapping[str, Any]) -> ModelResource:
         generation=metadata.get("generation", 0),
         resource_version=metadata.get("resourceVersion", ""),
         spec=spec,
-        status=status,
+        status=_status(body),
     )
+
+
+def invalid(body: Mapping[str, Any], message: str) -> InvalidModel:
+    """A Model that `parse` has refused, with the text of its error."""
+    metadata = body["metadata"]
+    return InvalidModel(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        uid=metadata["uid"],
+        generation=metadata.get("generation", 0),
+        status=_status(body),
+        message=message,
+    )
+
+
+def _status(body: Mapping[str, Any]) -> ModelStatus:
+    try:
+        return ModelStatus.model_validate(body.get("status") or {})
+    except ValidationError:
+        # Written by another release; it is computed anew.
+        return ModelStatus()

@@ -31,39 +31,39 @@ class Resources(SpecType):
     rules: ClassVar[tuple[Rule, ...]] = (quantities("limits"), quantities("requests"))
 
     limits: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(default_factory=dict)
-    """At most; GPUs stand here: nvidia.com/gpu: 1."""
+    """Limits, GPUs included: nvidia.com/gpu: 1."""
     requests: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(default_factory=dict)
-    """At least."""
+    """Requests."""
 
 
 class EnvVar(SpecType):
     """An environment variable of the server container."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", max_length=253)]
-    """Its name."""
+    """Name of the variable."""
     value: Annotated[str, StringConstraints(max_length=4096)] = ""
-    """Its value, taken literally."""
+    """Value, as in a pod: the kubelet expands $(VAR) references."""
 
 
 class Toleration(SpecType):
-    """A taint that the pods tolerate, as in a pod."""
+    """A toleration, as in a pod."""
 
     key: ShortText = ""
-    """Of the taint; empty with Exists means every taint."""
+    """Key of the taint; empty with Exists matches every taint."""
     operator: Literal["Exists", "Equal"] = "Equal"
-    """How value is compared."""
+    """Exists ignores value; Equal compares it."""
     value: ShortText = ""
-    """Of the taint."""
+    """Value of the taint."""
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
-    """Empty means every effect."""
+    """Effect of the taint; empty matches every effect."""
     toleration_seconds: (
         Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] | None
     ) = None
-    """How long NoExecute is tolerated; for ever when absent."""
+    """How many seconds NoExecute is tolerated; forever if absent."""
 
 
 class Batching(SpecType):
-    """How the server gathers requests of one version and signature into batches."""
+    """How the server batches requests for the same version and signature."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         within("timeout", "0s", "1m"),
@@ -79,7 +79,7 @@ class Batching(SpecType):
                     and b.allowed_batch_sizes == sorted(set(b.allowed_batch_sizes))
                 )
             ),
-            message="allowedBatchSizes must rise and end with maxBatchSize, for example [1, 8, 32] "
+            message="allowedBatchSizes must be strictly ascending and end with maxBatchSize, for example [1, 8, 32] "
             "with maxBatchSize 32",
         ),
     )
@@ -87,25 +87,25 @@ class Batching(SpecType):
     max_batch_size: Annotated[
         int, Field(ge=1, le=100_000, json_schema_extra={"format": "int32"})
     ] = 32
-    """Rows that run together, and the most that one request may bring."""
+    """Maximum rows per batch, and per request."""
     timeout: Duration = "0s"
-    """How long a batch that is not full waits for more; 0s runs at once whatever is there."""
+    """How long a partial batch waits for more requests; 0s runs it immediately."""
     allowed_batch_sizes: Annotated[
         list[Annotated[int, Field(ge=1, le=100_000)]], Field(max_length=32)
     ] = Field(default_factory=list)
-    """Batches are padded to the next of these; empty pads nothing."""
+    """Batches are padded up to the next of these sizes; empty disables padding."""
     max_enqueued_batches: Annotated[
         int, Field(ge=1, le=100_000, json_schema_extra={"format": "int32"})
     ] = 10
-    """Batches that may wait; more are refused with UNAVAILABLE."""
+    """Maximum queued batches per signature; further requests fail with UNAVAILABLE."""
     threads: Annotated[int, Field(ge=0, le=1024, json_schema_extra={"format": "int32"})] = 0
-    """Batches that run at a time; 0 means one for each CPU."""
+    """Batches that run concurrently; 0 means one per CPU."""
     pad_variable_length_inputs: bool = False
-    """Whether inputs of different inner shapes are padded to the largest of the batch."""
+    """Whether inputs with different inner shapes are padded to the largest in the batch."""
 
 
 class ClaimTemplate(SpecType):
-    """A PersistentVolumeClaim NAME-cache that the Model owns."""
+    """The PersistentVolumeClaim NAME-cache, owned by the Model."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         quantity("size"),
@@ -113,9 +113,9 @@ class ClaimTemplate(SpecType):
     )
 
     size: Quantity
-    """Room for the versions that are kept at a time and one more, for example 50Gi."""
+    """Requested storage: room for the cached versions plus one more, for example 50Gi."""
     storage_class_name: ShortText = ""
-    """Empty means the cluster's default."""
+    """StorageClass; empty means the cluster's default."""
     access_modes: Annotated[
         list[Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]],
         Field(min_length=1, max_length=3),
@@ -125,22 +125,22 @@ class ClaimTemplate(SpecType):
 
 
 class Cache(SpecType):
-    """A volume that keeps versions, so that a new pod does not download them again."""
+    """Persistent model cache: a volume that keeps versions, so that new pods do not download them again."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="has(self.claimTemplate) != (self.persistentVolumeClaim != '')",
             holds=lambda c: (c.claim_template is not None) != bool(c.persistent_volume_claim),
-            message="cache takes either persistentVolumeClaim (the name of a claim of this "
+            message="cache takes either persistentVolumeClaim (the name of a claim in this "
             "namespace) or claimTemplate",
         ),
         *object_names("persistentVolumeClaim"),
     )
 
     persistent_volume_claim: ShortText = ""
-    """A claim of this namespace; several Models may share it."""
+    """Name of an existing claim in this namespace; several Models may share it."""
     claim_template: ClaimTemplate | None = None
-    """A claim of the Model's own, deleted with it."""
+    """Creates a claim that is owned by the Model and deleted with it."""
 
 
 class Serving(SpecType):
@@ -150,15 +150,15 @@ class Serving(SpecType):
         Rule(
             cel="self.podLabels.all(k, !k.startsWith('slipway.dev/'))",
             holds=lambda s: not any(k.startswith("slipway.dev/") for k in s.pod_labels),
-            message="podLabels may not set labels under slipway.dev/; the operator owns them",
+            message="podLabels must not set labels under slipway.dev/; they are reserved for the operator",
         ),
         label_map("podLabels"),
         label_map("nodeSelector"),
         Rule(
             cel=f"!has(self.podAnnotations) || self.podAnnotations.all(k, {matches_cel('k', KEY_PATTERN)})",
             holds=lambda s: all(re.fullmatch(KEY_PATTERN, k) for k in s.pod_annotations),
-            message="podAnnotations: a key is 63 or fewer of letters, digits, -, _ and ., and may "
-            "have a prefix, as in example.com/team",
+            message="podAnnotations: a key is up to 63 letters, digits, -, _ and ., with an optional "
+            "prefix, for example example.com/team",
         ),
         Rule(
             cel=f"!has(self.imagePullSecrets) || self.imagePullSecrets.all(n, {matches_cel('n', NAME_PATTERN)})",
@@ -174,39 +174,39 @@ class Serving(SpecType):
     )
 
     replicas: Annotated[int, Field(ge=0, le=1000, json_schema_extra={"format": "int32"})] = 1
-    """Pods for each serving version; an autoscaler may own it through the scale subresource."""
+    """Pods per serving version; an autoscaler may set it through the scale subresource."""
     resources: Resources = Field(default_factory=Resources, json_schema_extra={"default": {}})
-    """Of the server container."""
+    """Compute resources of the server container."""
     cache: Cache | None = None
-    """Keeps versions on a volume; absent downloads them for each new pod."""
+    """Persistent model cache; if absent, each new pod downloads its version."""
     tags: Annotated[
         list[Annotated[str, StringConstraints(min_length=1, max_length=64)]],
         Field(min_length=1, max_length=8),
     ] = Field(default_factory=lambda: ["serve"], json_schema_extra={"default": ["serve"]})
-    """Tag set of the graph to load, exactly; an export without it is Rejected."""
+    """Tag set of the MetaGraph to load (exact match); an export without it is Rejected."""
     batching: Batching | None = None
-    """Gathers concurrent requests into batches; absent runs each request by itself."""
+    """Server-side request batching; if absent, each request runs by itself."""
     image: Annotated[str, StringConstraints(max_length=512)] = ""
-    """Server image; empty means the one the operator was installed with when a version starts."""
+    """Server image; empty means the image configured in the operator when the version starts."""
     image_pull_secrets: Annotated[list[ObjectName], Field(max_length=8)] = Field(
         default_factory=list
     )
-    """Names of Secrets of this namespace."""
+    """Names of image pull Secrets in this namespace."""
     env: Annotated[list[EnvVar], Field(max_length=64)] = Field(default_factory=list)
-    """Of the server container."""
+    """Environment variables of the server container."""
     pod_labels: StringMap = Field(default_factory=dict, json_schema_extra={"default": {}})
-    """More labels for the pods."""
+    """Additional labels of the pods."""
     pod_annotations: StringMap = Field(default_factory=dict)
-    """More annotations for the pods."""
+    """Additional annotations of the pods."""
     node_selector: StringMap = Field(default_factory=dict)
-    """Nodes that may run the pods."""
+    """Node selector of the pods."""
     tolerations: Annotated[list[Toleration], Field(max_length=16)] = Field(default_factory=list)
-    """Taints that the pods tolerate."""
+    """Tolerations of the pods."""
     priority_class_name: ShortText = ""
     """PriorityClass of the pods."""
     runtime_class_name: ShortText = ""
     """RuntimeClass of the pods."""
     service_account: ShortText = ""
-    """ServiceAccount of the pods; its token is never mounted."""
+    """ServiceAccount of the pods; its API token is never mounted."""
     drain_seconds: Annotated[int, Field(ge=0, le=3600, json_schema_extra={"format": "int32"})] = 12
-    """How long a pod goes on answering after it was told to stop."""
+    """Seconds that a terminating pod keeps answering requests before it shuts down."""

@@ -1,4 +1,4 @@
-"""`spec.source` of a Model: where the numbered exports lie and how they are reached."""
+"""`spec.source` of a Model: location of the numbered exports and access to them."""
 
 import re
 from typing import Annotated, ClassVar, Literal
@@ -24,20 +24,20 @@ DataKey = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 
 
 class KeyReference(SpecType):
-    """One entry of a ConfigMap or a Secret of the Model's namespace."""
+    """One entry of a ConfigMap or Secret in the Model's namespace."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="(self.configMap == '') != (self.secret == '')",
             holds=lambda r: bool(r.config_map) != bool(r.secret),
-            message="name either a configMap or a secret of this namespace, for example "
+            message="name either a configMap or a secret in this namespace, for example "
             "{configMap: corp-ca, key: ca.crt}",
         ),
         *object_names("configMap", "secret"),
         matching(
             "key",
             _DATA_KEY_PATTERN,
-            "key may hold only letters, digits, -, _ and .: it is an entry of the object's data",
+            "key may contain only letters, digits, -, _ and .: it is an entry of the object's data",
         ),
     )
 
@@ -48,29 +48,29 @@ class KeyReference(SpecType):
 
 
 class CaBundle(KeyReference):
-    """Certificates to trust beside the system's."""
+    """CA certificates to trust in addition to the system's."""
 
     key: DataKey = "ca.crt"
-    """Entry that holds PEM certificates."""
+    """Entry that holds the CA certificates in PEM."""
 
 
 class PublicKey(KeyReference):
-    """Keys that exports may be signed with."""
+    """Public keys that verify signatures of exports."""
 
     key: DataKey = "publicKey.pem"
-    """Entry that holds one or several Ed25519 public keys in PEM."""
+    """Entry that holds one or more Ed25519 public keys in PEM."""
 
 
 class Signature(SpecType):
-    """Whose signature an export needs."""
+    """Signature that every export must have."""
 
     public_key: PublicKey
-    """Each export needs a SHA256SUMS that names all of its files and a SHA256SUMS.sig by one of
-    these keys; any other is Rejected."""
+    """Each export needs a SHA256SUMS that lists all of its files and a SHA256SUMS.sig signed with
+    one of these keys; any other export is Rejected."""
 
 
 class Source(SpecType):
-    """Where the numbered exports lie."""
+    """Location of the numbered exports and access to them."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -83,7 +83,7 @@ class Source(SpecType):
         Rule(
             cel=f"!{matches_cel('self.uri', _DOTS_PATTERN)}",
             holds=lambda s: re.fullmatch(_DOTS_PATTERN, s.uri) is None,
-            message="uri may not hold the steps . and ..: write the folder's own path",
+            message="uri must not contain . or .. segments: write the normalized path",
         ),
         matching(
             "endpoint",
@@ -103,13 +103,13 @@ class Source(SpecType):
         Rule(
             cel=f"self.endpoint == '' || {matches_cel('self.uri', _CLOUD_PATTERN)}",
             holds=lambda s: not s.endpoint or re.fullmatch(_CLOUD_PATTERN, s.uri) is not None,
-            message="endpoint is for s3://, gs:// and az:// only: an http(s):// or pvc:// uri names "
-            "its place itself",
+            message="endpoint is for s3://, gs:// and az:// only: an http(s):// or pvc:// uri is "
+            "complete without it",
         ),
         Rule(
             cel="self.credentialsSecret == '' || !self.uri.startsWith('pvc://')",
             holds=lambda s: not s.credentials_secret or not s.uri.startswith("pvc://"),
-            message="credentialsSecret is of no use for a pvc:// source; remove it",
+            message="credentialsSecret has no effect for a pvc:// source; remove it",
         ),
         Rule(
             cel=f"self.identity == '' || {matches_cel('self.uri', _CLOUD_PATTERN)}",
@@ -125,14 +125,14 @@ class Source(SpecType):
             # Such a proxy could read the tokens, and those are not the Model's own.
             cel="self.identity == '' || self.proxy == '' || !has(self.caBundle)",
             holds=lambda s: not s.identity or not s.proxy or s.ca_bundle is None,
-            message="with an identity set proxy or caBundle, not both: whoever names the proxy and "
-            "its authority could read the identity's tokens; the chart's sources.proxy goes with "
-            "a caBundle",
+            message="with identity, set proxy or caBundle, not both: whoever controls the proxy and "
+            "its CA could read the identity's tokens; the chart's sources.proxy can be combined "
+            "with a caBundle",
         ),
         matching(
             "proxy",
             PROXY_PATTERN,
-            "proxy must be http://HOST[:PORT], without credentials: those go into "
+            "proxy must be http://HOST[:PORT], without credentials: put those into "
             "credentialsSecret as PROXY_USERNAME and PROXY_PASSWORD",
         ),
         *object_names("credentialsSecret"),
@@ -141,35 +141,37 @@ class Source(SpecType):
     )
 
     uri: Annotated[str, StringConstraints(max_length=1024)]
-    """Its children are version directories, named by whole numbers: s3://bucket/path,
+    """Base path whose children are version directories with integer names: s3://bucket/path,
     gs://bucket/path, az://container/path; https://host/path with an index.json; pvc://claim/path
-    of a PersistentVolumeClaim of this namespace, which is served where it lies."""
+    for a PersistentVolumeClaim in this namespace, served in place without a copy."""
     endpoint: Annotated[str, StringConstraints(max_length=512)] = ""
-    """Of an S3-compatible store, or another cloud's; empty for AWS, Google Cloud and Azure."""
+    """Endpoint URL of an S3-compatible or other store; empty for AWS, Google Cloud and Azure."""
     region: ShortText = ""
-    """Of an S3 bucket; empty means us-east-1."""
+    """Region of the S3 bucket; empty means us-east-1."""
     addressing: Literal["path", "virtual"] = "path"
-    """Whether an S3 bucket stands in the path or in the host name."""
+    """S3 addressing style: bucket in the path or in the host name."""
     credentials_secret: ShortText = ""
-    """Secret of this namespace; empty reads without signing. For s3: AWS_ACCESS_KEY_ID,
+    """Secret in this namespace; if empty, requests are anonymous. For s3: AWS_ACCESS_KEY_ID,
     AWS_SECRET_ACCESS_KEY and, optionally, AWS_SESSION_TOKEN. For gs: GOOGLE_SERVICE_ACCOUNT_KEY or
     GOOGLE_BEARER_TOKEN. For az: AZURE_STORAGE_ACCOUNT_NAME with AZURE_STORAGE_ACCOUNT_KEY, with
     AZURE_STORAGE_SAS_TOKEN, or with AZURE_CLIENT_ID, AZURE_CLIENT_SECRET and AZURE_TENANT_ID. For
     https: HTTP_BEARER_TOKEN, or HTTP_USERNAME and HTTP_PASSWORD."""
     identity: Literal["", "ServiceAccount", "Ambient"] = ""
-    """Instead of a Secret. ServiceAccount: the cloud identity of serving.serviceAccount, by its
-    annotations. Ambient: what the pods' surroundings give, where the installation allows it."""
+    """Cloud identity to use instead of a Secret. ServiceAccount: the identity that the annotations
+    of serving.serviceAccount name. Ambient: credentials of the environment (environment variables,
+    instance metadata), if the installation allows it."""
     ca_bundle: CaBundle | None = None
-    """Certificates to trust beside the system's, for https with a private authority."""
+    """Additional CA certificates to trust, for https with a private CA."""
     proxy: Annotated[str, StringConstraints(max_length=512)] = ""
-    """HTTP proxy on the way to the source; empty means the installation's, if it has one."""
+    """HTTP proxy for requests to the source; empty means the installation's proxy, if any."""
     signature: Signature | None = None
-    """Absent: exports need no signature; a SHA256SUMS is honoured where there is one."""
+    """Required signature; if absent, exports need none, and a SHA256SUMS is checked where present."""
     poll_interval: Duration = "30s"
-    """How often the store is listed; varied by up to a tenth, so that Models do not poll at once."""
+    """Polling interval, with jitter of up to 10% so that Models do not poll simultaneously."""
     settle: Duration = "5s"
-    """How long an export's listing must stand still before it is looked at."""
+    """How long an export's file listing must be unchanged before it is validated."""
     completion_marker: ShortText = ""
-    """Name of an object in the version directory that says the export is complete; optional."""
+    """Name of an object in the version directory that marks the export as complete; optional."""
     allow_mutation: bool = False
-    """Whether a version number may change its content; otherwise what serves goes on serving."""
+    """Whether the content of a version number may change. By default versions are immutable: changed
+    content is not loaded, and the current version keeps serving."""

@@ -1,4 +1,4 @@
-"""`spec` of a Model: what a person asks for."""
+"""`spec` of a Model: the desired state."""
 
 import re
 from typing import Annotated, ClassVar, Literal
@@ -24,7 +24,7 @@ MODEL_NAME_PATTERN = r"^[^/: \t\r\n]+$"
 
 
 class VersionPolicy(SpecType):
-    """Which versions should serve; exactly one of the three."""
+    """Which versions should serve; exactly one of the three fields."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -41,20 +41,20 @@ class VersionPolicy(SpecType):
         Rule(
             cel="!has(self.specific) || self.specific.all(n, self.specific.exists_one(m, m == n))",
             holds=lambda v: v.specific is None or len(set(v.specific)) == len(v.specific),
-            message="versions.specific names a version twice; write each number once",
+            message="versions.specific contains duplicates; list each number once",
         ),
     )
 
     latest: Annotated[int, Field(ge=1, le=100)] | None = None
-    """So many of the highest complete versions."""
+    """Number of highest complete versions to serve."""
     specific: Annotated[list[VersionNumber], Field(min_length=1, max_length=32)] | None = None
-    """Exactly these."""
+    """Exactly these versions."""
     all: bool | None = None
     """Every complete version."""
 
 
 class Transition(SpecType):
-    """How versions may replace one another."""
+    """How one version replaces another."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -73,34 +73,34 @@ class Transition(SpecType):
     )
 
     policy: Literal["AvailabilityPreserving", "ResourcePreserving"] = "AvailabilityPreserving"
-    """Keep full capacity with extra pods, or never hold more pods than replicas."""
+    """Keep full capacity by adding extra pods, or never use more pods than replicas."""
     max_surge: IntOrPercent = "25%"
-    """AvailabilityPreserving: extra pods allowed, rounded up; 100% switches all traffic at once."""
+    """AvailabilityPreserving: maximum extra pods, rounded up; 100% switches all traffic at once."""
     max_unavailable: IntOrPercent = 1
-    """ResourcePreserving: pods that may be missing at a time, rounded up."""
+    """ResourcePreserving: maximum pods missing at a time, rounded up."""
     progress_deadline: Duration = "10m"
-    """A new version that makes no progress for so long has failed; waiting for hardware or moving
-    bytes does not count."""
+    """A new version fails after this time without progress; waiting for hardware and an active
+    download do not count."""
 
 
 class Retention(SpecType):
-    """Which older exports are deleted from the source."""
+    """Deletion of old exports from the source."""
 
     keep: Annotated[int, Field(ge=1, le=1000, json_schema_extra={"format": "int32"})]
-    """So many of the highest complete versions stay; older ones are deleted from the source, but
-    for those that serve, are labelled or are asked for. The first pass only says what it would do."""
+    """Number of highest complete versions to keep; older ones are deleted from the source unless they
+    serve, have a label or are requested in versions. Each deletion is announced one pass ahead."""
     dry_run: bool = False
-    """True: nothing is ever deleted, Events say what would be."""
+    """If true, nothing is deleted; Events say what would be."""
 
 
 class ModelSpec(SpecType):
-    """What a person asks for."""
+    """Desired state."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         matching(
             "modelName",
             MODEL_NAME_PATTERN,
-            "modelName may hold no space, slash or colon: it stands in the path "
+            "modelName must not contain spaces, slashes or colons: it is part of the path "
             "/v1/models/NAME:predict",
         ),
         Rule(
@@ -111,13 +111,13 @@ class ModelSpec(SpecType):
         Rule(
             cel=f"self.labels.all(k, !{matches_cel('k', VERSION_LIKE_PATTERN)})",
             holds=lambda m: not any(re.fullmatch(VERSION_LIKE_PATTERN, k) for k in m.labels),
-            message="labels: a label may not look like a version (v3); every version has its own "
-            "Service NAME-vN already, so choose a word such as canary",
+            message="labels: a label must not look like a version (v3); every version already has "
+            "its own Service NAME-vN, so choose a word such as canary",
         ),
         Rule(
             cel=f"self.labels.all(k, !(k in {list(RESERVED_LABELS)}))",
             holds=lambda m: not any(k in RESERVED_LABELS for k in m.labels),
-            message="labels: pods and next are taken by the Services NAME-pods and NAME-next; "
+            message="labels: pods and next are reserved for the Services NAME-pods and NAME-next; "
             "choose another word",
         ),
         Rule(
@@ -135,26 +135,27 @@ class ModelSpec(SpecType):
         Rule(
             cel="!has(self.serving.cache) || !self.source.uri.startsWith('pvc://')",
             holds=lambda m: m.serving.cache is None or not m.source.uri.startswith("pvc://"),
-            message="serving.cache is of no use for a pvc:// source, which is served where it "
-            "lies; remove it",
+            message="serving.cache has no effect for a pvc:// source, which is served in place; "
+            "remove it",
         ),
     )
 
     model_name: Annotated[str, StringConstraints(max_length=128)] = ""
-    """What clients ask for; empty means the resource's name. May hold what that may not."""
+    """Model name in requests; empty means the resource's name. May contain characters that resource
+    names must not."""
     source: Source
-    """Where the numbered exports lie."""
+    """Location of the numbered exports and access to them."""
     versions: VersionPolicy = Field(
         default_factory=lambda: VersionPolicy(latest=1),
         json_schema_extra={"default": {"latest": 1}},
     )
-    """Which versions should serve; the highest one takes requests that name none."""
+    """Which versions should serve; the highest one takes requests without a version."""
     labels: Annotated[dict[str, VersionNumber], Field(max_length=16)] = Field(
         default_factory=dict, json_schema_extra={"default": {}}
     )
-    """Version labels: each is a Service NAME-LABEL, moved only when all replicas are ready."""
+    """Version labels: each is a Service NAME-LABEL, switched only when all replicas are ready."""
     transition: Transition = Field(default_factory=Transition, json_schema_extra={"default": {}})
-    """How versions may replace one another."""
+    """How one version replaces another."""
     serving: Serving = Field(
         default_factory=Serving,
         # A whole value, not {}: the scale subresource reads spec.serving.replicas.
@@ -162,6 +163,6 @@ class ModelSpec(SpecType):
     )
     """The pods of each version."""
     retention: Retention | None = None
-    """Deletes older exports from the source; absent keeps all."""
+    """Deletion of old exports from the source; if absent, all are kept."""
     paused: bool = False
-    """True: nothing is changed; what serves goes on."""
+    """If true, the operator changes nothing; current versions keep serving."""

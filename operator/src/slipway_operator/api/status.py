@@ -1,5 +1,6 @@
-"""`status` of a Model: what a person sees. Every column that kubectl prints is one string here."""
+"""`status` of a Model: the observed state. Every column that kubectl prints is one string here."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -14,31 +15,36 @@ Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Count = Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})]
 
 
+def timestamp(moment: datetime) -> str:
+    """RFC 3339 in UTC, to the second."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
 class VersionState(StrEnum):
     """States of a version, in the order it goes through them, then the side states."""
 
     DISCOVERED = "Discovered"
-    """Seen in the source, not wanted by the version policy now."""
+    """Found in the source, but not selected by the version policy."""
     SETTLING = "Settling"
-    """Its listing must stand still for a while, or files are still missing."""
+    """Waiting until its file listing is unchanged for `settle`, or until missing files arrive."""
     SYNCING = "Syncing"
-    """Its files are on their way to a pod."""
+    """A pod is downloading its files."""
     LOADING = "Loading"
     """The server is loading it."""
     AVAILABLE = "Available"
     """All its replicas are ready."""
     DRAINING = "Draining"
-    """Its pods are going."""
+    """Its pods are shutting down."""
     RETIRED = "Retired"
-    """It served once, and no more."""
+    """It served before and no longer does."""
     REJECTED = "Rejected"
-    """The export is wrong; the message says which file."""
+    """The export is invalid; the message names the file."""
     UNSCHEDULABLE = "Unschedulable"
-    """A pod finds no node; the message says what is missing."""
+    """A pod cannot be scheduled; the message says what is missing."""
     FAILED = "Failed"
-    """It could not be brought up; the message is the pod's own error."""
+    """It could not start; the message is the pod's own error."""
     ROLLED_BACK = "RolledBack"
-    """It failed, and traffic went back to the version before."""
+    """It failed, and traffic was rolled back to the previous version."""
     SOURCE_GONE = "SourceGone"
     """It serves, but its export is no longer in the source: a lost pod could not be replaced."""
 
@@ -47,15 +53,15 @@ class Condition(ApiType):
     """A `metav1.Condition`."""
 
     type: ConditionType
-    """Of the condition."""
+    """Type of the condition."""
     status: Literal["True", "False", "Unknown"]
-    """Whether it holds."""
+    """Status of the condition."""
     observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
     """Generation of the spec this was computed from."""
     last_transition_time: Timestamp
     """When status last changed."""
     reason: Annotated[str, StringConstraints(max_length=128)]
-    """One CamelCase word."""
+    """CamelCase reason."""
     message: Text
     """One sentence that a person can act on."""
 
@@ -64,31 +70,31 @@ class VersionStatus(ApiType):
     """One version of the model."""
 
     version: VersionNumber
-    """Its number."""
+    """Version number."""
     revision: Annotated[str, StringConstraints(max_length=64)] = ""
-    """Hash over the listing of its export: tells a change."""
+    """Hash of the export's file listing; changes with the export."""
     digest: Annotated[str, StringConstraints(max_length=80)] = ""
-    """Hash over its content, from the pods that synced it: its identity."""
+    """Hash of the export's content, computed by the pods that synced it."""
     key: Annotated[str, StringConstraints(max_length=32)] = ""
-    """Hash of what its pods are rendered from, the revision included."""
+    """Hash of the inputs of its pod template, including the revision."""
     available_key: Annotated[str, StringConstraints(max_length=32)] = ""
-    """The key under which all its replicas were ready once; such pods are not judged again."""
+    """Key with which all replicas have been ready once; pods with this key are no longer failed."""
     failed_key: Annotated[str, StringConstraints(max_length=32)] = ""
-    """The key that failed last; it is not tried again until the revision or the spec changes."""
+    """Key that failed last; not retried until the revision or the spec changes."""
     bytes: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] = 0
-    """Size of its export."""
+    """Size of the export in bytes."""
     state: VersionState
-    """Where it stands."""
+    """State of the version."""
     reason: Annotated[str, StringConstraints(max_length=128)] = ""
-    """One CamelCase word; empty when there is nothing to say."""
+    """CamelCase reason; empty if there is nothing to report."""
     message: Text = ""
     """One sentence that a person can act on."""
     weight: Annotated[int, Field(ge=0, le=100)] = 0
-    """Share of the unversioned requests it takes, in percent, as the pods in rotation give it."""
+    """Share of requests without a version that it takes, in percent, by its number of ready endpoints."""
     replicas: Count = 0
-    """Its pods."""
+    """Number of pods."""
     ready_replicas: Count = 0
-    """Its ready pods."""
+    """Number of ready pods."""
     since: Timestamp
     """When it came into this state."""
 
@@ -97,42 +103,42 @@ class DoomedVersion(ApiType):
     """An export that retention is about to delete."""
 
     version: VersionNumber
-    """Its number."""
+    """Version number."""
     directory: Annotated[str, StringConstraints(max_length=256)]
-    """Its directory in the source."""
+    """Directory in the source."""
     revision: Annotated[str, StringConstraints(max_length=64)]
-    """Hash over the listing that was planned; another one is not deleted."""
+    """Hash of the announced file listing; if it differs, nothing is deleted."""
     objects: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
-    """Objects of that listing."""
+    """Number of objects in that listing."""
     bytes: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})]
-    """Their size."""
+    """Total size in bytes."""
     newest: Timestamp
-    """When the last of them was written, by the store's clock."""
+    """When the last object was written, by the store's clock."""
     state: Literal["WouldDelete", "Deleting"]
-    """Deleting: some objects may be gone already."""
+    """WouldDelete: announced. Deleting: some objects may be gone already."""
     since: Timestamp
     """When it came into this state."""
 
 
 class RetentionStatus(ApiType):
-    """What retention has said and done; it outlives the operator's process."""
+    """Announced and running deletions; survives restarts of the operator."""
 
     key: Annotated[str, StringConstraints(max_length=64)] = ""
-    """Hash of spec.retention and of the source it was said about."""
+    """Hash of spec.retention and of the source at the time of the announcement."""
     reason: Annotated[str, StringConstraints(max_length=128)] = ""
-    """Why nothing is deleted now, as one CamelCase word; empty when nothing is in the way."""
+    """Why nothing is deleted, as a CamelCase reason; empty if nothing prevents deletion."""
     message: Text = ""
-    """One sentence: what stays, and what goes when."""
+    """What is kept, and what will be deleted when, in one sentence."""
     since: Timestamp | None = None
-    """When it came to that reason."""
+    """Since when the reason applies."""
     kept: Annotated[list[VersionNumber], Field(max_length=1000)] = Field(default_factory=list)
-    """The complete versions that stay, highest first."""
+    """Complete versions that are kept, highest first."""
     versions: Annotated[list[DoomedVersion], Field(max_length=32)] = Field(default_factory=list)
-    """Exports that are to be deleted, lowest first; at most 32 at a time."""
+    """Exports to be deleted, lowest first; at most 32 at a time."""
 
 
 class ModelStatus(ApiType):
-    """What is so now."""
+    """Observed state."""
 
     observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] = 0
     """Generation of the spec this was computed from."""
@@ -148,26 +154,26 @@ class ModelStatus(ApiType):
     ] = Field(default_factory=list)
     """SourceReady, Progressing, Degraded, Ready."""
     serving: Text = ""
-    """Versions that take unversioned requests, with shares when there are several."""
+    """Versions that take requests without a version, with shares if there are several."""
     target: Text = ""
-    """Version that should take them."""
+    """Version that should take these requests."""
     phase: Text = ""
-    """What is being done, in a word or two."""
+    """Current phase, for people."""
     ready: Text = ""
-    """Ready pods of wanted pods."""
+    """Ready pods / desired pods."""
     message: Text = ""
     """One sentence that a person can act on."""
     url: Text = ""
-    """Where clients inside the cluster reach the model over REST."""
+    """REST URL of the model inside the cluster."""
     replicas: Count = 0
-    """Pods of all versions."""
+    """Number of pods of all versions."""
     selector: Text = ""
     """Label selector of the pods, for the scale subresource."""
     versions: Annotated[list[VersionStatus], Field(max_length=256)] = Field(default_factory=list)
-    """The versions that are known, highest first; at most 256 are kept."""
+    """Known versions, highest first; at most 256."""
 
     retention: RetentionStatus | None = None
-    """What retention has said; written by its own passes."""
+    """Retention: announced and running deletions."""
 
     def as_manifest(self) -> dict[str, Any]:
         """The JSON object that is written to the API server."""

@@ -4,29 +4,20 @@ from collections.abc import Mapping
 from typing import Any, assert_never
 
 from slipway_operator.api import names
+from slipway_operator.api.resource import InvalidModel, ModelResource
 from slipway_operator.cluster.client import (
-    BUDGETS,
+    CHILDREN,
     CLAIMS,
-    CONFIG_MAPS,
     DEPLOYMENTS,
     MODELS,
     PODS,
-    SERVICES,
     Client,
     NotFoundError,
     Resource,
 )
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action
-from slipway_operator.model.observed import Child, Observed
-
-_ForVolumes = (
-    actions.CreateClaim
-    | actions.GrowClaim
-    | actions.ApplyKeep
-    | actions.ApplyWatcher
-    | actions.DeleteWatcher
-)
+from slipway_operator.model.observed import Observed
 
 
 async def execute(client: Client, observed: Observed, action: Action) -> None:
@@ -38,60 +29,30 @@ async def execute(client: Client, observed: Observed, action: Action) -> None:
     """
     namespace = observed.model.namespace
     match action:
+        case actions.Apply(manifest):
+            known = observed.child(action.kind, action.name)
+            await _write(
+                client, CHILDREN[action.kind], namespace, manifest, known.uid if known else ""
+            )
+        case actions.Delete(kind, name, uid):
+            await _delete(client, CHILDREN[kind], namespace, name, uid)
         case actions.CreateDeployment(manifest):
             await client.create(DEPLOYMENTS, namespace, manifest)
         case actions.ScaleDeployment(name, uid, replicas):
             patch = {"metadata": {"uid": uid}, "spec": {"replicas": replicas}}
             await client.merge(DEPLOYMENTS, namespace, name, patch)
-        case actions.DeleteDeployment(name, uid):
-            await _delete(client, DEPLOYMENTS, namespace, name, uid)
-        case actions.ApplyService(manifest):
-            known = observed.services.get(manifest["metadata"]["name"])
-            await _write(client, SERVICES, namespace, manifest, known.uid if known else "")
-        case actions.DeleteService(name, uid):
-            await _delete(client, SERVICES, namespace, name, uid)
-        case actions.ApplyBudget(manifest):
-            known = observed.budgets.get(manifest["metadata"]["name"])
-            await _write(client, BUDGETS, namespace, manifest, known.uid if known else "")
-        case actions.DeleteBudget(name, uid):
-            await _delete(client, BUDGETS, namespace, name, uid)
         case actions.RotatePod(name, uid, rotate):
             value = names.ROTATION_IN if rotate else None
             patch = {"metadata": {"uid": uid, "labels": {names.ROTATION_LABEL: value}}}
             await client.merge(PODS, namespace, name, patch)
-        case (
-            actions.CreateClaim()
-            | actions.GrowClaim()
-            | actions.ApplyKeep()
-            | actions.ApplyWatcher()
-            | actions.DeleteWatcher()
-        ):
-            await _execute_for_volumes(client, observed, action)
-        case _:
-            assert_never(action)
-
-
-async def _execute_for_volumes(client: Client, observed: Observed, action: _ForVolumes) -> None:
-    namespace = observed.model.namespace
-    match action:
         case actions.CreateClaim(manifest):
             await client.create(CLAIMS, namespace, manifest)
         case actions.GrowClaim(name, uid, size):
             requests = {"resources": {"requests": {"storage": str(size)}}}
             patch = {"metadata": {"uid": uid}, "spec": requests}
             await client.merge(CLAIMS, namespace, name, patch)
-        case actions.ApplyKeep(manifest):
-            await _write(client, CONFIG_MAPS, namespace, manifest, _uid(observed.keep))
-        case actions.ApplyWatcher(manifest):
-            await _write(client, DEPLOYMENTS, namespace, manifest, _uid(observed.watcher))
-        case actions.DeleteWatcher(name, uid):
-            await _delete(client, DEPLOYMENTS, namespace, name, uid)
         case _:
             assert_never(action)
-
-
-def _uid(child: Child | None) -> str:
-    return child.uid if child else ""
 
 
 async def _write(
@@ -112,8 +73,9 @@ async def _delete(client: Client, resource: Resource, namespace: str, name: str,
         return
 
 
-async def write_status(client: Client, observed: Observed, status: Mapping[str, Any]) -> None:
-    """Write the whole status."""
-    model = observed.model
+async def write_status(
+    client: Client, model: ModelResource | InvalidModel, status: Mapping[str, Any]
+) -> None:
+    """Write the status; a field that `status` does not name stays as it is."""
     patch = {"metadata": {"uid": model.uid}, "status": status}
     await client.merge(MODELS, model.namespace, model.name, patch, "status")

@@ -1,7 +1,7 @@
 """A thin client for the handful of resources that the operator touches: manifests in and out."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
@@ -46,6 +46,10 @@ class ForbiddenError(ClusterError):
     """RBAC says no."""
 
 
+class NotLeadingError(ClusterError):
+    """A write was refused here, before it was sent: this process may not lead any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resource:
     """Where a kind lives."""
@@ -78,6 +82,14 @@ BUDGETS: Final = Resource("policy/v1", "poddisruptionbudgets")
 EVENTS: Final = Resource("events.k8s.io/v1", "events")
 LEASES: Final = Resource("coordination.k8s.io/v1", "leases")
 
+CHILDREN: Final[Mapping[str, Resource]] = {
+    "ConfigMap": CONFIG_MAPS,
+    "Deployment": DEPLOYMENTS,
+    "PodDisruptionBudget": BUDGETS,
+    "Service": SERVICES,
+}
+"""Where the kinds live that `Apply` and `Delete` write."""
+
 
 def _error(error: ApiException) -> ClusterError:
     try:
@@ -91,8 +103,23 @@ def _error(error: ApiException) -> ClusterError:
 class Client:
     """Requests to the API server."""
 
-    def __init__(self, api: kube.ApiClient) -> None:
+    def __init__(
+        self,
+        api: kube.ApiClient,
+        writing: kube.ApiClient | None = None,
+        fence: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Send requests through clients of the Kubernetes library.
+
+        Args:
+            api: Connections and credentials.
+            writing: Likewise, for every request that is not a GET; `api` where there is none.
+            fence: Asked before and after such a request; raises NotLeadingError when this process may
+                not write.
+        """
         self._api = api
+        self._writing = writing or api
+        self._fence = fence
 
     async def request(
         self,
@@ -106,6 +133,7 @@ class Client:
         """One request.
 
         Raises:
+            NotLeadingError: It would write, and this process may not.
             ClusterError: It failed; the subclass says how.
         """
         raw = await self._raw(method, path, query=query, body=body, content_type=content_type)
@@ -121,8 +149,11 @@ class Client:
         body: Any,
         content_type: str,
     ) -> bytes:
+        writes = method != "GET"
+        if writes:
+            self._fence()
         try:
-            response = await self._api.call_api(
+            response = await (self._writing if writes else self._api).call_api(
                 path,
                 method,
                 query_params=list((query or {}).items()),
@@ -140,6 +171,8 @@ class Client:
                     failure.body = data.decode(errors="replace")
                     raise _error(failure)
         except (aiohttp.ClientError, TimeoutError) as error:
+            if writes:
+                self._fence()
             raise ClusterError(f"the API server does not answer: {error!r}") from error
         return data
 

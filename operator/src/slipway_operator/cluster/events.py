@@ -9,7 +9,7 @@ import structlog
 from slipway_operator.api import names
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.cluster.client import EVENTS, Client, ClusterError
-from slipway_operator.model.actions import Note
+from slipway_operator.model.actions import KubernetesEvent
 
 _MAX_NOTE: Final = 1000
 """The API server takes 1 kB."""
@@ -17,10 +17,12 @@ _MAX_NOTE: Final = 1000
 _log = structlog.get_logger()
 
 
-def event(model: ModelResource, note: Note, instance: str, now: datetime) -> dict[str, Any]:
-    """The manifest; the same note at the same instant has the same name."""
+def manifest(
+    model: ModelResource, event: KubernetesEvent, instance: str, now: datetime
+) -> dict[str, Any]:
+    """The manifest; the same event at the same instant has the same name."""
     moment = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    seed = f"{model.uid}/{note.reason}/{note.message}/{moment}"
+    seed = f"{model.uid}/{event.reason}/{event.message}/{moment}"
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
@@ -31,10 +33,10 @@ def event(model: ModelResource, note: Note, instance: str, now: datetime) -> dic
         "eventTime": moment,
         "reportingController": f"{names.GROUP}/operator",
         "reportingInstance": instance,
-        "action": note.reason,
-        "reason": note.reason,
-        "type": "Warning" if note.warning else "Normal",
-        "note": note.message[:_MAX_NOTE],
+        "action": event.reason,
+        "reason": event.reason,
+        "type": "Warning" if event.warning else "Normal",
+        "note": event.message[:_MAX_NOTE],
         "regarding": {
             "apiVersion": names.API_VERSION,
             "kind": names.KIND,
@@ -46,10 +48,10 @@ def event(model: ModelResource, note: Note, instance: str, now: datetime) -> dic
 
 
 async def record(
-    client: Client, model: ModelResource, note: Note, instance: str, now: datetime
+    client: Client, model: ModelResource, event: KubernetesEvent, instance: str, now: datetime
 ) -> None:
-    """Record a note; an Event that cannot be written holds nothing up."""
+    """Record an Event; one that cannot be written holds nothing up."""
     try:
-        await client.create(EVENTS, model.namespace, event(model, note, instance, now))
+        await client.create(EVENTS, model.namespace, manifest(model, event, instance, now))
     except ClusterError as error:
-        _log.warning("event not recorded", model=model.name, reason=note.reason, error=str(error))
+        _log.warning("event not recorded", model=model.name, reason=event.reason, error=str(error))

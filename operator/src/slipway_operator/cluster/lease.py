@@ -1,7 +1,9 @@
 """Leadership by a `coordination.k8s.io/Lease`: only the holder writes.
 
-A holder that cannot renew for RENEW_DEADLINE stops, and every request of it ends within
-REQUEST_TIMEOUT; both together are shorter than LEASE_DURATION, after which another may take over.
+A holder that cannot renew for RENEW_DEADLINE sends no further write, and every request that it has
+sent ends within REQUEST_TIMEOUT; both together are shorter than LEASE_DURATION, after which another
+may take over. That holds for a process that was frozen, too: `fence` is asked before each write, by
+a clock that goes on while the process, or the machine, is suspended.
 """
 
 import asyncio
@@ -19,6 +21,7 @@ from slipway_operator.cluster.client import (
     ClusterError,
     ConflictError,
     NotFoundError,
+    NotLeadingError,
 )
 
 LEADER_ADDRESS: Final = f"{GROUP}/leader-address"
@@ -34,6 +37,11 @@ class LeadershipLostError(Exception):
     """The Lease could not be renewed in time, or another has it: stop writing at once."""
 
 
+def _uptime() -> float:
+    """Seconds since the machine was started, those that it was suspended included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def _microtime(now: datetime) -> str:
     return now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
@@ -42,8 +50,8 @@ def can_take(spec: dict[str, Any], identity: str, seen_unchanged_for: timedelta)
     """Whether a Lease is free, ours, or has not been renewed for its duration.
 
     Args:
-        spec: Of the Lease.
-        identity: Of this process.
+        spec: `spec` of the Lease as the API server holds it.
+        identity: What this process writes as `holderIdentity`.
         seen_unchanged_for: How long this process has watched it stand still; clocks of two
             machines are never compared.
     """
@@ -66,7 +74,7 @@ class Leadership:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         *,
         address: str = "",
-        elapsed: Callable[[], float] = time.monotonic,
+        elapsed: Callable[[], float] = _uptime,
     ) -> None:
         """Take part in a Lease.
 
@@ -74,7 +82,7 @@ class Leadership:
             client: Of the API server.
             namespace: Of the Lease.
             name: Of the Lease.
-            identity: Of this process.
+            identity: What this process writes as `holderIdentity`.
             clock: The time, for people who read the Lease.
             address: `http://IP:PORT` where the others reach this process, kept on the Lease.
             elapsed: Seconds that never jump: a clock that is set must make nobody lead beside
@@ -92,6 +100,23 @@ class Leadership:
         self.leader = ""
         """Where the one that holds the Lease is reached, as last seen; empty when it does not say."""
         self.held = asyncio.Event()
+        self.lost = False
+        """Whether the Lease was held and is not any more: the process must end."""
+
+    def fence(self) -> None:
+        """Let a write pass only while no other replica can hold the Lease.
+
+        Raises:
+            NotLeadingError: The Lease is not held, or was last renewed RENEW_DEADLINE ago.
+        """
+        if not self.held.is_set():
+            raise NotLeadingError(f"not written: this process does not hold the Lease {self._name}")
+        age = self._elapsed() - self._renewed
+        if age >= RENEW_DEADLINE.total_seconds():
+            raise NotLeadingError(
+                f"not written: the Lease {self._name} was renewed {age:.0f} s ago, and another "
+                "replica may hold it"
+            )
 
     async def acquire(self) -> None:
         """Wait until the Lease is ours."""
@@ -118,13 +143,17 @@ class Leadership:
                 async with asyncio.timeout(left):
                     await asyncio.sleep(RENEW_INTERVAL.total_seconds())
                     if not await self._renew():
-                        self.held.clear()
+                        self._lose()
                         raise LeadershipLostError(f"another holds the Lease {self._name}")
         except TimeoutError as error:
-            self.held.clear()
+            self._lose()
             raise LeadershipLostError(
                 f"the Lease {self._name} could not be renewed in time"
             ) from error
+
+    def _lose(self) -> None:
+        self.lost = True
+        self.held.clear()
 
     async def _renew(self) -> bool:
         """False when another has it; an API server that does not answer is asked again."""

@@ -5,7 +5,7 @@ or a relist cannot make the operator act on what is no longer so. Watches only w
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from slipway_operator.api.resource import ModelResource
 from slipway_operator.cluster import reading
 from slipway_operator.cluster.client import (
     BUDGETS,
+    CHILDREN,
     CLAIMS,
     CONFIG_MAPS,
     DEPLOYMENTS,
@@ -22,7 +23,6 @@ from slipway_operator.cluster.client import (
     SERVICES,
     Client,
     NotFoundError,
-    Resource,
 )
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action
@@ -50,23 +50,22 @@ async def observe(client: Client, model: ModelResource, source: SourceObservatio
         client.list(ENDPOINT_SLICES, model.namespace, {names.MODEL_LABEL: model.name}),
     )
     claim, keep = await asyncio.gather(_claim(client, model), _keep(client, model))
+    listed = {
+        "Deployment": deployments,
+        "Service": services,
+        "PodDisruptionBudget": budgets,
+        "ConfigMap": [keep] if keep else [],
+    }
     foreign = {
         f"{kind}/{item['metadata']['name']}"
-        for kind, items in (
-            ("Deployment", deployments),
-            ("Service", services),
-            ("PodDisruptionBudget", budgets),
-        )
+        for kind, items in listed.items()
         for item in items
         if not reading.owned_by(item, model.uid)
     }
-    own_name = names.cache(model.name)
     if claim_manifest(model) and claim and not claim.owned:
-        foreign.add(f"PersistentVolumeClaim/{own_name}")
-    if keep and not reading.owned_by(keep, model.uid):
-        foreign.add(f"ConfigMap/{own_name}")
-        keep = None
-    ours = _children(services, model)
+        foreign.add(f"PersistentVolumeClaim/{names.cache(model.name)}")
+    children = {kind: _children(items, model) for kind, items in listed.items()}
+    ours = children["Service"]
     return Observed(
         model=model,
         source=source,
@@ -76,13 +75,10 @@ async def observe(client: Client, model: ModelResource, source: SourceObservatio
             if reading.owned_by(item, model.uid) and (deployment := reading.deployment(item))
         ),
         pods=tuple(pod for item in pods if (pod := reading.pod(item))),
-        services=ours,
-        budgets=_children(budgets, model),
+        children=children,
         endpoints=reading.ready_endpoints(slices, ours, names.next_service(model.name)),
         caught_up=reading.caught_up(slices, ours),
         claim=claim,
-        watcher=_children(deployments, model).get(names.watcher(model.name)),
-        keep=reading.child(keep) if keep else None,
         foreign=frozenset(foreign),
     )
 
@@ -114,33 +110,28 @@ async def _keep(client: Client, model: ModelResource) -> dict[str, Any] | None:
 
 
 def _children(items: Iterable[dict[str, Any]], model: ModelResource) -> dict[str, Child]:
+    """The Model's own objects by name, without the Deployments that serve."""
     return {
         item["metadata"]["name"]: reading.child(item)
         for item in items
-        if reading.owned_by(item, model.uid)
+        if reading.owned_by(item, model.uid) and not _serves(item)
     }
 
 
-def _creations(observed: Observed, planned: Iterable[Action]) -> list[tuple[str, Resource, str]]:
-    """Kind, resource and name of everything that a plan takes to be absent."""
-    found: list[tuple[str, Resource, str]] = []
+def _serves(item: dict[str, Any]) -> bool:
+    return names.SERVABLE_LABEL in (item["metadata"].get("labels") or {})
+
+
+def _creations(observed: Observed, planned: Iterable[Action]) -> Iterator[tuple[str, str]]:
+    """Kind and name of everything that a plan takes to be absent."""
     for action in planned:
         match action:
             case actions.CreateDeployment(manifest):
-                found.append(("Deployment", DEPLOYMENTS, manifest["metadata"]["name"]))
-            case actions.ApplyWatcher(manifest) if observed.watcher is None:
-                found.append(("Deployment", DEPLOYMENTS, manifest["metadata"]["name"]))
-            case actions.ApplyService(manifest):
-                name = manifest["metadata"]["name"]
-                if name not in observed.services:
-                    found.append(("Service", SERVICES, name))
-            case actions.ApplyBudget(manifest):
-                name = manifest["metadata"]["name"]
-                if name not in observed.budgets:
-                    found.append(("PodDisruptionBudget", BUDGETS, name))
+                yield "Deployment", manifest["metadata"]["name"]
+            case actions.Apply() if observed.child(action.kind, action.name) is None:
+                yield action.kind, action.name
             case _:
-                pass
-    return found
+                continue
 
 
 async def look_again(client: Client, observed: Observed, planned: Iterable[Action]) -> Observed:
@@ -150,20 +141,16 @@ async def look_again(client: Client, observed: Observed, planned: Iterable[Actio
         The same snapshot when nothing does.
     """
     foreign = set(observed.foreign)
-    services = dict(observed.services)
-    budgets = dict(observed.budgets)
-    for kind, resource, name in _creations(observed, planned):
+    children = {kind: dict(found) for kind, found in observed.children.items()}
+    for kind, name in _creations(observed, planned):
         try:
-            item = await client.get(resource, observed.model.namespace, name)
+            item = await client.get(CHILDREN[kind], observed.model.namespace, name)
         except NotFoundError:
             continue
         if not reading.owned_by(item, observed.model.uid):
             foreign.add(f"{kind}/{name}")
-        elif kind == "Service":
-            services[name] = reading.child(item)
-        elif kind == "PodDisruptionBudget":
-            budgets[name] = reading.child(item)
-    known = len(observed.foreign) + len(observed.services) + len(observed.budgets)
-    if len(foreign) + len(services) + len(budgets) == known:
+        elif not _serves(item):
+            children.setdefault(kind, {})[name] = reading.child(item)
+    if foreign == observed.foreign and children == observed.children:
         return observed
-    return replace(observed, foreign=frozenset(foreign), services=services, budgets=budgets)
+    return replace(observed, foreign=frozenset(foreign), children=children)

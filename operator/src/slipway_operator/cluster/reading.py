@@ -9,8 +9,6 @@ from slipway_operator.api.quantities import parse_quantity
 from slipway_operator.model.observed import Child, Container, ContainerState, Deployment, Pod
 from slipway_operator.model.pvc import Claim
 from slipway_operator.model.volume_watcher import WatchPod
-from slipway_operator.rendering.services import SELECTS_LABEL
-from slipway_operator.rendering.volume_watcher import CONTAINER, INPUTS_ANNOTATION
 
 _ACTIVE: Final = ("Pending", "Running")
 
@@ -27,7 +25,7 @@ def owned_by(manifest: Mapping[str, Any], uid: str) -> bool:
 
 
 def child(manifest: Mapping[str, Any]) -> Child:
-    """A Service or PodDisruptionBudget."""
+    """A child as it is stored."""
     metadata = manifest["metadata"]
     return Child(name=metadata["name"], uid=metadata["uid"], manifest=manifest)
 
@@ -140,8 +138,18 @@ def pod(manifest: Mapping[str, Any]) -> Pod | None:
         scheduled_at=since if placed else None,
         unschedulable=scheduled.get("message") or "Unschedulable" if unschedulable else "",
         unschedulable_since=since if unschedulable else None,
-        sync=_container(status.get("initContainerStatuses") or (), "sync"),
-        server=_container(status.get("containerStatuses") or (), "server"),
+        sync=_container(status.get("initContainerStatuses") or (), names.SYNC_CONTAINER),
+        server=_container(status.get("containerStatuses") or (), names.SERVER_CONTAINER),
+        requests=_requests(manifest.get("spec") or {}),
+    )
+
+
+def _requests(spec: Mapping[str, Any]) -> frozenset[str]:
+    """Names of the resources that a pod's containers request; a limit alone is a request as well."""
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    resources = [container.get("resources") or {} for container in containers]
+    return frozenset(
+        name for r in resources for part in ("requests", "limits") for name in r.get(part) or ()
     )
 
 
@@ -158,11 +166,11 @@ def watch_pod(manifest: Mapping[str, Any]) -> WatchPod:
         name=metadata["name"],
         uid=metadata["uid"],
         created_at=created,
-        inputs=(metadata.get("annotations") or {}).get(INPUTS_ANNOTATION, ""),
+        inputs=(metadata.get("annotations") or {}).get(names.INPUTS_ANNOTATION, ""),
         terminating="deletionTimestamp" in metadata,
         ended=status.get("phase", "Pending") not in _ACTIVE,
         unschedulable=scheduled.get("message") or "Unschedulable" if refused else "",
-        watch=_container(status.get("containerStatuses") or (), CONTAINER),
+        watch=_container(status.get("containerStatuses") or (), names.WATCH_CONTAINER),
     )
 
 
@@ -183,7 +191,7 @@ def _service_of(item: Mapping[str, Any], services: Mapping[str, Child]) -> Child
 
 
 def _selects(metadata: Mapping[str, Any]) -> str:
-    return str((metadata.get("labels") or {}).get(SELECTS_LABEL, ""))
+    return str((metadata.get("labels") or {}).get(names.SELECTS_LABEL, ""))
 
 
 def ready_endpoints(

@@ -4,12 +4,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from slipway_operator.api.conditions import Reason, reason_of
 from slipway_operator.api.quantities import parse_duration
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.spec import ModelSpec
 from slipway_operator.api.status import VersionState
-from slipway_operator.discovery.memory import Memory, worth_looking_at
-from slipway_operator.model.source import Readiness, SourceObservation, SourceVersion
+from slipway_operator.discovery.poll_state import PollState, wanted_versions
+from slipway_operator.model.source import (
+    Readiness,
+    SourceObservation,
+    SourceVersion,
+    export_reason,
+)
 from slipway_sync.exports import (
     DEFAULT_TAGS,
     Interest,
@@ -29,7 +35,7 @@ _READINESS: Final = {
     Verdict.REJECTED: Readiness.REJECTED,
 }
 TRUSTED: Final = Proof(Verdict.COMPLETE, "", "", "")
-"""What a version that has been served under its present listing needs no second proof of."""
+"""Stands for the proof of a version that has already been served under its present listing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +43,12 @@ class Poll:
     """The outcome of a poll.
 
     Attributes:
-        again: When to poll next.
+        state: What the next poll starts from.
+        again: Delay until the next poll.
     """
 
     observation: SourceObservation
-    memory: Memory
+    state: PollState
     again: timedelta
 
 
@@ -49,32 +56,32 @@ def interval(spec: ModelSpec, randomness: float) -> timedelta:
     """The poll interval, varied by up to a tenth.
 
     Args:
-        spec: Of the Model.
+        spec: Has the interval.
         randomness: In [0, 1).
     """
     return parse_duration(spec.source.poll_interval) * (1 + _JITTER * (2 * randomness - 1))
 
 
 def failed_poll(
-    before: SourceObservation, memory: Memory, reason: str, message: str, again: timedelta
+    before: SourceObservation, state: PollState, reason: str, message: str, again: timedelta
 ) -> Poll:
-    """A poll that told nothing: what the last good one told stays."""
+    """A poll that failed: the versions of the last successful one stay."""
     observation = SourceObservation(
         polled=True,
-        error_reason=reason,
+        error_reason=reason_of(reason, Reason.UNAVAILABLE),
         error_message=message,
         versions=before.versions,
         warnings=before.warnings,
         identity=before.identity,
     )
-    return Poll(observation, memory, again)
+    return Poll(observation, state, again)
 
 
-def requirements(spec: ModelSpec, public_keys: tuple[bytes, ...] = ()) -> Requirements:
+def requirements_of(spec: ModelSpec, public_keys: tuple[bytes, ...] = ()) -> Requirements:
     """What a Model asks of its exports.
 
     Args:
-        spec: Of the Model.
+        spec: Has the tags and the completion marker.
         public_keys: What its source.signature names; empty where it names none.
     """
     return Requirements(
@@ -87,7 +94,7 @@ def requirements(spec: ModelSpec, public_keys: tuple[bytes, ...] = ()) -> Requir
 async def poll(
     store: Store,
     model: ModelResource,
-    memory: Memory,
+    state: PollState,
     now: datetime,
     randomness: float,
     public_keys: tuple[bytes, ...] = (),
@@ -96,8 +103,8 @@ async def poll(
 
     Args:
         store: The source.
-        model: Whose it is.
-        memory: Of the last poll.
+        model: Its spec says what to list, its status what has been served.
+        state: What the last poll left.
         now: The time.
         randomness: In [0, 1).
         public_keys: Ed25519 keys that the Model's source.signature names.
@@ -108,20 +115,20 @@ async def poll(
     spec = model.spec
     settle = parse_duration(spec.source.settle)
     versions, warnings = version_directories(await store.children())
-    asked = requirements(spec, public_keys)
-    memory = memory.only({version.name for version in versions}).asking(asked)
+    requirements = requirements_of(spec, public_keys)
+    state = state.keep_only({version.name for version in versions}).for_requirements(requirements)
     trusted = {row.version: row.revision for row in model.status.versions if row.available_key}
     bad = {row.version for row in model.status.versions if row.state in _BAD}
     found: dict[int, SourceVersion] = {}
     limit = spec.versions.latest
     complete = 0
-    for version in worth_looking_at(spec.versions, versions):
+    for version in wanted_versions(spec.versions, versions):
         if limit is not None and complete >= limit:
             break
-        memory = await look(
-            store, spec, version, memory, trusted.get(version.number, ""), now, asked
+        state = await look(
+            store, spec, version, state, trusted.get(version.number, ""), now, requirements
         )
-        found[version.number] = describe(version, memory)
+        found[version.number] = describe(version, state)
         good = found[version.number].readiness is Readiness.COMPLETE
         complete += good and version.number not in bad
     observation = SourceObservation(
@@ -130,68 +137,68 @@ async def poll(
         warnings=warnings,
     )
     again = interval(spec, randomness)
-    if settled_at := memory.next_settled(settle):
+    if settled_at := state.next_settled(settle):
         again = min(again, max(settled_at - now, timedelta(milliseconds=100)))
-    return Poll(observation, memory, again)
+    return Poll(observation, state, again)
 
 
 async def look(
     store: Store,
     spec: ModelSpec,
     version: VersionDirectory,
-    memory: Memory,
+    state: PollState,
     trusted: str,
     now: datetime,
-    asked: Requirements | None = None,
-) -> Memory:
+    requirements: Requirements | None = None,
+) -> PollState:
     """List a version; prove it when its listing has stood still and was not proven yet.
 
     A listing that has not changed since it was proven costs its pages and nothing else.
 
     Args:
         store: The source.
-        spec: Of the Model.
+        spec: Has the settle time.
         version: The directory.
-        memory: Of the last look.
+        state: What is known of the source's directories.
         trusted: The revision that has been served; "" if none has.
         now: The time.
-        asked: What is asked of the export; None asks what the spec does, without a signature.
+        requirements: What is asked of the export; None for what the spec asks, without a signature.
 
     Raises:
         SourceError: The store could not be read.
     """
-    asked = asked or requirements(spec)
+    requirements = requirements or requirements_of(spec)
     settle = parse_duration(spec.source.settle)
-    before = memory.seen.get(version.name)
+    before = state.listings.get(version.name)
     due = before is not None and (
-        before.doubtful(now) or (before.proof is None and memory.settled(version.name, settle, now))
+        before.doubtful(now) or (before.proof is None and state.settled(version.name, settle, now))
     )
     known = before.fingerprint if before is not None and not due else ""
     found = await survey(
-        store, version.name, Interest(frozenset({asked.marker} - {""})), unless=known
+        store, version.name, Interest(frozenset({requirements.marker} - {""})), unless=known
     )
     if found is None:
-        return memory
-    memory = memory.note(version.name, found.revision, found.bytes, now, found.fingerprint)
-    seen = memory.seen[version.name]
+        return state
+    state = state.record_listing(version.name, found.revision, found.bytes, now, found.fingerprint)
+    seen = state.listings[version.name]
     if seen.proof is not None and not seen.doubtful(now):
-        return memory
-    if found.revision == trusted and _plain(asked):
-        return memory.prove(version.name, TRUSTED, asked)
-    if not memory.settled(version.name, settle, now):
-        return memory
-    proof = await prove(store, version.name, found, asked)
-    return memory.prove(version.name, proof, asked, now)
+        return state
+    if found.revision == trusted and _plain(requirements):
+        return state.record_proof(version.name, TRUSTED, requirements)
+    if not state.settled(version.name, settle, now):
+        return state
+    proof = await prove(store, version.name, found, requirements)
+    return state.record_proof(version.name, proof, requirements, now)
 
 
-def _plain(asked: Requirements) -> bool:
+def _plain(requirements: Requirements) -> bool:
     """Whether what has been served once is good enough: it may have been asked for less then."""
-    return not asked.public_keys and set(asked.tags) == set(DEFAULT_TAGS)
+    return not requirements.public_keys and set(requirements.tags) == set(DEFAULT_TAGS)
 
 
-def describe(version: VersionDirectory, memory: Memory) -> SourceVersion:
-    """What is remembered of a version that was looked at."""
-    seen = memory.seen[version.name]
+def describe(version: VersionDirectory, state: PollState) -> SourceVersion:
+    """A version as the last listing and its proof describe it."""
+    seen = state.listings[version.name]
     if seen.proof is None:
         return SourceVersion(
             version.number, version.name, seen.revision, seen.bytes, Readiness.SETTLING
@@ -203,7 +210,7 @@ def describe(version: VersionDirectory, memory: Memory) -> SourceVersion:
         seen.revision,
         seen.bytes,
         _READINESS[proof.verdict],
-        proof.reason,
+        export_reason(proof.reason, _READINESS[proof.verdict]),
         proof.message,
         proof.object,
     )

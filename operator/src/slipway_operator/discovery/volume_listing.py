@@ -1,4 +1,4 @@
-"""What a watcher tells of a volume, as the observation that a poll of a store would be. Pure."""
+"""From a watcher's pod and log to the observation that a poll of a store would be. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,19 +6,24 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from slipway_operator.api import names
-from slipway_operator.api.conditions import Reason
+from slipway_operator.api.conditions import Reason, reason_of
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.model.observed import Container, ContainerState
-from slipway_operator.model.source import Readiness, SourceObservation, SourceVersion
+from slipway_operator.model.source import (
+    Readiness,
+    SourceObservation,
+    SourceVersion,
+    export_reason,
+)
 from slipway_operator.model.volume_watcher import WatchPod
 from slipway_sync.exports.protocol.report import Report, ReportedVersion, Tail
 
 SILENT: Final = timedelta(seconds=60)
-"""A watch that has told nothing for so long is stuck; it has something to tell every 10 seconds."""
+"""A watch whose log has not grown for so long is stuck; it writes a line every 10 seconds."""
 HANGING: Final = timedelta(seconds=60)
-"""A look at a directory that takes so long is no look at a volume that works."""
+"""A volume that has not been read for so long does not work."""
 SHORTLY: Final = timedelta(seconds=60)
-"""How long a watcher's pod may take to start, or to be replaced, before anybody is told."""
+"""How long a watcher's pod may take to start, or to be replaced, before the status says so."""
 
 _STUCK: Final = frozenset(
     {
@@ -30,28 +35,29 @@ _MAX_MESSAGE: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why nothing is told.
+class WatcherProblem:
+    """Why a watcher's report cannot be used.
 
     Attributes:
-        passing: It is like this whenever a pod starts: nothing to speak of if it ends soon.
+        reason: CamelCase, of the condition SourceReady.
+        passing: Normal while a pod starts: not reported if it ends soon.
     """
 
-    reason: str
+    reason: Reason
     message: str
     passing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What was heard of a Model's watcher.
+class LastReport:
+    """The last report in a watcher's log.
 
     Attributes:
-        pod: Uid of the pod that told it.
-        sequence: Number of its last line.
-        at: When that line was new.
-        state: Of `report`.
-        report: The last whole state; None before the first.
+        pod: Uid of the pod whose log it is.
+        sequence: Number of the last line; -1 before the first.
+        at: When that line was first read.
+        state: Hash that the last line gives of the volume's state; its whole report may be further up.
+        report: The last whole report; None before the first.
     """
 
     pod: str
@@ -61,92 +67,97 @@ class Heard:
     report: Report | None = None
 
 
-def present_pod(pods: Iterable[WatchPod], inputs: str) -> WatchPod | None:
+def current_pod(pods: Iterable[WatchPod], inputs: str) -> WatchPod | None:
     """The watcher's pod; the newest, while one takes the place of another.
 
     Args:
-        pods: All there are.
-        inputs: What it must be made from: one of an earlier spec tells of another source.
+        pods: All pods of the watcher's Deployment.
+        inputs: Hash of what it must be made from: a pod of an earlier spec lists another source.
     """
     fitting = (pod for pod in pods if pod.inputs == inputs)
     alive = [pod for pod in fitting if not pod.terminating and not pod.ended]
     return max(alive, key=lambda pod: (pod.created_at, pod.name), default=None)
 
 
-def pod_trouble(model: ModelResource, claim: str, pod: WatchPod | None) -> Trouble | None:
+def pod_problem(model: ModelResource, claim: str, pod: WatchPod | None) -> WatcherProblem | None:
     """Why a watcher's pod does not run; None when it does."""
     if pod is None:
-        return Trouble(
+        return WatcherProblem(
             Reason.WATCHER_NOT_READY,
-            f"the pod that lists claim {claim} (Deployment {names.watcher(model.name)}) is not "
-            "there yet",
+            f"the pod that lists claim {claim} (Deployment {names.watcher(model.name)}) "
+            "does not exist yet",
             passing=True,
         )
     what = f"pod {pod.name}, which lists claim {claim},"
     watch = pod.watch
     if pod.unschedulable:
-        return Trouble(Reason.UNSCHEDULABLE, _cut(f"{what} finds no node: {pod.unschedulable}"))
+        return WatcherProblem(
+            Reason.UNSCHEDULABLE, _cut(f"{what} cannot be scheduled: {pod.unschedulable}")
+        )
     if watch.state is ContainerState.WAITING and watch.reason in _STUCK:
-        return Trouble(
+        return WatcherProblem(
             Reason.WATCHER_NOT_READY, _cut(f"{what} cannot start: {watch.reason}: {watch.message}")
         )
     if watch.state is ContainerState.RUNNING:
         return None
     if watch.exit_code is not None:
-        return Trouble(Reason.WATCHER_NOT_READY, _cut(f"{what} has ended: {_ending(watch)}"))
+        return WatcherProblem(Reason.WATCHER_NOT_READY, _cut(f"{what} has ended: {_ending(watch)}"))
     state = watch.reason or "it is not scheduled yet"
-    return Trouble(
+    return WatcherProblem(
         Reason.WATCHER_NOT_READY,
-        f"{what} has not started: {state}; `kubectl describe pod {pod.name}` tells what the kubelet "
-        "waits for",
+        f"{what} has not started: {state}; `kubectl describe pod {pod.name}` shows what the "
+        "kubelet is waiting for",
         passing=True,
     )
 
 
-def heard_of(before: Heard | None, pod: WatchPod, tail: Tail | None, now: datetime) -> Heard:
-    """What is known after a look at the watcher's log."""
+def updated_report(
+    before: LastReport | None, pod: WatchPod, tail: Tail | None, now: datetime
+) -> LastReport:
+    """The last report, after the end of the watcher's log was read again."""
     if before is None or before.pod != pod.uid:
-        before = Heard(pod.uid, -1, now)
+        before = LastReport(pod.uid, -1, now)
     if tail is None:
         return before
     fresh = tail.sequence != before.sequence
     report = tail.report or (before.report if before.state == tail.state else None)
-    return Heard(pod.uid, tail.sequence, now if fresh else before.at, tail.state, report)
+    return LastReport(pod.uid, tail.sequence, now if fresh else before.at, tail.state, report)
 
 
-def believed(
-    model: ModelResource, pod: WatchPod, heard: Heard, tail: Tail | None, now: datetime
-) -> Report | Trouble:
-    """What a watcher told, or why that is not to be believed."""
-    silence = now - heard.at
+def trusted_report(
+    model: ModelResource, pod: WatchPod, last: LastReport, tail: Tail | None, now: datetime
+) -> Report | WatcherProblem:
+    """The last report, or why it cannot be relied on."""
+    silence = now - last.at
     if silence > SILENT:
-        return Trouble(
+        return WatcherProblem(
             Reason.WATCHER_NOT_READY,
             # Without the time that has passed: a sentence that grows would be written again and again.
-            f"pod {pod.name} has told nothing about the volume for more than {_seconds(SILENT)}: "
-            "delete it if that lasts",
+            f"pod {pod.name} has reported nothing about the volume for more than {_seconds(SILENT)}: "
+            "delete it if this persists",
         )
     if tail is not None and timedelta(seconds=tail.polling_seconds) > HANGING:
-        return Trouble(
+        return WatcherProblem(
             Reason.UNAVAILABLE,
             f"the volume does not answer: {model.spec.source.uri} has been read for more than "
             f"{_seconds(HANGING)}",
         )
-    if heard.report is None:
-        return Trouble(
+    if last.report is None:
+        return WatcherProblem(
             Reason.WATCHER_NOT_READY,
-            f"pod {pod.name} has not told yet what the volume holds",
+            f"pod {pod.name} has not reported the contents of the volume yet",
             passing=True,
         )
-    if heard.report.error_reason:
-        return Trouble(
-            heard.report.error_reason, f"{model.spec.source.uri}: {heard.report.error_message}"
+    if last.report.error_reason:
+        return WatcherProblem(
+            reason_of(last.report.error_reason, Reason.UNAVAILABLE),
+            f"{model.spec.source.uri}: {last.report.error_message}",
         )
-    return heard.report
+    return last.report
 
 
 def observation_of(report: Report) -> SourceObservation:
-    """What a report says about the source."""
+    """A report as an observation of the source."""
     return SourceObservation(
         polled=True,
         versions=tuple(_version(version) for version in report.versions),
@@ -161,7 +172,7 @@ def _version(version: ReportedVersion) -> SourceVersion:
         revision=version.revision,
         bytes=version.bytes,
         readiness=Readiness(version.standing.value),
-        reason=version.reason,
+        reason=export_reason(version.reason, Readiness(version.standing.value)),
         message=version.message,
         object=version.object,
     )

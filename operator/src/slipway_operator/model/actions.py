@@ -5,19 +5,50 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from slipway_operator.api.conditions import EventReason, Reason
 from slipway_operator.api.status import ModelStatus
 
 
 @dataclass(frozen=True, slots=True)
+class Apply:
+    """Server-side apply of a child of whatever kind; what has our name and no child is created.
+
+    A Deployment that serves is not applied: its template is final, since an edit would restart all
+    its pods at once. `CreateDeployment` and `ScaleDeployment` are all that it needs.
+    """
+
+    manifest: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """Kind of the child, `Service` for example."""
+        return str(self.manifest["kind"])
+
+    @property
+    def name(self) -> str:
+        """Name of the child."""
+        return str(self.manifest["metadata"]["name"])
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete this very object and none that has taken its name since."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class CreateDeployment:
-    """Create it; an existing one of that name is never written over."""
+    """Create the Deployment of a servable; an existing one of that name is never written over."""
 
     manifest: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class ScaleDeployment:
-    """Set its replicas: the only change a Deployment of ours ever sees."""
+    """Set the replicas of a servable's Deployment: the only change it ever sees."""
 
     name: str
     uid: str
@@ -25,46 +56,8 @@ class ScaleDeployment:
 
 
 @dataclass(frozen=True, slots=True)
-class DeleteDeployment:
-    """Delete an empty Deployment."""
-
-    name: str
-    uid: str
-
-
-@dataclass(frozen=True, slots=True)
-class ApplyService:
-    """Server-side apply of a Service."""
-
-    manifest: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteService:
-    """Delete a Service of a version or a transition that has ended."""
-
-    name: str
-    uid: str
-
-
-@dataclass(frozen=True, slots=True)
-class ApplyBudget:
-    """Server-side apply of the PodDisruptionBudget."""
-
-    manifest: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteBudget:
-    """Delete the PodDisruptionBudget."""
-
-    name: str
-    uid: str
-
-
-@dataclass(frozen=True, slots=True)
 class RotatePod:
-    """Put a live pod into the rotation of a mixed transition, or take its mark away at the end."""
+    """Put the rotation label on a live pod, or take it away at the end of a mixed transition."""
 
     name: str
     uid: str
@@ -80,57 +73,34 @@ class CreateClaim:
 
 @dataclass(frozen=True, slots=True)
 class GrowClaim:
-    """Ask for more bytes: the only change a claim of ours ever sees."""
+    """Ask for more bytes: the only change of a claim's spec that Kubernetes allows."""
 
     name: str
     uid: str
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class ApplyKeep:
-    """Server-side apply of the ConfigMap that says what has to stay in the cache."""
-
-    manifest: Mapping[str, Any]
+Action = Apply | Delete | CreateDeployment | ScaleDeployment | RotatePod | CreateClaim | GrowClaim
 
 
-@dataclass(frozen=True, slots=True)
-class ApplyWatcher:
-    """Server-side apply of the Deployment that lists a volume."""
+def operation(action: Action) -> str:
+    """What an action does to which kind, for logs and metrics.
 
-    manifest: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteWatcher:
-    """Delete it: the source lies elsewhere now."""
-
-    name: str
-    uid: str
-
-
-Action = (
-    CreateDeployment
-    | ScaleDeployment
-    | DeleteDeployment
-    | ApplyService
-    | DeleteService
-    | ApplyBudget
-    | DeleteBudget
-    | RotatePod
-    | CreateClaim
-    | GrowClaim
-    | ApplyKeep
-    | ApplyWatcher
-    | DeleteWatcher
-)
+    >>> operation(Delete("Service", "digits-v1", "u")), operation(GrowClaim("c", "u", 1))
+    ('DeleteService', 'GrowClaim')
+    """
+    match action:
+        case Apply() | Delete():
+            return f"{type(action).__name__}{action.kind}"
+        case _:
+            return type(action).__name__
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class KubernetesEvent:
     """An Event to be recorded on the Model."""
 
-    reason: str
+    reason: Reason | EventReason
     message: str
     warning: bool = False
 
@@ -142,11 +112,11 @@ class Plan:
     Attributes:
         actions: In the order in which they may be executed; the status is written before them.
         status: The whole status; written only when it differs from what is there.
-        notes: Events for what changed since the status that is there.
+        events: Events for what changed since the status that is there.
         requeue: When to look again although nothing was seen to happen; None for never.
     """
 
     actions: tuple[Action, ...]
     status: ModelStatus
-    notes: tuple[Note, ...] = ()
+    events: tuple[KubernetesEvent, ...] = ()
     requeue: timedelta | None = None

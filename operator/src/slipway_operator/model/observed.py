@@ -8,6 +8,7 @@ from typing import Any
 
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.model.pvc import Claim, Refusal
+from slipway_operator.model.retention import RetentionReport
 from slipway_operator.model.source import SourceObservation
 
 
@@ -25,11 +26,11 @@ class Container:
     """A container of a pod.
 
     Attributes:
-        reason: Of the present state, `ImagePullBackOff` for example.
-        message: Of the present state.
-        exit_code: Of the last termination, present or past; None when there was none.
-        exit_reason: Of the last termination, `OOMKilled` for example.
-        exit_message: What the last termination left in its termination log.
+        reason: Reason of the current state, `ImagePullBackOff` for example.
+        message: Message of the current state.
+        exit_code: Exit code of the last termination; None when the container never ended.
+        exit_reason: Reason of the last termination, `OOMKilled` for example.
+        exit_message: Termination message of the last termination.
     """
 
     state: ContainerState = ContainerState.ABSENT
@@ -66,6 +67,7 @@ class Pod:
         ready_at: When it last became ready, or unready.
         unschedulable: The scheduler's own sentence; empty when it is scheduled or not judged yet.
         in_rotation: Carries the rotation label.
+        requests: Names of the resources that its containers request.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Pod:
     sync: Container = field(default_factory=Container)
     server: Container = field(default_factory=Container)
     progress: SyncProgress | None = None
+    requests: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,9 @@ class Deployment:
     """The Deployment of a servable: a version rendered from one set of inputs.
 
     Attributes:
-        claims: That its pods mount.
+        key: Hash of the inputs that its template was rendered from.
+        directory: Version directory in the source, `00000003` for 3.
+        claims: Names of the PersistentVolumeClaims that its pods mount.
     """
 
     name: str
@@ -107,7 +112,7 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """A Service, PodDisruptionBudget or the like of the Model: its manifest as it is stored."""
+    """An object of the Model that is written by `Apply`: its manifest as it is stored."""
 
     name: str
     uid: str
@@ -119,26 +124,34 @@ class Observed:
     """Everything a plan may depend on.
 
     Attributes:
+        children: Objects that `Apply` writes, by kind and name; Deployments of servables are not
+            among them.
         endpoints: For each Service of ours, the uids of the pods that its EndpointSlices show ready;
             of NAME-next, counting only slices that were computed for its present selector.
         caught_up: Services whose EndpointSlices were computed for their present selector.
         claim: What the Model's pods mount as cache or as source; None when it does not exist.
         refusal: What was refused when that claim was to be made, or to grow.
-        watcher: The Deployment that lists a pvc:// source.
-        keep: The ConfigMap that says what has to stay in the cache.
         foreign: `Kind/name` of objects that bear a name of ours and belong to someone else.
+        retention: What a pass of retention has to say; None when none has ended since the status was
+            written.
     """
 
     model: ModelResource
     source: SourceObservation
     deployments: tuple[Deployment, ...] = ()
     pods: tuple[Pod, ...] = ()
-    services: Mapping[str, Child] = field(default_factory=dict)
-    budgets: Mapping[str, Child] = field(default_factory=dict)
+    children: Mapping[str, Mapping[str, Child]] = field(default_factory=dict)
     endpoints: Mapping[str, frozenset[str]] = field(default_factory=dict)
     caught_up: frozenset[str] = frozenset()
     claim: Claim | None = None
     refusal: Refusal | None = None
-    watcher: Child | None = None
-    keep: Child | None = None
     foreign: frozenset[str] = frozenset()
+    retention: RetentionReport | None = None
+
+    def of_kind(self, kind: str) -> Mapping[str, Child]:
+        """The children of a kind by name."""
+        return self.children.get(kind, {})
+
+    def child(self, kind: str, name: str) -> Child | None:
+        """The child of that kind and name; None when there is none."""
+        return self.of_kind(kind).get(name)

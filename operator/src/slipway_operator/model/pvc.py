@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from slipway_operator.api.conditions import Reason
+
 
 class Sharing(StrEnum):
     """Which pods may use a volume at the same time."""
@@ -21,11 +23,11 @@ class Claim:
     """A claim that a Model mounts.
 
     Attributes:
-        access_modes: Of the volume when it is bound, else those that are asked for.
+        access_modes: Access modes of the volume once it is bound, until then those of the spec.
         phase: `Pending`, `Bound` or `Lost`.
-        deleting: It goes as soon as no pod uses it; no new pod can.
-        owned: It is this Model's own.
-        requested: Bytes that are asked for.
+        deleting: Being deleted: it goes when the last pod has, and no new pod can mount it.
+        owned: Created from the Model's claimTemplate.
+        requested: Bytes that its spec requests.
     """
 
     name: str
@@ -42,8 +44,8 @@ class Refusal:
     """What the API server refused about a Model's own claim.
 
     Attributes:
-        size: Bytes that were asked for.
-        message: What it said.
+        size: Bytes that were requested.
+        message: The API server's message.
         retry: It is time to ask again.
     """
 
@@ -57,13 +59,13 @@ class Volume:
     """What a claim lets a Model's pods do.
 
     Attributes:
-        reason: CamelCase when no new pod can use it now; "" when one can.
+        reason: Why no new pod can use it now; None when one can.
         message: One sentence for that.
         exclusive: One sentence when the spec needs more pods at a time than may use it.
     """
 
     sharing: Sharing = Sharing.ANYWHERE
-    reason: str = ""
+    reason: Reason | None = None
     message: str = ""
     exclusive: str = ""
 
@@ -74,4 +76,4 @@ class Volume:
 
 
 NO_VOLUME: Final = Volume()
-"""Of a Model whose pods mount no claim."""
+"""For a Model whose pods mount no claim."""

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
+from slipway_operator.api.status import RetentionStatus
 from slipway_operator.model.source import Readiness
 
 
@@ -44,12 +45,24 @@ class Survey:
 
 
 @dataclass(frozen=True, slots=True)
+class RetentionReport:
+    """What a pass of retention wants the status to say; it replaces what it says now.
+
+    Attributes:
+        status: None when there is nothing to remember.
+    """
+
+    status: RetentionStatus | None
+
+
+@dataclass(frozen=True, slots=True)
 class Protected:
     """What retention must leave alone.
 
     Attributes:
-        floor: Nothing from here up may go; None when nothing serves or should, so nothing may go.
-        versions: Nor these, wherever they are.
+        floor: No version from this one up may be deleted; None protects every version, because nothing
+            serves or should.
+        versions: Versions below the floor that may not be deleted either.
         needed: Versions that serve: if one is not in the source, something is wrong with it.
     """
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from slipway_operator.api.conditions import Reason, reason_of
+
 
 class Readiness(StrEnum):
     """How far an export in the source is."""
@@ -19,13 +21,24 @@ class Readiness(StrEnum):
     """Proven complete, from the export itself."""
 
 
+def export_reason(text: str, readiness: Readiness) -> Reason | None:
+    """The reason that a check of an export gave; None when it found nothing missing or invalid."""
+    match readiness:
+        case Readiness.INCOMPLETE:
+            return reason_of(text, Reason.INCOMPLETE)
+        case Readiness.REJECTED:
+            return reason_of(text, Reason.REJECTED)
+        case _:
+            return None
+
+
 @dataclass(frozen=True, slots=True)
 class SourceVersion:
     """A version directory in the source.
 
     Attributes:
         directory: The directory's own spelling, `00000003` for 3.
-        reason: Of the proof; empty when complete.
+        reason: What is missing or invalid; None when nothing is known to be.
         message: A sentence that names the file.
         object: The file, relative to the directory; empty when it is about none.
     """
@@ -35,7 +48,7 @@ class SourceVersion:
     revision: str
     bytes: int
     readiness: Readiness
-    reason: str = ""
+    reason: Reason | None = None
     message: str = ""
     object: str = ""
 
@@ -46,8 +59,8 @@ class CloudIdentity:
 
     Attributes:
         account: Name of the ServiceAccount.
-        audience: Of the token that the cloud takes.
-        settings: Names and values for the agent.
+        audience: Audience that the cloud expects in the token.
+        settings: Settings of the identity for the sync agent, as name and value.
     """
 
     account: str
@@ -61,16 +74,16 @@ class SourceObservation:
 
     Attributes:
         polled: False until the operator has asked once since it started.
-        error_reason: CamelCase, empty when the poll succeeded.
-        error_message: One sentence.
-        versions: Of the last successful poll; an error does not empty it.
+        error_reason: Why the poll failed; None when it succeeded.
+        error_message: The error as one sentence.
+        versions: What the last successful poll found; a failed poll keeps them.
         warnings: Sentences about the listing, such as a number spelled twice.
-        identity: Of the Model's ServiceAccount, where the source is read with that; None while it
-            is not known. An error does not forget it.
+        identity: Cloud identity of the Model's ServiceAccount, where the source is read with that; None
+            while it is not known. A failed poll keeps it.
     """
 
     polled: bool = False
-    error_reason: str = ""
+    error_reason: Reason | None = None
     error_message: str = ""
     versions: tuple[SourceVersion, ...] = ()
     warnings: tuple[str, ...] = ()

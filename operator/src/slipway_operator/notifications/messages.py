@@ -27,18 +27,18 @@ _VALIDATION: Final = "Microsoft.EventGrid.SubscriptionValidationEvent"
 
 
 class NotificationError(ValueError):
-    """A body that says nothing we understand; str() is a sentence without anything of the body."""
+    """A body of no known format; str() is a sentence that quotes nothing of the body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What a body says.
+    """What was read from a body.
 
     Attributes:
         kind: Who sends such bodies, for the metrics: `s3`, `sns`, `eventbridge`, `gcs`, `azure`,
             `cloudevents`, `plain`.
-        uris: Of the objects it names, `s3://bucket/key`.
-        answer: What the sender wants to read to be sure of us; None for nothing.
+        uris: URIs of the objects it names, such as `s3://bucket/key`.
+        answer: JSON that the sender expects back when it validates the endpoint; None for none.
         confirm: Where a person confirms the subscription; empty when there is nothing to confirm.
     """
 
@@ -82,7 +82,7 @@ def _parsed(body: bytes | str) -> Any:
         deepest = max(_depths(text), default=0)
         value = json.loads(text) if deepest <= MAX_DEPTH else None
     except (ValueError, RecursionError) as error:
-        raise NotificationError("the body is no JSON") from error
+        raise NotificationError("the body is not JSON") from error
     if deepest > MAX_DEPTH:
         raise NotificationError(f"the body is nested more than {MAX_DEPTH} deep")
     return value
@@ -108,9 +108,9 @@ def _understood(value: Any, depth: int = 0) -> Notification:
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         if isinstance(error, NotificationError):
             raise
-        raise NotificationError("the body names no object where its kind ought to") from error
+        raise NotificationError("the body does not name an object where its kind should") from error
     raise NotificationError(
-        "the body is of no kind that is known here: S3 event records, Pub/Sub, Event Grid, "
+        "the body is not a supported notification: S3 event records, Pub/Sub, Event Grid, "
         'CloudEvents, or {"uri": "s3://bucket/key"}'
     )
 
@@ -135,7 +135,7 @@ def _plain(value: Mapping[str, Any], _: int) -> Notification:
     uri = value["uri"]
     uris = [uri] if isinstance(uri, str) else list(uri)
     if not all(isinstance(one, str) and "://" in one for one in uris):
-        raise NotificationError('uri must be text such as "s3://bucket/key"')
+        raise NotificationError('uri must be a string such as "s3://bucket/key"')
     return Notification("plain", tuple(uris))
 
 
@@ -183,7 +183,7 @@ def _pubsub(value: Mapping[str, Any], depth: int) -> Notification:
     try:
         data = base64.b64decode(message["data"], validate=True)
     except (binascii.Error, ValueError) as error:
-        raise NotificationError("message.data is no base64") from error
+        raise NotificationError("message.data is not base64") from error
     inner = _parsed(data)
     if isinstance(inner, Mapping) and "bucket" in inner:
         return Notification("gcs", (f"gs://{inner['bucket']}/{inner['name']}",))

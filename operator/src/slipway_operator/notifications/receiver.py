@@ -37,14 +37,14 @@ _log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What the endpoint takes from the operator.
+class ReceiverDeps:
+    """What the receiver needs of the rest of the operator.
 
     Attributes:
-        token: Is read anew for each request, so that it can be changed.
+        token: Called for each request, so that the token can be rotated.
         leads: Whether this replica polls.
-        leader: `http://IP:PORT` of the one that does; empty when it is not known.
-        notify: Polls the Models that objects belong to; returns how many there are.
+        leader: `http://IP:PORT` of the replica that does; empty when it is not known.
+        notify: Polls the Models whose source holds one of these object URIs; returns how many.
     """
 
     token: Callable[[], str]
@@ -65,11 +65,11 @@ def token_in(path: Path) -> Callable[[], str]:
     return token
 
 
-def application(around: Surroundings) -> web.Application:
+def application(deps: ReceiverDeps) -> web.Application:
     """The endpoint."""
 
     async def post(request: web.Request) -> web.Response:
-        if not allowed(request, around.token()):
+        if not allowed(request, deps.token()):
             return _answer("refused", 401, "the token is missing or wrong")
         try:
             async with asyncio.timeout(_BODY_SECONDS):
@@ -77,7 +77,7 @@ def application(around: Surroundings) -> web.Application:
         except web.HTTPRequestEntityTooLarge:
             return _answer("too-large", 413, f"the body is larger than {MAX_BYTES} bytes")
         except TimeoutError:
-            return _answer("invalid", 408, f"the body did not come in {_BODY_SECONDS:g} s")
+            return _answer("invalid", 408, f"the body was not received within {_BODY_SECONDS:g} s")
         headers = {name.lower(): value for name, value in request.headers.items()}
         try:
             found = read(body, headers)
@@ -86,13 +86,13 @@ def application(around: Surroundings) -> web.Application:
         if found.answer is not None:
             metrics.NOTIFICATIONS.labels(found.kind, "validated").inc()
             return web.json_response(dict(found.answer))
-        if around.leads():
-            return _noted(found, around)
-        return await _passed_on(request, body, found, around)
+        if deps.leads():
+            return _accept(found, deps)
+        return await _forward(request, body, found, deps)
 
     async def options(request: web.Request) -> web.Response:
         """The handshake of CloudEvents: whoever knows the token may send."""
-        if not allowed(request, around.token()):
+        if not allowed(request, deps.token()):
             return _answer("refused", 401, "the token is missing or wrong")
         origin = request.headers.get("WebHook-Request-Origin", "*")
         return web.Response(
@@ -111,40 +111,40 @@ def allowed(request: web.Request, token: str) -> bool:
         return False
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     shown = [bearer.strip() if scheme == "Bearer" else "", request.query.get("token", "")]
-    # Both are compared, whatever the first says: the time must tell nothing.
+    # Both are compared, whatever the first says: the time taken must reveal nothing.
     matches = [
         hmac.compare_digest(one.encode(errors="surrogateescape"), token.encode()) for one in shown
     ]
     return any(matches)
 
 
-def _noted(found: Notification, around: Surroundings) -> web.Response:
+def _accept(found: Notification, deps: ReceiverDeps) -> web.Response:
     if found.confirm:
         # A person decides; an address that anyone may send here is never asked.
         parts = urlsplit(found.confirm)
         _log.warning(
-            "a subscription waits for its confirmation: open the address if it is yours",
+            "a subscription needs to be confirmed: open the URL if it is yours",
             host=parts.hostname,
             url=found.confirm,
         )
-    polled = around.notify(found.uris) if found.uris else 0
+    polled = deps.notify(found.uris) if found.uris else 0
     metrics.NOTIFICATIONS.labels(found.kind, "accepted").inc()
     return web.json_response({"objects": len(found.uris), "models": polled}, status=_ACCEPTED)
 
 
-async def _passed_on(
-    request: web.Request, body: bytes, found: Notification, around: Surroundings
+async def _forward(
+    request: web.Request, body: bytes, found: Notification, deps: ReceiverDeps
 ) -> web.Response:
-    """Let the leader do it; a second replica never passes on what a first one has."""
-    leader = around.leader()
+    """Forward to the leader; a notification is never forwarded twice."""
+    leader = deps.leader()
     if not leader or _FORWARDED in request.headers:
-        return _answer("no-leader", _NOT_YET, "no replica leads at this moment")
+        return _answer("no-leader", _NOT_YET, "no replica is the leader at the moment")
     headers = {
         name: value
         for name, value in request.headers.items()
         if name.lower().startswith("ce-") or name.lower() == "content-type"
     }
-    headers |= {"Authorization": f"Bearer {around.token()}", _FORWARDED: "1"}
+    headers |= {"Authorization": f"Bearer {deps.token()}", _FORWARDED: "1"}
     timeout = aiohttp.ClientTimeout(total=_FORWARD_SECONDS)
     try:
         async with (
@@ -157,8 +157,8 @@ async def _passed_on(
                 metrics.NOTIFICATIONS.labels(found.kind, "forwarded").inc()
                 return web.json_response(await answer.json(), status=_ACCEPTED)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        _log.warning("notification not passed on", error=type(error).__name__)
-    return _answer("no-leader", _NOT_YET, "the replica that leads does not answer")
+        _log.warning("notification not forwarded", error=type(error).__name__)
+    return _answer("no-leader", _NOT_YET, "the leader does not answer")
 
 
 def _answer(result: str, status: int, sentence: str) -> web.Response:

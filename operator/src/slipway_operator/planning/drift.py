@@ -1,7 +1,12 @@
-"""Whether an object already is as a manifest wants it, so that nothing need be written."""
+"""Which children have to be written, because they are not there or not as a manifest wants them."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from slipway_operator.model.actions import Action, Apply, Delete
+from slipway_operator.model.observed import Observed
+
+_TYPE: Final = ("apiVersion", "kind")
 
 
 def is_as_wanted(actual: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
@@ -9,23 +14,38 @@ def is_as_wanted(actual: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool
 
     The items of a list do not say their kind and version, so these are not compared.
     """
-    return all(covers(actual.get(part), manifest[part]) for part in ("metadata", "spec"))
+    return all(matches(actual.get(p), manifest[p]) for p in manifest if p not in _TYPE)
 
 
-def covers(actual: Any, wanted: Any) -> bool:
+def matches(actual: Any, wanted: Any) -> bool:
     """Whether every field that the manifest sets has that value; the API server may add others.
 
-    >>> covers({"a": 1, "b": 2}, {"a": 1}), covers({"a": [1, 2]}, {"a": [1]})
+    >>> matches({"a": 1, "b": 2}, {"a": 1}), matches({"a": [1, 2]}, {"a": [1]})
     (True, False)
     """
     if isinstance(wanted, Mapping):
         return isinstance(actual, Mapping) and all(
-            key in actual and covers(actual[key], value) for key, value in wanted.items()
+            key in actual and matches(actual[key], value) for key, value in wanted.items()
         )
     if isinstance(wanted, Sequence) and not isinstance(wanted, str):
         return (
             isinstance(actual, Sequence)
             and len(actual) == len(wanted)
-            and all(covers(a, w) for a, w in zip(actual, wanted, strict=True))
+            and all(matches(a, w) for a, w in zip(actual, wanted, strict=True))
         )
     return bool(actual == wanted)
+
+
+def apply_child(observed: Observed, manifest: Mapping[str, Any]) -> Iterator[Action]:
+    """Write a child unless it is as wanted already, or belongs to someone else."""
+    action = Apply(manifest)
+    child = observed.child(action.kind, action.name)
+    foreign = f"{action.kind}/{action.name}" in observed.foreign
+    if not foreign and (child is None or not is_as_wanted(child.manifest, manifest)):
+        yield action
+
+
+def delete_child(observed: Observed, kind: str, name: str) -> Iterator[Action]:
+    """Delete a child if it is there."""
+    if child := observed.child(kind, name):
+        yield Delete(kind, name, child.uid)

@@ -1,1 +1,1 @@
-"""The shell around the plan: when to look, what to read, what to write, in which order."""
+"""The shell around the plan: when to reconcile, what to read, what to write, in which order."""

@@ -1,4 +1,4 @@
-"""The operator's two schedules, and the slow sweep that makes up for what a watch has missed."""
+"""The operator's three schedules, and the slow sweep that makes up for what a watch has missed."""
 
 import asyncio
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from slipway_operator import metrics
 from slipway_operator.cluster.client import MODELS, Client, ClusterError
 from slipway_operator.reconcile.reconciler import RESYNC, Reconciler
 from slipway_operator.reconcile.scheduler import Key, Scheduler
-from slipway_operator.reconcile.sources.sources import Sources
+from slipway_operator.reconcile.sources.model_sources import ModelSources
 
 _COALESCE: Final = timedelta(milliseconds=50)
 """Events come in bursts: a pod, its Deployment and its EndpointSlice change within milliseconds."""
@@ -25,19 +25,22 @@ _GATHER: Final = timedelta(milliseconds=300)
 _DISTANCE: Final = timedelta(seconds=5)
 """Between two polls of a Model that notifications ask for: an upload of many objects may take long."""
 _LAG: Final = timedelta(seconds=30)
-"""A watch that has not told of a change after so long will not tell of it any more."""
+"""A watch that has not delivered a change after so long will not deliver it any more."""
+
+_STALLED: Final = timedelta(minutes=10)
+"""Longer than any poll or plan takes, whatever a store or the API server does."""
 
 _log = structlog.get_logger()
 
 
 class Loop:
-    """Wakes, polls, reconciles."""
+    """Turns events, notifications and due times into reconciles, polls and passes of retention."""
 
     def __init__(
         self,
         client: Client,
         reconciler: Reconciler,
-        sources: Sources,
+        sources: ModelSources,
         namespaces: tuple[str, ...],
         *,
         spacing: timedelta = SPACING,
@@ -53,14 +56,20 @@ class Loop:
         self._retentions = Scheduler("retain", self._retain, concurrency=2)
         self._known: set[Key] = set()
         self._since: dict[Key, float] = {}
-        self._heard: dict[Key, int] = {}
+        self._seen: dict[Key, int] = {}
         self._notified: dict[Key, float] = {}
-        self.hears = True
+        self.watch_alive = True
         """False once the watch of Models was found to miss changes: the process must end."""
 
+    @property
+    def alive(self) -> bool:
+        """False when the process must end: its watch misses changes, or no poll or plan ends any more."""
+        stalled = [s for s in (self._reconciles, self._polls) if s.stalled(_STALLED)]
+        return self.watch_alive and not stalled
+
     def model_changed(self, key: Key, version: int) -> None:
-        """The watch says that a Model was created or edited, or its status written."""
-        self._heard[key] = version
+        """Take an event of the watch: a Model was created or edited, or its status written."""
+        self._seen[key] = version
         self._model_seen(key)
 
     def _model_seen(self, key: Key) -> None:
@@ -84,12 +93,12 @@ class Loop:
             self._polls.wake(key)
 
     def notified(self, uris: Iterable[str]) -> int:
-        """A store says that objects have changed: poll their Models now, but not again and again.
+        """Take a notification that objects have changed: poll their Models now, but not again and again.
 
         Returns:
             How many Models that is.
         """
-        named = self._sources.named_by(uris) & self._known
+        named = self._sources.owners_of(uris) & self._known
         now = asyncio.get_running_loop().time()
         for key in named:
             last = self._notified.get(key, float("-inf"))
@@ -108,7 +117,7 @@ class Loop:
         """A Model is gone; its children follow by their owner references."""
         self._known.discard(key)
         self._since.pop(key, None)
-        self._heard.pop(key, None)
+        self._seen.pop(key, None)
         self._notified.pop(key, None)
         self._reconciles.forget(key)
         self._polls.forget(key)
@@ -131,7 +140,7 @@ class Loop:
             group.create_task(self._sweep())
 
     async def _reconcile(self, key: Key) -> timedelta | None:
-        """Reconcile, but after a start not before the source was asked once.
+        """Reconcile, but after a start not before the source was polled once.
 
         A plan without a poll would write that nothing is known, and the next one write it back. A
         store that does not answer must not hold the pods up for long, though.
@@ -159,12 +168,12 @@ class Loop:
             self._polls.wake(key, again)
 
     async def _sweep(self) -> None:
-        """List the Models now and then: mark and sweep, and see that the watch still tells."""
+        """List the Models now and then: drop those that are gone, and check that the watch still delivers."""
         while True:
             try:
                 listed = await self._list()
             except ClusterError as error:
-                _log.warning("Models not listed", error=str(error))
+                _log.warning("listing Models failed", error=str(error))
                 await asyncio.sleep(_LAG.total_seconds())
                 continue
             for key in self._known - set(listed):
@@ -172,7 +181,7 @@ class Loop:
             for key in listed:
                 self._model_seen(key)
             await asyncio.sleep(_LAG.total_seconds())
-            self.hears = not self._missed(listed)
+            self.watch_alive = not self._missed(listed)
             await asyncio.sleep((RESYNC - _LAG).total_seconds())
 
     async def _list(self) -> dict[Key, int]:
@@ -186,11 +195,11 @@ class Loop:
         }
 
     def _missed(self, listed: dict[Key, int]) -> bool:
-        """Whether the watch has kept quiet about a Model that was listed a while ago."""
+        """Whether the watch has not delivered a change that was listed a while ago."""
         missed = [
             key
             for key, version in listed.items()
-            if key in self._known and self._heard.get(key, 0) < version
+            if key in self._known and self._seen.get(key, 0) < version
         ]
         if missed:
             _log.error("the watch of Models is stuck", models=[str(key) for key in missed[:5]])

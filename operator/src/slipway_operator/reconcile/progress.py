@@ -8,7 +8,7 @@ from datetime import datetime
 
 from slipway_operator.cluster.client import Client, ClusterError
 from slipway_operator.model.observed import ContainerState, Observed, Pod, SyncProgress
-from slipway_operator.planning.plan import PROGRESS_INTERVAL
+from slipway_operator.planning.status.columns import PROGRESS_INTERVAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Line:
     """A progress line.
 
     Attributes:
-        time: As it stands there; two lines of one time are one line.
+        time: Timestamp of the line, as text; two reads with the same one have read the same line.
     """
 
     time: str
@@ -47,7 +47,7 @@ def parse(log: str) -> Line | None:
 
 
 def since(before: Line | None, now: Line | None) -> Line | None:
-    """What a line tells after the one that was read before it: the same one means a standstill."""
+    """The newer of two lines; when both are the same line, its rate is 0: nothing moves."""
     if now is None or before is None or not now.time or now.time != before.time:
         return now
     return replace(now, progress=replace(now.progress, rate=0))

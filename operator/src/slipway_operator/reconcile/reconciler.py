@@ -1,31 +1,38 @@
 """Observe, plan, apply, for one Model at a time."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
 from slipway_operator import metrics
-from slipway_operator.api.conditions import ConditionType, Reason
-from slipway_operator.api.resource import InvalidModelError, ModelResource, parse
-from slipway_operator.api.status import ModelStatus
+from slipway_operator.api.resource import (
+    InvalidModel,
+    InvalidModelError,
+    ModelResource,
+    invalid,
+    parse,
+)
+from slipway_operator.api.status import ModelStatus, RetentionStatus
 from slipway_operator.cluster.applying import execute, write_status
 from slipway_operator.cluster.client import MODELS, Client, ClusterError, NotFoundError
 from slipway_operator.cluster.events import record
 from slipway_operator.cluster.observing import look_again, observe
-from slipway_operator.model.actions import Action, Note, Plan
+from slipway_operator.model.actions import Action, KubernetesEvent, Plan, operation
 from slipway_operator.model.observed import Observed
+from slipway_operator.model.retention import RetentionReport
 from slipway_operator.planning.plan import plan
 from slipway_operator.reconcile.progress import ProgressReader
 from slipway_operator.reconcile.refusals import Refusals
-from slipway_operator.reconcile.retention.retainer import Retainer
-from slipway_operator.reconcile.retention.shared_sources import Neighbours
+from slipway_operator.reconcile.retention.runner import RetentionRunner
+from slipway_operator.reconcile.retention.shared_sources import SharedSources
 from slipway_operator.reconcile.scheduler import Key
-from slipway_operator.reconcile.sources.poll_limits import Lanes, lane_of
-from slipway_operator.reconcile.sources.sources import Sources
+from slipway_operator.reconcile.sources.model_sources import ModelSources
+from slipway_operator.reconcile.sources.poll_limits import PollLimits, store_of
 from slipway_operator.rendering.settings import RenderSettings
 
 RESYNC: Final = timedelta(minutes=5)
@@ -43,9 +50,9 @@ class Polled:
     """The outcome of a poll.
 
     Attributes:
-        news: Whether it told anything new.
-        again: When to poll next.
-        retains: Whether retention has something to say about the Model.
+        news: Whether the observation differs from the one before.
+        again: Delay until the next poll.
+        retains: Whether a pass of retention is to follow.
     """
 
     news: bool
@@ -54,12 +61,12 @@ class Polled:
 
 
 class Reconciler:
-    """The work of the scheduler."""
+    """Does what the schedules ask for: reconcile, poll, or run retention for one Model."""
 
     def __init__(
         self,
         client: Client,
-        sources: Sources,
+        sources: ModelSources,
         settings: RenderSettings,
         instance: str,
         clock: Callable[[], datetime],
@@ -72,11 +79,15 @@ class Reconciler:
         self._instance = instance
         self._clock = clock
         self._progress = ProgressReader(client, clock)
-        self._lanes = Lanes()
+        self._poll_limits = PollLimits()
         self._fetches = asyncio.Semaphore(_FETCHES)
-        neighbours = Neighbours(client, namespaces)
-        self._retainer = Retainer(client, sources, neighbours, self._fetch, instance, clock)
+        shared_sources = SharedSources(client, namespaces)
+        self._retention = RetentionRunner(
+            client, sources, shared_sources, self._fetch, self._report, instance, clock
+        )
         self._refusals = Refusals(clock)
+        self._locks: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """One plan of a Model at a time: its own schedule's, or one that retention asks for."""
 
     async def reconcile(self, key: Key) -> timedelta | None:
         """Bring a Model one step on.
@@ -84,11 +95,12 @@ class Reconciler:
         Returns:
             When to look again; None when the Model is gone.
         """
-        with metrics.RECONCILE_SECONDS.time():
-            model = await self._fetch(key)
-            if model is None:
-                return None
-            planned = await self._step(key, model)
+        async with self._locks[key]:
+            with metrics.RECONCILE_SECONDS.time():
+                model = await self._fetch(key)
+                if model is None:
+                    return None
+                planned = await self._step(key, model)
         metrics.RECONCILES.labels("ok").inc()
         if planned.actions:
             # What was done shows itself through the watches; this is for when it does not.
@@ -101,21 +113,23 @@ class Reconciler:
             model = await self._fetch(key)
         if model is None:
             return None
-        lane = lane_of(model.spec.source)
+        store = store_of(model.spec.source)
         with metrics.POLL_SECONDS.time():
-            news, again = await self._lanes.run(lane, lambda: self._sources.poll(key, model))
-        failing = bool(self._sources.observation(key, model.spec.source).error_reason)
-        metrics.POLLS.labels("error" if failing else "ok").inc()
+            news, again = await self._poll_limits.run(store, lambda: self._sources.poll(key, model))
+        failed = bool(self._sources.observation(key, model.spec.source).error_reason)
+        metrics.POLLS.labels("error" if failed else "ok").inc()
         retains = model.spec.retention is not None or model.status.retention is not None
         return Polled(news, again, retains)
 
     async def retain(self, key: Key) -> timedelta | None:
         """A pass of retention; returns when the source should be polled for the next one."""
-        return await self._retainer.retain(key)
+        return await self._retention.run(key)
 
     def forget(self, key: Key) -> None:
         """The Model is gone."""
-        self._retainer.forget(key)
+        self._retention.forget(key)
+        if (lock := self._locks.get(key)) and not lock.locked():
+            del self._locks[key]
 
     async def _fetch(self, key: Key) -> ModelResource | None:
         """The Model as it is now; one that is being deleted needs nothing from us."""
@@ -129,34 +143,27 @@ class Reconciler:
             return parse(body)
         except InvalidModelError as error:
             _log.warning("invalid Model", namespace=key.namespace, model=key.name, error=str(error))
-            await self._tell_invalid(key, body, str(error))
+            refused = invalid(body, str(error))
+            await self._write_status(refused, plan(refused, self._settings, self._clock()))
             return None
 
-    async def _tell_invalid(self, key: Key, body: dict[str, object], message: str) -> None:
-        """Say so where the user looks; what serves is left alone."""
-        status = body.get("status")
-        old = status if isinstance(status, dict) else {}
-        if old.get("message") == message:
-            return
-        kept = [c for c in old.get("conditions", ()) if c["type"] != ConditionType.DEGRADED]
-        metadata = body["metadata"]
-        generation = metadata.get("generation", 0) if isinstance(metadata, dict) else 0
-        condition = {
-            "type": ConditionType.DEGRADED.value,
-            "status": "True",
-            "reason": Reason.INVALID_SPEC.value,
-            "message": message,
-            "observedGeneration": generation,
-            "lastTransitionTime": self._clock().strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
-        patch = {
-            "status": {"phase": "InvalidSpec", "message": message, "conditions": [*kept, condition]}
-        }
-        await self._client.merge(MODELS, key.namespace, key.name, patch, "status")
+    async def _report(self, key: Key, uid: str, retention: RetentionStatus | None) -> None:
+        """Write what a pass of retention has to say, by a plan that takes it up.
 
-    async def _step(self, key: Key, model: ModelResource) -> Plan:
+        Raises:
+            ClusterError: It may not have been written: then nothing may be deleted from the source.
+        """
+        async with self._locks[key]:
+            model = await self._fetch(key)
+            if model is None or model.uid != uid:
+                raise NotFoundError(f"Model {key.namespace}/{key.name} is gone")
+            await self._step(key, model, RetentionReport(retention))
+
+    async def _step(
+        self, key: Key, model: ModelResource, retention: RetentionReport | None = None
+    ) -> Plan:
         source = self._sources.observation(key, model.spec.source)
-        observed = await observe(self._client, model, source)
+        observed = replace(await observe(self._client, model, source), retention=retention)
         observed = self._refusals.add(await self._progress.add(observed))
         now = self._clock()
         planned = plan(observed, self._settings, now)
@@ -175,22 +182,27 @@ class Reconciler:
         The status goes first: it remembers which version has failed, and without that memory a
         crash after its pods were removed would have it tried once more.
         """
-        before = observed.model.status.as_manifest()
-        after = planned.status.as_manifest()
-        for status in (before, after):
-            # Its own passes write it, at any moment.
-            del status["retention"]
-        if before != after:
-            await write_status(self._client, observed, after)
-            metrics.WRITES.labels("status").inc()
-            _log_change(observed, planned)
+        await self._write_status(observed.model, planned)
         for action in planned.actions:
-            _log.debug("acting", model=observed.model.name, action=type(action).__name__)
+            _log.debug("executing action", model=observed.model.name, action=operation(action))
             if not await self._execute(observed, action):
                 continue
-            metrics.WRITES.labels(type(action).__name__).inc()
-        for note in planned.notes:
-            await self._record(observed.model, note, now)
+            metrics.WRITES.labels(operation(action)).inc()
+        for event in planned.events:
+            await self._record(observed.model, event, now)
+
+    async def _write_status(self, model: ModelResource | InvalidModel, planned: Plan) -> None:
+        """Write the status if it differs; nothing else writes one."""
+        before, after = model.status.as_manifest(), planned.status.as_manifest()
+        if before == after:
+            return
+        if before["retention"] == after["retention"]:
+            # It remembers what is being deleted from the source: a plan that has nothing new to say
+            # of it does not write what it read a moment ago over what stands there now.
+            del after["retention"]
+        await write_status(self._client, model, after)
+        metrics.WRITES.labels("status").inc()
+        _log_change(model, planned.status)
 
     async def _execute(self, observed: Observed, action: Action) -> bool:
         """Execute an action; False when it was refused in a way that the next plan takes up."""
@@ -203,18 +215,17 @@ class Reconciler:
         self._refusals.succeeded(observed, action)
         return True
 
-    async def _record(self, model: ModelResource, note: Note, now: datetime) -> None:
-        await record(self._client, model, note, self._instance, now)
+    async def _record(self, model: ModelResource, event: KubernetesEvent, now: datetime) -> None:
+        await record(self._client, model, event, self._instance, now)
         metrics.WRITES.labels("event").inc()
 
 
-def _log_change(observed: Observed, planned: Plan) -> None:
-    before, after = observed.model.status, planned.status
-    if _worth_a_line(before) != _worth_a_line(after):
+def _log_change(model: ModelResource | InvalidModel, after: ModelStatus) -> None:
+    if _logged_part(model.status) != _logged_part(after):
         _log.info(
-            "model",
-            namespace=observed.model.namespace,
-            model=observed.model.name,
+            "model status changed",
+            namespace=model.namespace,
+            model=model.name,
             serving=after.serving,
             target=after.target,
             phase=after.phase,
@@ -223,8 +234,8 @@ def _log_change(observed: Observed, planned: Plan) -> None:
         )
 
 
-def _worth_a_line(status: ModelStatus) -> tuple[str, str, str]:
-    """What the log is told of; how far a download is stands in the status and in the pod's own log."""
+def _logged_part(status: ModelStatus) -> tuple[str, str, str]:
+    """The part of a status whose change is logged; download progress is in the status and the pod's own log."""
     syncing = status.phase.startswith("Syncing")
     return (
         ("Syncing", status.serving, "")

@@ -1,4 +1,4 @@
-"""What the API server refused about a Model's own claim: a person has to know, and it is tried again."""
+"""What the API server refused about a Model's own PersistentVolumeClaim, kept for the status and a retry."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +14,7 @@ from slipway_operator.model.pvc import Refusal
 
 _AGAIN: Final = timedelta(minutes=1)
 _KEPT: Final = timedelta(hours=1)
-"""A refusal that nobody has met again for so long is of a Model that is gone, or asks no more."""
+"""Refusals older than this are dropped: their Model is gone, or no longer asks."""
 _FINAL: Final = frozenset({400, 403, 422})
 """HTTP statuses of a no: a quota, a StorageClass that does not grow, a value that cannot be."""
 
@@ -51,6 +51,6 @@ class Refusals:
             case _:
                 return False
         now = self._clock()
-        self._known = {uid: told for uid, told in self._known.items() if now - told[1] < _KEPT}
+        self._known = {uid: known for uid, known in self._known.items() if now - known[1] < _KEPT}
         self._known[observed.model.uid] = (Refusal(size, str(error)), now)
         return True

@@ -6,7 +6,7 @@ come meanwhile lead to one more run, not to many. Failures are retried with grow
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -48,7 +48,7 @@ class Scheduler:
         """Work so much at once.
 
         Args:
-            name: For the log.
+            name: Name of the schedule in log lines.
             work: Works on one key.
             concurrency: Keys at a time; None where the work bounds itself.
         """
@@ -57,6 +57,8 @@ class Scheduler:
         self._slots = nullcontext() if concurrency is None else asyncio.Semaphore(concurrency)
         self._due: dict[Key, float] = {}
         self._running: dict[Key, asyncio.Task[None]] = {}
+        self._begun: dict[Key, float] = {}
+        self._ended: float | None = None
         self._failures: dict[Key, int] = {}
         self._changed = asyncio.Event()
 
@@ -72,6 +74,14 @@ class Scheduler:
             self._due[key] = due
             self._changed.set()
 
+    def stalled(self, limit: timedelta) -> bool:
+        """Whether work has waited, or run, for longer than `limit` and none has ended meanwhile."""
+        if self._ended is None:
+            return False
+        before = asyncio.get_running_loop().time() - limit.total_seconds()
+        oldest = min([*self._due.values(), *self._begun.values()], default=float("inf"))
+        return max(oldest, self._ended) < before
+
     def forget(self, key: Key) -> None:
         """Drop what is due for a key; work that runs goes on."""
         self._due.pop(key, None)
@@ -80,6 +90,7 @@ class Scheduler:
     async def run(self) -> None:
         """Work until cancelled; running work is cancelled then, too."""
         loop = asyncio.get_running_loop()
+        self._ended = loop.time()
         try:
             while True:
                 self._changed.clear()
@@ -87,14 +98,16 @@ class Scheduler:
                 for key in [k for k, due in self._due.items() if due <= now]:
                     if key not in self._running:
                         del self._due[key]
+                        self._begun[key] = now
                         self._running[key] = asyncio.create_task(self._one(key))
                 ahead = [due for key, due in self._due.items() if key not in self._running]
                 timeout = max(0.0, min(ahead) - now) if ahead else None
-                try:
-                    await asyncio.wait_for(self._changed.wait(), timeout)
-                except TimeoutError:
-                    continue
+                # Not wait_for: on Python 3.11 it drops a cancellation that comes as it ends.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(timeout):
+                        await self._changed.wait()
         finally:
+            self._ended = None
             tasks = list(self._running.values())
             for task in tasks:
                 task.cancel()
@@ -106,11 +119,11 @@ class Scheduler:
             async with self._slots:
                 again = await self._work(key)
             self._failures.pop(key, None)
-        except Exception as error:  # noqa: BLE001 (one Model's trouble must not stop the others)
+        except Exception as error:  # noqa: BLE001 (one Model's failure must not stop the others)
             failures = self._failures[key] = self._failures.get(key, 0) + 1
             again = retry_delay(failures)
             _log.warning(
-                "will retry",
+                "work failed, retrying",
                 work=self._name,
                 namespace=key.namespace,
                 model=key.name,
@@ -120,6 +133,8 @@ class Scheduler:
             )
         finally:
             self._running.pop(key, None)
+            self._begun.pop(key, None)
+            self._ended = asyncio.get_running_loop().time()
             self._changed.set()
         if again is not None:
             self.wake(key, again)

@@ -1,14 +1,13 @@
-"""The Deployment of a servable."""
+"""The Deployment of a servable, and the PodDisruptionBudget over all of a Model's."""
 
 from typing import Any, Final
 
 from slipway_operator.api import names
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.model.pvc import Sharing
+from slipway_operator.model.servable import Servable
 from slipway_operator.model.source import CloudIdentity
-from slipway_operator.rendering.inputs import Servable
-from slipway_operator.rendering.metadata import child_metadata, model_labels
-from slipway_operator.rendering.pods import USER
+from slipway_operator.rendering.metadata import USER, child_metadata, model_labels
 from slipway_operator.rendering.pvc import (
     affinity,
     cache_claim,
@@ -40,7 +39,7 @@ def deployment(
         servable: What it serves.
         replicas: Its pods.
         settings: The installation's.
-        account: Whose cloud identity reads the source, where it is a ServiceAccount's.
+        account: Cloud identity that reads the source; None where that is not a ServiceAccount's.
         sharing: Which pods may use the claim that they mount, if they mount one.
     """
     identity = {
@@ -125,3 +124,16 @@ def _volume_group(model: ModelResource) -> dict[str, Any]:
         return {}
     group: dict[str, Any] = {"fsGroup": USER}
     return group | ({"fsGroupChangePolicy": "OnRootMismatch"} if cache_claim(model) else {})
+
+
+def disruption_budget(model: ModelResource) -> dict[str, Any]:
+    """At most one pod may be evicted at a time; only for Models with more than one replica."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": child_metadata(model, model.name),
+        "spec": {
+            "maxUnavailable": 1,
+            "selector": {"matchLabels": {names.MODEL_LABEL: model.name}},
+        },
+    }

@@ -6,35 +6,14 @@ operator changes no hash and so restarts no pod.
 
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import Any, Final
 
-from slipway_operator.api.names import servable_id
 from slipway_operator.api.resource import ModelResource
+from slipway_operator.model.servable import Servable
 
 _KEY_LENGTH: Final = 8
 _NOT_IN_PODS: Final = {"replicas"}
 _NOT_IN_SYNC: Final = {"poll_interval", "settle", "allow_mutation"}
-
-
-@dataclass(frozen=True, slots=True)
-class Servable:
-    """A version rendered from one set of inputs.
-
-    Attributes:
-        key: Eight hexadecimal digits over the inputs.
-        directory: The version directory's own spelling in the source.
-    """
-
-    version: int
-    directory: str
-    revision: str
-    key: str
-
-    @property
-    def id(self) -> str:
-        """As a label value."""
-        return servable_id(self.version, self.key)
 
 
 def inputs_of(model: ModelResource, version: int, directory: str, revision: str) -> dict[str, Any]:

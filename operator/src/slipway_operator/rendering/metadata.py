@@ -1,9 +1,21 @@
-"""Metadata that every child carries."""
+"""What children have in common: metadata of each, security settings and paths of the pods."""
 
-from typing import Any
+from typing import Any, Final
 
 from slipway_operator.api import names
 from slipway_operator.api.resource import ModelResource
+
+MODELS_DIR: Final = "/models"
+TERMINATION_LOG: Final = "/dev/termination-log"
+USER: Final = 65532
+TMP: Final = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 (an emptyDir of the pod's own)
+
+RESTRICTED: Final[dict[str, Any]] = {
+    "allowPrivilegeEscalation": False,
+    "readOnlyRootFilesystem": True,
+    "runAsNonRoot": True,
+    "capabilities": {"drop": ["ALL"]},
+}
 
 
 def model_labels(model: ModelResource) -> dict[str, str]:

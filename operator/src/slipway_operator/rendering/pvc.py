@@ -9,9 +9,8 @@ from typing import Any, Final
 from slipway_operator.api import names
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.model.pvc import Sharing
-from slipway_operator.rendering.inputs import Servable
-from slipway_operator.rendering.metadata import child_metadata
-from slipway_operator.rendering.pods import MODELS_DIR
+from slipway_operator.model.servable import Servable
+from slipway_operator.rendering.metadata import MODELS_DIR, child_metadata
 
 VOLUME: Final = "claim"
 SOURCE_DIR: Final = "/source"
@@ -27,8 +26,8 @@ class MountedSource:
     """A source that is a directory of a volume.
 
     Attributes:
-        claim: Of the Model's namespace.
-        path: Of the directory above the versions, inside the volume; "" is the volume's root.
+        claim: Name of a PersistentVolumeClaim in the Model's namespace.
+        path: Directory of the volume that holds the version directories; "" is the volume's root.
     """
 
     claim: str

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 from slipway_operator.api import names
 from slipway_operator.api.resource import ModelResource
+from slipway_operator.model.servable import Servable
 from slipway_operator.rendering.batching import batching_arguments
-from slipway_operator.rendering.inputs import Servable
-from slipway_operator.rendering.pods import MODELS_DIR, RESTRICTED, TERMINATION_LOG, TMP
+from slipway_operator.rendering.metadata import MODELS_DIR, RESTRICTED, TERMINATION_LOG, TMP
 from slipway_operator.rendering.pvc import server_mounts
 from slipway_operator.rendering.settings import RenderSettings
 
@@ -23,7 +23,7 @@ def server_container(
     serving = model.spec.serving
     resources = serving.resources.model_dump(by_alias=True, exclude_defaults=True)
     return {
-        "name": "server",
+        "name": names.SERVER_CONTAINER,
         "image": serving.image or settings.server_image,
         "imagePullPolicy": settings.image_pull_policy,
         "args": [

@@ -5,19 +5,15 @@ labels to its slices, so a slice tells for which selector it was computed; witho
 of the previous selector could be taken for those of the present one.
 """
 
-from typing import Any, Final
+from typing import Any
 
 from slipway_operator.api import names
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.rendering.metadata import child_metadata
 
-SELECTS_LABEL: Final = f"{names.GROUP}/selects"
-ROTATION: Final = "rotation"
-"""What NAME selects while a transition mixes versions; otherwise a servable's id."""
-
 
 def _selector(model: ModelResource, selects: str) -> dict[str, str]:
-    if selects == ROTATION:
+    if selects == names.SELECTS_ROTATION:
         return {names.MODEL_LABEL: model.name, names.ROTATION_LABEL: names.ROTATION_IN}
     return {names.MODEL_LABEL: model.name, names.SERVABLE_LABEL: selects}
 
@@ -49,7 +45,7 @@ def _service(
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": child_metadata(model, name, {SELECTS_LABEL: selects}),
+        "metadata": child_metadata(model, name, {names.SELECTS_LABEL: selects}),
         "spec": spec,
     }
 

@@ -1,4 +1,4 @@
-"""What the installation decides for every Model."""
+"""Settings of the installation that apply to every Model."""
 
 from dataclasses import dataclass
 
@@ -9,9 +9,10 @@ class RenderSettings:
 
     Attributes:
         allowed_networks: Networks that sources may lie in although they are link-local or the like.
-        proxy: On the way to the sources of Models that name none, or "".
+        proxy: HTTP proxy for sources of Models that name none; "" for no proxy.
         no_proxy: Hosts, `.suffixes` and networks that are reached without any.
-        ambient_identity: Whether sources may be read with what the pods' surroundings give.
+        ambient_identity: Whether sources may be read with the identity of the node or workload that runs
+            the pod.
     """
 
     server_image: str

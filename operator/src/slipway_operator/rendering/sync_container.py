@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from slipway_operator.api import names
 from slipway_operator.api.resource import ModelResource
+from slipway_operator.model.servable import Servable
 from slipway_operator.model.source import CloudIdentity
-from slipway_operator.rendering.inputs import Servable
-from slipway_operator.rendering.pods import MODELS_DIR, RESTRICTED, TERMINATION_LOG, TMP
+from slipway_operator.rendering.metadata import MODELS_DIR, RESTRICTED, TERMINATION_LOG, TMP
 from slipway_operator.rendering.pvc import (
     cache_arguments,
     mounted_source,
@@ -13,7 +14,7 @@ from slipway_operator.rendering.pvc import (
     verify_arguments,
 )
 from slipway_operator.rendering.settings import RenderSettings
-from slipway_operator.rendering.sync_credentials import given
+from slipway_operator.rendering.sync_credentials import sync_credentials
 from slipway_sync.exports import DEFAULT_TAGS
 
 
@@ -26,12 +27,12 @@ def sync_container(
     """The init container."""
     args = [*_arguments(model, servable, settings), f"--termination-log={TERMINATION_LOG}"]
     mounts: list[dict[str, Any]] = [*sync_mounts(model), TMP]
-    for part in given(model, identity):
+    for part in sync_credentials(model, identity):
         args += part.arguments
         if part.volume is not None:
             mounts.append(part.mount)
     return {
-        "name": "sync",
+        "name": names.SYNC_CONTAINER,
         "image": settings.sync_image,
         "imagePullPolicy": settings.image_pull_policy,
         "args": args,
@@ -54,7 +55,7 @@ def tag_arguments(model: ModelResource) -> list[str]:
 
 def sync_volumes(model: ModelResource, identity: CloudIdentity | None) -> list[dict[str, Any]]:
     """The volumes that only the init container mounts."""
-    return [part.volume for part in given(model, identity) if part.volume is not None]
+    return [part.volume for part in sync_credentials(model, identity) if part.volume is not None]
 
 
 def _arguments(model: ModelResource, servable: Servable, settings: RenderSettings) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the sync is given beside the source's place: whom it is, whom it trusts."""
+"""Credentials of the sync: its identity, the authorities and the public key that it trusts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,13 +21,13 @@ _PUBLIC: Final = 0o444
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """A part of what the sync is given.
+class SyncCredential:
+    """One credential of the sync.
 
     Attributes:
-        arguments: Of the agent.
-        volume: Of the pod; None when nothing is mounted.
-        path: Where it is mounted.
+        arguments: Command line arguments for the agent.
+        volume: The volume in the pod; None when nothing is mounted.
+        path: Mount path in the container.
     """
 
     arguments: tuple[str, ...]
@@ -41,10 +41,10 @@ class Given:
         return {"name": name, "mountPath": self.path, "readOnly": True}
 
 
-def is_known(
+def is_identity_known(
     model: ModelResource, identity: CloudIdentity | None, settings: RenderSettings
 ) -> bool:
-    """Whether pods can be given the identity that the Model asks for."""
+    """Whether pods can get the identity that the Model asks for."""
     match model.spec.source.identity:
         case "ServiceAccount":
             return identity is not None and identity.account == model.spec.serving.service_account
@@ -54,41 +54,45 @@ def is_known(
             return True
 
 
-def given(model: ModelResource, identity: CloudIdentity | None) -> Iterator[Given]:
-    """Everything that the sync of a Model is given."""
+def sync_credentials(
+    model: ModelResource, identity: CloudIdentity | None
+) -> Iterator[SyncCredential]:
+    """All credentials of the sync of a Model."""
     source = model.spec.source
     if source.signature is not None:
         yield _file("public-key", source.signature.public_key, KEY_DIR, "publicKey.pem")
     if not source.uri.startswith("pvc://"):
-        yield from _of_the_way(model, identity)
+        yield from _network_credentials(model, identity)
 
 
-def _of_the_way(model: ModelResource, identity: CloudIdentity | None) -> Iterator[Given]:
+def _network_credentials(
+    model: ModelResource, identity: CloudIdentity | None
+) -> Iterator[SyncCredential]:
     """What only a source that is reached over a network needs."""
     source = model.spec.source
     if secret := source.credentials_secret:
         volume = {"secretName": secret, "defaultMode": _READABLE}
-        yield Given(
+        yield SyncCredential(
             (f"--credentials={CREDENTIALS_DIR}",),
             {"name": "credentials", "secret": volume},
             CREDENTIALS_DIR,
         )
     if source.identity == "Ambient":
-        yield Given(("--identity=Ambient",))
+        yield SyncCredential(("--identity=Ambient",))
     elif source.identity and identity is not None:
         yield _token(identity)
     if source.ca_bundle is not None:
         yield _file("ca-bundle", source.ca_bundle, CA_DIR, "ca.crt")
 
 
-def _token(identity: CloudIdentity) -> Given:
+def _token(identity: CloudIdentity) -> SyncCredential:
     settings = (f"--identity-setting={name}={value}" for name, value in identity.settings)
     token = {
         "path": "token",
         "audience": identity.audience,
         "expirationSeconds": _TOKEN_SECONDS,
     }
-    return Given(
+    return SyncCredential(
         ("--identity=ServiceAccount", f"--identity-token={TOKEN_DIR}/token", *settings),
         {
             "name": "identity",
@@ -101,7 +105,7 @@ def _token(identity: CloudIdentity) -> Given:
     )
 
 
-def _file(flag: str, reference: CaBundle | PublicKey, directory: str, name: str) -> Given:
+def _file(flag: str, reference: CaBundle | PublicKey, directory: str, name: str) -> SyncCredential:
     """One entry of a ConfigMap or a Secret, as a file."""
     items = [{"key": reference.key, "path": name}]
     kind: dict[str, Any]
@@ -114,4 +118,4 @@ def _file(flag: str, reference: CaBundle | PublicKey, directory: str, name: str)
                 "secretName": reference.secret, "items": items, "defaultMode": _PUBLIC,
             }
         }  # fmt: skip
-    return Given((f"--{flag}={directory}/{name}",), {"name": flag, **kind}, directory)
+    return SyncCredential((f"--{flag}={directory}/{name}",), {"name": flag, **kind}, directory)

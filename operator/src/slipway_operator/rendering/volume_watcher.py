@@ -9,8 +9,7 @@ from slipway_operator.api import names
 from slipway_operator.api.quantities import parse_duration
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.model.pvc import Sharing
-from slipway_operator.rendering.metadata import child_metadata
-from slipway_operator.rendering.pods import RESTRICTED, TMP, USER
+from slipway_operator.rendering.metadata import RESTRICTED, TMP, USER, child_metadata
 from slipway_operator.rendering.pvc import (
     SOURCE_DIR,
     VOLUME,
@@ -22,10 +21,8 @@ from slipway_operator.rendering.pvc import (
 )
 from slipway_operator.rendering.settings import RenderSettings
 from slipway_operator.rendering.sync_container import tag_arguments
-from slipway_operator.rendering.sync_credentials import given
+from slipway_operator.rendering.sync_credentials import sync_credentials
 
-CONTAINER: Final = "watch"
-INPUTS_ANNOTATION: Final = f"{names.GROUP}/inputs"
 _SPARE: Final = 16
 """Versions that are looked at beyond those that the policy asks for: some may turn out bad."""
 _MOST: Final = 256
@@ -44,7 +41,7 @@ def watcher(
         names.VOLUME_LABEL: volume_label(source.claim),
     }
     pod = _pod(model, settings, source, sharing)
-    inputs = {INPUTS_ANNOTATION: watcher_inputs(model, sharing)}
+    inputs = {names.INPUTS_ANNOTATION: watcher_inputs(model, sharing)}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -73,7 +70,8 @@ def is_current(manifest: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     """
     annotations = manifest["metadata"].get("annotations") or {}
     return bool(
-        annotations.get(INPUTS_ANNOTATION) == wanted["metadata"]["annotations"][INPUTS_ANNOTATION]
+        annotations.get(names.INPUTS_ANNOTATION)
+        == wanted["metadata"]["annotations"][names.INPUTS_ANNOTATION]
     )
 
 
@@ -119,8 +117,8 @@ def _pod(
     model: ModelResource, settings: RenderSettings, source: MountedSource, sharing: Sharing
 ) -> dict[str, Any]:
     serving = model.spec.serving
-    # Of what a sync is given, the keys: nothing else is of use to a source that is mounted.
-    parts = list(given(model, None))
+    # Only the public key matters to a source that is mounted: no store is asked.
+    parts = list(sync_credentials(model, None))
     claim = {"claimName": source.claim, "readOnly": True}
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
@@ -134,7 +132,7 @@ def _pod(
         },
         "containers": [
             {
-                "name": CONTAINER,
+                "name": names.WATCH_CONTAINER,
                 "image": settings.sync_image,
                 "imagePullPolicy": settings.image_pull_policy,
                 "args": [*_arguments(model, source), *(a for p in parts for a in p.arguments)],

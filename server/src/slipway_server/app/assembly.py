@@ -24,17 +24,17 @@ from slipway_server.core.resources import estimate
 from slipway_server.core.serving_map import ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
 from slipway_server.errors import ServingError
-from slipway_server.frontends.access_log import AccessLog, AccessLogRule, Which
-from slipway_server.frontends.http.messages import Answer, Request, Response
-from slipway_server.frontends.oip.grpc_service import QUESTIONS as OIP_QUESTIONS
-from slipway_server.frontends.oip.grpc_service import GrpcInferenceService
+from slipway_server.frontends.access_log import AccessLog, AccessLogMode, AccessLogRule
+from slipway_server.frontends.http.messages import HttpHandler, HttpRequest, HttpResponse
+from slipway_server.frontends.oip.grpc_service import OIP_STATUS_METHODS, GrpcInferenceService
 from slipway_server.frontends.oip.models import OipModels
 from slipway_server.frontends.oip.rest import OipRest
 from slipway_server.frontends.request_log.predictor import LoggedPredictor
 from slipway_server.frontends.request_log.sampler import RequestLog
 from slipway_server.frontends.rest.api import ApiSettings, RestApi
 from slipway_server.frontends.rpc.reload import ReloadMethod
-from slipway_server.frontends.rpc.service import CHANGES, QUESTIONS, Method, Services
+from slipway_server.frontends.rpc.service import RELOAD_METHODS, STATUS_METHODS, Services
+from slipway_server.frontends.rpc.transport.server import RpcMethod
 from slipway_server.loading.chain import batching_parameters, guarded, make_loader
 from slipway_server.observability.batching_metrics import BatchingMetrics
 from slipway_server.observability.load_metrics import InFlight, LoadMetrics
@@ -155,7 +155,7 @@ class Assembly:
         )
         InFlight(self._telemetry.registry, serving.users, waiting)
         oip = OipModels(predictor, self._monitor, serving.versions)
-        self.rest_api: Answer = _by_path(
+        self.rest_api: HttpHandler = _by_path(
             RestApi(
                 predictor,
                 self._monitor,
@@ -164,7 +164,7 @@ class Assembly:
             ),
             OipRest(oip, self._telemetry, settings.rest_max_decompressed, settings.rest_max_depth),
         )
-        self.rpc_methods: dict[str, Method] = {
+        self.rpc_methods: dict[str, RpcMethod] = {
             **Services(
                 predictor,
                 self._monitor,
@@ -177,8 +177,8 @@ class Assembly:
         if self._access_log:
             self.rest_api = self._access_log.rest(self.rest_api)
             self.rpc_methods = self._access_log.rpc(self.rpc_methods)
-        self.rpc_questions = QUESTIONS | OIP_QUESTIONS
-        self.rpc_changes = CHANGES
+        self.rpc_questions = STATUS_METHODS | OIP_STATUS_METHODS
+        self.rpc_changes = RELOAD_METHODS
         # What the imports left behind lives as long as the process; the collector need not look at it again, which
         # would stall requests for a tenth of a second each time.
         gc.collect()
@@ -277,14 +277,14 @@ class Assembly:
 
 
 def _access_log(settings: Settings) -> AccessLog | None:
-    rule = AccessLogRule(Which(settings.access_log), settings.access_log_sampling)
-    if rule.which is Which.OFF:
+    rule = AccessLogRule(AccessLogMode(settings.access_log), settings.access_log_sampling)
+    if rule.mode is AccessLogMode.OFF:
         return None
     return AccessLog(rule, random=random.random, new_id=lambda: uuid.uuid4().hex)
 
 
-def _by_path(api: Answer, oip: Answer) -> Answer:
-    def answer(request: Request) -> Response:
+def _by_path(api: HttpHandler, oip: HttpHandler) -> HttpHandler:
+    def answer(request: HttpRequest) -> HttpResponse:
         return oip(request) if request.target.startswith(b"/v2/") else api(request)
 
     return answer

@@ -1,6 +1,6 @@
-"""When a drain is over: when no client has a connection any more, or its time is up.
+"""When a drain is over: no client is connected any more, or drain_seconds have passed.
 
-Pure but for `Drain.wait`, which is given its clock and its eyes.
+`verdict` decides; `Drain.wait` counts and waits, with a clock and a count of clients that are arguments.
 """
 
 import time
@@ -9,21 +9,23 @@ from dataclasses import dataclass
 from typing import Final
 
 QUIET_SECONDS: Final = 1.0
-"""A proxy that still leads here is noticed within these: its clients connect anew when they are told to."""
+"""A proxy that still sends clients here is noticed within this time, since its clients have to reconnect."""
 
-_LOOK_SECONDS: Final = 0.1
-_SHARE_OF_LOOKING: Final = 0.1
-"""Of the time, for a machine with very many sockets."""
+_POLL_SECONDS: Final = 0.1
+_MAX_POLL_SHARE: Final = 0.1
+"""Share of the time that counting may take, where there are very many sockets."""
 
 
 @dataclass(frozen=True, slots=True)
 class DrainLimits:
-    """How long a drain takes, in seconds.
+    """How long a drain may take, in seconds.
 
     Attributes:
-        least: until every proxy has learnt that requests go elsewhere; no longer than `most`.
-        most: the end, whoever is still there.
-        quiet: for so long there must have been no connection.
+        least: until every proxy has removed the server's endpoint; no longer than `most`. The default is 3: kube-proxy
+            batches changes for up to a second (minSyncPeriod), the EndpointSlice controller before it usually takes
+            well below one; the rest is margin. A proxy that is later still is noticed: its clients connect.
+        most: the drain ends after this time in any case.
+        quiet: how long no client must have been connected.
     """
 
     least: float
@@ -33,11 +35,11 @@ class DrainLimits:
 
 @dataclass(frozen=True, slots=True)
 class Clients:
-    """Those who are served now.
+    """The clients of the server at one moment.
 
     Attributes:
-        connections: that are open; None where the system does not tell.
-        requests: that have ever been begun; shows connections that came and went between two looks.
+        connections: number of open connections; None if unknown.
+        requests: number of requests since the start; it reveals connections that came and went between two polls.
     """
 
     connections: int | None
@@ -52,8 +54,8 @@ def verdict(
     Args:
         limits: what was configured.
         elapsed: seconds since the drain began.
-        connections: that are open; None when unknown.
-        none_since: after how many seconds of the drain the last client was gone; None while there is one.
+        connections: number of open connections; None if unknown.
+        none_since: when the last client left, in seconds since the drain began; None while there is one.
 
     >>> limits = DrainLimits(least=3, most=12, quiet=1)
     >>> verdict(limits, 3.5, 0, 2.0)
@@ -67,7 +69,7 @@ def verdict(
             return f"no connection left after {elapsed:.1f} s"
         return None
     if connections is None:
-        return "drain_seconds over; how many connections are open cannot be told"
+        return "drain_seconds over; the number of open connections is unknown"
     return f"drain_seconds over with {connections} connection{'' if connections == 1 else 's'}"
 
 
@@ -75,8 +77,8 @@ class Drain:
     """One drain, which begins now.
 
     Args:
-        look: who is served; called again and again once `limits.least` is over.
-        interrupted: waits for some seconds; True when it is to end at once.
+        look: counts the clients; polled once `limits.least` is over.
+        interrupted: waits for some seconds; returns True early if the drain must end at once.
         clock: monotonic seconds.
     """
 
@@ -112,7 +114,7 @@ class Drain:
             reason = verdict(self._limits, elapsed, clients.connections, none_since)
             if reason is not None:
                 return reason
-            pause = max(_LOOK_SECONDS, (elapsed - began) / _SHARE_OF_LOOKING)
+            pause = max(_POLL_SECONDS, (elapsed - began) / _MAX_POLL_SHARE)
             pause = min(pause, max(self._limits.most - elapsed, 0))
 
     def _elapsed(self) -> float:

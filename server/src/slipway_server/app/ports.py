@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Final
 
 from slipway_server.app.drain import Clients
 from slipway_server.app.sockets import client_peers
-from slipway_server.frontends.http.connection import Limits
-from slipway_server.frontends.http.messages import Answer, Response
+from slipway_server.frontends.http.connection import ConnectionLimits
+from slipway_server.frontends.http.messages import HttpHandler, HttpResponse
 from slipway_server.frontends.http.server import RestLimits, RestServer
 from slipway_server.frontends.oip import server_metadata
-from slipway_server.frontends.rpc import unix_socket
+from slipway_server.frontends.rpc.transport import unix_socket
 from slipway_server.settings.command_line import version
 from slipway_server.settings.server import Settings
 
 if TYPE_CHECKING:
-    from slipway_server.frontends.rpc.server import Method, RpcServer
+    from slipway_server.frontends.rpc.transport.server import RpcMethod, RpcServer
     from slipway_server.frontends.tls import CertificateFile
 
 _METRICS: Final = "/monitoring/prometheus/metrics"
@@ -32,15 +32,15 @@ class Pages:
     """
 
     ready: Callable[[], bool]
-    livez: Callable[[], Response]
-    readyz: Callable[[], Response]
-    metrics: Callable[[], Response]
+    livez: Callable[[], HttpResponse]
+    readyz: Callable[[], HttpResponse]
+    metrics: Callable[[], HttpResponse]
 
 
 @dataclass(frozen=True, slots=True)
 class _Apis:
-    rest: Answer
-    methods: "Mapping[str, Method]"
+    rest: HttpHandler
+    methods: "Mapping[str, RpcMethod]"
     questions: Collection[str]
     changes: Collection[str]
 
@@ -97,26 +97,26 @@ class Ports:
             "tls": self._certificate is not None,
         }
 
-    def _http_pages(self) -> dict[str, Callable[[], Response]]:
+    def _http_pages(self) -> dict[str, Callable[[], HttpResponse]]:
         return {
             "/livez": self._pages.livez,
             "/readyz": self._pages.readyz,
             **server_metadata.pages(self._pages.ready, version()),
         }
 
-    def _slow_pages(self) -> dict[str, Callable[[], Response]]:
+    def _slow_pages(self) -> dict[str, Callable[[], HttpResponse]]:
         path = _metrics_path(self._settings.monitoring_config_file)
         return {path: self._pages.metrics} if path else {}
 
     def _open_rpc(self) -> list[str]:
-        from slipway_server.frontends.rpc.limits import RpcLimits  # noqa: PLC0415 - 100 ms that /livez need not wait
-        from slipway_server.frontends.rpc.server import Address, RpcServer  # noqa: PLC0415 - likewise
+        from slipway_server.frontends.rpc.transport.limits import RpcLimits  # noqa: PLC0415 - 100 ms that /livez need not wait
+        from slipway_server.frontends.rpc.transport.server import Address, RpcServer  # noqa: PLC0415 - likewise
 
         settings = self._settings
         tls = self._certificate is not None
         addresses = [Address(f"[::]:{settings.port}", tls)] if settings.port else []
         if settings.socket_path:
-            unix_socket.make_way(settings.socket_path)
+            unix_socket.remove_stale(settings.socket_path)
             addresses.append(Address(f"unix:{settings.socket_path}", tls))
         self.rpc = RpcServer(
             addresses,
@@ -147,8 +147,8 @@ class Ports:
 
     def serve(
         self,
-        rest_api: Answer,
-        methods: Mapping[str, "Method"],
+        rest_api: HttpHandler,
+        methods: Mapping[str, "RpcMethod"],
         questions: Collection[str],
         changes: Collection[str],
     ) -> None:
@@ -172,7 +172,7 @@ class Ports:
         """Tell `grpc.health.v1` whether the server and each model serve."""
         if self.rpc is None:
             return
-        from slipway_server.frontends.rpc.server import SERVICE_NAMES  # noqa: PLC0415 - imported long ago
+        from slipway_server.frontends.rpc.transport.server import SERVICE_NAMES  # noqa: PLC0415 - imported long ago
 
         self.rpc.set_health(("", *SERVICE_NAMES), serving=ready)
         for model, serving in models:
@@ -186,7 +186,7 @@ class Ports:
             self.rest.drain()
 
     def clients(self) -> Clients:
-        """Tell who is connected; not those who ask for health pages or metrics only, and not the health port."""
+        """Count the clients, without connections to the health port or only for health pages and metrics."""
         requests = 0
         pages_only: Collection[str] = ()
         ports = [self._settings.port] if self.rpc and self._settings.port else []
@@ -202,10 +202,10 @@ class Ports:
         return Clients(sum(peer not in pages_only for peer in peers), requests)
 
     def close_idle(self) -> None:
-        """Close the REST connections that have been idle for as long as a drain may take.
+        """Close REST connections that have been idle for drain_seconds.
 
-        Whoever asks more often hears `Connection: close` before the drain is over, and need not cope with a connection
-        that ends by itself.
+        A client that sends requests more often gets `Connection: close` with a response before the drain is over, and
+        never sees its connection close unannounced.
         """
         if self.rest:
             self.rest.close_idle(self._settings.drain)
@@ -241,7 +241,7 @@ def _rest_limits(settings: Settings) -> RestLimits:
         inflight=settings.max_inflight,
         connections=settings.rest_max_connections,
         timeout=settings.rest_timeout,
-        connection=Limits(
+        connection=ConnectionLimits(
             body=settings.rest_max_body,
             head=settings.rest_max_head,
             request_seconds=settings.rest_receive_timeout,

@@ -22,7 +22,7 @@ from slipway_server.app.drain import Clients, Drain, DrainLimits
 from slipway_server.app.ports import Pages, Ports
 from slipway_server.app.readiness import Report
 from slipway_server.errors import Code, ServingError
-from slipway_server.frontends.http.messages import TEXT, Response
+from slipway_server.frontends.http.messages import TEXT, HttpResponse
 from slipway_server.settings.server import Settings
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Process:
         self._log.info("ports open", **opened)
         self._ports.watch_certificate()
         if self._settings.rest_port and self._settings.rest_port == self._settings.port:
-            self._log.error("REST is off: its port is the gRPC port", port=self._settings.port)
+            self._log.error("REST is disabled: its port is the gRPC port", port=self._settings.port)
         for name, sentence in self._flags_without_effect:
             self._log.warning("flag without effect", flag=name, message=sentence)
 
@@ -215,7 +215,7 @@ class Process:
             models += [(model, False) for model in gone]
             self._ports.show_health(models, ready=report.ready)
 
-    def _readyz(self) -> Response:
+    def _readyz(self) -> HttpResponse:
         report = self._report()
         body: dict[str, Any] = {
             "ready": report.ready,
@@ -224,13 +224,13 @@ class Process:
         }
         if report.labels:
             body["labels"] = {model: dict(of) for model, of in report.labels.items()}
-        return Response(200 if report.ready else 503, json.dumps(body).encode())
+        return HttpResponse(200 if report.ready else 503, json.dumps(body).encode())
 
-    def _metrics(self) -> Response:
+    def _metrics(self) -> HttpResponse:
         if self._assembly is None:
-            return Response(200, b"", TEXT)
+            return HttpResponse(200, b"", TEXT)
         content_type, body = self._assembly.metrics()
-        return Response(200, body, content_type)
+        return HttpResponse(200, body, content_type)
 
     # ---- end ---------------------------------------------------------------------------------------------------
 
@@ -257,7 +257,7 @@ class Process:
         return EXIT_OK
 
     def _look(self) -> Clients:
-        """Tell who is still served, and send those away who have nothing to ask."""
+        """Count the clients, after closing connections that have long been idle."""
         self._ports.close_idle()
         return self._ports.clients()
 
@@ -280,8 +280,8 @@ class Process:
         return False
 
 
-def _livez() -> Response:
-    return Response(200, b"ok\n", TEXT)
+def _livez() -> HttpResponse:
+    return HttpResponse(200, b"ok\n", TEXT)
 
 
 def termination_message(reason: str, message: str) -> bytes:

@@ -46,7 +46,7 @@ def report(
         for model, of in states.items()
     }
     if draining:
-        return Report(models, ("The server is draining: it was told to stop",))
+        return Report(models, ("The server is draining: it is shutting down",))
     if not started:
         return Report(models, ("The server is starting",))
     reasons = tuple(
@@ -59,7 +59,7 @@ def report(
 
 def _why(states: Sequence[VersionState], trouble: str) -> str:
     if not states:
-        return trouble or "no version was found yet"
+        return trouble or "no version has been found yet"
     newest = states[0]
     text = f"version {newest.version} is {newest.availability.name}"
     return f"{text} ({newest.error})" if newest.error else text

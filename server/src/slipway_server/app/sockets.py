@@ -1,7 +1,6 @@
-"""Which client connections are open, as Linux lists them.
+"""Which client connections are open, read from /proc/net.
 
-grpcio does not tell how many connections a server has. The kernel does: /proc/net has those of the network
-namespace.
+grpcio has no API for the number of open connections. /proc/net lists the sockets of the process's network namespace.
 """
 
 import socket
@@ -16,7 +15,7 @@ _ESTABLISHED: Final = "01"
 _LISTEN: Final = "0A"
 _UNIX_LISTENS: Final = 0x10000
 _UNIX_CONNECTED: Final = frozenset({"02", "03"})
-"""02, connecting, is a connection that the server has not accepted yet."""
+"""02 (connecting) is a connection that the server has not accepted yet."""
 _WORD: Final = 8
 """Hexadecimal digits of the 32-bit words in which an address is printed, each in the machine's byte order."""
 _IPV4: Final = 8
@@ -37,7 +36,7 @@ class SocketListing:
 
 
 def tcp_listing(text: str, ports: Collection[int]) -> SocketListing:
-    """Read /proc/net/tcp or tcp6, of which only the sockets of these local ports count."""
+    """Parse /proc/net/tcp or tcp6, restricted to sockets of these local ports."""
     listening: set[int | str] = set()
     peers: list[str] = []
     for line in text.splitlines()[1:]:
@@ -55,7 +54,7 @@ def tcp_listing(text: str, ports: Collection[int]) -> SocketListing:
 
 
 def unix_listing(text: str, path: str) -> SocketListing:
-    """Read /proc/net/unix; a connection's end at the server bears the path that is listened on."""
+    """Parse /proc/net/unix; the server's end of a connection has the path of the listening socket."""
     listening: frozenset[int | str] = frozenset()
     peers: list[str] = []
     for line in text.splitlines()[1:]:
@@ -71,9 +70,9 @@ def unix_listing(text: str, path: str) -> SocketListing:
 def client_peers(
     ports: Collection[int], socket_path: str = "", proc_net: Path = _PROC_NET
 ) -> tuple[str, ...] | None:
-    """Return the client of each open connection; None where the system does not tell.
+    """Return the client of each open connection; None if unknown.
 
-    A listing in which the server does not find what it listens on says nothing about connections either.
+    A listing that lacks the listening sockets of the server cannot be trusted to have its connections.
     """
     found: list[SocketListing] = []
     if ports:
@@ -102,7 +101,7 @@ def _port(address: str) -> int:
 
 
 def _peer(address: str) -> str:
-    """Return an address as logs have it: an IPv4 client of a socket for both families is an IPv4 client."""
+    """Return an address as in the access log, IPv4-mapped addresses as IPv4."""
     digits, _, _ = address.rpartition(":")
     packed = b"".join(
         int(digits[at : at + _WORD], 16).to_bytes(4, sys.byteorder)

@@ -83,10 +83,10 @@ def local_path(name: str, base_path: str) -> str:
     """
     if base_path.startswith("file://"):
         base_path = base_path.removeprefix("file://")
-    if scheme := _URI.match(base_path):
+    if _URI.match(base_path):
         raise invalid_argument(
-            f"Model {name} has base_path {base_path}, but this server reads local directories only; let slipway-sync "
-            f"bring what {scheme[0]} holds"
+            f"Model {name} has base_path {base_path}, but this server reads local directories only; download it "
+            "with slipway-sync"
         )
     if not posixpath.isabs(base_path):
         raise invalid_argument(

@@ -93,4 +93,4 @@ class AvailabilityWaiter:
             state = max(failed or pending, key=lambda one: one.version)
             why = state.error or f"DEADLINE_EXCEEDED: it is still {state.availability.name}"
             return f"{{name: {model} version: {state.version}}} due to error: {why}"
-        return f"{{name: {model}}} due to error: DEADLINE_EXCEEDED: no version was begun"
+        return f"{{name: {model}}} due to error: DEADLINE_EXCEEDED: no version started to load"

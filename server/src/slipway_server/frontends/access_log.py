@@ -1,4 +1,4 @@
-"""One line of JSON for each request that is to be told of. Off, it is not on a request's way at all."""
+"""Access log: one line of JSON for each request that the rule selects. Switched off, it costs requests nothing."""
 
 import sys
 import threading
@@ -13,9 +13,9 @@ import grpc
 import orjson
 
 from slipway_server.errors import Code
-from slipway_server.frontends.http.messages import Answer, Request, Response
-from slipway_server.frontends.request_log.background import Background, Bounds
-from slipway_server.frontends.rpc.instrumentation import Method
+from slipway_server.frontends.http.messages import HttpHandler, HttpRequest, HttpResponse
+from slipway_server.frontends.request_log.background import Background, QueueBounds
+from slipway_server.frontends.rpc.transport.server import RpcMethod
 from slipway_server.observability.telemetry import Call
 
 _LINE_BYTES: Final = 512
@@ -24,8 +24,8 @@ _REQUEST_ID: Final = "x-request-id"
 _CLOSE_SECONDS: Final = 2.0
 
 
-class Which(StrEnum):
-    """Which requests are told of."""
+class AccessLogMode(StrEnum):
+    """Which requests are logged."""
 
     OFF = "off"
     ERRORS = "errors"
@@ -34,13 +34,13 @@ class Which(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AccessLogRule:
-    """What to log.
+    """Which requests are logged, and how many of them.
 
     Attributes:
-        sampling: the share of successful requests; errors are all told of.
+        sampling: share of successful requests that is logged; errors always are.
     """
 
-    which: Which = Which.OFF
+    mode: AccessLogMode = AccessLogMode.OFF
     sampling: float = 1.0
 
 
@@ -70,12 +70,12 @@ class AccessLog:
         self._now = now
         self._caller = threading.local()
         self._left_out = 0
-        self._lines = Background(self._put, "access-log", Bounds(items=10_000))
+        self._lines = Background(self._put, "access-log", QueueBounds(items=10_000))
 
     def ended(self, call: Call, code: Code, seconds: float) -> None:
-        """Tell of a request that ended (`Telemetry`); called on the thread that answered it."""
+        """Log a request that ended (`Telemetry`); called on the thread that answered it."""
         if code is Code.OK and (
-            self._rule.which is not Which.ALL or self._random() >= self._rule.sampling
+            self._rule.mode is not AccessLogMode.ALL or self._random() >= self._rule.sampling
         ):
             return
         peer, request_id = getattr(self._caller, "now", ("", ""))
@@ -95,11 +95,11 @@ class AccessLog:
         if not self._lines.offer(line, _LINE_BYTES):
             self._left_out += 1
 
-    def rpc(self, methods: Mapping[str, Method]) -> dict[str, Method]:
+    def rpc(self, methods: Mapping[str, RpcMethod]) -> dict[str, RpcMethod]:
         """Return gRPC methods that remember who calls."""
         return {path: self._remembering(method) for path, method in methods.items()}
 
-    def _remembering(self, method: Method) -> Method:
+    def _remembering(self, method: RpcMethod) -> RpcMethod:
         def remember(request: bytes, context: grpc.ServicerContext) -> bytes:
             metadata = dict(context.invocation_metadata() or ())
             self._caller.now = (context.peer(), str(metadata.get(_REQUEST_ID, ""))[:_MAX_NAME])
@@ -107,10 +107,10 @@ class AccessLog:
 
         return remember
 
-    def rest(self, api: Answer) -> Answer:
+    def rest(self, api: HttpHandler) -> HttpHandler:
         """Return a REST API that remembers who calls, and gives a request an id that has none."""
 
-        def answer(request: Request) -> Response:
+        def answer(request: HttpRequest) -> HttpResponse:
             header = _REQUEST_ID.encode()
             request_id = request.headers.setdefault(header, self._new_id().encode())
             self._caller.now = (request.peer, request_id.decode("latin-1")[:_MAX_NAME])
@@ -119,12 +119,16 @@ class AccessLog:
         return answer
 
     def close(self) -> None:
-        """Write what waits and end."""
+        """Write the lines that wait, for up to two seconds, and stop."""
         self._lines.close(_CLOSE_SECONDS)
 
     def _put(self, lines: Sequence[dict[str, Any]]) -> None:
         left_out, self._left_out = self._left_out, 0
-        more = [{"event": "requests left out of the log", "count": left_out}] if left_out else []
+        more = (
+            [{"event": "requests dropped from the access log", "count": left_out}]
+            if left_out
+            else []
+        )
         self._write(b"".join(orjson.dumps(line) + b"\n" for line in [*lines, *more]))
 
 

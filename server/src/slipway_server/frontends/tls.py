@@ -1,7 +1,7 @@
 """The certificate of both ports: read from TensorFlow Serving's SSLConfig file, and again whenever that changes.
 
 Connections that are open keep what they were opened with; each new one gets the certificate of its moment. A changed
-file that cannot be used is said once and changes nothing.
+file that cannot be used is reported once and changes nothing.
 """
 
 import os
@@ -24,8 +24,8 @@ _POLL_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """Who the server is, and whom it believes. All PEM text.
+class TlsConfig:
+    """Key, certificate chain and client verification of the server. All PEM text.
 
     Attributes:
         ca: certificates that client certificates must be signed by; empty means the machine's own list.
@@ -38,11 +38,11 @@ class Identity:
     client_verify: bool = False
 
 
-def read_identity(path: str) -> Identity:
+def read_tls_config(path: str) -> TlsConfig:
     """Read an SSLConfig file.
 
     Raises:
-        ServingError: NOT_FOUND when it cannot be read, INVALID_ARGUMENT when it says too little.
+        ServingError: NOT_FOUND when it cannot be read, INVALID_ARGUMENT when key or certificate is missing.
     """
     message = SSLConfig()
     try:
@@ -54,7 +54,7 @@ def read_identity(path: str) -> Identity:
         raise not_found(f"{path}; {error.strerror}") from error
     if not message.server_key or not message.server_cert:
         raise invalid_argument(f"'{path}' must set server_key and server_cert, as PEM text")
-    return Identity(
+    return TlsConfig(
         message.server_key.encode(),
         message.server_cert.encode(),
         message.custom_ca.encode(),
@@ -62,7 +62,7 @@ def read_identity(path: str) -> Identity:
     )
 
 
-def server_context(identity: Identity) -> ssl.SSLContext:
+def server_context(config: TlsConfig) -> ssl.SSLContext:
     """Return the TLS context of the HTTP port.
 
     Raises:
@@ -72,17 +72,17 @@ def server_context(identity: Identity) -> ssl.SSLContext:
     context.set_alpn_protocols(["http/1.1"])
     try:
         # OpenSSL reads the pair from a file only; this one never reaches a disk.
-        with _in_memory(identity.key + b"\n" + identity.chain) as path:
+        with _in_memory(config.key + b"\n" + config.chain) as path:
             context.load_cert_chain(path, password=lambda: "")
     except ssl.SSLError as error:
         raise invalid_argument(
             f"server_key and server_cert cannot be used: {error.reason or error}"
         ) from error
-    if identity.client_verify:
+    if config.client_verify:
         context.verify_mode = ssl.CERT_REQUIRED
         try:
-            if identity.ca:
-                context.load_verify_locations(cadata=identity.ca.decode())
+            if config.ca:
+                context.load_verify_locations(cadata=config.ca.decode())
             else:
                 context.load_default_certs(ssl.Purpose.CLIENT_AUTH)
         except (ssl.SSLError, ValueError, TypeError) as error:  # TypeError: letters that no PEM has
@@ -107,7 +107,7 @@ def _in_memory(data: bytes) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class _Current:
-    identity: Identity
+    config: TlsConfig
     context: ssl.SSLContext
 
 
@@ -115,18 +115,18 @@ class CertificateFile:
     """The SSLConfig file and what it said when it was last right.
 
     Args:
-        say: told a sentence when the file changed; the flag says whether it could be used.
+        log: called with a sentence when the file has changed; the flag is False when it could not be used.
 
     Raises:
         ServingError: INVALID_ARGUMENT when the file cannot be used now.
     """
 
-    def __init__(self, path: str, say: Callable[[str, bool], None]) -> None:
+    def __init__(self, path: str, log: Callable[[str, bool], None]) -> None:
         self._path = path
-        self._say = say
-        identity = read_identity(path)
-        self._current = _Current(identity, server_context(identity))
-        self._complaint = ""
+        self._log = log
+        config = read_tls_config(path)
+        self._current = _Current(config, server_context(config))
+        self._last_error = ""
         self._stopped = threading.Event()
 
     def context(self) -> ssl.SSLContext:
@@ -137,13 +137,13 @@ class CertificateFile:
         """Return credentials for one gRPC port that always use the newest certificate."""
         current = self._current
         return grpc.dynamic_ssl_server_credentials(
-            _configuration(current.identity),
-            self.changes(),  # type: ignore[arg-type] # the stubs forget that None means no change
-            current.identity.client_verify,
+            _configuration(current.config),
+            self.updates(),  # type: ignore[arg-type] # the stubs forget that None means no change
+            current.config.client_verify,
         )
 
-    def changes(self) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
-        """Return what a port asks at each handshake: the certificate when it changed since it last asked, or None."""
+    def updates(self) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
+        """Return what a port calls at each handshake: it gives a certificate that is new to the port, else None."""
         last = self._current
 
         def fetch() -> grpc.ServerCertificateConfiguration | None:
@@ -151,35 +151,35 @@ class CertificateFile:
             if self._current is last:
                 return None
             last = self._current
-            return _configuration(last.identity)
+            return _configuration(last.config)
 
         return fetch
 
     def poll(self) -> None:
-        """Look at the file once and use what it says, if it can be used."""
+        """Read the file once; a changed certificate that can be used takes effect."""
         before = self._current
         try:
-            identity = read_identity(self._path)
-            if identity == before.identity:
-                self._complaint = ""
+            config = read_tls_config(self._path)
+            if config == before.config:
+                self._last_error = ""
                 return
-            if identity.client_verify != before.identity.client_verify:
+            if config.client_verify != before.config.client_verify:
                 raise invalid_argument("client_verify cannot change while the server runs")
-            self._current = _Current(identity, server_context(identity))
+            self._current = _Current(config, server_context(config))
         except ServingError as error:
-            if error.message != self._complaint:
-                self._complaint = error.message
-                self._say(f"the certificate in use is kept: {error.message}", False)
+            if error.message != self._last_error:
+                self._last_error = error.message
+                self._log(f"the certificate in use is kept: {error.message}", False)
             return
-        self._complaint = ""
-        self._say("a new certificate is used for new connections", True)
+        self._last_error = ""
+        self._log("a new certificate is used for new connections", True)
 
     def watch(self) -> None:
-        """Look at the file every second, on a thread of its own, until `stop`."""
+        """Poll the file every second, on a thread of its own, until `stop`."""
         threading.Thread(target=self._watch, name="certificates", daemon=True).start()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop polling."""
         self._stopped.set()
 
     def _watch(self) -> None:
@@ -187,16 +187,14 @@ class CertificateFile:
             self.poll()
 
 
-def _configuration(identity: Identity) -> grpc.ServerCertificateConfiguration:
-    return grpc.ssl_server_certificate_configuration(
-        [(identity.key, identity.chain)], _roots(identity)
-    )
+def _configuration(config: TlsConfig) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(config.key, config.chain)], _roots(config))
 
 
-def _roots(identity: Identity) -> bytes | None:
-    if not identity.client_verify:
+def _roots(config: TlsConfig) -> bytes | None:
+    if not config.client_verify:
         return None
-    if identity.ca:
-        return identity.ca
+    if config.ca:
+        return config.ca
     path = ssl.get_default_verify_paths().cafile
     return Path(path).read_bytes() if path else None

@@ -1,16 +1,16 @@
 """Counts batches: TensorFlow Serving's names and Slipway's own, which know model, version and signature."""
 
 import threading
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from slipway_server.observability.buckets import cumulative
+from slipway_server.observability.families import classic_counter_family, histogram_family
+from slipway_server.observability.histogram import BucketCounts
 
 _CLASSIC: Final = ":tensorflow:serving:batching_session:"
 _SIZES: Final = tuple(float(2**power) for power in range(14))
@@ -20,28 +20,6 @@ _WAIT_SECONDS: Final = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
 _MAX_EXECUTION_SIZES: Final = 128
 
 _Key = tuple[str, str, str]
-
-
-class _Histogram:
-    __slots__ = ("counts", "limits", "total")
-
-    def __init__(self, limits: Sequence[float]) -> None:
-        self.limits = limits
-        self.counts = [0] * (len(limits) + 1)
-        self.total = 0.0
-
-    def add(self, value: float, times: int = 1) -> None:
-        self.counts[bisect_left(self.limits, value)] += times
-        self.total += value * times
-
-    def plus(self, other: "_Histogram") -> "_Histogram":
-        both = _Histogram(self.limits)
-        both.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
-        both.total = self.total + other.total
-        return both
-
-    def buckets(self) -> list[tuple[str, float]]:
-        return cumulative(self.limits, self.counts)
 
 
 class _Series:
@@ -66,11 +44,11 @@ class _Series:
         self.runs = 0
         self.surplus = 0
         self.alone: dict[tuple[int, int], int] = {}
-        self.size = _Histogram(_SIZES)
-        self.input_size = _Histogram(_SIZES)
-        self.wait = _Histogram(_WAIT_SECONDS)
-        self.wait_classic = _Histogram(_WAIT_MICROS)
-        self.padding: dict[int, _Histogram] = {}
+        self.size = BucketCounts(_SIZES)
+        self.input_size = BucketCounts(_SIZES)
+        self.wait = BucketCounts(_WAIT_SECONDS)
+        self.wait_classic = BucketCounts(_WAIT_MICROS)
+        self.padding: dict[int, BucketCounts] = {}
 
     def add(
         self, requests: Sequence[int], waits: Sequence[float], size: int, times: int = 1
@@ -86,7 +64,7 @@ class _Series:
             self.wait_classic.add(wait * 1e6, times)
         padding = self.padding.get(size)
         if padding is None and len(self.padding) < _MAX_EXECUTION_SIZES:
-            padding = self.padding[size] = _Histogram(_SIZES)
+            padding = self.padding[size] = BucketCounts(_SIZES)
         if padding is not None:
             padding.add(surplus, times)
 
@@ -129,46 +107,55 @@ class BatchingMetrics(Collector):
     def _own(self) -> Iterator[Metric]:
         names = ("model", "version", "signature")
         surplus = CounterMetricFamily(
-            "slipway_batch_padding_rows", "Rows that only filled batches up.", labels=names
+            "slipway_batch_padding_rows", "Padding rows in batches.", labels=names
         )
         families = (
-            ("slipway_batch_size", "Rows of a batch, those included that only fill it up.", "size"),
+            ("slipway_batch_size", "Rows of a batch, including padding.", "size"),
             ("slipway_batch_request_size", "Rows of one request in a batch.", "input_size"),
-            ("slipway_batch_wait_seconds", "Seconds from a request's coming to its run.", "wait"),
+            (
+                "slipway_batch_wait_seconds",
+                "Seconds from the arrival of a request to its run.",
+                "wait",
+            ),
         )
         for key, series in self._series.items():
             surplus.add_metric(key, series.surplus)
         yield surplus
         for name, text, attribute in families:
-            family = HistogramMetricFamily(name, text, labels=names)
-            for key, series in self._series.items():
-                histogram: _Histogram = getattr(series, attribute)
-                family.add_metric(key, histogram.buckets(), histogram.total)
-            yield family
+            yield histogram_family(
+                name,
+                text,
+                names,
+                ((key, getattr(series, attribute)) for key, series in self._series.items()),
+            )
 
     def _classic(self) -> Iterator[Metric]:
         if not self._series:
             return
-        runs = Metric(_CLASSIC + "wrapped_run_count", "Batches run.", "counter")
-        runs.add_sample(
-            _CLASSIC + "wrapped_run_count", {}, sum(one.runs for one in self._series.values())
-        )
-        yield runs
-        wait, given, ran = _Histogram(_WAIT_MICROS), _Histogram(_SIZES), _Histogram(_SIZES)
-        padding: dict[int, _Histogram] = {}
+        runs = sum(series.runs for series in self._series.values())
+        yield classic_counter_family(_CLASSIC + "wrapped_run_count", "Batches run.", [({}, runs)])
+        wait, given, ran = BucketCounts(_WAIT_MICROS), BucketCounts(_SIZES), BucketCounts(_SIZES)
+        padding: dict[int, BucketCounts] = {}
         for series in self._series.values():
-            wait = wait.plus(series.wait_classic)
-            given = given.plus(series.input_size)
-            ran = ran.plus(series.size)
+            wait.merge(series.wait_classic)
+            given.merge(series.input_size)
+            ran.merge(series.size)
             for size, histogram in series.padding.items():
-                padding[size] = padding.get(size, _Histogram(_SIZES)).plus(histogram)
-        yield _family(
-            "queuing_latency", "Microseconds in the queue.", "thread_pool_name", {self._pool: wait}
+                padding.setdefault(size, BucketCounts(_SIZES)).merge(histogram)
+        yield _classic_histogram(
+            "queuing_latency",
+            "Microseconds in the queue.",
+            ("thread_pool_name",),
+            [((self._pool,), wait)],
         )
-        yield _family("input_batch_size", "Rows of one request.", "", {"": given})
-        yield _family("processed_batch_size", "Rows of a batch.", "", {"": ran})
-        sizes = {str(size): histogram for size, histogram in sorted(padding.items())}
-        yield _family("padding_size", "Rows that fill a batch up.", "execution_batch_size", sizes)
+        yield _classic_histogram("input_batch_size", "Rows of one request.", (), [((), given)])
+        yield _classic_histogram("processed_batch_size", "Rows of a batch.", (), [((), ran)])
+        yield _classic_histogram(
+            "padding_size",
+            "Rows that fill a batch up.",
+            ("execution_batch_size",),
+            [((str(size),), histogram) for size, histogram in sorted(padding.items())],
+        )
 
 
 class _VersionObserver:
@@ -198,10 +185,10 @@ class _VersionObserver:
         return found
 
 
-def _family(
-    name: str, text: str, label: str, histograms: dict[str, _Histogram]
-) -> HistogramMetricFamily:
-    family = HistogramMetricFamily(_CLASSIC + name, text, labels=(label,) if label else ())
-    for value, histogram in histograms.items():
-        family.add_metric((value,) if label else (), histogram.buckets(), histogram.total)
-    return family
+def _classic_histogram(
+    name: str,
+    text: str,
+    labels: Sequence[str],
+    series: Iterable[tuple[Sequence[str], BucketCounts]],
+) -> Metric:
+    return histogram_family(_CLASSIC + name, text, labels, series)

@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from slipway_server.core.states import Availability, VersionState
 from slipway_server.errors import Code
+from slipway_server.observability.families import Families
 
 _LOAD_SECONDS: Final = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 _CLASSIC: Final = ":tensorflow:cc:saved_model:"
 _VERSION: Final = ("model", "version")
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
-Key = tuple[str, int]
+VersionKey = tuple[str, int]
 
 
 def resident_bytes() -> int:
@@ -64,46 +65,36 @@ class LoadMetrics:
         self._clock = clock
         # States are published on the threads that load.
         self._lock = threading.Lock()
-        self._loads: dict[Key, _Load] = {}
-        self._state = Gauge(
+        self._loads: dict[VersionKey, _Load] = {}
+        declare = Families(registry)
+        self._state = declare.gauge(
             "slipway_model_version_state",
             "State of a version: 10 start, 20 loading, 30 available, 40 unloading, 50 end.",
             _VERSION,
-            registry=registry,
         )
-        self._seconds = Histogram(
+        self._seconds = declare.histogram(
             "slipway_model_load_seconds",
             "Seconds that loading a version took, warm-up and retries included, by outcome.",
             ("model", "outcome"),
-            buckets=_LOAD_SECONDS,
-            registry=registry,
+            _LOAD_SECONDS,
         )
-        self._last_seconds = Gauge(
+        self._last_seconds = declare.gauge(
             "slipway_model_version_load_seconds",
             "Seconds that loading this version took.",
             _VERSION,
-            registry=registry,
         )
-        self._memory = Gauge(
+        self._memory = declare.gauge(
             "slipway_model_version_resident_bytes",
             "Memory of a version. source=measured: what the process grew by during its load; source=estimated, where "
             "other loads ran at the same time: 1.2 times its files.",
             (*_VERSION, "source"),
-            registry=registry,
         )
-        self._attempts = Counter(
-            _CLASSIC + "load_attempt_count",
-            "Loads of SavedModels.",
-            ("model_path", "status"),
-            registry=None,
+        self._attempts = declare.classic_counter(
+            _CLASSIC + "load_attempt_count", "Loads of SavedModels.", ("model_path", "status")
         )
-        self._latency = Counter(
-            _CLASSIC + "load_latency",
-            "Microseconds of loads that succeeded.",
-            ("model_path",),
-            registry=None,
+        self._latency = declare.classic_counter(
+            _CLASSIC + "load_latency", "Microseconds of loads that succeeded.", ("model_path",)
         )
-        registry.register(Suffixless((self._attempts, self._latency)))
         ProcessCollector(registry=registry)
 
     def changed(self, state: VersionState, path: str) -> None:
@@ -123,7 +114,7 @@ class LoadMetrics:
                 self._failed(labels, load, path, state)
             self._forget(labels)
 
-    def _begin(self, key: Key) -> None:
+    def _begin(self, key: VersionKey) -> None:
         if key in self._loads:  # another attempt
             return
         for other in self._loads.values():
@@ -155,24 +146,6 @@ class LoadMetrics:
         self._last_seconds.remove(*labels)
 
 
-class Suffixless(Collector):
-    """Shows counters by TensorFlow Serving's names, which do not end in `_total`."""
-
-    def __init__(self, counters: tuple[Counter, ...]) -> None:
-        self._counters = counters
-
-    @override
-    def collect(self) -> Iterator[Metric]:
-        """Yield what the page shows (`prometheus_client`)."""
-        for counter in self._counters:
-            for family in counter.collect():
-                plain = Metric(family.name, family.documentation, "counter")
-                for sample in family.samples:
-                    if sample.name.endswith("_total"):
-                        plain.add_sample(family.name, sample.labels, sample.value)
-                yield plain
-
-
 class InFlight(Collector):
     """Shows how many requests use each version, and how many wait at each port.
 
@@ -184,7 +157,7 @@ class InFlight(Collector):
     def __init__(
         self,
         registry: CollectorRegistry,
-        users: Callable[[], Mapping[Key, int]],
+        users: Callable[[], Mapping[VersionKey, int]],
         ports: Callable[[], Mapping[str, int]],
     ) -> None:
         self._users = users

@@ -2,16 +2,16 @@
 
 import threading
 import time
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.metrics_core import HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from slipway_server.observability.buckets import CLASSIC_MICROSECONDS, cumulative
+from slipway_server.observability.families import classic_counter_family, histogram_family
+from slipway_server.observability.histogram import CLASSIC_MICROSECONDS, BucketCounts
 
 _CLASSIC: Final = ":tensorflow:serving:"
 _SECONDS: Final = tuple(limit / 1e6 for limit in CLASSIC_MICROSECONDS)
@@ -22,28 +22,19 @@ _Key = tuple[str, str, int, str]
 """Method, model, version, signature."""
 
 
-class _Histogram:
-    __slots__ = ("counts", "limits", "lock", "total")
+class _SharedCounts(BucketCounts):
+    """Added to by all threads that run models."""
+
+    __slots__ = ("lock",)
 
     def __init__(self, limits: Sequence[float]) -> None:
-        self.limits = limits
-        self.counts = [0] * (len(limits) + 1)
-        self.total = 0.0
+        super().__init__(limits)
         self.lock = threading.Lock()
 
-    def add(self, value: float) -> None:
-        bucket = bisect_left(self.limits, value)
+    @override
+    def add(self, value: float, times: int = 1) -> None:
         with self.lock:
-            self.counts[bucket] += 1
-            self.total += value
-
-    def merge(self, other: "_Histogram") -> None:
-        with other.lock:
-            self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
-            self.total += other.total
-
-    def buckets(self, limits: Sequence[float]) -> list[tuple[str, float]]:
-        return cumulative(limits, self.counts)
+            super().add(value, times)
 
 
 class RunMetrics(Collector):
@@ -52,8 +43,8 @@ class RunMetrics(Collector):
     clock = staticmethod(time.perf_counter)
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._runs: dict[_Key, _Histogram] = {}
-        self._examples: dict[str, _Histogram] = {}
+        self._runs: dict[_Key, _SharedCounts] = {}
+        self._examples: dict[str, _SharedCounts] = {}
         registry.register(self)
 
     def ran(
@@ -72,46 +63,45 @@ class RunMetrics(Collector):
             if len(self._runs) >= _MAX_SERIES:
                 key = (method, model, 0, "")
             # setdefault is atomic: of two threads that meet a new key, both get the same histogram.
-            runs = self._runs.setdefault(key, _Histogram(_SECONDS))
+            runs = self._runs.setdefault(key, _SharedCounts(_SECONDS))
         runs.add(seconds)
         if examples is not None:
-            self._examples.setdefault(model, _Histogram(_EXAMPLES)).add(examples)
+            self._examples.setdefault(model, _SharedCounts(_EXAMPLES)).add(examples)
 
     @override
     def collect(self) -> Iterator[Metric]:
         """Yield what the page shows (`prometheus_client`)."""
-        own = HistogramMetricFamily(
+        own: list[tuple[tuple[str, ...], BucketCounts]] = []
+        classic: dict[tuple[str, str], BucketCounts] = {}
+        for (method, model, version, signature), runs in list(self._runs.items()):
+            own.append(((model, str(version) if version else "", signature, method), runs))
+            # The same buckets in another unit.
+            merged = classic.setdefault((model, method), BucketCounts(CLASSIC_MICROSECONDS))
+            with runs.lock:
+                merged.merge(runs)
+        for merged in classic.values():
+            merged.total *= 1e6
+        yield histogram_family(
             "slipway_run_seconds",
             "Seconds that the model itself took, waiting for a batch included.",
-            labels=("model", "version", "signature", "method"),
+            ("model", "version", "signature", "method"),
+            own,
         )
-        classic: dict[tuple[str, str], _Histogram] = {}
-        for (method, model, version, signature), runs in list(self._runs.items()):
-            labels = (model, str(version) if version else "", signature, method)
-            own.add_metric(labels, runs.buckets(_SECONDS), runs.total)
-            classic.setdefault((model, method), _Histogram(_SECONDS)).merge(runs)
-        yield own
-        runtime = HistogramMetricFamily(
+        yield histogram_family(
             _CLASSIC + "runtime_latency",
             "Microseconds that the model itself took.",
-            labels=("model_name", "API", "runtime"),
+            ("model_name", "API", "runtime"),
+            [((model, method, "TF1"), merged) for (model, method), merged in classic.items()],
         )
-        for (model, method), runs in classic.items():
-            runtime.add_metric(
-                (model, method, "TF1"), runs.buckets(CLASSIC_MICROSECONDS), runs.total * 1e6
-            )
-        yield runtime
-        yield from self._example_counts()
-
-    def _example_counts(self) -> Iterator[Metric]:
-        counts = HistogramMetricFamily(
-            _CLASSIC + "request_example_counts", "Examples of one request.", labels=("model",)
+        examples = list(self._examples.items())
+        yield histogram_family(
+            _CLASSIC + "request_example_counts",
+            "Examples of one request.",
+            ("model",),
+            [((model,), counts) for model, counts in examples],
         )
-        total = Metric(_CLASSIC + "request_example_count_total", "Examples.", "counter")
-        for model, examples in list(self._examples.items()):
-            counts.add_metric((model,), examples.buckets(_EXAMPLES), examples.total)
-            total.add_sample(
-                _CLASSIC + "request_example_count_total", {"model": model}, examples.total
-            )
-        yield counts
-        yield total
+        yield classic_counter_family(
+            _CLASSIC + "request_example_count_total",
+            "Examples.",
+            [({"model": model}, counts.total) for model, counts in examples],
+        )

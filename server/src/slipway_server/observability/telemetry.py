@@ -21,7 +21,8 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from slipway_server.errors import Code
-from slipway_server.observability.buckets import CLASSIC_MICROSECONDS, cumulative
+from slipway_server.observability.families import classic_counter_family
+from slipway_server.observability.histogram import CLASSIC_MICROSECONDS, cumulative
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -115,7 +116,7 @@ class Telemetry:
     Args:
         known: whether a name is that of a configured model. Other names come from callers; as labels they would let
             anybody grow the process without bound.
-        ended: told of every request that ended, with its seconds.
+        ended: called for every request that ended, with its seconds.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class Telemetry:
         self._known = known
         self._ended = ended
         self._clock = clock
-        self._requests = _Requests()
+        self._requests = _RequestMetrics()
         self.registry = CollectorRegistry()
         self.registry.register(self._requests)
 
@@ -168,7 +169,7 @@ _MAX_SERIES: Final = 10_000
 _Key = tuple[str, int, str, str, str, Code]
 
 
-class _Requests(Collector):
+class _RequestMetrics(Collector):
     def __init__(self) -> None:
         self._series: dict[_Key, _Series] = {}
 
@@ -223,9 +224,6 @@ def _classic(series: Sequence[tuple[_Labels, Code, _Series]]) -> Iterator[Metric
         if inference and code is Code.OK:
             api = labels.method.lower() if rest else labels.method
             latencies.setdefault((labels.model, api, labels.protocol), _Series()).merge(one)
-    requests = Metric(_CLASSIC_COUNT, "Requests, by status.", "counter")
-    for (model, status), count in counts.items():
-        requests.add_sample(_CLASSIC_COUNT, {"model_name": model, "status": status}, count)
     latency = HistogramMetricFamily(
         _CLASSIC_LATENCY,
         "Microseconds of successful requests.",
@@ -233,5 +231,12 @@ def _classic(series: Sequence[tuple[_Labels, Code, _Series]]) -> Iterator[Metric
     )
     for key, one in latencies.items():
         latency.add_metric(key, cumulative(CLASSIC_MICROSECONDS, one.classic), one.total * 1e6)
-    yield requests
+    yield classic_counter_family(
+        _CLASSIC_COUNT,
+        "Requests, by status.",
+        [
+            ({"model_name": model, "status": status}, count)
+            for (model, status), count in counts.items()
+        ],
+    )
     yield latency

@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry
 
 from slipway_server.errors import Code, ServingError
-from slipway_server.observability.buckets import CLASSIC_MICROSECONDS
+from slipway_server.observability.families import Families
+from slipway_server.observability.histogram import CLASSIC_MICROSECONDS
 
 _SECONDS: Final = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
@@ -14,37 +15,32 @@ class WarmUpMetrics:
     """What is known of warm-ups (`inference.warmup.WarmUpObserver`)."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._classic_latency = Histogram(
+        declare = Families(registry)
+        self._classic_latency = declare.histogram(
             ":tensorflow:serving:model_warmup_latency",
             "Microseconds that warming up a version took.",
             ("model_path", "status"),
-            buckets=CLASSIC_MICROSECONDS,
-            registry=registry,
+            CLASSIC_MICROSECONDS,
         )
-        self._classic_records = Gauge(
+        self._classic_records = declare.gauge(
             ":tensorflow:serving:model_warmup_records_read",
             "Warm-up requests of a version that were run.",
             ("model_path", "status"),
-            registry=registry,
         )
-        self._seconds = Histogram(
+        self._seconds = declare.histogram(
             "slipway_model_warmup_seconds",
             "Seconds that warming up a version took, by outcome.",
             ("model", "outcome"),
-            buckets=_SECONDS,
-            registry=registry,
+            _SECONDS,
         )
-        self._records = Counter(
-            "slipway_model_warmup_records",
-            "Warm-up requests that were run.",
-            ("model",),
-            registry=registry,
+        self._records = declare.counter(
+            "slipway_model_warmup_records", "Warm-up requests that were run.", ("model",)
         )
 
     def warmed_up(
         self, model: str, path: str, records: int, seconds: float, error: ServingError | None
     ) -> None:
-        """Take note of one warm-up."""
+        """Count one warm-up, in seconds, with the number of its requests; None is success."""
         code = (error.code if error else Code.OK).name
         self._classic_latency.labels(path, code).observe(seconds * 1e6)
         self._classic_records.labels(path, code).set(records)

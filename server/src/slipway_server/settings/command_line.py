@@ -14,16 +14,16 @@ from slipway_server.settings.flags import CLASSIC, FLAGS, OWN, Flag, Support, Va
 
 _INTEGER: Final = re.compile(r"\s*[+-]?[0-9]+", re.ASCII)
 _MARKS: Final = {
-    Support.LATER: "Accepted; does nothing yet.",
-    Support.MEANINGLESS: "Accepted; has no meaning here.",
+    Support.LATER: "Accepted; has no effect yet.",
+    Support.MEANINGLESS: "Accepted for compatibility; has no effect.",
 }
 _REFERENCE_HEAD: Final = """# Flags of the model server
 
-A flag is written `--name=value`; for a boolean, `--name` alone means true. An argument that is no flag is reported and
-the server goes on; a value that does not fit its flag's type ends it with exit code 255. A flag that means nothing here
-is accepted, and the log says so once.
+A flag is written `--name=value`; for a boolean, `--name` alone means true. Unknown arguments are reported
+and ignored; a value that does not match its flag's type ends the server with exit code 255. Flags without effect are
+accepted, with a warning in the log at startup.
 
-This page is what `slipway-server --help=markdown` prints.
+This page is the output of `slipway-server --help=markdown`.
 """
 _INT32: Final = (-(2**31), 2**31 - 1)
 _INT64: Final = (-(2**63), 2**63 - 1)
@@ -158,7 +158,10 @@ def without_effect(given: frozenset[str]) -> tuple[tuple[str, str], ...]:
     ]
     if _PER_MODEL_BATCHING in given and "enable_batching" not in given:
         found.append(
-            (_PER_MODEL_BATCHING, f"--{_PER_MODEL_BATCHING} does nothing without --enable_batching")
+            (
+                _PER_MODEL_BATCHING,
+                f"--{_PER_MODEL_BATCHING} has no effect without --enable_batching",
+            )
         )
     return tuple(found)
 

@@ -12,8 +12,8 @@ class Support(Enum):
     """What a flag does here."""
 
     WORKS = "works"
-    LATER = "is accepted, but this version of slipway-server does nothing with it"
-    MEANINGLESS = "is accepted for compatibility and has no meaning in slipway-server"
+    LATER = "is accepted, but has no effect in this version of slipway-server"
+    MEANINGLESS = "is accepted for compatibility and has no effect in slipway-server"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,318 +41,357 @@ _LATER, _MEANINGLESS = Support.LATER, Support.MEANINGLESS
 
 CLASSIC: Final[tuple[Flag, ...]] = (
     # TensorFlow Serving's own, in its order.
-    Flag("port", 8500, "TCP port to listen on for the gRPC API. 0 means none."),
-    Flag("grpc_socket_path", "", "If not empty, also listen for the gRPC API on this UNIX socket."),
+    Flag("port", 8500, "TCP port of the gRPC API; 0 disables it."),
+    Flag("grpc_socket_path", "", "Also serve the gRPC API on this UNIX socket, if not empty."),
     Flag(
         "rest_api_port",
         0,
-        "TCP port to listen on for the REST API, health pages and metrics. 0 means none.",
+        "TCP port of the REST API, health endpoints and metrics; 0 disables it.",
     ),
     Flag(
         "rest_api_num_threads",
         4 * _CPUS,
-        "REST requests worked on at a time.",
+        "Threads that process REST requests.",
         by_machine="4 × CPUs",
     ),
     Flag(
         "rest_api_timeout_in_ms",
         30000,
-        "Milliseconds after which a REST request is answered 504; 0 means never.",
+        "Timeout of a REST request in milliseconds (HTTP 504); 0 disables it.",
     ),
-    Flag(
-        "rest_api_enable_cors_support", False, "Let web pages of other origins call the REST API."
-    ),
-    Flag("enable_batching", False, "Run requests that come together as one."),
+    Flag("rest_api_enable_cors_support", False, "Enable CORS headers on the REST API."),
+    Flag("enable_batching", False, "Enable request batching."),
     Flag(
         "allow_version_labels_for_unavailable_models",
         False,
-        "With strict_version_labels: a label that is new or does not move may name a version that is not available.",
+        "With strict_version_labels: a new or unchanged label may name a version that is not available.",
     ),
-    Flag("batching_parameters_file", "", "Text file of BatchingParameters."),
+    Flag("batching_parameters_file", "", "Text protobuf file with BatchingParameters."),
     Flag(
         "enable_per_model_batching_parameters",
         False,
-        "Batch only versions with a batching_params.pbtxt, as it says.",
+        "Enable batching only for versions with a batching_params.pbtxt, with the parameters in that file.",
     ),
     Flag(
         "model_config_file",
         "",
-        "Text file of ModelServerConfig; takes the place of model_name and model_base_path.",
+        "Text protobuf file with ModelServerConfig; replaces model_name and model_base_path.",
     ),
     Flag(
         "model_config_file_poll_wait_seconds",
         0,
-        "Seconds between looks at model_config_file; 0 reads it once.",
+        "Polling interval of model_config_file in seconds; 0 reads it once.",
     ),
     Flag("model_name", "default", "Name of the model to serve."),
-    Flag("model_base_path", "", "Directory whose numeric children are the model's versions."),
-    Flag("num_load_threads", 0, "Loads at a time after the first ones; 0 lets the server decide."),
-    Flag("num_unload_threads", 0, "Unloads at a time; 0 sets no bound."),
+    Flag(
+        "model_base_path",
+        "",
+        "Directory whose children with integer names are the model's versions.",
+    ),
+    Flag(
+        "num_load_threads", 0, "Threads that load versions after startup; 0 lets the server decide."
+    ),
+    Flag("num_unload_threads", 0, "Threads that unload versions; 0 means no limit."),
     Flag(
         "max_num_load_retries",
         5,
-        "How often a load that failed for a passing reason is tried again.",
+        "Maximum number of retries of a load that failed with a transient error.",
     ),
     Flag(
-        "load_retry_interval_micros", 60_000_000, "Microseconds between these attempts.", wide=True
+        "load_retry_interval_micros",
+        60_000_000,
+        "Interval between these retries in microseconds.",
+        wide=True,
     ),
     Flag(
         "file_system_poll_wait_seconds",
         1,
-        "Seconds between looks for new versions; 0 looks once and after each reload, less never.",
+        "Polling interval for new versions in seconds; 0: once and after each reload; negative: never.",
     ),
     Flag(
         "flush_filesystem_caches",
         True,
-        "Drop a version's files from the page cache once it is loaded.",
+        "Evict a version's files from the page cache after it is loaded.",
     ),
     Flag(
         "tensorflow_session_parallelism",
         0,
-        "Threads for both intra- and inter-op parallelism; 0: auto.",
+        "Threads for both intra-op and inter-op parallelism; 0 means auto.",
         wide=True,
     ),
     Flag(
         "tensorflow_session_config_file",
         "",
-        "Text file of ConfigProto; flags that are set win over it.",
+        "Text protobuf file with ConfigProto; flags that are set override it.",
     ),
-    Flag("tensorflow_intra_op_parallelism", 0, "Threads inside one operation; 0: auto.", wide=True),
+    Flag(
+        "tensorflow_intra_op_parallelism",
+        0,
+        "Threads used within one operation; 0 means auto.",
+        wide=True,
+    ),
     Flag(
         "tensorflow_inter_op_parallelism",
         0,
-        "Threads for operations side by side; 0: auto.",
+        "Threads that run operations in parallel; 0 means auto.",
         wide=True,
     ),
     Flag(
         "use_alts_credentials",
         False,
-        "Google's ALTS, which works on Google's machines only.",
+        "Google's ALTS, which works on Google Cloud only.",
         _MEANINGLESS,
     ),
     Flag(
         "ssl_config_file",
         "",
-        "Text file of SSLConfig: TLS for gRPC and REST; read again when it changes.",
+        "Text protobuf file with SSLConfig: TLS for gRPC and REST; reloaded when it changes.",
     ),
     Flag(
         "platform_config_file",
         "",
-        "Text file of PlatformConfigMap. The one platform here is tensorflow, and flags set it up.",
+        "Text protobuf file with PlatformConfigMap. The only platform is tensorflow, configured by flags.",
         _MEANINGLESS,
     ),
     Flag(
         "per_process_gpu_memory_fraction",
         0.0,
-        "Share of a GPU's memory to take at once; 0: as it is needed.",
+        "Fraction of each GPU's memory to allocate at startup; 0 allocates as needed.",
     ),
-    Flag("saved_model_tags", "serve", "Comma-separated tags that the graph to load has, exactly."),
-    Flag("grpc_channel_arguments", "", "Comma-separated key=value pairs for the gRPC server."),
     Flag(
-        "grpc_max_threads", 4 * _CPUS, "gRPC requests worked on at a time.", by_machine="4 × CPUs"
+        "saved_model_tags",
+        "serve",
+        "Comma-separated tag set of the MetaGraph to load (exact match).",
     ),
-    Flag("enable_model_warmup", True, "Run the recorded warm-up requests before a version serves."),
-    Flag("num_request_iterations_for_warmup", 0, "How often each of them is run; 0 means once."),
+    Flag(
+        "grpc_channel_arguments",
+        "",
+        "Comma-separated key=value channel arguments of the gRPC server.",
+    ),
+    Flag(
+        "grpc_max_threads", 4 * _CPUS, "Threads that process gRPC requests.", by_machine="4 × CPUs"
+    ),
+    Flag(
+        "enable_model_warmup",
+        True,
+        "Run the recorded warm-up requests before a version becomes available.",
+    ),
+    Flag(
+        "num_request_iterations_for_warmup",
+        0,
+        "How many times each warm-up request is run; 0 means once.",
+    ),
     Flag("version", False, "Print the version and exit."),
     Flag(
         "monitoring_config_file",
         "",
-        "Text file of MonitoringConfig: whether and where metrics are served. Without one they are.",
+        "Text protobuf file with MonitoringConfig: enables and places metrics, which are enabled without it.",
     ),
     Flag(
-        "remove_unused_fields_from_bundle_metagraph", True, "Nothing unused is kept.", _MEANINGLESS
+        "remove_unused_fields_from_bundle_metagraph",
+        True,
+        "Unused fields are never kept.",
+        _MEANINGLESS,
     ),
-    Flag("prefer_tflite_model", False, "Load model.tflite where there is one."),
+    Flag("prefer_tflite_model", False, "Load model.tflite if a version has one."),
     Flag(
         "num_tflite_pools",
         _CPUS,
-        "TensorFlow Lite interpreter pools of each version.",
+        "TensorFlow Lite interpreter pools per version.",
         by_machine="CPUs",
     ),
-    Flag("num_tflite_interpreters_per_pool", 1, "Interpreters in each pool."),
+    Flag("num_tflite_interpreters_per_pool", 1, "Interpreters per pool."),
     Flag(
         "enable_signature_method_name_check",
         False,
-        "Refuse requests whose method the signature's export does not name.",
+        "Reject requests whose method does not match the signature's method name.",
     ),
-    Flag("xla_cpu_compilation_enabled", False, "Compile with XLA on the CPU."),
-    Flag("xla_gpu_compilation_enabled", False, "Compile with XLA on GPUs."),
-    Flag("enable_profiler", True, "Serve TensorFlow's profiler.", _LATER),
+    Flag("xla_cpu_compilation_enabled", False, "Enable XLA compilation on the CPU."),
+    Flag("xla_gpu_compilation_enabled", False, "Enable XLA compilation on GPUs."),
+    Flag("enable_profiler", True, "Serve the TensorFlow profiler.", _LATER),
     Flag("thread_pool_factory_config_file", "", "Custom thread pools.", _MEANINGLESS),
-    Flag("mixed_precision", "", "Only bfloat16 means anything."),
-    Flag("skip_initialize_tpu", False, "There is no TPU support.", _MEANINGLESS),
+    Flag("mixed_precision", "", "Automatic mixed precision; bfloat16 is the only supported value."),
+    Flag("skip_initialize_tpu", False, "TPUs are not supported.", _MEANINGLESS),
     Flag(
-        "enable_grpc_healthcheck_service", False, "The health service is always on.", _MEANINGLESS
+        "enable_grpc_healthcheck_service",
+        False,
+        "The gRPC health service is always enabled.",
+        _MEANINGLESS,
     ),
     Flag(
-        "enable_serialization_as_tensor_content", False, "Write Predict outputs as tensor_content."
+        "enable_serialization_as_tensor_content", False, "Return Predict outputs as tensor_content."
     ),
 )
 
 OWN: Final[tuple[Flag, ...]] = (
     # The options that TensorFlow Serving has without a flag, then what only Slipway has.
-    Flag("batching_parameters", "", "BatchingParameters as text, in place of a file."),
+    Flag("batching_parameters", "", "BatchingParameters as protobuf text, instead of a file."),
     Flag(
         "aspired_version_policy",
         "availability_preserving",
-        "availability_preserving or resource_preserving.",
+        "Version transition policy: availability_preserving or resource_preserving.",
     ),
     Flag(
-        "servable_versions_always_present", True, "An empty base path leaves what is loaded alone."
+        "servable_versions_always_present",
+        True,
+        "Keep loaded versions when the base path is empty.",
     ),
     Flag(
         "open_ports_at_once",
         True,
-        "Open the ports before the models are loaded; false waits for every model, as TensorFlow Serving does.",
+        "Open the ports before the models are loaded; false waits for all models, as TensorFlow Serving does.",
     ),
     Flag(
         "fail_if_no_model_versions_found",
         False,
-        "A model without any version ends the start, and is the error of the reload that adds it.",
+        "Fail the startup, or the reload, if a model has no versions.",
     ),
     Flag(
         "enable_reload_servables_with_error",
         False,
-        "Try a version whose load has failed again and again, load_retry_interval_micros apart, not only when its "
-        "directory changes.",
+        "Keep retrying failed versions every load_retry_interval_micros, not only when their directory changes.",
     ),
-    Flag("should_retry_model_load", True, "Retry loads at all."),
+    Flag("should_retry_model_load", True, "Enable load retries."),
     Flag(
         "retry_permanent_load_errors",
         False,
-        "Retry also loads that failed because the export itself is wrong.",
+        "Also retry loads that failed because the export is invalid.",
     ),
     Flag(
         "total_model_memory_limit_bytes",
         0,
-        "Bytes that loaded versions may need together, each taken to need 1.2 times its files; 0: any.",
+        "Memory limit for loaded versions in bytes, each estimated as 1.2 times its files; 0 means no limit.",
         wide=True,
     ),
-    Flag("num_initial_load_threads", 0, "Loads at a time at first; 0 lets the server decide."),
+    Flag(
+        "num_initial_load_threads",
+        0,
+        "Threads that load the initial versions; 0 lets the server decide.",
+    ),
     Flag(
         "servable_state_waiter_timeout_seconds",
         300.0,
-        "Seconds that a reload waits until its new models answer or have failed; 0 does not wait.",
+        "Timeout in seconds of a reload that waits for its new models to become available or fail; 0 does not wait.",
     ),
-    Flag("allow_version_labels", True, "Configs may have version labels."),
+    Flag("allow_version_labels", True, "Allow version labels in model configs."),
     Flag(
         "strict_version_labels",
         False,
-        "A label may be set to available versions only, as in TensorFlow Serving; by default it may come first.",
+        "Allow labels only for available versions, as TensorFlow Serving does; by default they may be set earlier.",
     ),
     Flag(
         "force_allow_any_version_labels_for_unavailable_models",
         False,
-        "Undoes strict_version_labels.",
+        "Override strict_version_labels.",
     ),
     Flag(
         "model_config_list_root_dir",
         "",
-        "Base paths must be absolute; nothing is put before them.",
+        "Base paths must be absolute and get no prefix.",
         _MEANINGLESS,
     ),
-    Flag("storage_path_prefix", "", "Likewise.", _MEANINGLESS),
+    Flag("storage_path_prefix", "", "Base paths must be absolute and get no prefix.", _MEANINGLESS),
     Flag("enforce_session_run_timeout", True, "Deadlines are always enforced.", _MEANINGLESS),
     Flag(
         "drain_seconds",
         12.0,
-        "Most seconds that clients have after SIGTERM to move elsewhere; the server stops before, once none is "
-        "connected.",
+        "Maximum seconds after SIGTERM for clients to reconnect elsewhere; ends early once no client is connected.",
     ),
-    # kube-proxy gathers changes for up to a second (minSyncPeriod); before it, the EndpointSlice controller usually
-    # takes well below one. The rest is room, and a proxy that is later still shows: its clients connect here.
     Flag(
         "drain_min_seconds",
         3.0,
-        "Least seconds from SIGTERM to the stop, in which every proxy learns that requests go elsewhere; at most "
-        "drain_seconds.",
+        "Minimum seconds after SIGTERM, in which every proxy removes the endpoint; at most drain_seconds.",
     ),
     Flag(
-        "max_connection_age_seconds", 10.0, "Age at which a gRPC connection is asked to reconnect."
+        "max_connection_age_seconds",
+        10.0,
+        "Maximum age of a gRPC connection in seconds; the client is then asked to reconnect (GOAWAY).",
     ),
     Flag(
         "exit_on_failed_load",
         False,
-        "Exit with 65 when a model has no version left that could be loaded.",
+        "Exit with code 65 when no version of a model could be loaded.",
     ),
-    Flag(
-        "load_timeout_seconds",
-        1800.0,
-        "Seconds after which a load is given up; 0 means never.",
-    ),
+    Flag("load_timeout_seconds", 1800.0, "Timeout of a load in seconds; 0 disables it."),
     Flag(
         "run_on_caller_thread",
         "auto",
-        "Whether a model runs on the thread of its request (true) or on TensorFlow's pool, which works on a graph's "
-        "branches side by side (false); auto: by processors and graph. For single models: auto,NAME=false.",
+        "Run a model on its request's thread (true) or on TensorFlow's thread pool, which runs branches of a graph "
+        "in parallel (false); auto decides by CPUs and graph. Per model: auto,NAME=false.",
         bare="true",
     ),
     Flag(
         "isolated_first_load",
         "auto",
-        "Load and warm up each version in a child process first: true, false, or auto, which means with "
-        "model_config_file.",
+        "Load and warm up each version in a child process first: true, false, or auto (true with model_config_file).",
         bare="true",
     ),
     Flag(
         "isolated_load_memory_bytes",
         0,
-        "Bytes that such a child may use; 0 means a share of what is free.",
+        "Memory limit of that child process in bytes; 0 means a share of the free memory.",
         wide=True,
     ),
-    Flag("isolated_load_gpu", False, "Let such a child use GPUs."),
-    Flag("termination_log", "", "File that says in JSON why the server exited on its own."),
+    Flag("isolated_load_gpu", False, "Allow that child process to use GPUs."),
+    Flag("termination_log", "", "File to write the reason for an unexpected exit to, as JSON."),
     Flag(
-        "rest_api_max_body_bytes", 512 << 20, "Bytes of a REST request's body as sent.", wide=True
+        "rest_api_max_body_bytes",
+        512 << 20,
+        "Maximum size of a REST request body in bytes, as sent.",
+        wide=True,
     ),
     Flag(
         "rest_api_max_decompressed_bytes",
         100 << 20,
-        "Bytes of a gzip body when decompressed.",
+        "Maximum decompressed size of a gzip request body in bytes.",
         wide=True,
     ),
-    Flag("rest_api_max_json_depth", 1024, "Levels of lists and objects in a REST request."),
-    Flag("rest_api_max_header_bytes", 64 << 10, "Bytes of a REST request's line and headers."),
+    Flag("rest_api_max_json_depth", 1024, "Maximum nesting depth of JSON in a REST request."),
+    Flag(
+        "rest_api_max_header_bytes",
+        64 << 10,
+        "Maximum size of a REST request's request line and headers in bytes.",
+    ),
     Flag(
         "rest_api_receive_timeout_seconds",
         300.0,
-        "Seconds from a REST request's first byte to its last; its headers have 20 of them.",
+        "Timeout in seconds for receiving a whole REST request; headers have 20 seconds.",
     ),
-    Flag("rest_api_max_connections", 10_000, "Open HTTP connections."),
+    Flag("rest_api_max_connections", 10_000, "Maximum number of open HTTP connections."),
     Flag(
         "health_port",
         0,
-        "TCP port for health pages and metrics alone, never with TLS. 0 means none.",
+        "TCP port for health endpoints and metrics only, never with TLS; 0 disables it.",
     ),
     Flag(
         "max_inflight_requests",
         1024,
-        "Requests that each port holds, worked on or waiting, before it refuses further ones as UNAVAILABLE.",
+        "Maximum requests per port, running or queued; further requests fail with UNAVAILABLE.",
     ),
     Flag(
         "grpc_socket_mode",
         "",
-        "Permissions of the UNIX socket in octal, e.g. 0660; empty leaves them to the umask.",
+        "Permissions of the UNIX socket in octal, for example 0660; if empty, the umask decides.",
     ),
-    Flag("access_log", "off", "Requests to write a line of JSON about: off, errors or all."),
+    Flag("access_log", "off", "Access log: off, errors or all."),
     Flag(
         "access_log_sampling",
         1.0,
-        "Share of the successful requests that --access_log=all tells of; errors are all told of.",
+        "Fraction of successful requests that --access_log=all logs; errors are always logged.",
     ),
     Flag(
         "request_log_max_file_bytes",
         256 << 20,
-        "Size at which a file of logged requests (logging_config) is followed by another.",
+        "Size in bytes at which the request log (logging_config) starts a new file.",
         wide=True,
     ),
-    Flag("grpc_max_message_bytes", 0, "Bytes of a gRPC request; 0 means up to 2 GiB."),
-    Flag("grpc_max_concurrent_streams", 1000, "Calls at a time on one gRPC connection."),
-    Flag("grpc_max_connections", 0, "Open gRPC connections; 0 means any number."),
+    Flag("grpc_max_message_bytes", 0, "Maximum size of a gRPC request in bytes; 0 means 2 GiB."),
+    Flag("grpc_max_concurrent_streams", 1000, "Maximum concurrent calls per gRPC connection."),
+    Flag("grpc_max_connections", 0, "Maximum number of open gRPC connections; 0 means no limit."),
     Flag(
         "max_connection_age_grace_seconds",
         600.0,
-        "Seconds for the calls of a gRPC connection that has reached its age.",
+        "Grace period in seconds for pending calls on a gRPC connection that has reached its maximum age.",
     ),
 )
 

@@ -39,7 +39,7 @@ _PATIENCE = Patience()
 
 app = typer.Typer(
     name="slipway-sync",
-    help="Bring one version of a model to a volume, verified.",
+    help="Download one version of a model to a volume and verify it.",
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -52,64 +52,73 @@ def _commands() -> None:
 
 @app.command("fetch")
 def fetch_command(
-    source: Annotated[str, typer.Option(help="URI of the directory above the versions.")],
-    directory: Annotated[str, typer.Option(help="The version's directory in the source.")],
-    version: Annotated[int, typer.Option(min=0, help="The version's number.")],
-    revision: Annotated[str, typer.Option(help="The planned revision, 64 hex digits.")],
-    destination: Annotated[Path, typer.Option(help="Gets the version as a child directory.")],
-    endpoint: Annotated[str, typer.Option(help="URL of an S3-compatible store.")] = "",
-    region: Annotated[str, typer.Option(help="Region to sign for.")] = "",
-    addressing: Annotated[str, typer.Option(help="path or virtual.")] = "path",
+    source: Annotated[str, typer.Option(help="URI of the base path.")],
+    directory: Annotated[str, typer.Option(help="Directory of the version in the source.")],
+    version: Annotated[int, typer.Option(min=0, help="Version number.")],
+    revision: Annotated[str, typer.Option(help="Expected revision, 64 hex digits.")],
+    destination: Annotated[
+        Path, typer.Option(help="Directory to create the version's directory in.")
+    ],
+    endpoint: Annotated[str, typer.Option(help="Endpoint URL of the store.")] = "",
+    region: Annotated[str, typer.Option(help="S3 region.")] = "",
+    addressing: Annotated[str, typer.Option(help="S3 addressing style: path or virtual.")] = "path",
     credentials: Annotated[
-        Path | None, typer.Option(help="Directory with files named like AWS_ACCESS_KEY_ID.")
+        Path | None,
+        typer.Option(help="Directory with credentials in files such as AWS_ACCESS_KEY_ID."),
     ] = None,
     identity: Annotated[
-        IdentityKind, typer.Option(help="Whose credentials are used instead.")
+        IdentityKind, typer.Option(help="Cloud identity to use instead of --credentials.")
     ] = IdentityKind.NONE,
     identity_token: Annotated[
-        Path | None, typer.Option(help="File with the ServiceAccount's token.")
+        Path | None, typer.Option(help="File with the token of the ServiceAccount.")
     ] = None,
     identity_setting: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=VALUE of the ServiceAccount's cloud identity; may be repeated."),
+        typer.Option(help="Setting NAME=VALUE of the cloud identity; may be repeated."),
     ] = None,
-    ca_bundle: Annotated[Path | None, typer.Option(help="PEM file to trust.")] = None,
-    proxy: Annotated[str, typer.Option(help="http://HOST[:PORT] on the way to the source.")] = "",
+    ca_bundle: Annotated[
+        Path | None, typer.Option(help="PEM file with additional CA certificates.")
+    ] = None,
+    proxy: Annotated[str, typer.Option(help="HTTP proxy for the source: http://HOST[:PORT].")] = "",
     no_proxy: Annotated[
         list[str] | None,
-        typer.Option(help="A host, .suffix or network that is reached without the proxy."),
+        typer.Option(help="Host, .suffix or network to reach without the proxy; may be repeated."),
     ] = None,
     allow_network: Annotated[
-        list[str] | None, typer.Option(help="A network that is allowed although link-local.")
+        list[str] | None,
+        typer.Option(help="Allow sources in this network, even if link-local; may be repeated."),
     ] = None,
-    completion_marker: Annotated[str, typer.Option(help="An object that must be there.")] = "",
+    completion_marker: Annotated[str, typer.Option(help="Object that must exist.")] = "",
     tag: Tags = None,
     public_key: PublicKeyFile = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Requests at once.")] = 8,
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Concurrent requests.")] = 8,
     stall_timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds in which a byte has to arrive.")
+        float, typer.Option(min=0.1, help="Timeout in seconds without any data received.")
     ] = _PATIENCE.stall,
     request_timeout: Annotated[
-        float, typer.Option(min=0.1, help="Seconds for one request of up to 16 MiB.")
+        float, typer.Option(min=0.1, help="Timeout in seconds of one request of up to 16 MiB.")
     ] = _PATIENCE.request,
     tries: Annotated[
-        int, typer.Option(min=1, max=100, help="Tries without progress before it gives up.")
+        int, typer.Option(min=1, max=100, help="Attempts without progress before the sync fails.")
     ] = TRIES,
     first_pause: Annotated[
-        float, typer.Option(min=0.0, help="Seconds before the second try; then twice as long.")
+        float,
+        typer.Option(
+            min=0.0, help="Initial retry delay in seconds; doubled for each further retry."
+        ),
     ] = FIRST_PAUSE,
     cache: Annotated[  # noqa: FBT002 - a flag of the command line
         bool,
-        typer.Option("--cache", help="The destination is on a volume that is kept and shared."),
+        typer.Option("--cache", help="The destination is a persistent, shared cache volume."),
     ] = False,
     keep: Annotated[
-        Path | None, typer.Option(help="With --cache: JSON file that names the versions to keep.")
+        Path | None, typer.Option(help="With --cache: JSON file that lists the versions to keep.")
     ] = None,
     termination_log: Annotated[
-        Path | None, typer.Option(help="Gets one JSON object that says how it ended.")
+        Path | None, typer.Option(help="File to write the outcome to, as a JSON object.")
     ] = None,
 ) -> None:
-    """Bring one version from its source to the destination: all of it, verified, or nothing."""
+    """Download one version from its source to the destination: completely and verified, or not at all."""
     log = structlog.get_logger()
     moved = 0
 

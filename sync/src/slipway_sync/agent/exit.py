@@ -20,11 +20,11 @@ def check_version(directory: str, version: int, revision: str) -> None:
         SyncError: It does not.
     """
     if len(revision) != 64 or not set(revision) <= _HEX:  # noqa: PLR2004
-        raise SyncError(ExitCode.USAGE, "--revision has to be 64 hex digits")
+        raise SyncError(ExitCode.USAGE, "--revision must be 64 hex digits")
     found, _ = version_directories([directory])
     if not found or found[0].number != version:
         raise SyncError(
-            ExitCode.USAGE, f"--directory {directory!r} does not spell --version {version}"
+            ExitCode.USAGE, f"--directory {directory!r} does not match --version {version}"
         )
 
 

@@ -22,12 +22,13 @@ from slipway_sync.exports import (
 
 Tags = Annotated[
     list[str] | None,
-    typer.Option("--tag", help="A tag of the graph to load; repeatable; serve if none is given."),
+    typer.Option("--tag", help="Tag of the MetaGraph to load; may be repeated; default: serve."),
 ]
 PublicKeyFile = Annotated[
     Path | None,
     typer.Option(
-        "--public-key", help="PEM file of Ed25519 keys; one has to have signed SHA256SUMS."
+        "--public-key",
+        help="PEM file with Ed25519 public keys, one of which must have signed SHA256SUMS.",
     ),
 ]
 

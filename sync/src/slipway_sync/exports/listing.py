@@ -144,11 +144,11 @@ def _has_control_character(path: str) -> bool:
 
 _RULES: tuple[tuple[str, Callable[[str], bool]], ...] = (
     ("is absolute", lambda path: path.startswith("/")),
-    ("holds a backslash", lambda path: "\\" in path),
-    ("holds a NUL", lambda path: "\0" in path),
-    ("holds a control character", _has_control_character),
+    ("contains a backslash", lambda path: "\\" in path),
+    ("contains a NUL", lambda path: "\0" in path),
+    ("contains a control character", _has_control_character),
     ("starts with a drive letter", lambda path: bool(_DRIVE.match(path))),
-    ("holds an empty segment", lambda path: "" in path.split("/")),
+    ("contains an empty segment", lambda path: "" in path.split("/")),
     ("holds '..'", lambda path: ".." in path.split("/")),
     ("holds '.'", lambda path: "." in path.split("/")),
     (
@@ -156,7 +156,7 @@ _RULES: tuple[tuple[str, Callable[[str], bool]], ...] = (
         lambda path: len(path.encode()) > _MAX_PATH_BYTES,
     ),
     (
-        f"holds a name longer than {_MAX_SEGMENT_BYTES} bytes",
+        f"contains a name longer than {_MAX_SEGMENT_BYTES} bytes",
         lambda path: any(len(name.encode()) > _MAX_SEGMENT_BYTES for name in path.split("/")),
     ),
 )

@@ -68,7 +68,7 @@ def read_manifest(content: bytes) -> Manifest:
             )
         found[path], lines[path] = sha256, number
     if not found:
-        raise ManifestError("it names no file")
+        raise ManifestError("it lists no files")
     clash = hostile_key(found)
     if clash is not None:
         raise ManifestError(f"line {lines[clash[0]]} names {printable(clash[0])}, which {clash[1]}")
@@ -90,7 +90,7 @@ def _lines(content: bytes) -> Iterator[tuple[int, str]]:
         try:
             yield number, raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise ManifestError(f"line {number} is no UTF-8 text") from error
+            raise ManifestError(f"line {number} is not UTF-8 text") from error
 
 
 def _entry(line: str, number: int) -> tuple[str, str]:
@@ -109,7 +109,7 @@ def _entry(line: str, number: int) -> tuple[str, str]:
 def _unescaped(name: str, number: int) -> str:
     def plain(match: re.Match[str]) -> str:
         if match[1] not in _ESCAPED:
-            raise ManifestError(f"line {number} holds a \\ that escapes nothing")
+            raise ManifestError(f"line {number} contains a \\ that does not escape anything")
         return _ESCAPED[match[1]]
 
     return _ESCAPE.sub(plain, name)

@@ -49,20 +49,20 @@ def read_public_keys(pem: bytes) -> tuple[bytes, ...]:
     for number, match in enumerate(_PEM.finditer(pem), 1):
         if b"PRIVATE" in match[1]:
             raise PublicKeyError(
-                "it holds a private key: keep that to yourself and give what "
-                "`openssl pkey -pubout` makes of it"
+                "it contains a private key: keep that secret, and use the public key that "
+                "`openssl pkey -pubout` writes"
             )
         try:
             key = load_pem_public_key(match[0])
         except (ValueError, UnsupportedAlgorithm) as error:
-            raise PublicKeyError(f"its PEM block {number} is no public key") from error
+            raise PublicKeyError(f"its PEM block {number} is not a public key") from error
         if not isinstance(key, Ed25519PublicKey):
-            raise PublicKeyError(f"its PEM block {number} is no Ed25519 key")
+            raise PublicKeyError(f"its PEM block {number} is not an Ed25519 key")
         raw = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
         if raw not in keys:
             keys.append(raw)
     if not keys:
-        raise PublicKeyError("it holds no PEM block -----BEGIN PUBLIC KEY-----")
+        raise PublicKeyError("it contains no PEM block -----BEGIN PUBLIC KEY-----")
     return tuple(keys)
 
 
@@ -102,7 +102,7 @@ def signed(manifest: bytes, signature: bytes, keys: Iterable[bytes]) -> bool:
     return False
 
 
-_FORMS = "it is no Ed25519 signature of 64 bytes, 128 hex digits or base64"
+_FORMS = "it is not an Ed25519 signature of 64 bytes, 128 hex digits or base64"
 
 
 def _base64(text: bytes) -> bytes:

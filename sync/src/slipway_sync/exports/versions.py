@@ -42,7 +42,7 @@ def version_directories(
         taken, *ignored = sorted(spellings[number], key=lambda name: (len(name), name))
         directories.append(VersionDirectory(number, taken))
         warnings.extend(
-            f"directories {taken!r} and {name!r} both spell version {number}: {taken!r} is taken, "
+            f"directories {taken!r} and {name!r} both mean version {number}: {taken!r} is used, "
             f"{name!r} is ignored until one of them is removed"
             for name in ignored
         )

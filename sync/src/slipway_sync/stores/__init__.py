@@ -111,6 +111,6 @@ def open_store(uri: str, options: StoreOptions) -> Store:
         return LocalStore(Path(unquote(rest)))
     raise SourceError(
         "InvalidSource",
-        f"{printable(uri)} is no source: write s3://BUCKET/PATH, gs://BUCKET/PATH, "
+        f"{printable(uri)} is not a valid source: write s3://BUCKET/PATH, gs://BUCKET/PATH, "
         "az://CONTAINER/PATH, http(s)://HOST/PATH or file:///PATH",
     )

@@ -122,7 +122,7 @@ def refusal_unseen(host: str) -> str | None:
     if name in _METADATA_NAMES:
         return "a cloud's metadata service"
     if ":" in name or _NUMBER.fullmatch(name.rpartition(".")[2]):
-        return "no name of a host"
+        return "not a host name"
     return None
 
 
@@ -132,7 +132,7 @@ def _kind(address: Address) -> str | None:
     if address.is_link_local:
         return "a link-local address"
     if address.is_unspecified or (isinstance(address, IPv4Address) and address in _THIS_HOST):
-        return "no address of a host"
+        return "not a host address"
     if address.is_multicast:
         return "a multicast address"
     if address == IPv4Address("255.255.255.255"):

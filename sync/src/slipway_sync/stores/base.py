@@ -129,7 +129,7 @@ class HostileKeyError(Exception):
     """
 
     def __init__(self, path: str) -> None:
-        super().__init__(f"the key {printable(path)} is no path")
+        super().__init__(f"the key {printable(path)} is not a valid path")
         self.path = path
 
 

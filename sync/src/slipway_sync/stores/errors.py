@@ -38,16 +38,19 @@ _DEBUG_PATH = re.compile(r'\bpath: "((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(r"\\(?:u\{([0-9a-f]{1,6})\}|(.))")
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "0": "\0"}
 
-_UNKNOWN = "its certificate is signed by an unknown authority: give that in caBundle"
-_OTHER_HOST = "its certificate is not for this host: name the source by a host that stands in it"
+_UNKNOWN = "its certificate is signed by an unknown CA: add that CA to caBundle"
+_OTHER_HOST = "its certificate is not valid for this host: use a host name that it lists"
 _LATE = "its certificate has expired or is not valid yet: renew it, or check the clock"
-_BREAKS_OFF = "it breaks connections off"
+_BREAKS_OFF = "it closes connections early"
 
 # The library's own words for what happened below HTTP, and ours. The first that fits counts.
 _TRANSPORT = (
-    ("InvalidListResponse", "its answer is no listing: check the endpoint"),
-    ("NotPartial", "it answers otherwise than asked: check the endpoint and what stands before it"),
-    ("UnexpectedRange", "it sends another part of the object than it was asked for"),
+    ("InvalidListResponse", "its answer is not a listing: check the endpoint"),
+    (
+        "NotPartial",
+        "it does not answer as expected: check the endpoint and any gateway in front of it",
+    ),
+    ("UnexpectedRange", "it sends a different range of the object than requested"),
     ("UnknownIssuer", _UNKNOWN),
     ("unable to get local issuer", _UNKNOWN),
     ("self-signed certificate", _UNKNOWN),
@@ -60,7 +63,7 @@ _TRANSPORT = (
     ("certificate is not yet valid", _LATE),
     ("InvalidContentType", "it does not speak TLS: write http:// or another port"),
     ("certificate", "its certificate is not valid"),
-    ("dns error", "its name is not known to DNS"),
+    ("dns error", "its name cannot be resolved by DNS"),
     ("Connection refused", "it refuses connections"),
     ("TimedOut", "it does not answer in time"),
     ("timed out", "it does not answer in time"),
@@ -94,7 +97,7 @@ def translated(error: Exception, where: str) -> SourceError:
         reason = "NotFound"
         why = "there is no such bucket" if code == "NoSuchBucket" else "not found"
     elif isinstance(error, InvalidPathError):
-        reason, why = "InvalidSource", "it holds a key that is no path"
+        reason, why = "InvalidSource", "it contains a key that is not a valid path"
     elif status in _PASSING or status >= 500:  # noqa: PLR2004 - HTTP
         reason, why = "Unavailable", f"the store answers {answer}"
     elif status >= 400:  # noqa: PLR2004 - HTTP
@@ -114,7 +117,7 @@ def of_way(error: Exception, where: str, way: Pass) -> SourceError:
         return SourceError("AccessDenied", f"{where}: {way.denial}")
     if _PASS_IS_MISSING in str(error):
         # A client shows its pass to no other host than the first, so this can only be a redirect.
-        why = "it redirects to another host, which is not followed: name that one in the source"
+        why = "it redirects to another host, which is not followed: use that host in the source"
         return SourceError("InvalidSource", f"{where}: {why}")
     found = translated(error, where)
     if way.trouble is not None and found.reason == "Unavailable":

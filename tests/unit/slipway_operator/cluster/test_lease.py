@@ -14,6 +14,7 @@ from slipway_operator.cluster.client import (
     ClusterError,
     ConflictError,
     NotFoundError,
+    NotLeadingError,
 )
 from slipway_operator.cluster.lease import (
     LEASE_DURATION,
@@ -180,5 +181,36 @@ def test_a_leader_that_ends_gives_the_lease_back() -> None:
         await leader.release()
         assert leases.held is not None
         assert leases.held["spec"]["holderIdentity"] == ""
+
+    virtualtime.run(story())
+
+
+def test_a_leader_that_was_frozen_writes_nothing_any_more_and_says_that_it_lost() -> None:
+    async def story() -> None:
+        leases, frozen = Leases(), 0.0
+        leader = Leadership(
+            cast("Client", Line(leases, "first")), "ns", "lease", "first", Clock(),
+            elapsed=lambda: asyncio.get_running_loop().time() + frozen,
+        )  # fmt: skip
+        with pytest.raises(NotLeadingError, match="does not hold the Lease lease"):
+            leader.fence()
+        await leader.acquire()
+        keeping = asyncio.create_task(leader.keep())
+        await asyncio.sleep(7)
+        leader.fence()
+        assert not leader.lost
+        # The clock of the machine goes on; nothing of this process has run meanwhile.
+        frozen = 19.0
+        with pytest.raises(NotLeadingError, match="was renewed 20 s ago"):
+            leader.fence()
+        # Whoever has led meanwhile has written the Lease.
+        assert leases.held is not None
+        leases.held["spec"]["holderIdentity"] = "second"
+        leases.version += 1
+        with pytest.raises(LeadershipLostError, match=r"another holds the Lease|renewed in time"):
+            async with asyncio.timeout(60):
+                await keeping
+        assert leader.lost
+        assert not leader.held.is_set()
 
     virtualtime.run(story())

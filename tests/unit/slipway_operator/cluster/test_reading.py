@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from slipway_operator.api.names import SELECTS_LABEL
 from slipway_operator.cluster import reading
 from slipway_operator.model.observed import Child, Container, ContainerState, Pod
 from slipway_operator.rendering.deployment import deployment
 from slipway_operator.rendering.inputs import servable
-from slipway_operator.rendering.services import SELECTS_LABEL
 from slipway_operator.rendering.settings import RenderSettings
 from snapshots import model, service
 
@@ -66,6 +66,16 @@ def test_a_pod_that_finds_no_node_quotes_the_scheduler() -> None:
     assert found.scheduled_at is None
     held_back = {**refused, "reason": "SchedulingGated"}
     assert read(pod(conditions=[held_back])).unschedulable == ""
+
+
+def test_a_pod_requests_what_any_of_its_containers_does() -> None:
+    manifest = pod()
+    assert read(manifest).requests == frozenset()
+    manifest["spec"] = {
+        "initContainers": [{"resources": {"requests": {"cpu": "100m"}}}],
+        "containers": [{"resources": {"limits": {"nvidia.com/gpu": 1}}}, {}],
+    }
+    assert read(manifest).requests == {"cpu", "nvidia.com/gpu"}
 
 
 def test_a_ready_pod_with_what_its_containers_did() -> None:

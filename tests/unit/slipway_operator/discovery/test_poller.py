@@ -9,7 +9,7 @@ from typing import Any
 from paged_stores import PagedStore, item
 from signed_exports import OTHER_KEY, OTHER_PUBLIC, PUBLIC, signed
 from slipway_operator.api.resource import parse
-from slipway_operator.discovery.memory import Memory
+from slipway_operator.discovery.poll_state import PollState
 from slipway_operator.discovery.poller import Poll, poll
 from slipway_operator.model.source import Readiness, SourceVersion
 from small_exports import INDEX, contents, graph
@@ -26,7 +26,7 @@ class World:
     status: dict[str, Any] = field(default_factory=dict)
     keys: tuple[bytes, ...] = ()
     store: PagedStore = field(default_factory=PagedStore)
-    memory: Memory = field(default_factory=Memory)
+    memory: PollState = field(default_factory=PollState)
     now: float = 0.0
 
     def put(self, files: Mapping[str, bytes], directory: str = "1") -> None:
@@ -52,14 +52,14 @@ class World:
         )
         now = T0 + timedelta(seconds=self.now)
         outcome = asyncio.run(poll(self.store, model, self.memory, now, 0.5, self.keys))
-        self.memory = outcome.memory
+        self.memory = outcome.state
         return outcome
 
     def version(self, after: float = 0.0) -> SourceVersion:
         return self.poll(after).observation.versions[-1]
 
 
-def state(version: SourceVersion) -> tuple[Readiness, str]:
+def state(version: SourceVersion) -> tuple[Readiness, str | None]:
     return version.readiness, version.reason
 
 
@@ -78,8 +78,8 @@ def test_the_graph_first_then_a_long_pause_then_the_variables() -> None:
     assert state(world.version(after=6)) == (Readiness.INCOMPLETE, "MissingVariables")
     world.put(files)
     assert world.version(after=30).readiness is Readiness.SETTLING
-    assert state(world.version(after=4.9)) == (Readiness.SETTLING, "")
-    assert state(world.version(after=0.1)) == (Readiness.COMPLETE, "Complete")
+    assert state(world.version(after=4.9)) == (Readiness.SETTLING, None)
+    assert state(world.version(after=0.1)) == (Readiness.COMPLETE, None)
 
 
 def test_an_unchanged_source_costs_one_listing_of_children_and_one_of_each_version() -> None:
@@ -128,7 +128,7 @@ def test_what_was_rejected_is_judged_anew_when_its_listing_changes() -> None:
     assert state(world.version(after=6)) == (Readiness.REJECTED, "WrongSignature")
     world.put(good)
     world.poll(after=30)
-    assert state(world.version(after=6)) == (Readiness.COMPLETE, "Complete")
+    assert state(world.version(after=6)) == (Readiness.COMPLETE, None)
 
 
 def test_other_keys_and_other_tags_ask_for_another_proof_of_the_same_listing() -> None:
@@ -139,7 +139,7 @@ def test_other_keys_and_other_tags_ask_for_another_proof_of_the_same_listing() -
     world.keys = (OTHER_PUBLIC,)
     assert state(world.version(after=30)) == (Readiness.REJECTED, "WrongSignature")
     world.keys = (OTHER_PUBLIC, PUBLIC)
-    assert state(world.version(after=30)) == (Readiness.COMPLETE, "Complete")
+    assert state(world.version(after=30)) == (Readiness.COMPLETE, None)
     world.spec["serving"] = {"tags": ["train"]}
     found = world.version(after=30)
     assert state(found) == (Readiness.REJECTED, "MissingTags")
@@ -188,9 +188,9 @@ def test_what_serves_is_trusted_after_a_restart_unless_more_is_asked_for_now() -
             }
         ]
     }
-    world.memory = Memory()
+    world.memory = PollState()
     assert world.version().readiness is Readiness.COMPLETE
-    world.keys, world.memory = (PUBLIC,), Memory()
+    world.keys, world.memory = (PUBLIC,), PollState()
     world.poll()
     assert state(world.version(after=6)) == (Readiness.INCOMPLETE, "MissingVariables")
 

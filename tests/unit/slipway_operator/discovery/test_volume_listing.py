@@ -11,13 +11,13 @@ from slipway_operator.api.resource import ModelResource
 from slipway_operator.discovery.volume_listing import (
     HANGING,
     SILENT,
-    Heard,
-    Trouble,
-    believed,
-    heard_of,
+    LastReport,
+    WatcherProblem,
+    current_pod,
     observation_of,
-    pod_trouble,
-    present_pod,
+    pod_problem,
+    trusted_report,
+    updated_report,
 )
 from slipway_operator.model.observed import Container, ContainerState
 from slipway_operator.model.source import Readiness
@@ -44,8 +44,8 @@ def pod(watch: Container = RUNNING, **more: Any) -> WatchPod:
     return WatchPod("digits-source-x", "p1", T0, watch=watch, **more)
 
 
-def trouble(found: WatchPod | None) -> Trouble:
-    told = pod_trouble(of(), "exports", found)
+def trouble(found: WatchPod | None) -> WatcherProblem:
+    told = pod_problem(of(), "exports", found)
     assert told is not None
     return told
 
@@ -64,24 +64,24 @@ def test_a_report_is_what_a_poll_would_have_found() -> None:
 
 def test_the_pod_that_takes_another_ones_place_is_listened_to() -> None:
     older, newer = pod(), replace(pod(), name="n", uid="p2", created_at=T0 + timedelta(1))
-    assert present_pod([newer, older], "") == newer
-    assert present_pod([replace(newer, terminating=True), older], "") == older
-    assert present_pod([replace(older, ended=True)], "") is None
+    assert current_pod([newer, older], "") == newer
+    assert current_pod([replace(newer, terminating=True), older], "") == older
+    assert current_pod([replace(older, ended=True)], "") is None
 
 
 def test_a_pod_of_another_source_is_not_listened_to() -> None:
     """Just after an edit its log still tells, in good health, of the folder before."""
-    assert present_pod([pod(inputs="before")], "now") is None
-    assert present_pod([pod(inputs="before"), pod(inputs="now")], "now") == pod(inputs="now")
+    assert current_pod([pod(inputs="before")], "now") is None
+    assert current_pod([pod(inputs="before"), pod(inputs="now")], "now") == pod(inputs="now")
 
 
 @pytest.mark.parametrize(
     ("found", "reason", "words", "passing"),
     [
-        (None, Reason.WATCHER_NOT_READY, "Deployment digits-source) is not there yet", True),
+        (None, Reason.WATCHER_NOT_READY, "Deployment digits-source) does not exist yet", True),
         (
             pod(Container(), unschedulable="0/1 nodes: claim not bound"),
-            Reason.UNSCHEDULABLE, "finds no node: 0/1 nodes: claim not bound", False,
+            Reason.UNSCHEDULABLE, "cannot be scheduled: 0/1 nodes: claim not bound", False,
         ),
         (
             pod(Container(ContainerState.WAITING, "ImagePullBackOff", "no such image")),
@@ -112,15 +112,17 @@ def test_the_pods_trouble_is_named(
 
 
 def test_a_pod_that_runs_is_no_trouble() -> None:
-    assert pod_trouble(of(), "exports", pod()) is None
+    assert pod_problem(of(), "exports", pod()) is None
     crashed_once = replace(RUNNING, restarts=1, exit_code=1)
-    assert pod_trouble(of(), "exports", pod(crashed_once)) is None
+    assert pod_problem(of(), "exports", pod(crashed_once)) is None
 
 
-def listened(before: Heard | None, tail: Tail | None, seconds: float) -> tuple[Heard, Any]:
+def listened(
+    before: LastReport | None, tail: Tail | None, seconds: float
+) -> tuple[LastReport, Any]:
     now = T0 + timedelta(seconds=seconds)
-    heard = heard_of(before, pod(), tail, now)
-    return heard, believed(of(), pod(), heard, tail, now)
+    heard = updated_report(before, pod(), tail, now)
+    return heard, trusted_report(of(), pod(), heard, tail, now)
 
 
 def test_heartbeats_keep_a_state_good_and_silence_does_not() -> None:
@@ -133,7 +135,7 @@ def test_heartbeats_keep_a_state_good_and_silence_does_not() -> None:
     assert listened(heard, beat, 59 + quiet)[1] == REPORT
     _, told = listened(heard, beat, 60 + quiet)
     assert (told.reason, told.passing) == (Reason.WATCHER_NOT_READY, False)
-    assert "has told nothing about the volume for more than 60 s" in told.message
+    assert "has reported nothing about the volume for more than 60 s" in told.message
     assert listened(heard, beat, 70 + quiet)[1] == told, "another sentence would be another write"
     assert listened(heard, replace(beat, sequence=9), 60 + quiet)[1] == REPORT
 
@@ -141,7 +143,7 @@ def test_heartbeats_keep_a_state_good_and_silence_does_not() -> None:
 def test_a_log_that_is_empty_for_long_is_silence() -> None:
     heard, told = listened(None, None, 0)
     assert told.passing
-    assert "has not told yet" in told.message
+    assert "has not reported the contents of the volume yet" in told.message
     _, told = listened(heard, None, SILENT.total_seconds() + 1)
     assert not told.passing
 
@@ -150,15 +152,17 @@ def test_a_new_pod_has_to_tell_it_all_anew() -> None:
     heard, _ = listened(None, TAIL, 0)
     other = replace(pod(), uid="p2")
     beat = replace(TAIL, sequence=7, report=None)
-    fresh = heard_of(heard, other, beat, T0 + timedelta(hours=1))
+    fresh = updated_report(heard, other, beat, T0 + timedelta(hours=1))
     assert fresh.report is None
-    assert isinstance(believed(of(), other, fresh, beat, T0 + timedelta(hours=1)), Trouble)
+    assert isinstance(
+        trusted_report(of(), other, fresh, beat, T0 + timedelta(hours=1)), WatcherProblem
+    )
 
 
 def test_a_heartbeat_of_another_state_is_not_taken_for_the_known_one() -> None:
     heard, _ = listened(None, TAIL, 0)
     heard, told = listened(heard, Tail(8, "another", 0, None), 1)
-    assert isinstance(told, Trouble)
+    assert isinstance(told, WatcherProblem)
     assert heard.report is None
 
 

@@ -15,7 +15,7 @@ from aiohttp.web import Application, Request
 
 import virtualtime
 from slipway_operator.notifications.messages import MAX_BYTES
-from slipway_operator.notifications.receiver import PATH, Surroundings, application, token_in
+from slipway_operator.notifications.receiver import PATH, ReceiverDeps, application, token_in
 from slipway_operator.reconcile.loop import Loop
 from slipway_operator.reconcile.reconciler import Polled
 from slipway_operator.reconcile.scheduler import Key
@@ -32,8 +32,8 @@ class Replica:
     def __init__(self, *, leads: bool = True, leader: str = "", token: str = TOKEN) -> None:
         self.told: list[str] = []
         self.leader = leader
-        around = Surroundings(lambda: token, lambda: leads, lambda: self.leader, self._notify)
-        self.app = application(around)
+        deps = ReceiverDeps(lambda: token, lambda: leads, lambda: self.leader, self._notify)
+        self.app = application(deps)
 
     def _notify(self, uris: Iterable[str]) -> int:
         self.told += uris
@@ -192,7 +192,7 @@ class Work:
     def polled(self, _: Key) -> bool:
         return True
 
-    def named_by(self, uris: Iterable[str]) -> set[Key]:
+    def owners_of(self, uris: Iterable[str]) -> set[Key]:
         return {KEY} if any("digits" in uri for uri in uris) else set()
 
 

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from slipway_operator.planning.drift import covers
+from slipway_operator.planning.drift import matches
 
 
 @pytest.mark.parametrize(
@@ -21,4 +21,4 @@ from slipway_operator.planning.drift import covers
     ],
 )
 def test_a_manifest_is_covered(actual: Any, wanted: Any, covered: bool) -> None:  # noqa: FBT001
-    assert covers(actual, wanted) is covered
+    assert matches(actual, wanted) is covered

@@ -4,10 +4,10 @@ from typing import Any
 
 from fleet import BROKEN_IMAGE, Behaviour, Fleet
 from histories import History
+from slipway_operator.api.names import SELECTS_LABEL
 from slipway_operator.api.status import VersionState
 from slipway_operator.model.observed import Container, ContainerState
 from slipway_operator.planning.plan import plan
-from slipway_operator.rendering.services import SELECTS_LABEL
 from slipway_operator.rendering.settings import RenderSettings
 from snapshots import T0, deployment, listed, model, observed, pods, row, service
 

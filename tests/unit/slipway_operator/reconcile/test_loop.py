@@ -64,17 +64,17 @@ def run_for(api: FakeApi, heard: int | None, seconds: float) -> tuple[Loop, Fake
 
 def test_a_watch_that_told_of_the_newest_change_is_trusted() -> None:
     loop, _ = run_for(FakeApi(version=7), heard=7, seconds=400)
-    assert loop.hears
+    assert loop.watch_alive
 
 
 def test_a_watch_that_never_told_of_a_change_is_found_out() -> None:
     loop, _ = run_for(FakeApi(version=9), heard=7, seconds=60)
-    assert not loop.hears
+    assert not loop.watch_alive
 
 
 def test_a_watch_has_some_time_to_tell() -> None:
     loop, _ = run_for(FakeApi(version=9), heard=7, seconds=20)
-    assert loop.hears
+    assert loop.watch_alive
 
 
 def test_a_model_that_no_watch_told_of_is_worked_on_all_the_same() -> None:
@@ -85,7 +85,7 @@ def test_a_model_that_no_watch_told_of_is_worked_on_all_the_same() -> None:
 def test_an_api_server_that_does_not_answer_ends_nothing() -> None:
     loop, work = run_for(FakeApi(version=7, failures=3), heard=7, seconds=140)
     assert work.reconciled == 2  # by the watch, and by the sweep that got through
-    assert loop.hears
+    assert loop.watch_alive
 
 
 class Diary(FakeWork):

@@ -198,3 +198,46 @@ def test_running_work_is_cancelled_with_the_scheduler() -> None:
 )
 def test_delays_double_up_to_two_minutes(failures: int, delay: float) -> None:
     assert retry_delay(failures) == seconds(delay)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_it_ends_when_it_is_cancelled_in_the_turn_in_which_it_is_woken(turns: int) -> None:
+    async def story() -> None:
+        scheduler = Diary(once).scheduler
+        scheduler.wake(B, seconds(1000))
+        running = asyncio.create_task(scheduler.run())
+        await asyncio.sleep(1)
+        scheduler.wake(A, seconds(100))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        done, _ = await asyncio.wait([running], timeout=50)
+        assert done == {running}
+        assert running.cancelled()
+
+    virtualtime.run(story())
+
+
+def test_work_that_never_ends_is_noticed_and_work_that_waits_for_its_time_is_not() -> None:
+    async def story() -> None:
+        async def hang(key: Key, _: int) -> None:
+            if key == B:
+                await asyncio.Event().wait()
+
+        scheduler = Diary(hang).scheduler
+        limit = seconds(600)
+        assert not scheduler.stalled(limit)
+        running = asyncio.create_task(scheduler.run())
+        scheduler.wake(A, seconds(3000))
+        await asyncio.sleep(2990)
+        assert not scheduler.stalled(limit)
+        scheduler.wake(B)
+        await asyncio.sleep(500)
+        assert not scheduler.stalled(limit)
+        await asyncio.sleep(120)
+        assert scheduler.stalled(limit)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert not scheduler.stalled(limit)
+
+    virtualtime.run(story())

@@ -4,16 +4,20 @@ from typing import Any
 
 import pytest
 
-from slipway_operator.api.names import MODEL_LABEL, ROTATION_LABEL, SERVABLE_LABEL
+from slipway_operator.api.names import (
+    MODEL_LABEL,
+    ROTATION_LABEL,
+    SELECTS_LABEL,
+    SELECTS_ROTATION,
+    SERVABLE_LABEL,
+)
 from slipway_operator.api.resource import ModelResource, parse
 from slipway_operator.model.pvc import Sharing
-from slipway_operator.rendering.budget import disruption_budget
-from slipway_operator.rendering.deployment import deployment
-from slipway_operator.rendering.inputs import Servable, servable
+from slipway_operator.model.servable import Servable
+from slipway_operator.rendering.deployment import deployment, disruption_budget
+from slipway_operator.rendering.inputs import servable
 from slipway_operator.rendering.pvc import claim_manifest, volume_label
 from slipway_operator.rendering.services import (
-    ROTATION,
-    SELECTS_LABEL,
     label_service,
     model_service,
     next_service,
@@ -234,7 +238,7 @@ def test_every_child_goes_with_the_model_and_holds_nothing_up() -> None:
     parsed = model(FULL)
     children = [
         rendered(FULL),
-        model_service(parsed, ROTATION),
+        model_service(parsed, SELECTS_ROTATION),
         version_service(parsed, 3),
         disruption_budget(parsed),
     ]
@@ -307,13 +311,13 @@ def test_the_key_is_the_same_in_every_release() -> None:
 def test_name_selects_one_servable_or_the_rotation() -> None:
     steady = model_service(model(BARE), "v3-aaaaaaaa")
     assert steady["spec"]["selector"] == {MODEL_LABEL: "digits", SERVABLE_LABEL: "v3-aaaaaaaa"}
-    mixed = model_service(model(BARE), ROTATION)
+    mixed = model_service(model(BARE), SELECTS_ROTATION)
     assert mixed["spec"]["selector"] == {MODEL_LABEL: "digits", ROTATION_LABEL: "in"}
-    assert mixed["metadata"]["labels"][SELECTS_LABEL] == ROTATION
+    assert mixed["metadata"]["labels"][SELECTS_LABEL] == SELECTS_ROTATION
 
 
 def test_next_and_pods_select_what_name_selects() -> None:
-    for selects in (ROTATION, "v3-aaaaaaaa"):
+    for selects in (SELECTS_ROTATION, "v3-aaaaaaaa"):
         expected = model_service(model(BARE), selects)["spec"]["selector"]
         for other in (next_service(model(BARE), selects), pods_service(model(BARE), selects)):
             assert other["spec"]["selector"] == expected
@@ -334,9 +338,9 @@ def test_no_service_shows_a_pod_that_is_not_ready() -> None:
     """T1."""
     parsed = model(BARE)
     for service in (
-        model_service(parsed, ROTATION),
-        next_service(parsed, ROTATION),
-        pods_service(parsed, ROTATION),
+        model_service(parsed, SELECTS_ROTATION),
+        next_service(parsed, SELECTS_ROTATION),
+        pods_service(parsed, SELECTS_ROTATION),
         version_service(parsed, 3),
         label_service(parsed, "stable", 3),
     ):

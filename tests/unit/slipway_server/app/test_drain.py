@@ -28,7 +28,7 @@ LIMITS = DrainLimits(least=3, most=12, quiet=1)
         (12.0, 2, None, "drain_seconds over with 2 connections"),
         (12.4, 1, None, "drain_seconds over with 1 connection"),
         (12.0, 0, 11.5, "drain_seconds over with 0 connections"),
-        (12.0, None, None, "drain_seconds over; how many connections are open cannot be told"),
+        (12.0, None, None, "drain_seconds over; the number of open connections is unknown"),
     ],
 )
 def test_when_and_why_it_ends(

@@ -41,14 +41,14 @@ BROKEN = ServingError(Code.DATA_LOSS, "cannot parse")
             {},
             Report({"m": False}, ("Model m: version 1 is END (DATA_LOSS: cannot parse)",)),
         ),
-        ([], "", {}, Report({"m": False}, ("Model m: no version was found yet",))),
+        ([], "", {}, Report({"m": False}, ("Model m: no version has been found yet",))),
         ([], "no such path", {}, Report({"m": False}, ("Model m: no such path",))),
         ([], "", {"started": False}, Report({"m": False}, ("The server is starting",))),
         (
             [_state(1, Availability.AVAILABLE)],
             "",
             {"draining": True},
-            Report({"m": True}, ("The server is draining: it was told to stop",)),
+            Report({"m": True}, ("The server is draining: it is shutting down",)),
         ),
     ],
 )

@@ -16,7 +16,7 @@ from slipway_server.core.labels import LabelRule
 from slipway_server.core.serving_map import ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
 from slipway_server.errors import Code, ServingError, invalid_argument, not_found
-from slipway_server.observability.counters import counter_values
+from slipway_server.observability.families import counter_values
 from slipway_server.storage.file_system_source import FileSystemSource
 from slipway_server.storage.source import ModelConfig
 
@@ -161,7 +161,7 @@ def test_a_reload_never_hangs_and_blocks_no_other() -> None:
         assert world.outcome == [
             (
                 "UNKNOWN: 1 model(s) did not become available: "
-                "{{name: m} due to error: DEADLINE_EXCEEDED: no version was begun, }"
+                "{{name: m} due to error: DEADLINE_EXCEEDED: no version started to load, }"
             )
         ]
     world = World(ReloadRule(timeout=0))

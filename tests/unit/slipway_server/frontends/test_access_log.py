@@ -6,17 +6,17 @@ import orjson
 import pytest
 
 from slipway_server.errors import Code
-from slipway_server.frontends.access_log import AccessLog, AccessLogRule, Which
-from slipway_server.frontends.http.messages import Request, Response
+from slipway_server.frontends.access_log import AccessLog, AccessLogMode, AccessLogRule
+from slipway_server.frontends.http.messages import HttpRequest, HttpResponse
 from slipway_server.observability.telemetry import Telemetry
 
 
 class Log:
-    def __init__(self, which: Which, sampling: float = 1.0, numbers: Any = (0.5,)) -> None:
+    def __init__(self, mode: AccessLogMode, sampling: float = 1.0, numbers: Any = (0.5,)) -> None:
         self.written = b""
         drawn = iter(numbers * 100)
         self.log = AccessLog(
-            AccessLogRule(which, sampling),
+            AccessLogRule(mode, sampling),
             random=lambda: next(drawn),
             new_id=lambda: "made-1",
             write=self._write,
@@ -48,12 +48,12 @@ class Context:
 
 
 def test_a_line() -> None:
-    log = Log(Which.ALL)
-    request = Request(peer="127.0.0.1:9", headers={b"x-request-id": b"r-1"})
+    log = Log(AccessLogMode.ALL)
+    request = HttpRequest(peer="127.0.0.1:9", headers={b"x-request-id": b"r-1"})
 
-    def api(_request: Request) -> Response:
+    def api(_request: HttpRequest) -> HttpResponse:
         log.request()
-        return Response(200)
+        return HttpResponse(200)
 
     log.log.rest(api)(request)
     assert log.lines() == [
@@ -74,7 +74,7 @@ def test_a_line() -> None:
 
 
 def test_who_calls_over_grpc() -> None:
-    log = Log(Which.ALL)
+    log = Log(AccessLogMode.ALL)
 
     def method(_request: bytes, _context: Any) -> bytes:
         log.request()
@@ -86,36 +86,38 @@ def test_who_calls_over_grpc() -> None:
 
 
 def test_a_rest_request_without_an_id_gets_one_that_goes_back() -> None:
-    log = Log(Which.ALL)
-    request = Request()
-    log.log.rest(lambda _request: Response(200))(request)
+    log = Log(AccessLogMode.ALL)
+    request = HttpRequest()
+    log.log.rest(lambda _request: HttpResponse(200))(request)
     assert request.headers[b"x-request-id"] == b"made-1"
 
 
 @pytest.mark.parametrize(
-    ("which", "sampling", "numbers", "codes"),
+    ("mode", "sampling", "numbers", "codes"),
     [
-        (Which.ERRORS, 1.0, (0.5,), ["NOT_FOUND"]),
-        (Which.ALL, 1.0, (0.999,), ["OK", "NOT_FOUND", "OK"]),
-        (Which.ALL, 0.0, (0.0,), ["NOT_FOUND"]),
-        (Which.ALL, 0.5, (0.4, 0.6), ["OK", "NOT_FOUND"]),
+        (AccessLogMode.ERRORS, 1.0, (0.5,), ["NOT_FOUND"]),
+        (AccessLogMode.ALL, 1.0, (0.999,), ["OK", "NOT_FOUND", "OK"]),
+        (AccessLogMode.ALL, 0.0, (0.0,), ["NOT_FOUND"]),
+        (AccessLogMode.ALL, 0.5, (0.4, 0.6), ["OK", "NOT_FOUND"]),
     ],
 )
-def test_which_are_told_of(which: Which, sampling: float, numbers: Any, codes: list[str]) -> None:
-    log = Log(which, sampling, numbers)
+def test_which_are_told_of(
+    mode: AccessLogMode, sampling: float, numbers: Any, codes: list[str]
+) -> None:
+    log = Log(mode, sampling, numbers)
     for code in (Code.OK, Code.NOT_FOUND, Code.OK):
         log.request(code)
     assert [line["code"] for line in log.lines()] == codes
 
 
 def test_long_names_are_cut() -> None:
-    log = Log(Which.ALL)
+    log = Log(AccessLogMode.ALL)
     log.request(model="x" * 10_000)
     assert log.lines()[0]["model"] == "x" * 200
 
 
 def test_lines_that_are_left_out_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    log = Log(Which.ALL)
+    log = Log(AccessLogMode.ALL)
     offer = log.log._lines.offer
     refusals = iter([False, False])
     monkeypatch.setattr(
@@ -124,4 +126,4 @@ def test_lines_that_are_left_out_are_counted(monkeypatch: pytest.MonkeyPatch) ->
     for _ in range(3):
         log.request()
     lines = log.lines()
-    assert lines[1:] == [{"event": "requests left out of the log", "count": 2}]
+    assert lines[1:] == [{"event": "requests dropped from the access log", "count": 2}]

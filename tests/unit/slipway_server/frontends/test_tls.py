@@ -9,7 +9,7 @@ import pytest
 
 from certificates import Authority, Pair, ssl_config
 from slipway_server.errors import ServingError
-from slipway_server.frontends.tls import CertificateFile, read_identity, server_context
+from slipway_server.frontends.tls import CertificateFile, read_tls_config, server_context
 
 AUTHORITY = Authority()
 FIRST, SECOND = AUTHORITY.issue(), AUTHORITY.issue()
@@ -75,7 +75,7 @@ def test_new_connections_get_what_a_changed_file_says(file: File) -> None:
 
 def test_grpc_is_given_a_certificate_once_for_each_change(file: File) -> None:
     certificate = file.open()
-    ports = certificate.changes(), certificate.changes()
+    ports = certificate.updates(), certificate.updates()
     assert [changed() for changed in ports] == [None, None]
     file.write(ssl_config(SECOND))
     certificate.poll()
@@ -149,7 +149,7 @@ def test_whether_clients_are_verified_is_settled_at_start(file: File) -> None:
 
 def test_with_client_verify_only_the_authoritys_clients_come_in(file: File, tmp_path: Path) -> None:
     file.write(ssl_config(FIRST, AUTHORITY.pem, verify=True))
-    context = server_context(read_identity(str(file.path)))
+    context = server_context(read_tls_config(str(file.path)))
     assert shown(context, AUTHORITY.issue("client"), tmp_path) == FIRST.serial
     with pytest.raises(ssl.SSLError, match="PEER_DID_NOT_RETURN_A_CERTIFICATE"):
         shown(context)

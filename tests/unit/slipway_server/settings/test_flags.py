@@ -180,7 +180,7 @@ def test_flags_without_effect_are_said_only_when_given() -> None:
     assert command_line.without_effect(frozenset({"port"})) == ()
     [(name, sentence)] = command_line.without_effect(frozenset({"port", "use_alts_credentials"}))
     assert name == "use_alts_credentials"
-    assert re.match("--use_alts_credentials is accepted .*no meaning", sentence)
+    assert re.match("--use_alts_credentials is accepted .*no effect", sentence)
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_per_model_batching_without_batching_starts_and_says_so() -> None:
     name = "enable_per_model_batching_parameters"
     assert not _settings(f"--{name}").batching
     ((found, sentence),) = command_line.without_effect(frozenset({name}))
-    assert (found, sentence) == (name, f"--{name} does nothing without --enable_batching")
+    assert (found, sentence) == (name, f"--{name} has no effect without --enable_batching")
     assert command_line.without_effect(frozenset({name, "enable_batching"})) == ()
 
 

@@ -55,8 +55,8 @@ def test_what_sha256sum_writes_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("", "names no file"),
-        ("# nothing\n", "names no file"),
+        ("", "lists no files"),
+        ("# nothing\n", "lists no files"),
         ("hello\n", "line 1 is not 64 hex digits"),
         (f"{ZERO}  a\n{ZERO} b\n", "line 2 is not 64 hex digits"),
         (f"{ZERO[:-1]}  a\n", "line 1 is not 64 hex digits"),
@@ -69,15 +69,15 @@ def test_what_sha256sum_writes_is_read(tmp_path: Path) -> None:
         (f"{ZERO}  /etc/passwd\n", "line 1 names /etc/passwd, which is absolute"),
         (f"{ZERO}  .\n", r"line 1 names \., which holds '\.'"),
         (f"{ZERO}  ././a\n", r"line 1 names \./\./a, which holds '\.'"),
-        (f"{ZERO}  a/\n", "line 1 names a/, which holds an empty segment"),
-        (f"{ZERO}  a\0b\n", r"line 1 names 'a\\x00b', which holds a NUL"),
+        (f"{ZERO}  a/\n", "line 1 names a/, which contains an empty segment"),
+        (f"{ZERO}  a\0b\n", r"line 1 names 'a\\x00b', which contains a NUL"),
         (f"{ZERO}  C:/a\n", "which starts with a drive letter"),
-        (f"{ZERO}  a\u202eb\n", "which holds a control character"),
-        (f"{ZERO}  {'n' * 300}\n", "which holds a name longer than 255 bytes"),
-        (f"\\{ZERO}  a\\nb\n", r"line 1 names 'a\\nb', which holds a control character"),
-        (f"\\{ZERO}  a\\\\b\n", r"which holds a backslash"),
-        (f"\\{ZERO}  a\\xb\n", r"line 1 holds a \\ that escapes nothing"),
-        (f"\\{ZERO}  a\\\n", r"line 1 holds a \\ that escapes nothing"),
+        (f"{ZERO}  a\u202eb\n", "which contains a control character"),
+        (f"{ZERO}  {'n' * 300}\n", "which contains a name longer than 255 bytes"),
+        (f"\\{ZERO}  a\\nb\n", r"line 1 names 'a\\nb', which contains a control character"),
+        (f"\\{ZERO}  a\\\\b\n", r"which contains a backslash"),
+        (f"\\{ZERO}  a\\xb\n", r"line 1 contains a \\ that does not escape anything"),
+        (f"\\{ZERO}  a\\\n", r"line 1 contains a \\ that does not escape anything"),
         (f"{ZERO}  a\n{ZERO}  a/b\n", "line 1 names a, which is both a file and the directory"),
     ],
 )
@@ -89,7 +89,7 @@ def test_what_could_be_meant_otherwise_is_refused_by_line_and_name(text: str, wh
 
 
 def test_bytes_that_are_no_text_and_sizes_that_cannot_be_are_refused() -> None:
-    with pytest.raises(ManifestError, match="line 2 is no UTF-8 text"):
+    with pytest.raises(ManifestError, match="line 2 is not UTF-8 text"):
         read_manifest(f"{ZERO}  a\n".encode() + f"{ZERO}  ".encode() + b"\xff\n")
     with pytest.raises(ManifestError, match="larger than 16 MiB"):
         read_manifest(b"#" * (MANIFEST_LIMIT + 1))
@@ -142,5 +142,5 @@ def test_a_file_that_is_another_one_is_named() -> None:
     assert finding is not None
     assert (finding.reason, finding.object) == ("WrongDigest", "a")
     assert finding.message == (
-        "a has the SHA-256 000000000000…, its author wrote down 000000000000…: upload it again"
+        "a has the SHA-256 000000000000…, but SHA256SUMS lists 000000000000…: upload it again"
     )

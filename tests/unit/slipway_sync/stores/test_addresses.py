@@ -24,9 +24,9 @@ REFUSED = [
     ("100.100.100.200", "a cloud's metadata service"),
     ("168.63.129.16", "a cloud's metadata service"),
     ("::ffff:100.100.100.200", "a cloud's metadata service"),
-    ("0.0.0.0", "no address of a host"),  # noqa: S104 (refused)
-    ("0.1.2.3", "no address of a host"),
-    ("::", "no address of a host"),
+    ("0.0.0.0", "not a host address"),  # noqa: S104 (refused)
+    ("0.1.2.3", "not a host address"),
+    ("::", "not a host address"),
     ("224.0.0.1", "a multicast address"),
     ("ff02::1", "a multicast address"),
     ("255.255.255.255", "the broadcast address"),

@@ -1,15 +1,15 @@
 """How many pods each servable may have next: the two transition policies as one small calculation.
 
-Words used here, for R replicas wanted of each of A aspired servables:
+Words used here, for R replicas wanted of each of A desired servables:
 
-    held      pods that a Deployment has or is entitled to, terminating ones included
-    budget    what may be held in all:  A·R + surge     (AvailabilityPreserving)
-                                        A·R             (ResourcePreserving)
+    occupied  pods that a Deployment has or is entitled to, terminating ones included
+    budget    what may be occupied in all:  A·R + surge   (AvailabilityPreserving)
+                                            A·R             (ResourcePreserving)
     floor     pods in rotation that must remain:  R     (AvailabilityPreserving)
                                         R − missing     (ResourcePreserving; at least 1 when R > 1)
 
     old servables keep      max(0, floor − new pods in rotation)    pods in rotation, for certain
-    new servables may grow  by budget − held
+    new servables may grow  by budget − occupied
 
 So in the first policy an old pod goes when a new one has taken its place (T3), and in the second a
 new one comes when an old one has really gone (T4).
@@ -66,44 +66,44 @@ class Fleet:
     """A servable as scaling sees it.
 
     Attributes:
-        replicas: Of its Deployment; 0 when it has none.
+        replicas: Replicas of its Deployment; 0 when it has none.
         live: Pods that are not terminating.
         ready: Live pods that are ready.
-        shown: Ready pods that the EndpointSlices of NAME show: they take requests now.
-        selected: Ready pods that NAME selects: they take requests once its slices are computed anew.
+        endpoints: Ready pods that the EndpointSlices of NAME show: they take requests now.
+        matched: Ready pods that NAME selects: they take requests once its slices are computed anew.
         terminating: Pods that still hold their place and their hardware.
-        incumbent: The Service NAME selects it.
+        selected: The Service NAME selects it.
         failed: It will not be tried again.
         mounts: Its pods mount the Model's volume.
     """
 
     id: str
     version: int
-    aspired: bool
+    desired: bool
     exists: bool
     replicas: int
     live: int
     ready: int
-    shown: int
-    selected: int
+    endpoints: int
+    matched: int
     terminating: int
-    incumbent: bool
+    selected: bool
     failed: bool = False
     mounts: bool = False
 
     @property
-    def held(self) -> int:
+    def occupied(self) -> int:
         """Pods it has or is entitled to."""
         return max(self.replicas, self.live) + self.terminating
 
     @property
     def reserve(self) -> int:
-        """Replicas that could help out: ready pods, or an incumbent's that may become ready again."""
+        """Replicas that could help out: ready pods, or a selected servable's that may become ready again."""
         if self.failed:
             return min(self.ready, self.replicas)
-        return self.replicas if self.incumbent or self.ready else 0
+        return self.replicas if self.selected or self.ready else 0
 
-    def secure(self, taking: int, replicas: int) -> int:
+    def guaranteed(self, taking: int, replicas: int) -> int:
         """How many of the pods that take requests stay for certain with so many replicas.
 
         A ReplicaSet deletes pods that are not ready first. Among ready ones it may choose any: it
@@ -112,21 +112,21 @@ class Fleet:
         victims = max(0, self.live - replicas)
         return max(0, taking - max(0, victims - (self.live - self.ready)))
 
-    def least(self, taking: int, wanted: int) -> int:
+    def min_replicas(self, taking: int, wanted: int) -> int:
         """The fewest replicas that leave so many pods taking requests, as far as it can."""
-        wanted = min(wanted, self.secure(taking, self.replicas))
-        return next(n for n in range(self.replicas + 1) if self.secure(taking, n) >= wanted)
+        wanted = min(wanted, self.guaranteed(taking, self.replicas))
+        return next(n for n in range(self.replicas + 1) if self.guaranteed(taking, n) >= wanted)
 
 
-def _shown(fleet: Fleet) -> int:
-    return fleet.shown
+def _endpoints(fleet: Fleet) -> int:
+    return fleet.endpoints
 
 
-def _selected(fleet: Fleet) -> int:
-    return fleet.selected
+def _matched(fleet: Fleet) -> int:
+    return fleet.matched
 
 
-_VIEWS: Final = (_shown, _selected)
+_VIEWS: Final = (_endpoints, _matched)
 """Where requests go now, and where they go once the EndpointSlice controller has caught up with the
 last flip: what is decided must be right in both."""
 
@@ -135,16 +135,16 @@ def scale(fleets: Sequence[Fleet], limits: Limits) -> dict[str, int]:
     """Replicas for each servable; those without a Deployment that get 0 are left out.
 
     Args:
-        fleets: Aspired ones highest version first; the rest in any order.
+        fleets: Desired ones highest version first; the rest in any order.
         limits: What the policy allows.
     """
-    aspired = [fleet for fleet in fleets if fleet.aspired]
-    old = [fleet for fleet in fleets if not fleet.aspired and fleet.exists]
-    budget = len(aspired) * limits.replicas + limits.surge
-    headroom = budget - sum(fleet.held for fleet in fleets)
+    desired = [fleet for fleet in fleets if fleet.desired]
+    old = [fleet for fleet in fleets if not fleet.desired and fleet.exists]
+    budget = len(desired) * limits.replicas + limits.surge
+    headroom = budget - sum(fleet.occupied for fleet in fleets)
     places = _places(fleets, limits)
     decided: dict[str, int] = {}
-    for fleet in aspired:
+    for fleet in desired:
         growth = max(0, min(limits.replicas - fleet.replicas, headroom))
         if fleet.mounts:
             # One that could never attach its volume is not created.
@@ -152,10 +152,10 @@ def scale(fleets: Sequence[Fleet], limits: Limits) -> dict[str, int]:
             places -= growth
         headroom -= growth
         # Above R, when R was lowered: only as far as none is lost that takes requests.
-        taking = max(fleet.least(view(fleet), limits.replicas) for view in _VIEWS)
+        taking = max(fleet.min_replicas(view(fleet), limits.replicas) for view in _VIEWS)
         shrunk = max(limits.replicas, taking)
         decided[fleet.id] = min(fleet.replicas + growth, shrunk)
-    keeps = [_keep(old, aspired, decided, limits, view) for view in _VIEWS]
+    keeps = [_keep(old, desired, decided, limits, view) for view in _VIEWS]
     return decided | {fleet.id: max(keep[fleet.id] for keep in keeps) for fleet in old}
 
 
@@ -163,24 +163,24 @@ def _places(fleets: Sequence[Fleet], limits: Limits) -> int:
     """How many more pods may mount the Model's volume."""
     if limits.mounting is None:
         return sum(limits.replicas for _ in fleets)
-    return max(0, limits.mounting - sum(fleet.held for fleet in fleets if fleet.mounts))
+    return max(0, limits.mounting - sum(fleet.occupied for fleet in fleets if fleet.mounts))
 
 
 def _keep(
     old: Sequence[Fleet],
-    aspired: Sequence[Fleet],
+    desired: Sequence[Fleet],
     decided: Mapping[str, int],
     limits: Limits,
     view: Callable[[Fleet], int],
 ) -> dict[str, int]:
     """Replicas of the old servables: pods that take requests first, then what could help out."""
-    replaced = sum(fleet.secure(view(fleet), decided[fleet.id]) for fleet in aspired)
-    needed = max(0, limits.floor - replaced) if aspired else limits.replicas
+    replaced = sum(fleet.guaranteed(view(fleet), decided[fleet.id]) for fleet in desired)
+    needed = max(0, limits.floor - replaced) if desired else limits.replicas
     kept: dict[str, int] = {}
-    for fleet in sorted(old, key=lambda f: (view(f), f.incumbent, f.version, f.id), reverse=True):
-        kept[fleet.id] = fleet.least(view(fleet), needed)
-        needed -= min(needed, fleet.secure(view(fleet), kept[fleet.id]))
-    for fleet in sorted(old, key=lambda f: (f.ready, f.incumbent, f.version, f.id), reverse=True):
+    for fleet in sorted(old, key=lambda f: (view(f), f.selected, f.version, f.id), reverse=True):
+        kept[fleet.id] = fleet.min_replicas(view(fleet), needed)
+        needed -= min(needed, fleet.guaranteed(view(fleet), kept[fleet.id]))
+    for fleet in sorted(old, key=lambda f: (f.ready, f.selected, f.version, f.id), reverse=True):
         helping = min(needed, max(0, fleet.reserve - kept[fleet.id]))
         kept[fleet.id] += helping
         needed -= helping

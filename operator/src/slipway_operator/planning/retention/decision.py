@@ -13,39 +13,42 @@ from typing import Final
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.spec import ModelSpec
-from slipway_operator.api.status import DoomedVersion, RetentionStatus
-from slipway_operator.model.actions import Note
+from slipway_operator.api.status import DoomedVersion, RetentionStatus, timestamp
+from slipway_operator.model.actions import KubernetesEvent
 from slipway_operator.model.observed import Observed
 from slipway_operator.model.retention import OldExport, Protected, Survey
 from slipway_operator.model.source import Readiness, SourceObservation
-from slipway_operator.planning.status.version_rows import timestamp
-from slipway_operator.planning.versions.desired import aspire
-from slipway_sync.exports import size
+from slipway_operator.planning.retention.report import (
+    NOTICE,
+    counted,
+    deleted,
+    sentence,
+    would_delete,
+)
+from slipway_operator.planning.status.conditions import RETENTION_FAILURES
+from slipway_operator.planning.versions.desired import desired_versions
 
-NOTICE: Final = timedelta(minutes=1)
-"""How long before its deletion an export is named, at least."""
 RETRY: Final = timedelta(minutes=5)
 """How long after a deletion that failed the next one is tried."""
 AT_A_TIME: Final = 32
 """Exports that are named at once: as many as the status holds."""
 
 _UNFINISHED: Final = frozenset({Readiness.SETTLING, Readiness.INCOMPLETE})
-_FAILURES: Final = frozenset({Reason.RETENTION_DENIED, Reason.RETENTION_FAILED})
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class RetentionDecision:
     """The outcome of a pass.
 
     Attributes:
         status: To be written before anything is deleted; None when there is nothing to remember.
-        notes: Events.
+        events: Events.
         delete: Exports whose notice is over, lowest first.
         again: When time alone could change the decision.
     """
 
     status: RetentionStatus | None
-    notes: tuple[Note, ...] = ()
+    events: tuple[KubernetesEvent, ...] = ()
     delete: tuple[DoomedVersion, ...] = ()
     again: timedelta | None = None
 
@@ -91,15 +94,15 @@ def rests(model: ModelResource, now: datetime) -> timedelta | None:
 def protected(observed: Observed) -> Protected:
     """What serves, is labelled, is asked for, or is newer than any that serves or should."""
     spec = observed.model.spec
-    aspiration = aspire(observed)
+    desired = desired_versions(observed)
     serving = {found.version for found in observed.deployments}
     serving |= {pod.version for pod in observed.pods}
-    aspired = {servable.version for servable in aspiration.servables}
-    if aspiration.ideal is not None:
-        aspired.add(aspiration.ideal)
+    versions = {servable.version for servable in desired.servables}
+    if desired.ideal is not None:
+        versions.add(desired.ideal)
     named = set(spec.labels.values()) | set(spec.versions.specific or ())
-    floor = min(serving | aspired) if aspired else None
-    return Protected(floor, frozenset(serving | aspired | named), frozenset(serving))
+    floor = min(serving | versions) if versions else None
+    return Protected(floor, frozenset(serving | versions | named), frozenset(serving))
 
 
 def decide(
@@ -108,7 +111,7 @@ def decide(
     survey: Survey,
     guard: Protected,
     now: datetime,
-) -> Decision:
+) -> RetentionDecision:
     """Decide one pass.
 
     Args:
@@ -120,7 +123,7 @@ def decide(
     """
     retention = model.spec.retention
     if retention is None:
-        return Decision(None)
+        return RetentionDecision(None)
     memory = _memory(model)
     finished = tuple(
         deleted(doomed)
@@ -129,10 +132,12 @@ def decide(
     )
     kept = _kept(survey, retention.keep)
     if doubt := _doubt(model, source, survey, guard, memory, kept):
-        return Decision(_doubting(memory, survey, doubt, now), finished)
+        return RetentionDecision(_doubting(memory, survey, doubt, now), finished)
     if len(kept) < retention.keep:
-        message = f"retention: {_counted(len(kept))} complete, {retention.keep} stay"
-        return Decision(RetentionStatus(key=memory.key, message=message, kept=kept), finished)
+        message = f"retention: {counted(len(kept))} complete, {retention.keep} stay"
+        return RetentionDecision(
+            RetentionStatus(key=memory.key, message=message, kept=kept), finished
+        )
     return _plan(model, memory, _candidates(survey, guard, memory, kept), kept, finished, now)
 
 
@@ -160,7 +165,7 @@ def _doubt(
     if model.spec.paused:
         return "spec.paused is true"
     if not source.polled or source.error_reason:
-        return f"the source was not listed: {source.error_message or 'not asked yet'}"
+        return f"the source was not listed: {source.error_message or 'not polled yet'}"
     if not survey.listed:
         return "the source is empty"
     if source.warnings:
@@ -171,9 +176,9 @@ def _doubt(
 def _missing(survey: Survey, guard: Protected, memory: RetentionStatus) -> str:
     """What ought to be listed and is not."""
     if vanished := sorted(set(memory.kept) - survey.listed):
-        return f"version {vanished[-1]} has gone from the source since it was last looked at"
+        return f"version {vanished[-1]} was removed from the source since the last poll"
     if guard.floor is None:
-        return "no version serves or could"
+        return "no version serves or can serve"
     if missing := sorted(set(guard.needed) - survey.listed):
         return f"version {missing[-1]} serves and is not in the source"
     return ""
@@ -246,23 +251,23 @@ def _plan(
     memory: RetentionStatus,
     candidates: Iterable[OldExport],
     kept: list[int],
-    finished: tuple[Note, ...],
+    finished: tuple[KubernetesEvent, ...],
     now: datetime,
-) -> Decision:
+) -> RetentionDecision:
     """Name what is new, and let go what was named long enough ago."""
     dry = model.spec.retention is None or model.spec.retention.dry_run
     cleared = memory.reason == Reason.LISTING_DOUBTFUL
-    failing = memory.reason in _FAILURES and memory.since is not None
+    failing = memory.reason in RETENTION_FAILURES and memory.since is not None
     waits = _until(memory.since, now, RETRY) if failing else timedelta(0)
     known = {doomed.version: doomed for doomed in memory.versions}
     doomed: list[DoomedVersion] = []
-    notes = list(finished)
+    events = list(finished)
     for export in candidates:
         before = known.get(export.number)
         if before is None or not (before.revision == export.revision or rest_of(before, export)):
             fresh = _named(export, now)
             doomed.append(fresh)
-            notes.append(_would_delete(fresh, dry=dry))
+            events.append(would_delete(fresh, dry=dry))
         elif cleared and before.state == "WouldDelete":
             # What was in doubt has to stand for a while before it is believed.
             doomed.append(before.model_copy(update={"since": timestamp(now)}))
@@ -278,13 +283,13 @@ def _plan(
     begun = {item.version: item for item in due}
     rows = [begun.get(item.version, item) for item in doomed]
     reason, since = (memory.reason, memory.since) if failing and doomed else ("", None)
-    message = memory.message if reason else _sentence(rows, kept, dry=dry)
+    message = memory.message if reason else sentence(rows, kept, dry=dry)
     left = [max(waits, _notice_left(item, now)) for item in doomed if item.version not in begun]
-    return Decision(
+    return RetentionDecision(
         RetentionStatus(
             key=memory.key, reason=reason, message=message, since=since, kept=kept, versions=rows
         ),
-        tuple(notes),
+        tuple(events),
         tuple(due),
         None if dry or not left else min(left),
     )
@@ -316,79 +321,29 @@ def _named(export: OldExport, now: datetime) -> DoomedVersion:
     )
 
 
-def _weight(doomed: Iterable[DoomedVersion]) -> str:
-    items = list(doomed)
-    objects = sum(item.objects for item in items)
-    weight = size(sum(item.bytes for item in items))
-    return f"{objects} object{'' if objects == 1 else 's'}, {weight}"
-
-
-def _counted(versions: int) -> str:
-    return f"{versions} version{' is' if versions == 1 else 's are'}"
-
-
-def _would_delete(doomed: DoomedVersion, *, dry: bool) -> Note:
-    when = (
-        "spec.retention.dryRun is true"
-        if dry
-        else f"it goes in {int(NOTICE.total_seconds())} s at the earliest"
-    )
-    return Note(
-        "WouldDelete",
-        f"version {doomed.version} would be deleted from the source "
-        f"({_weight([doomed])}; {doomed.directory}/): {when}",
-    )
-
-
-def deleted(doomed: DoomedVersion) -> Note:
-    """The Event for an export that is gone."""
-    return Note(
-        "Deleted",
-        f"version {doomed.version} was deleted from the source ({_weight([doomed])}; "
-        f"{doomed.directory}/)",
-    )
-
-
-def _sentence(rows: Sequence[DoomedVersion], kept: Sequence[int], *, dry: bool) -> str:
-    stay = f"{_numbers(kept)} stay{'s' if len(kept) == 1 else ''}"
-    if not rows:
-        return f"retention: {stay}; nothing to delete"
-    numbers = _numbers([row.version for row in rows])
-    first = min(datetime.fromisoformat(row.since) for row in rows) + NOTICE
-    how = "would be deleted (dryRun)" if dry else f"will be deleted after {first:%H:%M:%S}Z"
-    if not dry and any(row.state == "Deleting" for row in rows):
-        how = "are being deleted" if len(rows) > 1 else "is being deleted"
-    return f"retention: {numbers} {how}: {_weight(rows)}; {stay}"
-
-
-def _numbers(versions: Sequence[int]) -> str:
-    """Numbers as a person writes them; many are cut short."""
-    shown = [str(number) for number in versions[:8]]
-    more = f" and {len(versions) - 8} more" if len(versions) > 8 else ""  # noqa: PLR2004
-    return f"version{'' if len(versions) == 1 else 's'} {', '.join(shown)}{more}"
-
-
 def after(
     status: RetentionStatus,
     gone: DoomedVersion | None,
     failure: tuple[Reason, str] | None,
     now: datetime,
-) -> tuple[RetentionStatus, tuple[Note, ...]]:
+) -> tuple[RetentionStatus, tuple[KubernetesEvent, ...]]:
     """What is remembered after one deletion.
 
     Args:
-        status: As it was written before.
+        status: What the status said before the deletion.
         gone: The export, when it is gone or no longer what was planned.
         failure: Why the deletion ended before that.
         now: The time.
     """
     versions = [d for d in status.versions if gone is None or d.version != gone.version]
     if failure is None:
-        notes = () if gone is None else (deleted(gone),)
-        message = _sentence(versions, status.kept, dry=False)
+        events = () if gone is None else (deleted(gone),)
+        message = sentence(versions, status.kept, dry=False)
         changed = {"versions": versions, "reason": "", "since": None, "message": message}
-        return status.model_copy(update=changed), notes
+        return status.model_copy(update=changed), events
     reason, message = failure
     told = {"versions": versions, "reason": reason, "message": message, "since": timestamp(now)}
     fresh = status.reason != reason
-    return status.model_copy(update=told), (Note(reason, message, warning=True),) if fresh else ()
+    return status.model_copy(update=told), (
+        KubernetesEvent(reason, message, warning=True),
+    ) if fresh else ()

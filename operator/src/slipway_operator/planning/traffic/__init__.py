@@ -1,1 +1,1 @@
-"""Which pods take the Model's traffic."""
+"""Which versions take the Model's traffic, and the Services that bring it about."""

@@ -8,8 +8,9 @@ from slipway_operator.api.conditions import Reason
 from slipway_operator.api.spec import VersionPolicy
 from slipway_operator.api.status import VersionStatus
 from slipway_operator.model.observed import Deployment, Observed
+from slipway_operator.model.servable import Servable
 from slipway_operator.model.source import Readiness, SourceVersion
-from slipway_operator.rendering.inputs import Servable, servable
+from slipway_operator.rendering.inputs import servable
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,27 +21,36 @@ class Candidate:
         wanted: What the spec and the source ask for.
         chosen: What can be had: `wanted`, or what serves of this version already; None when
             `wanted` has failed and nothing else of this version is there.
-        reason: Why the chosen one differs from what the source holds now; empty otherwise.
+        reason: Why the chosen one differs from what the source holds now; None when it does not.
     """
 
     wanted: Servable
     chosen: Servable | None
-    reason: str = ""
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Aspiration:
+class DesiredVersions:
     """The outcome.
 
     Attributes:
-        servables: Aspired, highest version first; the first takes unversioned requests.
+        servables: Desired, highest version first; the first takes unversioned requests.
         ideal: The version that would take them had nothing failed; None when there is none.
-        candidates: By version.
+        candidates: What could serve of each version, desired or not, by version.
     """
 
     servables: tuple[Servable, ...]
     ideal: int | None
     candidates: Mapping[int, Candidate]
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Ids of the desired servables."""
+        return frozenset(servable.id for servable in self.servables)
+
+    def of(self, version: int) -> Servable | None:
+        """The desired servable of a version."""
+        return next((s for s in self.servables if s.version == version), None)
 
     @property
     def primary(self) -> Servable | None:
@@ -87,7 +97,7 @@ def _gone(observed: Observed, listed: SourceVersion | None) -> bool:
 
 
 def _held(
-    observed: Observed, version: int, row: VersionStatus | None, reason: str
+    observed: Observed, version: int, row: VersionStatus | None, reason: Reason | None
 ) -> Candidate | None:
     """What is there of a version whose export cannot be had now; None when nothing is."""
     deployments = existing(observed, version)
@@ -117,7 +127,7 @@ def _candidate(
     model = observed.model
     if listed is None or listed.readiness is not Readiness.COMPLETE:
         gone = _gone(observed, listed)
-        return _held(observed, version, row, Reason.SOURCE_GONE if gone else "")
+        return _held(observed, version, row, Reason.SOURCE_GONE if gone else None)
     served_before = row is not None and bool(row.available_key) and bool(row.revision)
     changed = row is not None and served_before and row.revision != listed.revision
     if changed and not model.spec.source.allow_mutation:
@@ -126,7 +136,7 @@ def _candidate(
     if row is None or wanted.key != row.failed_key:
         return Candidate(wanted, wanted)
     back = _way_back(observed, row)
-    return Candidate(wanted, back, Reason.ROLLED_BACK if back else "")
+    return Candidate(wanted, back, Reason.ROLLED_BACK if back else None)
 
 
 def _way_back(observed: Observed, row: VersionStatus) -> Servable | None:
@@ -139,7 +149,7 @@ def _way_back(observed: Observed, row: VersionStatus) -> Servable | None:
     return None
 
 
-def aspire(observed: Observed) -> Aspiration:
+def desired_versions(observed: Observed) -> DesiredVersions:
     """Decide which servables should serve.
 
     A version counts as known when it is proven complete in the source or has a Deployment: an empty
@@ -163,7 +173,7 @@ def aspire(observed: Observed) -> Aspiration:
     servables = tuple(
         candidate.chosen for version in chosen if (candidate := candidates[version]).chosen
     )
-    return Aspiration(servables, ideal[0] if ideal else None, candidates)
+    return DesiredVersions(servables, ideal[0] if ideal else None, candidates)
 
 
 def _last_resort(observed: Observed, usable: set[int]) -> list[int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from slipway_operator.api.conditions import Reason
+from slipway_operator.api.conditions import Reason, reason_of
 from slipway_operator.api.status import VersionState
 from slipway_operator.model.observed import Container, ContainerState, Pod
 from slipway_sync.exports import PASSING, ExitCode, SyncOutcome
@@ -32,12 +32,12 @@ class Finding:
     """What keeps a servable's pods from serving.
 
     Attributes:
-        state: Of the version, while this is so.
+        state: State of the version as long as this holds.
         final: Waiting will not help: the version has failed for this revision and spec.
     """
 
     state: VersionState
-    reason: str
+    reason: Reason
     message: str
     final: bool = False
 
@@ -65,7 +65,7 @@ def _rejected_by_sync(pod: Pod) -> Finding | None:
     if pod.sync.exit_code != ExitCode.REJECTED:
         return None
     outcome = _sync_outcome(pod.sync)
-    reason = outcome.reason if outcome else Reason.REJECTED
+    reason = reason_of(outcome.reason if outcome else "", Reason.REJECTED)
     message = outcome.message if outcome else pod.sync.exit_message
     # What the store sent, other than what it listed, may be right when the kubelet tries again.
     return Finding(VersionState.REJECTED, reason, _cut(message), final=reason not in PASSING)
@@ -109,7 +109,7 @@ def _sync_trouble(pod: Pod) -> Finding | None:
     if pod.sync.exit_code in (None, 0) or pod.server.state is ContainerState.RUNNING:
         return None
     outcome = _sync_outcome(pod.sync)
-    reason = outcome.reason if outcome else Reason.SYNC_FAILED
+    reason = reason_of(outcome.reason if outcome else "", Reason.SYNC_FAILED)
     message = outcome.message if outcome else pod.sync.exit_message or pod.sync.exit_reason
     return Finding(VersionState.SYNCING, reason, _cut(message))
 

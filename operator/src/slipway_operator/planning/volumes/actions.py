@@ -7,15 +7,15 @@ from slipway_operator.model import actions
 from slipway_operator.model.actions import Action
 from slipway_operator.model.observed import Observed
 from slipway_operator.model.pvc import Volume
-from slipway_operator.planning.drift import covers
-from slipway_operator.planning.versions.desired import Aspiration
+from slipway_operator.planning.drift import apply_child, delete_child
+from slipway_operator.planning.versions.desired import DesiredVersions
 from slipway_operator.planning.volumes.pvc import growth, kept_directories
 from slipway_operator.rendering.pvc import cache_claim, claim_manifest, keep_manifest
 from slipway_operator.rendering.settings import RenderSettings
 from slipway_operator.rendering.volume_watcher import is_current, watcher
 
 
-def claim_actions(observed: Observed, aspiration: Aspiration) -> Iterator[Action]:
+def claim_actions(observed: Observed, desired: DesiredVersions) -> Iterator[Action]:
     """The Model's own claim, and the list of what stays.
 
     Neither is deleted while the Model is there: pods of an earlier spec may still mount them.
@@ -27,12 +27,9 @@ def claim_actions(observed: Observed, aspiration: Aspiration) -> Iterator[Action
     foreign = f"PersistentVolumeClaim/{name}" in observed.foreign
     if own and observed.claim is None and not foreign and not wait:
         yield actions.CreateClaim(own)
-    if not cache_claim(model) or f"ConfigMap/{name}" in observed.foreign:
-        return
-    keep = keep_manifest(model, kept_directories(observed, aspiration))
-    found = observed.keep.manifest if observed.keep else {}
-    if not all(covers(found.get(part), keep[part]) for part in ("metadata", "data")):
-        yield actions.ApplyKeep(keep)
+    if cache_claim(model):
+        keep = keep_manifest(model, kept_directories(observed, desired))
+        yield from apply_child(observed, keep)
 
 
 def growth_actions(observed: Observed) -> Iterator[Action]:
@@ -47,13 +44,13 @@ def watcher_actions(
 ) -> Iterator[Action]:
     """The Deployment that lists a volume is there as long as the source is one."""
     model = observed.model
-    found = observed.watcher
+    name = names.watcher(model.name)
+    found = observed.child("Deployment", name)
     wanted = watcher(model, settings, volume.sharing)
     if wanted is None:
-        if found:
-            yield actions.DeleteWatcher(found.name, found.uid)
+        yield from delete_child(observed, "Deployment", name)
         return
-    if volume.reason or f"Deployment/{names.watcher(model.name)}" in observed.foreign:
+    if volume.reason or f"Deployment/{name}" in observed.foreign:
         return
     if found is None or not is_current(found.manifest, wanted):
-        yield actions.ApplyWatcher(wanted)
+        yield actions.Apply(wanted)

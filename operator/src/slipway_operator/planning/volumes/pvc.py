@@ -1,6 +1,7 @@
 """What a claim allows, and what has to stay in a cache. Pure."""
 
 from collections.abc import Collection
+from datetime import timedelta
 from typing import Final
 
 from slipway_operator.api import names
@@ -9,13 +10,16 @@ from slipway_operator.api.quantities import parse_quantity
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.model.observed import Observed
 from slipway_operator.model.pvc import NO_VOLUME, Claim, Sharing, Volume
-from slipway_operator.planning.versions.desired import Aspiration
+from slipway_operator.planning.versions.desired import DesiredVersions
 from slipway_operator.rendering.pvc import (
     cache_directory,
     claim_manifest,
     claim_name,
     mounted_source,
 )
+
+CLAIM_INTERVAL: Final = timedelta(seconds=10)
+"""How often a claim that cannot be used is looked at again: claims are not watched."""
 
 _MANY: Final = "ReadWriteMany"
 _ONE_NODE: Final = "ReadWriteOnce"
@@ -47,7 +51,7 @@ def volume_of(observed: Observed) -> Volume:
     if own is not None and kind in observed.foreign:
         return Volume(
             reason=Reason.NAME_CONFLICT,
-            message=f"claim {name} exists and does not belong to this Model: name it in "
+            message=f"claim {name} exists and is not owned by this Model: name it in "
             "spec.serving.cache.persistentVolumeClaim instead of a claimTemplate, or delete it",
         )
     if own is not None and observed.claim is None and observed.refusal:
@@ -80,14 +84,14 @@ def judge(model: ModelResource, claim: Claim | None) -> Volume:
         return Volume(
             reason=Reason.CLAIM_UNUSABLE,
             message=f"claim {claim.name} {what}, so no new pod can use it ({use}): name another "
-            "claim; what serves goes on",
+            "claim; current versions keep serving",
         )
     sharing = sharing_of(claim.access_modes, read_only=source is not None)
     modes = ", ".join(sorted(claim.access_modes)) or "nothing"
     if sharing is None:
         return Volume(
             reason=Reason.CLAIM_UNUSABLE,
-            message=f"claim {claim.name} allows {modes} only, but a cache is written to: use a "
+            message=f"claim {claim.name} allows {modes} only, but a cache must be writable: use a "
             f"claim that allows {_MANY}, {_ONE_NODE} or {_ONE_POD}",
         )
     if sharing is Sharing.ONE_POD and source is not None:
@@ -119,8 +123,13 @@ def _exclusive(model: ModelResource, claim: Claim, sharing: Sharing) -> str:
     return (
         f"claim {claim.name} is {_ONE_POD}: one pod at a time can mount it, but "
         f"{' and '.join(needs)}; set replicas 1, one version and policy ResourcePreserving, or use "
-        f"a claim that allows {_MANY} or {_ONE_NODE}; what serves goes on"
+        f"a claim that allows {_MANY} or {_ONE_NODE}; current versions keep serving"
     )
+
+
+def volume_due(volume: Volume) -> timedelta | None:
+    """Time until a claim that cannot be used is looked at again; None when it can be used."""
+    return CLAIM_INTERVAL if volume.reason else None
 
 
 def growth(observed: Observed) -> int:
@@ -136,8 +145,8 @@ def not_grown(observed: Observed) -> str:
     if not size or observed.refusal is None or observed.refusal.size != size:
         return ""
     return (
-        f"claim {names.cache(observed.model.name)} cannot grow as "
-        f"spec.serving.cache.claimTemplate asks for: {observed.refusal.message}"
+        f"claim {names.cache(observed.model.name)} cannot be expanded to the size in "
+        f"spec.serving.cache.claimTemplate: {observed.refusal.message}"
     )
 
 
@@ -151,13 +160,13 @@ def _missing(observed: Observed) -> int:
     return wanted if wanted > claim.requested else 0
 
 
-def kept_directories(observed: Observed, aspiration: Aspiration) -> frozenset[str]:
+def kept_directories(observed: Observed, desired: DesiredVersions) -> frozenset[str]:
     """Directories of the cache that have to stay.
 
-    Every version that is aspired, has a Deployment (and so serves, syncs, or is the way back), has
+    Every version that is desired, has a Deployment (and so serves, syncs, or is the way back), has
     pods, or is labelled. What cannot be named, because nothing knows its revision, cannot lie there.
     """
-    kept = {(s.version, s.revision) for s in aspiration.servables}
+    kept = {(s.version, s.revision) for s in desired.servables}
     kept |= {(d.version, d.revision) for d in observed.deployments}
     rows = {row.version: row.revision for row in observed.model.status.versions}
     listed = {v.number: v.revision for v in observed.source.versions}

@@ -1,4 +1,4 @@
-"""Other Models of the same source: retention of one must not delete what another serves."""
+"""Models that share a source: retention of one must not delete what another serves."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -13,8 +13,8 @@ _KEPT: Final = 5.0
 """Seconds for which a listing of all Models serves the passes of many; a deletion takes none of these."""
 
 
-class Neighbours:
-    """Looks for Models with the same URI, and for what they hold.
+class SharedSources:
+    """Finds Models with the same URI, and the versions they use.
 
     The endpoint does not count: one store may have several, and to keep a version too many harms
     nobody. As the Models are listed, one that was never polled, or cannot be read, counts as well.
@@ -26,18 +26,18 @@ class Neighbours:
         namespaces: Iterable[str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Look for them in these namespaces; in all when there are none."""
+        """Search these namespaces; all when there are none."""
         self._client = client
         self._namespaces = tuple(namespaces) or ("",)
         self._clock = clock
         self._listed: tuple[float, dict[str, list[Mapping[str, Any]]]] = (float("-inf"), {})
 
-    async def held(self, model: ModelResource, *, fresh: bool = False) -> frozenset[int]:
+    async def versions_in_use(self, model: ModelResource, *, fresh: bool = False) -> frozenset[int]:
         """Versions that other Models of this source serve, are about to, or name.
 
         Args:
-            model: Whose others are meant.
-            fresh: Believe no listing that was made a moment ago.
+            model: Its own versions are left out.
+            fresh: List the Models again, whatever is cached.
 
         Raises:
             ClusterError: They cannot be listed; then nothing may be deleted.
@@ -46,7 +46,7 @@ class Neighbours:
         if fresh or now - self._listed[0] >= _KEPT:
             self._listed = (now, await self._list())
         versions: set[int] = set()
-        for other in self._listed[1].get(_place(model.spec.source.uri), ()):
+        for other in self._listed[1].get(_source_key(model.spec.source.uri), ()):
             if other["metadata"]["uid"] != model.uid:
                 versions |= await self._of(other)
         return frozenset(versions)
@@ -60,7 +60,7 @@ class Neighbours:
                     "metadata": {n: item["metadata"][n] for n in ("namespace", "name", "uid")},
                     "named": named(item["spec"]) if uri else set(),
                 }
-                found.setdefault(_place(uri), []).append(small)
+                found.setdefault(_source_key(uri), []).append(small)
         return found
 
     async def _of(self, other: Mapping[str, Any]) -> set[int]:
@@ -82,5 +82,5 @@ def named(spec: Mapping[str, Any]) -> set[int]:
     return {*labels, *specific}
 
 
-def _place(uri: str) -> str:
+def _source_key(uri: str) -> str:
     return uri.rstrip("/")

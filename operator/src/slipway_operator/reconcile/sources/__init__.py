@@ -1,1 +1,1 @@
-"""Polling sources: access to them, limits, and what is known of each."""
+"""Polling sources: access, limits, and the last observation of each."""

@@ -13,7 +13,10 @@ from slipway_operator.cluster.client import SECRETS
 from slipway_operator.model.source import CloudIdentity
 from slipway_operator.reconcile.sources.errors import CredentialsError
 from slipway_operator.reconcile.sources.identities import Identities
-from slipway_operator.reconcile.sources.referenced_objects import Lookup, called
+from slipway_operator.reconcile.sources.referenced_objects import (
+    ReferencedObjects,
+    describe_reference,
+)
 from slipway_sync.exports import PublicKeyError, read_public_keys
 from slipway_sync.stores import (
     StoreOptions,
@@ -27,9 +30,8 @@ class Access:
     """How one source is reached now.
 
     Attributes:
-        options: For the store.
-        identity: What the pods need to have the same identity; None when that is not a
-            ServiceAccount's.
+        options: What `open_store` takes.
+        identity: What the pods need to have the same identity; None unless it is a ServiceAccount's.
         public_keys: Ed25519 keys that exports may be signed with; empty when they need no signature.
     """
 
@@ -38,25 +40,27 @@ class Access:
     public_keys: tuple[bytes, ...] = ()
 
 
-class Accesses:
-    """Finds out how sources are reached."""
+class AccessResolver:
+    """Finds out how the source of each Model is reached."""
 
-    def __init__(self, lookup: Lookup, identities: Identities, installation: StoreOptions) -> None:
-        """Use what the installation decides for all sources: addresses and proxy."""
-        self._lookup = lookup
+    def __init__(
+        self, objects: ReferencedObjects, identities: Identities, installation: StoreOptions
+    ) -> None:
+        """Take what the installation decides for all sources: allowed addresses and the proxy."""
+        self._objects = objects
         self._identities = identities
         self._installation = installation
 
-    async def of(self, model: ModelResource, *, fresh: bool = False) -> Access:
+    async def resolve(self, model: ModelResource, *, fresh: bool = False) -> Access:
         """How a Model's source is reached.
 
         Args:
-            model: Whose source it is.
-            fresh: Believe nothing that was read a moment ago.
+            model: Its spec.source names the objects to read.
+            fresh: Read every object again, whatever is cached.
 
         Raises:
-            CredentialsError: What it needs cannot be had.
-            SourceError: Nobody grants it credentials.
+            CredentialsError: An object that it needs is missing, wrong or may not be read.
+            SourceError: The cloud grants it no credentials.
         """
         source = model.spec.source
         keys = await self._public_keys(model)
@@ -71,12 +75,12 @@ class Accesses:
         )
         known = None
         if source.identity == "ServiceAccount":
-            identity, known = await self._identities.of_account(model, options, fresh=fresh)
+            identity, known = await self._identities.of_service_account(model, options, fresh=fresh)
         elif source.identity == "Ambient":
-            identity = self._identities.of_surroundings(model, options)
+            identity = self._identities.of_ambient(model, options)
         else:
             return Access(options, public_keys=keys)
-        # Now, so that what goes wrong is told in its own words.
+        # Now, so that a refusal is reported as one of the identity, not of the store.
         await identity.granted()
         return Access(replace(options, identity=identity), known, keys)
 
@@ -84,15 +88,15 @@ class Accesses:
         """How the source is reached when its credentials were refused; None when there are no others.
 
         Raises:
-            CredentialsError: What it needs cannot be had any more.
-            SourceError: Nobody grants it credentials.
+            CredentialsError: An object that it needs is missing, wrong or may not be read.
+            SourceError: The cloud grants it no credentials.
         """
         identity = refused.options.identity
         if identity is not None:
-            return await self.of(model, fresh=True) if identity.refuse() else None
+            return await self.resolve(model, fresh=True) if identity.refuse() else None
         if not model.spec.source.credentials_secret:
             return None
-        access = await self.of(model, fresh=True)
+        access = await self.resolve(model, fresh=True)
         return None if access.options.credentials == refused.options.credentials else access
 
     async def _credentials(self, model: ModelResource, *, fresh: bool) -> Mapping[str, str]:
@@ -102,7 +106,7 @@ class Accesses:
             return {}
         uri = model.spec.source.uri
         missing = f"create it with {missing_credentials(uri, ())}"
-        secret = await self._lookup.get(SECRETS, model.namespace, name, missing, fresh=fresh)
+        secret = await self._objects.get(SECRETS, model.namespace, name, missing, fresh=fresh)
         return decode(secret.get("data") or {}, f"{model.namespace}/{name}", uri)
 
     async def _public_keys(self, model: ModelResource) -> tuple[bytes, ...]:
@@ -111,13 +115,13 @@ class Accesses:
             return ()
         reference = signature.public_key
         field = "source.signature.publicKey"
-        found = await self._lookup.entry(model.namespace, reference, field)
+        found = await self._objects.entry(model.namespace, reference, field)
         try:
             return read_public_keys(found)
         except PublicKeyError as error:
             raise CredentialsError(
                 Reason.CREDENTIALS_MISSING,
-                f"{called(model.namespace, reference)}: the entry {reference.key} is of no use as "
+                f"{describe_reference(model.namespace, reference)}: the entry {reference.key} is not valid as "
                 f"{field}: {error}",
             ) from error
 
@@ -125,11 +129,11 @@ class Accesses:
         reference = model.spec.source.ca_bundle
         if reference is None:
             return None
-        found = await self._lookup.entry(model.namespace, reference, "source.caBundle")
+        found = await self._objects.entry(model.namespace, reference, "source.caBundle")
         if not _holds_certificates(found):
             raise CredentialsError(
                 Reason.CREDENTIALS_MISSING,
-                f"{called(model.namespace, reference)}: the entry {reference.key} holds no PEM "
+                f"{describe_reference(model.namespace, reference)}: the entry {reference.key} contains no PEM "
                 "certificates, which source.caBundle needs",
             )
         return found
@@ -139,9 +143,9 @@ def decode(data: Mapping[str, str], secret: str, uri: str) -> dict[str, str]:
     """The entries of a Secret.
 
     Args:
-        data: Base64, as the API server holds them.
-        secret: Its name, for the message.
-        uri: Of the source that it is for.
+        data: Values in base64, as the API server returns them.
+        secret: `NAMESPACE/NAME`, for the message.
+        uri: URI of the source; its scheme says which keys are needed.
 
     Raises:
         CredentialsError: A required key is missing, or a value is no text.
@@ -149,7 +153,7 @@ def decode(data: Mapping[str, str], secret: str, uri: str) -> dict[str, str]:
     missing = missing_credentials(uri, {key for key, value in data.items() if value})
     if missing:
         raise CredentialsError(
-            Reason.CREDENTIALS_MISSING, f"Secret {secret} is not enough: it needs {missing}"
+            Reason.CREDENTIALS_MISSING, f"Secret {secret} is incomplete: it needs {missing}"
         )
     wanted = credential_names(uri)
     try:
@@ -160,7 +164,7 @@ def decode(data: Mapping[str, str], secret: str, uri: str) -> dict[str, str]:
         }
     except (binascii.Error, UnicodeDecodeError) as error:
         raise CredentialsError(
-            Reason.CREDENTIALS_MISSING, f"Secret {secret} holds a value that is no text"
+            Reason.CREDENTIALS_MISSING, f"Secret {secret} contains a value that is not text"
         ) from error
 
 

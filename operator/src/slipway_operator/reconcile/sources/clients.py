@@ -1,4 +1,4 @@
-"""Keeps the clients of stores between polls: making one costs more than a poll itself."""
+"""A cache of store clients: making one costs more than a poll itself."""
 
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
@@ -8,7 +8,7 @@ from typing import Final
 from slipway_sync.stores import ObjectStore, Store, StoreOptions, open_store
 
 KEPT: Final = 128
-"""Clients that are kept, those used last: each is about 100 kB, more while it has connections."""
+"""Size of the cache, least recently used out first: each is about 100 kB, more while it has connections."""
 
 
 class Clients:

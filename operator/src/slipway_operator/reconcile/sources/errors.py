@@ -1,4 +1,4 @@
-"""What keeps a Model's source from being asked at all, and what a person can do about it."""
+"""Why a source cannot even be contacted, and what a person can do about it."""
 
 from dataclasses import dataclass
 
@@ -7,10 +7,10 @@ from slipway_operator.api.names import MANAGED_BY
 
 
 class CredentialsError(Exception):
-    """What the source needs cannot be had; the message says what to do.
+    """An object that the source needs is missing or may not be read; str() says what to do.
 
     Attributes:
-        reason: Of the condition.
+        reason: Reason of the condition SourceReady.
     """
 
     def __init__(self, reason: Reason, message: str) -> None:
@@ -20,12 +20,14 @@ class CredentialsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """Who this operator is, for the sentences that tell a person what to run.
+    """Names of this installation's objects, for messages with a command to run.
 
     Attributes:
+        namespace: Namespace of the operator's ServiceAccount.
+        service_account: Name of the operator's ServiceAccount.
         credentials_role: ClusterRole that lets the operator read the Secrets of a namespace that
             binds it.
-        identities_role: The same for the annotations and tokens of its ServiceAccounts.
+        identities_role: ClusterRole that does the same for the annotations and tokens of its ServiceAccounts.
     """
 
     namespace: str

@@ -1,4 +1,4 @@
-"""The identities that sources are read with: of a Model's ServiceAccount, or of the surroundings."""
+"""The cloud identities that sources are read with: a Model's ServiceAccount, or the operator's ambient one."""
 
 import base64
 import json
@@ -18,7 +18,7 @@ from slipway_operator.cluster.client import (
 )
 from slipway_operator.model.source import CloudIdentity
 from slipway_operator.reconcile.sources.errors import CredentialsError, Installation
-from slipway_operator.reconcile.sources.referenced_objects import Lookup
+from slipway_operator.reconcile.sources.referenced_objects import ReferencedObjects
 from slipway_sync.stores import SourceError, StoreOptions
 from slipway_sync.stores.credentials import Identity
 from slipway_sync.stores.identity import (
@@ -31,10 +31,10 @@ from slipway_sync.stores.identity import (
 
 _TOKEN_SECONDS: Final = 600
 """The shortest that the API server grants; it is exchanged at once."""
-_NOBODY: Final = "slipway.dev"
-"""Audience of a token of which only the issuer is looked at."""
+_ISSUER_PROBE: Final = "slipway.dev"
+"""Audience of a token that is made only to read its issuer; no cloud accepts it."""
 _UNUSED: Final = 3600.0
-"""Seconds after which an identity that no poll asked for is let go."""
+"""Seconds after which an identity that no poll has used is dropped."""
 
 
 @dataclass(slots=True)
@@ -44,45 +44,45 @@ class _Held:
 
 
 class Identities:
-    """Grants for all Models: Models that share a ServiceAccount and a source's cloud share them."""
+    """Identities of all Models: Models that share a ServiceAccount and a source's cloud share one."""
 
     def __init__(
         self,
         client: Client,
-        lookup: Lookup,
+        objects: ReferencedObjects,
         installation: Installation,
-        surroundings: Mapping[str, str] | None,
+        environment: Mapping[str, str] | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Hold nothing yet.
 
         Args:
             client: Makes TokenRequests.
-            lookup: Reads ServiceAccounts.
-            installation: For the sentences.
-            surroundings: Variables of the operator's environment where Models may be read with
-                what it gives; None where they may not.
+            objects: Reads ServiceAccounts.
+            installation: Names the roles in error messages.
+            environment: The operator's environment variables, where Models may use its ambient
+                identity; None where they may not.
             clock: Seconds that never go back.
         """
         self._client = client
-        self._lookup = lookup
+        self._objects = objects
         self._installation = installation
-        self._surroundings = surroundings
+        self._environment = environment
         self._clock = clock
         self._issuer = ""
         self._held: dict[object, _Held] = {}
 
-    async def of_account(
+    async def of_service_account(
         self, model: ModelResource, options: StoreOptions, *, fresh: bool = False
     ) -> tuple[Identity, CloudIdentity]:
         """The identity of a Model's ServiceAccount, and what its pods need to have the same.
 
         Raises:
-            CredentialsError: The ServiceAccount is missing, says nothing, or may not be used.
+            CredentialsError: The ServiceAccount is missing, has no annotation for the cloud, or may not be used.
             SourceError: The source cannot be reached that way.
         """
         uri, name = model.spec.source.uri, model.spec.serving.service_account
-        found = await self._lookup.get(
+        found = await self._objects.get(
             SERVICE_ACCOUNTS,
             model.namespace,
             name,
@@ -109,18 +109,18 @@ class Identities:
         def make() -> Identity:
             return federated(uri, dict(known.settings), token, options)
 
-        key = (found["metadata"]["uid"], scheme, known, _way(options))
+        key = (found["metadata"]["uid"], scheme, known, _connection(options))
         return self._shared(key, make), CloudIdentity(name, known.audience, known.settings)
 
-    def of_surroundings(self, model: ModelResource, options: StoreOptions) -> Identity:
-        """What the operator's own surroundings give, where that is allowed.
+    def of_ambient(self, model: ModelResource, options: StoreOptions) -> Identity:
+        """The operator's own ambient identity, where Models may use it.
 
         Raises:
-            CredentialsError: It is not.
-            SourceError: They give nothing for this source.
+            CredentialsError: They may not.
+            SourceError: There is none for this source.
         """
-        given = self._surroundings
-        if given is None:
+        environment = self._environment
+        if environment is None:
             raise CredentialsError(
                 Reason.CREDENTIALS_FORBIDDEN,
                 "source.identity Ambient is not allowed in this installation; the cluster's "
@@ -128,7 +128,9 @@ class Identities:
             )
         uri = model.spec.source.uri
         scheme = uri.partition("://")[0]
-        return self._shared((scheme, _way(options)), lambda: ambient(uri, given, options))
+        return self._shared(
+            (scheme, _connection(options)), lambda: ambient(uri, environment, options)
+        )
 
     def _shared(self, key: object, make: Callable[[], Identity]) -> Identity:
         now = self._clock()
@@ -157,23 +159,23 @@ class Identities:
             granted = await self._client.request("POST", path, body=body)
         except NotFoundError as error:
             raise CredentialsError(
-                Reason.CREDENTIALS_MISSING, f"{what} does not exist any more"
+                Reason.CREDENTIALS_MISSING, f"{what} no longer exists"
             ) from error
         except ForbiddenError as error:
             here = self._installation
             raise CredentialsError(
                 Reason.CREDENTIALS_FORBIDDEN,
-                f"the operator may not ask for tokens of {what}; allow it with: "
+                f"the operator may not request tokens for {what}; allow it with: "
                 f"{here.allowing(here.identities_role, namespace)}",
             ) from error
         except ClusterError as error:
-            raise SourceError("Unavailable", f"no token of {what}: {error}") from error
+            raise SourceError("Unavailable", f"no token for {what}: {error}") from error
         return str(granted["status"]["token"])
 
     async def _issuer_of(self, namespace: str, name: str) -> str:
         """Who issues the cluster's tokens."""
         if not self._issuer:
-            self._issuer = issuer(await self._token(namespace, name, _NOBODY))
+            self._issuer = issuer(await self._token(namespace, name, _ISSUER_PROBE))
         return self._issuer
 
 
@@ -187,8 +189,8 @@ def issuer(token: str) -> str:
         return ""
 
 
-def _way(options: StoreOptions) -> object:
-    """What else an exchange depends on."""
+def _connection(options: StoreOptions) -> object:
+    """The options that a token exchange depends on."""
     return (
         options.endpoint,
         options.region,

@@ -1,8 +1,8 @@
-"""Bounds what polls at once, so that no store can hold up the Models of another one.
+"""Limits concurrent polls, so that no store can hold up the Models of another one.
 
-Each store is a lane of its own. A lane takes so many polls at a time, first come, first served; together
-they take so many as well, but one that has waited for its store for some seconds counts no longer: it
-costs nothing but a task, and its lane is what bounds it then.
+Each store gets at most PER_STORE polls at a time, first come, first served, and all stores together at
+most TOTAL. A poll that has waited for its store for SLOW_AFTER seconds no longer counts towards TOTAL:
+it costs nothing but a task, and the limit of its store still holds.
 """
 
 import asyncio
@@ -14,16 +14,16 @@ from slipway_operator.api.source import Source
 
 T = TypeVar("T")
 
-WIDTH: Final = 16
-"""Polls of one store at a time."""
+PER_STORE: Final = 16
+"""Most concurrent polls of one store."""
 TOTAL: Final = 32
-"""Polls at a time that do not just wait for their store."""
-PATIENCE: Final = 3.0
-"""Seconds after which a poll just waits for its store."""
+"""Most concurrent polls of all stores, those of slow stores excepted."""
+SLOW_AFTER: Final = 3.0
+"""Seconds after which a poll no longer counts towards TOTAL."""
 
 
-def lane_of(source: Source) -> str:
-    """Who answers the requests of a source.
+def store_of(source: Source) -> str:
+    """The endpoint or bucket that answers the requests of a source.
 
     >>> lane_of(Source(uri="s3://models/a/b"))
     's3://models'
@@ -36,26 +36,26 @@ def lane_of(source: Source) -> str:
     return f"{scheme}://{rest.partition('/')[0]}"
 
 
-class Lanes:
-    """Runs work, each piece in its lane."""
+class PollLimits:
+    """Runs polls, bounded by store and in total."""
 
     def __init__(
-        self, *, width: int = WIDTH, total: int = TOTAL, patience: float = PATIENCE
+        self, *, per_store: int = PER_STORE, total: int = TOTAL, slow_after: float = SLOW_AFTER
     ) -> None:
-        self._width = width
-        self._patience = patience
+        self._per_store = per_store
+        self._slow_after = slow_after
         self._total = asyncio.Semaphore(total)
-        self._lanes: dict[str, tuple[asyncio.Semaphore, int]] = {}
+        self._stores: dict[str, tuple[asyncio.Semaphore, int]] = {}
 
-    async def run(self, lane: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run work in a lane; cancelling this cancels it."""
-        async with self._lane(lane):
+    async def run(self, store: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run work when its store has a free slot; cancelling this cancels the work."""
+        async with self._slot(store):
             await self._total.acquire()
             held = True
-            # A task, for its place is given away while it goes on.
+            # A task, because its slot of the total is released while it goes on.
             task = asyncio.create_task(work())
             try:
-                await asyncio.wait({task}, timeout=self._patience)
+                await asyncio.wait({task}, timeout=self._slow_after)
                 self._total.release()
                 held = False
                 return await task
@@ -67,16 +67,16 @@ class Lanes:
                     await asyncio.gather(task, return_exceptions=True)
 
     @asynccontextmanager
-    async def _lane(self, name: str) -> AsyncIterator[None]:
-        """A place in a lane; a lane that nobody is in is forgotten."""
-        slots, users = self._lanes.get(name, (asyncio.Semaphore(self._width), 0))
-        self._lanes[name] = (slots, users + 1)
+    async def _slot(self, name: str) -> AsyncIterator[None]:
+        """Hold one of the slots of a store; a store without users is dropped."""
+        slots, users = self._stores.get(name, (asyncio.Semaphore(self._per_store), 0))
+        self._stores[name] = (slots, users + 1)
         try:
             async with slots:
                 yield
         finally:
-            slots, users = self._lanes[name]
+            slots, users = self._stores[name]
             if users > 1:
-                self._lanes[name] = (slots, users - 1)
+                self._stores[name] = (slots, users - 1)
             else:
-                del self._lanes[name]
+                del self._stores[name]

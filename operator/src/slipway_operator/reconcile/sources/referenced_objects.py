@@ -1,4 +1,4 @@
-"""Reads people's objects that a source refers to, each at most once in a few seconds."""
+"""Reads Secrets, ConfigMaps and ServiceAccounts that a source refers to, each at most once in a few seconds."""
 
 import base64
 import binascii
@@ -29,8 +29,8 @@ _KINDS: Final = {
 }
 
 
-class Lookup:
-    """Objects by name. What could not be read is not remembered."""
+class ReferencedObjects:
+    """Reads objects by name, with a short cache. Failures are not cached."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Lookup:
         self._client = client
         self._installation = installation
         self._clock = clock
-        self._held: dict[tuple[str, str, str], tuple[float, dict[str, Any]]] = {}
+        self._cache: dict[tuple[str, str, str], tuple[float, dict[str, Any]]] = {}
 
     async def get(
         self, resource: Resource, namespace: str, name: str, missing: str, *, fresh: bool = False
@@ -50,20 +50,20 @@ class Lookup:
 
         Args:
             resource: Secrets, ConfigMaps or ServiceAccounts.
-            namespace: Of the Model.
-            name: Of the object.
-            missing: What to do when it does not exist; ends the sentence.
-            fresh: Read it now, whatever is held.
+            namespace: The Model's namespace; an object of another one is never read.
+            name: Name in that namespace.
+            missing: What to do when it does not exist; ends the error's sentence.
+            fresh: Read it now, whatever is cached.
 
         Raises:
             CredentialsError: It does not exist, or may not be read.
         """
         key = (resource.plural, namespace, name)
-        since, held = self._held.get(key, (0.0, {}))
+        since, cached = self._cache.get(key, (0.0, {}))
         now = self._clock()
-        if held and not fresh and now - since < _KEPT:
-            return held
-        self._held.pop(key, None)
+        if cached and not fresh and now - since < _KEPT:
+            return cached
+        self._cache.pop(key, None)
         what = f"{_KINDS[resource.plural]} {namespace}/{name}"
         try:
             found = await self._client.get(resource, namespace, name)
@@ -79,18 +79,18 @@ class Lookup:
                 f"the operator may not read {what}; allow it with: "
                 f"{here.allowing(role, namespace)}",
             ) from error
-        if len(self._held) >= _PRUNED_AT:
-            self._held = {k: v for k, v in self._held.items() if now - v[0] < _KEPT}
-        self._held[key] = (now, found)
+        if len(self._cache) >= _PRUNED_AT:
+            self._cache = {k: v for k, v in self._cache.items() if now - v[0] < _KEPT}
+        self._cache[key] = (now, found)
         return found
 
     async def entry(self, namespace: str, reference: CaBundle | PublicKey, field: str) -> bytes:
         """The entry that a reference names.
 
         Args:
-            namespace: Of the Model.
-            reference: To a ConfigMap or a Secret.
-            field: Of the Model, for the sentence.
+            namespace: The Model's namespace.
+            reference: Names a ConfigMap or a Secret, and a key in it.
+            field: Path of the Model's field that holds the reference, for the error's sentence.
 
         Raises:
             CredentialsError: It is not there.
@@ -101,7 +101,7 @@ class Lookup:
             else (SECRETS, reference.secret)
         )
         found = await self.get(resource, namespace, name, f"{field} names it")
-        what = called(namespace, reference)
+        what = describe_reference(namespace, reference)
         value = _value(resource, found, reference.key, what)
         if not value:
             raise CredentialsError(
@@ -111,8 +111,8 @@ class Lookup:
         return value
 
 
-def called(namespace: str, reference: CaBundle | PublicKey) -> str:
-    """What sentences call the object that a reference names."""
+def describe_reference(namespace: str, reference: CaBundle | PublicKey) -> str:
+    """Kind, namespace and name of the object that a reference names, for messages."""
     if reference.config_map:
         return f"ConfigMap {namespace}/{reference.config_map}"
     return f"Secret {namespace}/{reference.secret}"
@@ -126,5 +126,5 @@ def _value(resource: Resource, found: Mapping[str, Any], key: str, what: str) ->
         return base64.b64decode(encoded)
     except (binascii.Error, ValueError) as error:
         raise CredentialsError(
-            Reason.CREDENTIALS_MISSING, f"{what}: the entry {key} is no base64"
+            Reason.CREDENTIALS_MISSING, f"{what}: the entry {key} is not base64"
         ) from error

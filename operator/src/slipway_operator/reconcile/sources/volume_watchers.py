@@ -1,4 +1,4 @@
-"""Sources that are volumes: a pod of ours lists each, and its log tells what it sees."""
+"""Sources that are volumes: a pod of ours lists each, and its log is read for the listing."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,20 +13,20 @@ from slipway_operator.cluster.client import PODS, Client, ClusterError
 from slipway_operator.cluster.observing import find_claim
 from slipway_operator.discovery.volume_listing import (
     SHORTLY,
-    Heard,
-    Trouble,
-    believed,
-    heard_of,
+    LastReport,
+    WatcherProblem,
+    current_pod,
     observation_of,
-    pod_trouble,
-    present_pod,
+    pod_problem,
+    trusted_report,
+    updated_report,
 )
 from slipway_operator.model.source import SourceObservation
 from slipway_operator.model.volume_watcher import WatchPod
 from slipway_operator.planning.volumes.pvc import judge
 from slipway_operator.reconcile.scheduler import Key
 from slipway_operator.rendering.pvc import claim_name
-from slipway_operator.rendering.volume_watcher import CONTAINER, watcher_inputs
+from slipway_operator.rendering.volume_watcher import watcher_inputs
 from slipway_sync.exports.protocol.report import LINE_LIMIT, TAIL_LINES, Report, parse_tail
 
 LOG_LIMIT: Final = TAIL_LINES * LINE_LIMIT
@@ -36,23 +36,23 @@ _LATEST: Final = timedelta(seconds=10)
 """How often a log is looked at: it is where a new version is learnt of, and costs no listing."""
 
 
-class Watchers:
-    """Reads watchers' logs, and remembers what they told."""
+class VolumeWatchers:
+    """Reads the logs of the watchers' pods, and keeps the last report of each."""
 
     def __init__(self, client: Client, clock: Callable[[], datetime]) -> None:
         self._client = client
         self._clock = clock
-        self._heard: dict[Key, Heard] = {}
-        self._fine: dict[Key, datetime] = {}
-        """When all was well with a watcher; at first, when it was first asked for."""
+        self._reports: dict[Key, LastReport] = {}
+        self._last_good: dict[Key, datetime] = {}
+        """When a watcher last had a usable report; at first, when it was first asked for."""
 
     def forget(self, key: Key) -> None:
         """The Model is gone, or its source lies elsewhere."""
-        self._heard.pop(key, None)
-        self._fine.pop(key, None)
+        self._reports.pop(key, None)
+        self._last_good.pop(key, None)
 
     async def observe(self, model: ModelResource, before: SourceObservation) -> SourceObservation:
-        """What the volume was last seen to hold; what is in the way of that, where something is.
+        """What the volume was last seen to hold, or why it cannot be seen.
 
         Raises:
             ClusterError: The API server does not answer.
@@ -60,34 +60,36 @@ class Watchers:
         key = Key(model.namespace, model.name)
         volume = judge(model, await find_claim(self._client, model))
         if volume.reason:
-            return _failed(before, Trouble(volume.reason, volume.message))
+            return _failed(before, WatcherProblem(volume.reason, volume.message))
         pods = await self._client.list(PODS, model.namespace, {names.SOURCE_LABEL: model.name})
-        pod = present_pod(map(reading.watch_pod, pods), watcher_inputs(model, volume.sharing))
-        told: Report | Trouble | None = pod_trouble(model, claim_name(model), pod)
-        if told is None and pod is not None:
-            told = await self._listen(key, model, pod)
+        pod = current_pod(map(reading.watch_pod, pods), watcher_inputs(model, volume.sharing))
+        found: Report | WatcherProblem | None = pod_problem(model, claim_name(model), pod)
+        if found is None and pod is not None:
+            found = await self._read_log(key, model, pod)
         now = self._clock()
-        if isinstance(told, Report):
-            self._fine[key] = now
-            return observation_of(told)
-        since = self._fine.setdefault(key, now)
-        if told is None or (told.passing and now - since < SHORTLY):
+        if isinstance(found, Report):
+            self._last_good[key] = now
+            return observation_of(found)
+        since = self._last_good.setdefault(key, now)
+        if found is None or (found.passing and now - since < SHORTLY):
             return before
-        return _failed(before, told)
+        return _failed(before, found)
 
-    async def _listen(self, key: Key, model: ModelResource, pod: WatchPod) -> Report | Trouble:
-        """What the log of a pod that runs tells."""
+    async def _read_log(
+        self, key: Key, model: ModelResource, pod: WatchPod
+    ) -> Report | WatcherProblem:
+        """The last report in the log of a running pod, or why there is none."""
         try:
             log = await self._client.log_tail(
-                model.namespace, pod.name, CONTAINER, TAIL_LINES, LOG_LIMIT
+                model.namespace, pod.name, names.WATCH_CONTAINER, TAIL_LINES, LOG_LIMIT
             )
         except ClusterError as error:
             message = f"the log of pod {pod.name} cannot be read: {error}"
-            return Trouble(Reason.WATCHER_NOT_READY, message, passing=True)
+            return WatcherProblem(Reason.WATCHER_NOT_READY, message, passing=True)
         tail = parse_tail(log)
         now = self._clock()
-        heard = self._heard[key] = heard_of(self._heard.get(key), pod, tail, now)
-        return believed(model, pod, heard, tail, now)
+        last = self._reports[key] = updated_report(self._reports.get(key), pod, tail, now)
+        return trusted_report(model, pod, last, tail, now)
 
 
 def next_look(poll_interval: timedelta) -> timedelta:
@@ -99,5 +101,5 @@ def next_look(poll_interval: timedelta) -> timedelta:
     return max(_SOONEST, min(_LATEST, poll_interval / 2))
 
 
-def _failed(before: SourceObservation, trouble: Trouble) -> SourceObservation:
-    return replace(before, polled=True, error_reason=trouble.reason, error_message=trouble.message)
+def _failed(before: SourceObservation, problem: WatcherProblem) -> SourceObservation:
+    return replace(before, polled=True, error_reason=problem.reason, error_message=problem.message)

@@ -1,9 +1,9 @@
 """Requests that differ from an earlier one in nothing but their numbers, and so need no parsing.
 
 A client sends one kind of PredictRequest again and again: the same model, aliases, types and shapes, other values. The
-values of most element types lie in the message as the array's memory. So once a request was understood, a *form* is
-kept: where the values are, and all the other bytes. A request of the same length whose other bytes are the same has the
-same meaning, with its own values in the same places: lengths stand before what they count, and nothing inside values
+values of most element types lie in the message as the array's memory. So once a request was parsed, a *template* is
+kept: where the values are, and all the other bytes. A request of the same length whose other bytes are the same means
+the same, with its own values in the same places: lengths stand before what they count, and nothing inside values
 is ever looked at as anything else.
 
 Pure; knows the wire format, not TensorFlow.
@@ -18,7 +18,7 @@ import numpy as np
 from slipway_server.core.serving_map import Selector
 from slipway_server.servables.signature import Array
 
-_MAX_FORMS: Final = 1024
+_MAX_TEMPLATES: Final = 1024
 _MAX_OTHER_BYTES: Final = 2048
 _MAX_LAYOUTS: Final = 8
 """Of one length: so many places for the values are tried."""
@@ -39,8 +39,8 @@ Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Meaning:
-    """What a request asks, without its inputs."""
+class PredictTarget:
+    """A PredictRequest without its inputs: model and version, signature and wanted outputs."""
 
     selector: Selector
     signature: str
@@ -48,14 +48,14 @@ class Meaning:
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """What requests of one form say.
+class RequestTemplate:
+    """Target and layout that all requests of one template share.
 
     Attributes:
         inputs: alias, element type, shape, count of elements, and offset of the first one.
     """
 
-    meaning: Meaning
+    target: PredictTarget
     inputs: tuple[tuple[str, np.dtype[Any], tuple[int, ...], int, int], ...]
 
     def arrays(self, data: bytes) -> dict[str, Array]:
@@ -79,48 +79,48 @@ def _view(data: bytes, kind: np.dtype[Any], count: int, start: int) -> Array:
     return aligned.view(kind)
 
 
-class Forms:
-    """Remembers forms, up to a bound; when there are too many it begins anew."""
+class RequestTemplates:
+    """The templates of requests seen so far; at the bound it starts over."""
 
     def __init__(self) -> None:
-        self._by_length: dict[int, dict[tuple[Span, ...], dict[bytes, Form]]] = {}
+        self._by_length: dict[int, dict[tuple[Span, ...], dict[bytes, RequestTemplate]]] = {}
         self._kept = 0
         self._tried = 0
         self._hits = 0
 
-    def find(self, data: bytes) -> Form | None:
-        """Return the form of a request, or None when it is a new one."""
+    def find(self, data: bytes) -> RequestTemplate | None:
+        """Return the template that a request matches, or None."""
         layouts = self._by_length.get(len(data))
         if layouts is None:
             return None
-        for others, forms in layouts.items():
+        for others, templates in layouts.items():
             if len(others) == 2:  # noqa: PLR2004 - one input, by far the most usual; the same as below
                 (begin, first), (second, end) = others
-                form = forms.get(data[begin:first] + data[second:end])
+                template = templates.get(data[begin:first] + data[second:end])
             else:
-                form = forms.get(b"".join([data[start:stop] for start, stop in others]))
-            if form is not None:
+                template = templates.get(b"".join([data[start:stop] for start, stop in others]))
+            if template is not None:
                 self._hits += 1
-                return form
+                return template
         return None
 
-    def learn(self, data: bytes, meaning: Meaning, inputs: Mapping[str, Array]) -> None:
-        """Remember the form of a request that was read by other means and answered.
+    def learn(self, data: bytes, target: PredictTarget, inputs: Mapping[str, Array]) -> None:
+        """Remember the template of a request that was parsed and answered.
 
         Args:
             data: the request.
-            meaning: what was read of it,
-            inputs: and with which values.
+            target: as it was parsed.
+            inputs: likewise.
         """
-        # Clients whose every request is of a new form would pay for forms and have nothing from them.
-        if self._tried > _MAX_FORMS + self._hits:
+        # A client whose every request is new would pay for templates that are never used.
+        if self._tried > _MAX_TEMPLATES + self._hits:
             return
         self._tried += 1
-        found = places(data, inputs)
+        found = value_spans(data, inputs)
         if found is None:
             return
-        form = Form(
-            meaning,
+        template = RequestTemplate(
+            target,
             tuple(
                 (alias, inputs[alias].dtype, inputs[alias].shape, inputs[alias].size, start)
                 for alias, (start, _) in found.items()
@@ -130,17 +130,17 @@ class Forms:
         rest = b"".join(data[start:stop] for start, stop in others)
         if len(rest) > _MAX_OTHER_BYTES:
             return
-        if self._kept >= _MAX_FORMS:
+        if self._kept >= _MAX_TEMPLATES:
             self._by_length, self._kept = {}, 0
         # Other threads walk through these while they are read: they are replaced, not changed.
         layouts = dict(self._by_length.get(len(data), {}))
         if others in layouts or len(layouts) < _MAX_LAYOUTS:
-            layouts[others] = {**layouts.get(others, {}), rest: form}
+            layouts[others] = {**layouts.get(others, {}), rest: template}
             self._by_length[len(data)] = layouts
             self._kept += 1
 
 
-def places(data: bytes, inputs: Mapping[str, Array]) -> dict[str, Span] | None:
+def value_spans(data: bytes, inputs: Mapping[str, Array]) -> dict[str, Span] | None:
     """Return where the values of each input lie in a PredictRequest; None unless they lie there as memory, once."""
     found: dict[str, Span] = {}
     try:

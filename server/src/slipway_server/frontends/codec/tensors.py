@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from tensorflow.core.framework import tensor_pb2
 
-from slipway_server.frontends.codec.protobuf_wire import (
+from slipway_server.frontends.codec.wire import (
     delimited,
     delimited_head,
     signed_varint,
@@ -109,7 +109,7 @@ def _strings_from_content(content: bytes, count: int) -> list[bytes]:
         length = shift = 0
         while True:
             if at >= len(content) or shift > 63:  # noqa: PLR2004 - a varint ends within 64 bits
-                raise TensorError("tensor_content of type string is cut short")
+                raise TensorError("tensor_content of type string is truncated")
             byte = content[at]
             at += 1
             length |= (byte & 0x7F) << shift

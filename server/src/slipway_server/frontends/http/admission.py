@@ -1,7 +1,6 @@
-"""Requests on their way through the workers: how many there may be, and what becomes of each.
+"""Admission control: how many requests may be in flight, overload refusals and the timeout of each request.
 
-There are two lanes. Inference may fill its lane; questions about state have a lane of their own and are answered all
-the same.
+Inference, status requests and slow pages are admitted apart, so that full inference queues delay no status request.
 """
 
 import asyncio
@@ -9,24 +8,23 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from slipway_server.errors import Code, ServingError
+from slipway_server.errors import Code, ServingError, overloaded
 from slipway_server.frontends.http.messages import (
-    Answer,
-    Request,
-    Response,
+    HttpHandler,
+    HttpRequest,
+    HttpResponse,
     error_response,
     failure,
 )
 from slipway_server.frontends.http.workers import Mailbox, Workers
-from slipway_server.frontends.overload import overloaded
 
 _RETRY_AFTER: Final = (("Retry-After", "1"),)
 
-Send = Callable[[Response], None]
+Send = Callable[[HttpResponse], None]
 
 
-class Lane:
-    """A pool of workers and the requests that run on it or wait for it. Used on the loop's thread only.
+class Admission:
+    """A worker pool and a bound on the requests that run or wait. Used on the loop's thread only.
 
     Args:
         threads: requests worked on at a time.
@@ -50,8 +48,8 @@ class Lane:
         self._mailbox = mailbox
         self.inflight = 0
 
-    def take(self, api: Answer, request: Request, send: Send) -> None:
-        """Have a request answered; `send` is called once, on the loop's thread, never from here."""
+    def admit(self, api: HttpHandler, request: HttpRequest, send: Send) -> None:
+        """Run a request on a worker, or refuse it; `send` is called once, later, on the loop's thread."""
         if self.inflight >= self._limit:
             refusal = error_response(overloaded(self._limit), headers=_RETRY_AFTER)
             self._loop.call_soon(send, refusal)
@@ -67,10 +65,12 @@ class Lane:
 class _Exchange:
     """One request on a worker and its answer; whichever comes first, answer or timeout, is sent."""
 
-    __slots__ = ("_answered", "_api", "_lane", "_request", "_send", "_timer")
+    __slots__ = ("_admission", "_answered", "_api", "_request", "_send", "_timer")
 
-    def __init__(self, lane: Lane, api: Answer, request: Request, send: Send) -> None:
-        self._lane = lane
+    def __init__(
+        self, admission: Admission, api: HttpHandler, request: HttpRequest, send: Send
+    ) -> None:
+        self._admission = admission
         self._api = api
         self._request = request
         self._send = send
@@ -84,17 +84,17 @@ class _Exchange:
         workers.submit(self._work)
 
     def _work(self) -> None:
-        response: Response | None = None
+        response: HttpResponse | None = None
         if not self._answered:
             try:
                 response = self._api(self._request)
             except Exception as error:  # noqa: BLE001 - the client must hear something, and the worker must live
                 response = failure(500, f"Internal error: {type(error).__name__}: {error}")
-        self._lane.post(lambda: self._finish(response))
+        self._admission.post(lambda: self._finish(response))
 
-    def _finish(self, response: Response | None) -> None:
+    def _finish(self, response: HttpResponse | None) -> None:
         # A request that timed out holds its place until the worker is really free again.
-        self._lane.inflight -= 1
+        self._admission.inflight -= 1
         if response is not None:
             self._answer(response)
 
@@ -102,7 +102,7 @@ class _Exchange:
         late = ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for the model to answer")
         self._answer(error_response(late, close=True))
 
-    def _answer(self, response: Response) -> None:
+    def _answer(self, response: HttpResponse) -> None:
         if self._answered:
             return
         self._answered = True

@@ -19,7 +19,7 @@ import httptools
 from typing_extensions import override
 
 from slipway_server.frontends.http.listener import has_unread
-from slipway_server.frontends.http.messages import Request, Response, failure
+from slipway_server.frontends.http.messages import HttpRequest, HttpResponse, failure
 
 _MAX_PIECES: Final = 1024
 """Pieces of a body that are kept apart. Sent in chunks of two bytes, it would else cost twenty times its size."""
@@ -42,7 +42,7 @@ _REASONS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ConnectionLimits:
     """What one connection may send.
 
     Attributes:
@@ -67,7 +67,7 @@ class _Phase(Enum):
     CLOSING = "nothing more is read"
 
 
-Dispatch = Callable[["HttpConnection", Request], None]
+Dispatch = Callable[["HttpConnection", HttpRequest], None]
 
 
 class HttpConnection(asyncio.Protocol):
@@ -76,13 +76,13 @@ class HttpConnection(asyncio.Protocol):
     Args:
         dispatch: takes a complete request; calls `answer` on the loop's thread once, whenever it likes.
         draining: whether answers should ask the client to go elsewhere.
-        register: told of the connection's beginning (True) and end (False).
+        register: called when the connection begins (True) and when it has ended (False).
     """
 
     def __init__(
         self,
         dispatch: Dispatch,
-        limits: Limits,
+        limits: ConnectionLimits,
         draining: Callable[[], bool],
         register: Callable[["HttpConnection", bool], None],
     ) -> None:
@@ -94,27 +94,27 @@ class HttpConnection(asyncio.Protocol):
         self._parser: Any = httptools.HttpRequestParser(self)
         self._phase = _Phase.IDLE
         self._since = monotonic()
-        self._request = Request()
+        self._request = HttpRequest()
         self._head_size = 0
         self._head_fed = 0
         self._begun = False
         self._body: list[bytes] = []
         self._gathered = bytearray()
         self._body_size = 0
-        self._refusal: Response | None = None
-        self._waiting: deque[Request] = deque()
-        self._current: Request | None = None
+        self._refusal: HttpResponse | None = None
+        self._waiting: deque[HttpRequest] = deque()
+        self._current: HttpRequest | None = None
         self._writable = True
         self._half_closes = True
         self._peer = ""
         self.asked_api: bool | None = None
-        """Whether anything but pages was asked for; None before the first request."""
+        """Whether there was a request other than for a page; None before the first request."""
 
     # ---- asyncio.Protocol --------------------------------------------------------------------------------------
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
+        """Register the connection and note its peer."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 - what create_server promises
         self._transport = transport
         # TLS knows no half-closed connection.
@@ -124,14 +124,14 @@ class HttpConnection(asyncio.Protocol):
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        """End: whatever is still being computed for this client is thrown away."""
+        """Drop queued requests; the answer that is being computed is discarded later."""
         self._transport = None
         self._waiting.clear()
         self._register(self, False)
 
     @override
     def data_received(self, data: bytes) -> None:
-        """Feed the parser."""
+        """Parse what arrived; refuse malformed input; pause reading while a request is in flight and another waits."""
         if self._phase is _Phase.CLOSING:
             return
         try:
@@ -184,15 +184,15 @@ class HttpConnection(asyncio.Protocol):
 
     @override
     def resume_writing(self) -> None:
-        """The client reads again."""
+        """The client reads again: start the next request."""
         self._writable = True
         self._start_next()
 
     # ---- httptools ---------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        """Start a request."""
-        self._request = Request(peer=self._peer)
+        """Reset what is collected for a request."""
+        self._request = HttpRequest(peer=self._peer)
         self._head_size = 0
         self._body = []
         self._gathered = bytearray()
@@ -202,12 +202,12 @@ class HttpConnection(asyncio.Protocol):
         self._since = monotonic()
 
     def on_url(self, url: bytes) -> None:
-        """Take a piece of the target."""
+        """Append to the target, within the limit of the head."""
         self._request.target += url
         self._count_head(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
+        """Keep a header, within the limit of the head; the last of equal names wins."""
         self._request.headers[name.lower()] = value
         self._count_head(len(name) + len(value) + _HEADER_EXTRA)
 
@@ -227,7 +227,7 @@ class HttpConnection(asyncio.Protocol):
             self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
-        """Take a piece of the body."""
+        """Append to the body, within its limit; many small pieces are joined."""
         self._body_size += len(body)
         if self._body_size > self._limits.body:
             self._too_large(self._body_size)
@@ -237,7 +237,7 @@ class HttpConnection(asyncio.Protocol):
             self._body = []
 
     def on_message_complete(self) -> None:
-        """Queue the request."""
+        """Queue the complete request."""
         pieces = self._body
         if self._gathered:
             pieces = [bytes(self._gathered), *pieces]
@@ -250,7 +250,7 @@ class HttpConnection(asyncio.Protocol):
 
     # ---- answering ---------------------------------------------------------------------------------------------
 
-    def answer(self, response: Response) -> None:
+    def answer(self, response: HttpResponse) -> None:
         """Send the answer to the request that was dispatched last."""
         request, self._current = self._current, None
         if request is None or self._transport is None:
@@ -295,14 +295,14 @@ class HttpConnection(asyncio.Protocol):
         slow_head = self._phase is _Phase.HEAD and age > self._limits.head_seconds
         receiving = self._phase in {_Phase.HEAD, _Phase.BODY}
         if slow_head or (receiving and age > self._limits.request_seconds):
-            self._refuse(failure(408, "The request took too long to arrive", close=True))
+            self._refuse(failure(408, "Timed out receiving the request", close=True))
         elif self._transport.get_write_buffer_size() and age > self._limits.request_seconds:
             self._transport.abort()  # closing would wait for a client that does not read
         elif self._phase is _Phase.IDLE and age > self._limits.idle_seconds:
             self._transport.close()
 
     def close_idle(self, before: float) -> None:
-        """End the connection if nothing was asked on it since `before` and nothing has arrived since."""
+        """Close the connection if it has been idle since `before` and no unread data has arrived."""
         if self._transport is None or self._phase is not _Phase.IDLE or self.busy:
             return
         if self._since < before and not has_unread(self._transport):
@@ -329,7 +329,7 @@ class HttpConnection(asyncio.Protocol):
             self._refusal = self._head_too_large()
             raise ValueError("head too large")
 
-    def _head_too_large(self) -> Response:
+    def _head_too_large(self) -> HttpResponse:
         return failure(431, f"The request's headers exceed {self._limits.head} bytes", close=True)
 
     def _too_large(self, size: int) -> None:
@@ -340,7 +340,7 @@ class HttpConnection(asyncio.Protocol):
         )
         raise ValueError("body too large")
 
-    def _refuse(self, response: Response) -> None:
+    def _refuse(self, response: HttpResponse) -> None:
         """Read nothing more; answer what cannot be understood behind the answers that are still due."""
         self._phase = _Phase.CLOSING
         self._refusal = response
@@ -354,7 +354,7 @@ class HttpConnection(asyncio.Protocol):
                 self._write(self._refusal, close=True, head_only=False)
             self._transport.close()
 
-    def _write(self, response: Response, *, close: bool, head_only: bool) -> None:
+    def _write(self, response: HttpResponse, *, close: bool, head_only: bool) -> None:
         assert self._transport is not None  # noqa: S101 - callers checked
         head = [
             _REASONS.get(response.status) or f"HTTP/1.1 {response.status} \r\n".encode(),
@@ -371,7 +371,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport.write(b"".join(head))
 
 
-def _with_request_id(response: Response, request_id: bytes) -> Response:
+def _with_request_id(response: HttpResponse, request_id: bytes) -> HttpResponse:
     text = request_id.decode("latin-1")
     if not (text.isascii() and text.isprintable() and len(text) <= _MAX_REQUEST_ID):
         return response

@@ -62,7 +62,7 @@ def _pieces(data: memoryview) -> Iterator[bytes]:
         step = _FIRST_INPUT
         while not inflater.eof:
             if at >= len(data):
-                raise invalid_argument("The gzip request body is cut short")
+                raise invalid_argument("The gzip request body is truncated")
             piece = data[at : at + step]
             try:
                 yield inflater.decompress(piece, _OUTPUT)

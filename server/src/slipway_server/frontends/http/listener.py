@@ -28,7 +28,7 @@ class Listener:
 
     Args:
         connection: makes the protocol of a new connection.
-        room: whether one more connection may be had; a client is told 503 where not (in TLS: hung up on).
+        has_room: whether one more connection is allowed; a client gets 503 where not (with TLS: is disconnected).
         context: the TLS context for the next connection, or None for plain HTTP.
     """
 
@@ -36,15 +36,15 @@ class Listener:
         self,
         listening: socket.socket,
         connection: Callable[[], asyncio.Protocol],
-        room: Callable[[], bool],
+        has_room: Callable[[], bool],
         context: Context,
     ) -> None:
         listening.setblocking(False)
         self._socket = listening
         self._connection = connection
-        self._room = room
+        self._has_room = has_room
         self._context = context
-        self._greetings: set[asyncio.Task[None]] = set()
+        self._handshakes: set[asyncio.Task[None]] = set()
         self._accepting: asyncio.Task[None] | None = None
 
     @property
@@ -53,9 +53,9 @@ class Listener:
         return int(self._socket.getsockname()[1])
 
     @property
-    def greeting(self) -> int:
+    def handshaking(self) -> int:
         """How many connections are still shaking hands."""
-        return len(self._greetings)
+        return len(self._handshakes)
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin to accept; called on the loop's thread or before it runs."""
@@ -65,7 +65,7 @@ class Listener:
         """Accept no more; called on the loop's thread."""
         if self._accepting is not None:
             self._accepting.cancel()
-        for task in tuple(self._greetings):
+        for task in tuple(self._handshakes):
             task.cancel()
         self._socket.close()
 
@@ -74,19 +74,19 @@ class Listener:
             try:
                 client, _address = await loop.sock_accept(self._socket)
             except OSError as error:
-                # A client that has gone again says nothing about the port; without file descriptors, wait for some.
+                # A client that has gone again is no fault of the port; without file descriptors, wait for some.
                 if error.errno in _OUT_OF_RESOURCES:
                     await asyncio.sleep(_PAUSE_SECONDS)
                 continue
             context = self._context()
-            if not self._room():
-                _send_away(client, plain=context is None)
+            if not self._has_room():
+                _reject(client, plain=context is None)
                 continue
-            task = loop.create_task(self._greet(loop, client, context))
-            self._greetings.add(task)
-            task.add_done_callback(self._greetings.discard)
+            task = loop.create_task(self._handshake(loop, client, context))
+            self._handshakes.add(task)
+            task.add_done_callback(self._handshakes.discard)
 
-    async def _greet(
+    async def _handshake(
         self, loop: asyncio.AbstractEventLoop, client: socket.socket, context: ssl.SSLContext | None
     ) -> None:
         try:
@@ -102,9 +102,9 @@ class Listener:
             client.close()
 
 
-def _send_away(client: socket.socket, *, plain: bool) -> None:
+def _reject(client: socket.socket, *, plain: bool) -> None:
     if plain:
-        body = failure(503, "The server has as many connections as it may have").body
+        body = failure(503, "The server has reached its connection limit").body
         head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         with contextlib.suppress(OSError):
             client.send(head.encode() + body)
@@ -112,7 +112,7 @@ def _send_away(client: socket.socket, *, plain: bool) -> None:
 
 
 def has_unread(transport: asyncio.BaseTransport) -> bool:
-    """Whether the socket holds bytes, or the client's end, that the loop has yet to bring."""
+    """Whether data, or the end of the stream, has arrived that the event loop has not delivered yet."""
     connected = transport.get_extra_info("socket")
     if connected is None:
         return False

@@ -1,4 +1,4 @@
-"""A parsed HTTP request and the answer to it: what the connection and the pages share."""
+"""A parsed HTTP request, the response to it, and errors as responses."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,14 +36,14 @@ HTTP_STATUS: Final[dict[Code, int]] = {
 
 
 @dataclass(slots=True)
-class Request:
+class HttpRequest:
     """One HTTP request.
 
     Attributes:
         target: path and query as sent.
         headers: lower-case names; of a repeated header the last one.
         keep_alive: whether the client wants to go on using the connection.
-        deadline: when the client is told that it took too long, in seconds on `time.monotonic`; None means never.
+        deadline: when the client gets 504, in seconds on `time.monotonic`; None means never.
         peer: the client's address and port.
     """
 
@@ -62,8 +62,8 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
-    """One HTTP answer.
+class HttpResponse:
+    """One HTTP response.
 
     Attributes:
         close: end the connection after it.
@@ -76,15 +76,19 @@ class Response:
     close: bool = False
 
 
-Answer = Callable[[Request], Response]
+HttpHandler = Callable[[HttpRequest], HttpResponse]
 
 
-def error_response(error: ServingError, *, close: bool = False, headers: Headers = ()) -> Response:
+def error_response(
+    error: ServingError, *, close: bool = False, headers: Headers = ()
+) -> HttpResponse:
     """Return the answer that tells a client about an error."""
     return failure(HTTP_STATUS[error.code], error.message, close=close, headers=headers)
 
 
-def failure(status: int, message: str, *, close: bool = False, headers: Headers = ()) -> Response:
+def failure(
+    status: int, message: str, *, close: bool = False, headers: Headers = ()
+) -> HttpResponse:
     """Return an error with TensorFlow Serving's one body form."""
     safe = message.encode("utf-8", "replace").decode()
-    return Response(status, orjson.dumps({"error": safe}), headers=headers, close=close)
+    return HttpResponse(status, orjson.dumps({"error": safe}), headers=headers, close=close)

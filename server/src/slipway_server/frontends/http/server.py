@@ -16,14 +16,14 @@ from types import MappingProxyType
 from typing import Final
 
 from slipway_server.errors import Code, ServingError
-from slipway_server.frontends.http.admission import Lane
-from slipway_server.frontends.http.connection import HttpConnection, Limits
+from slipway_server.frontends.http.admission import Admission
+from slipway_server.frontends.http.connection import ConnectionLimits, HttpConnection
 from slipway_server.frontends.http.listener import Listener, listening_socket
 from slipway_server.frontends.http.messages import (
     TEXT,
-    Answer,
-    Request,
-    Response,
+    HttpHandler,
+    HttpRequest,
+    HttpResponse,
     error_response,
 )
 from slipway_server.frontends.http.workers import Mailbox
@@ -31,14 +31,14 @@ from slipway_server.frontends.http.workers import Mailbox
 _SWEEP_SECONDS: Final = 1.0
 _DRAIN_POLL_SECONDS: Final = 0.05
 _STATUS_THREADS: Final = 2
-_MAX_REPORTS: Final = 16
+_MAX_SLOW_PAGES: Final = 16
 
-Page = Callable[[], Response]
+Page = Callable[[], HttpResponse]
 
 
 @dataclass(frozen=True, slots=True)
 class RestLimits:
-    """What the port takes on.
+    """Limits of the HTTP port.
 
     Attributes:
         threads: inference requests worked on at a time.
@@ -52,7 +52,7 @@ class RestLimits:
     inflight: int = 1024
     connections: int = 10_000
     timeout: float = 30.0
-    connection: Limits = field(default_factory=Limits)
+    connection: ConnectionLimits = field(default_factory=ConnectionLimits)
 
 
 class RestServer:
@@ -82,19 +82,21 @@ class RestServer:
         self._pages = pages
         self._slow_pages = slow_pages
         self._limits = limits
-        self._api: Answer | None = None
+        self._api: HttpHandler | None = None
         self._connections: set[HttpConnection] = set()
         self._draining = False
         self._requests = 0
         self._loop = asyncio.new_event_loop()
         mailbox = Mailbox(self._loop)
-        self._inference = Lane(
+        self._inference_admission = Admission(
             "rest", limits.threads, limits.inflight, limits.timeout, self._loop, mailbox
         )
-        self._questions = Lane(
+        self._status_admission = Admission(
             "status", _STATUS_THREADS, limits.inflight, limits.timeout, self._loop, mailbox
         )
-        self._reports = Lane("pages", 1, _MAX_REPORTS, limits.timeout, self._loop, mailbox)
+        self._slow_page_admission = Admission(
+            "pages", 1, _MAX_SLOW_PAGES, limits.timeout, self._loop, mailbox
+        )
         self._listeners: list[Listener] = []
         if port is not None:
             self._listen(port, self._dispatch, context)
@@ -105,7 +107,7 @@ class RestServer:
     def _listen(
         self,
         port: int,
-        dispatch: Callable[[HttpConnection, Request], None],
+        dispatch: Callable[[HttpConnection, HttpRequest], None],
         context: Callable[[], ssl.SSLContext | None],
     ) -> None:
         def connection() -> HttpConnection:
@@ -113,37 +115,39 @@ class RestServer:
                 dispatch, self._limits.connection, lambda: self._draining, self._register
             )
 
-        self._listeners.append(Listener(listening_socket(port), connection, self._room, context))
+        self._listeners.append(
+            Listener(listening_socket(port), connection, self._has_room, context)
+        )
 
     @property
     def ports(self) -> tuple[int, ...]:
-        """The ports that are listened on."""
+        """TCP ports of the listeners, the health port last."""
         return tuple(listener.port for listener in self._listeners)
 
     @property
     def inflight(self) -> int:
         """Inference requests that are worked on or wait."""
-        return self._inference.inflight
+        return self._inference_admission.inflight
 
     @property
     def connections(self) -> int:
-        """Open connections."""
+        """How many connections are open."""
         return len(self._connections)
 
     @property
     def requests(self) -> int:
-        """Requests that were ever begun, pages left out."""
+        """Number of requests since the start, without pages."""
         return self._requests
 
     def pages_only(self) -> frozenset[str]:
-        """The clients of connections on which nothing but pages was asked for."""
+        """The peers of connections that were used for pages only."""
         return frozenset(one.peer for one in tuple(self._connections) if one.asked_api is False)
 
     def start(self) -> None:
         """Begin to answer: pages at once, everything else 503 until `serve`."""
         self._thread.start()
 
-    def serve(self, api: Answer) -> None:
+    def serve(self, api: HttpHandler) -> None:
         """Put the API in place; it runs on worker threads and raises nothing."""
         self._api = api
 
@@ -152,7 +156,7 @@ class RestServer:
         self._draining = True
 
     def close_idle(self, seconds: float) -> None:
-        """Close the connections on which nothing was asked for so many seconds."""
+        """Close the connections that have been idle for so many seconds."""
         self._loop.call_soon_threadsafe(self._close_idle, seconds)
 
     def stop(self, grace: float) -> None:
@@ -170,9 +174,9 @@ class RestServer:
         self._loop.call_later(_SWEEP_SECONDS, self._sweep)
         self._loop.run_forever()
 
-    def _room(self) -> bool:
-        greeting = sum(listener.greeting for listener in self._listeners)
-        return len(self._connections) + greeting < self._limits.connections
+    def _has_room(self) -> bool:
+        handshaking = sum(listener.handshaking for listener in self._listeners)
+        return len(self._connections) + handshaking < self._limits.connections
 
     def _register(self, connection: HttpConnection, begins: bool) -> None:  # noqa: FBT001 - one callback for both
         if begins:
@@ -180,7 +184,7 @@ class RestServer:
         else:
             self._connections.discard(connection)
 
-    def _dispatch(self, connection: HttpConnection, request: Request) -> None:
+    def _dispatch(self, connection: HttpConnection, request: HttpRequest) -> None:
         # Answers go out from the loop, not from here: a client may have sent a thousand requests at once, and each
         # answer starts the next one.
         page = request.path in self._pages or request.path in self._slow_pages
@@ -194,17 +198,21 @@ class RestServer:
             )
             self._loop.call_soon(connection.answer, error_response(starting))
         else:
-            lane = self._inference if request.method == "POST" else self._questions
-            lane.take(self._api, request, connection.answer)
+            admission = (
+                self._inference_admission if request.method == "POST" else self._status_admission
+            )
+            admission.admit(self._api, request, connection.answer)
 
-    def _dispatch_page(self, connection: HttpConnection, request: Request) -> None:
+    def _dispatch_page(self, connection: HttpConnection, request: HttpRequest) -> None:
         reads = request.method in {"GET", "HEAD"}
         if reads and (quick := self._pages.get(request.path)):
-            self._loop.call_soon(lambda: connection.answer(_shown(quick)))
+            self._loop.call_soon(lambda: connection.answer(_render(quick)))
         elif reads and (slow := self._slow_pages.get(request.path)):
-            self._reports.take(lambda _request: _shown(slow), request, connection.answer)
+            self._slow_page_admission.admit(
+                lambda _request: _render(slow), request, connection.answer
+            )
         else:
-            self._loop.call_soon(connection.answer, Response(404, b"Not Found\n", TEXT))
+            self._loop.call_soon(connection.answer, HttpResponse(404, b"Not Found\n", TEXT))
 
     def _sweep(self) -> None:
         now = monotonic()
@@ -230,8 +238,8 @@ class RestServer:
         await asyncio.sleep(0)
 
 
-def _shown(page: Page) -> Response:
-    """Return a page, or the error that it ended in: whoever asked must get an answer."""
+def _render(page: Page) -> HttpResponse:
+    """Return a page, or its error: every request must get an answer."""
     try:
         return page()
     except Exception as error:  # noqa: BLE001 - see above

@@ -38,7 +38,7 @@ class Workers:
         try:
             threading.Thread(target=self._work, name=f"{self._name}-{number}", daemon=True).start()
         except RuntimeError as error:  # no more are allowed; those that are there must do
-            _log.warning("No further thread for REST requests: %s", error)
+            _log.warning("Cannot start another thread for REST requests: %s", error)
             with self._lock:
                 self._threads -= 1
                 self._free -= 1  # the task is meant for none of those that will be free

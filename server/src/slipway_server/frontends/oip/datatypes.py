@@ -50,7 +50,7 @@ def output_label(alias: str, dtype: DType) -> str:
     if label is None:
         raise ServingError(
             Code.UNIMPLEMENTED,
-            f"Output '{alias}' of type {dtype.label} has no form in this protocol",
+            f"Output '{alias}' of type {dtype.label} cannot be represented in this protocol",
         )
     return label
 
@@ -152,10 +152,10 @@ def _split(data: bytes | memoryview, name: str) -> Iterator[bytes]:
     at = 0
     while at < len(data):
         if at + _LENGTH.size > len(data):
-            raise invalid_argument(f"The strings of input '{name}' are cut short")
+            raise invalid_argument(f"The strings of input '{name}' are truncated")
         (length,) = _LENGTH.unpack_from(data, at)
         at += _LENGTH.size
         if at + length > len(data):
-            raise invalid_argument(f"The strings of input '{name}' are cut short")
+            raise invalid_argument(f"The strings of input '{name}' are truncated")
         yield bytes(data[at : at + length])
         at += length

@@ -14,12 +14,15 @@ from slipway_server.frontends.oip.server_metadata import (
     SERVER_NAME,
     TRUE,
 )
-from slipway_server.frontends.rpc.instrumentation import Method, answering
+from slipway_server.frontends.rpc.instrumentation import instrumented
+from slipway_server.frontends.rpc.transport.server import RpcMethod
 from slipway_server.observability.telemetry import Call, Telemetry
 from slipway_server.wire.inference import open_inference_pb2 as pb
 
-QUESTIONS: Final = frozenset({GRPC_SERVICE + name for name in ("ServerMetadata", "ModelReady")})
-"""Methods that are answered also when every thread works."""
+OIP_STATUS_METHODS: Final = frozenset(
+    {GRPC_SERVICE + name for name in ("ServerMetadata", "ModelReady")}
+)
+"""Methods that answer also while every inference thread is busy."""
 
 
 class GrpcInferenceService:
@@ -34,7 +37,7 @@ class GrpcInferenceService:
         self._telemetry = telemetry
         self._version = version
 
-    def methods(self) -> Mapping[str, Method]:
+    def methods(self) -> Mapping[str, RpcMethod]:
         """Return the handlers by path, `/package.Service/Method`."""
         answers: dict[str, Callable[[bytes, Call], bytes]] = {
             "ServerMetadata": self._server_metadata,
@@ -43,7 +46,7 @@ class GrpcInferenceService:
             "ModelInfer": self._infer,
         }
         return {
-            GRPC_SERVICE + name: answering(self._telemetry, name, answer)
+            GRPC_SERVICE + name: instrumented(self._telemetry, name, answer)
             for name, answer in answers.items()
         }
 

@@ -106,7 +106,7 @@ def write_reply(request: InferRequest, prediction: Prediction, *, raw: bool) -> 
     """Return the reply's wire bytes: raw contents where the request had them or typed ones cannot hold an output.
 
     Raises:
-        ServingError: UNIMPLEMENTED when an output has no form in this protocol.
+        ServingError: UNIMPLEMENTED when an output cannot be represented in this protocol.
     """
     reply = pb.ModelInferResponse(
         model_name=request.model, model_version=str(prediction.version), id=request.id

@@ -209,7 +209,7 @@ def _json_values(alias: str, dtype: DType, value: Array) -> Any:
             return [string_bytes(one).decode() for one in value.flat]
         except UnicodeDecodeError as error:
             raise invalid_argument(
-                f"Output '{alias}' holds bytes that are no UTF-8: ask for it with the parameter binary_data"
+                f"Output '{alias}' contains bytes that are not UTF-8: request it with the parameter binary_data"
             ) from error
     if dtype in {DType.HALF, DType.BFLOAT16}:
         value = value.astype(np.float32)

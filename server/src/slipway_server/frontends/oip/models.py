@@ -1,4 +1,4 @@
-"""What the protocol asks of models, alike over gRPC and REST."""
+"""Inference, readiness and metadata of the Open Inference Protocol, alike over gRPC and REST."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence

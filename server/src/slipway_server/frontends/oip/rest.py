@@ -3,7 +3,7 @@
 GET  /v2/models/NAME[/versions/N][/ready]
 POST /v2/models/NAME[/versions/N]/infer
 
-/v2, /v2/health/live and /v2/health/ready are pages: `about_server`.
+/v2, /v2/health/live and /v2/health/ready are pages: `server_metadata`.
 """
 
 import re
@@ -15,10 +15,10 @@ import orjson
 
 from slipway_server.errors import Code, ServingError, invalid_argument, not_found
 from slipway_server.frontends.http.inflate import gunzip
-from slipway_server.frontends.http.messages import JSON, Request, Response, error_response
+from slipway_server.frontends.http.messages import JSON, HttpRequest, HttpResponse, error_response
 from slipway_server.frontends.oip.json_tensors import InferBody, write_answer
 from slipway_server.frontends.oip.models import OipModels
-from slipway_server.frontends.rest.json_depth import DEEPEST, check_depth
+from slipway_server.frontends.rest.json_text import DEEPEST, check_depth
 from slipway_server.observability.telemetry import Call, Telemetry
 
 _MODEL: Final = re.compile(
@@ -49,8 +49,8 @@ class OipRest:
         self._max_decompressed = max_decompressed
         self._max_depth = max_depth
 
-    def __call__(self, request: Request) -> Response:
-        """Answer one request."""
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer a path below /v2/models; errors as JSON bodies."""
         call = self._telemetry.begin("", "REST")
         call.method = "Model"
         call.deadline = request.deadline
@@ -65,7 +65,7 @@ class OipRest:
         self._telemetry.end(call, code)
         return response
 
-    def _answer(self, request: Request, call: Call) -> Response:
+    def _answer(self, request: HttpRequest, call: Call) -> HttpResponse:
         found = _MODEL.fullmatch(request.path)
         if found is None:
             raise not_found(f"There is no {request.path:.200}")
@@ -74,19 +74,19 @@ class OipRest:
         version = unquote(found["version"] or "")
         wanted = "POST" if call.method == "ModelInfer" else "GET"
         if request.method not in {wanted, "HEAD" if wanted == "GET" else wanted}:
-            raise invalid_argument(f"{request.path:.200} is asked with {wanted}")
+            raise invalid_argument(f"{request.path:.200} requires the method {wanted}")
         match call.method:
             case "ModelInfer":
                 return self._infer(request, version, call)
             case "ModelReady":
                 ready = self._models.ready(call.model, version)
                 body = {"name": call.model, "ready": ready}
-                return Response(200 if ready else 503, orjson.dumps(body))
+                return HttpResponse(200 if ready else 503, orjson.dumps(body))
             case _:
                 described = self._models.metadata(call.model, version, call)
-                return Response(200, orjson.dumps(asdict(described)))
+                return HttpResponse(200, orjson.dumps(asdict(described)))
 
-    def _infer(self, request: Request, version: str, call: Call) -> Response:
+    def _infer(self, request: HttpRequest, version: str, call: Call) -> HttpResponse:
         text = request.body
         if b"gzip" in request.headers.get(b"content-encoding", b"").lower():
             text = gunzip(text, self._max_decompressed)
@@ -97,12 +97,12 @@ class OipRest:
         prediction = self._models.infer(wanted, call)
         answer, json_length = write_answer(wanted, prediction, body.as_bytes())
         if json_length is None:
-            return Response(200, answer, JSON)
+            return HttpResponse(200, answer, JSON)
         headers = (("Inference-Header-Content-Length", str(json_length)),)
-        return Response(200, answer, _BINARY, headers)
+        return HttpResponse(200, answer, _BINARY, headers)
 
 
-def _header_length(request: Request) -> int | None:
+def _header_length(request: HttpRequest) -> int | None:
     text = request.headers.get(_HEADER_LENGTH)
     if text is None:
         return None

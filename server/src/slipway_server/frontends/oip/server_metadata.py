@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import orjson
 
-from slipway_server.frontends.http.messages import Response
+from slipway_server.frontends.http.messages import HttpResponse
 
 SERVER_NAME: Final = "slipway-server"
 EXTENSIONS: Final = ("binary_tensor_data",)
@@ -18,17 +18,17 @@ TRUE: Final = b"\x08\x01"
 """A message whose first field is a boolean that is true; a false one is empty."""
 
 
-def pages(ready: Callable[[], bool], version: str) -> dict[str, Callable[[], Response]]:
+def pages(ready: Callable[[], bool], version: str) -> dict[str, Callable[[], HttpResponse]]:
     """Return the pages of REST, by path."""
     metadata = {"name": SERVER_NAME, "version": version, "extensions": EXTENSIONS}
 
-    def health_ready() -> Response:
+    def health_ready() -> HttpResponse:
         now = ready()
-        return Response(200 if now else 503, orjson.dumps({"ready": now}))
+        return HttpResponse(200 if now else 503, orjson.dumps({"ready": now}))
 
     return {
-        "/v2": lambda: Response(200, orjson.dumps(metadata)),
-        "/v2/health/live": lambda: Response(200, orjson.dumps({"live": True})),
+        "/v2": lambda: HttpResponse(200, orjson.dumps(metadata)),
+        "/v2/health/live": lambda: HttpResponse(200, orjson.dumps({"live": True})),
         "/v2/health/ready": health_ready,
     }
 

@@ -14,8 +14,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """How much may wait."""
+class QueueBounds:
+    """How many items, and bytes of them, may wait."""
 
     items: int = 1000
     size: int = 64 << 20
@@ -29,7 +29,7 @@ class Background(Generic[T]):
         name: of the thread.
     """
 
-    def __init__(self, work: Callable[[Sequence[T]], None], name: str, bounds: Bounds) -> None:
+    def __init__(self, work: Callable[[Sequence[T]], None], name: str, bounds: QueueBounds) -> None:
         self._work = work
         self._bounds = bounds
         self._condition = threading.Condition()

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry
 
 from slipway_server.errors import Code
-from slipway_server.frontends.request_log.background import Background, Bounds
-from slipway_server.observability.load_metrics import Suffixless
+from slipway_server.frontends.request_log.background import Background, QueueBounds
+from slipway_server.observability.families import Families
 from slipway_server.storage.source import LoggingRule
 
 _CLOSE_SECONDS: Final = 5.0
@@ -31,15 +31,15 @@ class RecordFile(Protocol):
     """A file of records (`tf.io.TFRecordWriter`)."""
 
     def write(self, record: bytes) -> None:
-        """Append a record."""
+        """Append a record to the buffer."""
         ...
 
     def flush(self) -> None:
-        """Bring what was appended to the file."""
+        """Write the buffer to the file."""
         ...
 
     def close(self) -> None:
-        """End the file."""
+        """Flush and close the file."""
         ...
 
 
@@ -76,7 +76,7 @@ class RequestLog:
         max_bytes: int,
         random: Callable[[], float],
         now: Callable[[], float] = time.time,
-        bounds: Bounds | None = None,
+        bounds: QueueBounds | None = None,
     ) -> None:
         self.rules: Mapping[str, LoggingRule] = {}
         self._open_file = open_file
@@ -85,14 +85,12 @@ class RequestLog:
         self._now = now
         self._files: dict[str, _Rotating] = {}
         self._numbers: dict[str, int] = {}
-        self._counts = Counter(
+        self._counts = Families(registry).classic_counter(
             ":tensorflow:serving:request_log_count",
             "Requests that were to be logged.",
             ("model_name", "status_code"),
-            registry=None,
         )
-        registry.register(Suffixless((self._counts,)))
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds or QueueBounds()
         self._queue: Background[Entry] | None = None
 
     def configure(self, rules: Mapping[str, LoggingRule]) -> None:
@@ -115,7 +113,7 @@ class RequestLog:
             self._count(model, Code.RESOURCE_EXHAUSTED)
 
     def close(self) -> None:
-        """Write what waits and end every file."""
+        """Write what waits, for up to five seconds, and close every file."""
         if self._queue is not None:
             self._queue.close(_CLOSE_SECONDS)
         for file in self._files.values():
@@ -149,7 +147,7 @@ class RequestLog:
         _log.error("requests are not logged", model=model, prefix=prefix, error=str(error))
 
     def begin(self, prefix: str) -> RecordFile:
-        """Begin the next file of a prefix."""
+        """Open the next file of a prefix, named by time, process and number."""
         number = self._numbers[prefix] = self._numbers.get(prefix, 0) + 1
         stamp = datetime.fromtimestamp(self._now(), UTC).strftime("%Y%m%dT%H%M%SZ")
         path = Path(f"{prefix}-{stamp}-{os.getpid()}-{number:05d}")
@@ -197,7 +195,7 @@ class _Rotating:
             self._file = None
 
 
-def about_bytes(arrays: Iterable[Any]) -> int:
+def approximate_bytes(arrays: Iterable[Any]) -> int:
     """Return about how many bytes some arrays hold; strings are counted one by one."""
     total = 0
     for array in arrays:

@@ -15,15 +15,13 @@ import orjson
 from slipway_server.core.serving_map import Handle, Selector
 from slipway_server.core.states import StateMonitor, VersionState
 from slipway_server.errors import Code, ServingError, invalid_argument
-from slipway_server.frontends.codec.metadata import metadata_json
-from slipway_server.frontends.codec.status import model_states
+from slipway_server.frontends.codec.models import metadata_json, model_states
 from slipway_server.frontends.http.inflate import gunzip
-from slipway_server.frontends.http.messages import HTML, Request, Response, error_response
+from slipway_server.frontends.http.messages import HTML, HttpRequest, HttpResponse, error_response
 from slipway_server.frontends.rest.json_answer import write_predictions
-from slipway_server.frontends.rest.json_depth import DEEPEST, check_depth
 from slipway_server.frontends.rest.json_examples import read_examples, write_results
 from slipway_server.frontends.rest.json_tensor import read_predict, signature_name
-from slipway_server.frontends.rest.json_text import parse
+from slipway_server.frontends.rest.json_text import DEEPEST, check_depth, parse
 from slipway_server.inference.predictor import DEFAULT_SIGNATURE, Predictor
 from slipway_server.observability.telemetry import Call, Telemetry
 from slipway_server.servables.servable import ServedModel
@@ -70,8 +68,8 @@ class RestApi:
         self._telemetry = telemetry
         self._settings = settings
 
-    def __call__(self, request: Request) -> Response:
-        """Answer one request."""
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Answer any path: those outside /v1/ with 404, errors as JSON bodies."""
         path = request.path
         if path[:4].lower() != "/v1/":
             return _NOT_FOUND
@@ -90,7 +88,7 @@ class RestApi:
         self._telemetry.end(call, code)
         return self._finished(request, response)
 
-    def _answer(self, request: Request, path: str, call: Call) -> Response:
+    def _answer(self, request: HttpRequest, path: str, call: Call) -> HttpResponse:
         if request.method == "POST" and (found := _INFERENCE.fullmatch(path)):
             call.method = _METHODS[found["method"].lower()]
             selector = _selector(found)
@@ -110,7 +108,7 @@ class RestApi:
             return self._status(selector)
         raise invalid_argument(f"Malformed request: {request.method} {path}")
 
-    def _predict(self, request: Request, selector: Selector, call: Call) -> Response:
+    def _predict(self, request: HttpRequest, selector: Selector, call: Call) -> HttpResponse:
         text = self._body(request)
         body = parse(text)
         name = signature_name(body)
@@ -127,36 +125,38 @@ class RestApi:
                 handle, name, decoded.inputs, deadline=call.deadline
             )
             call.signature = prediction.signature
-        return Response(200, write_predictions(decoded.format, prediction.outputs))
+        return HttpResponse(200, write_predictions(decoded.format, prediction.outputs))
 
-    def _infer(self, request: Request, selector: Selector, call: Call) -> Response:
+    def _infer(self, request: HttpRequest, selector: Selector, call: Call) -> HttpResponse:
         decoded = read_examples(parse(self._body(request)))
         infer = self._predictor.classify if call.method == "Classify" else self._predictor.regress
         with self._predictor.open(selector) as handle:
             call.version = handle.version
             found = infer(handle, decoded.signature, decoded.examples, call.deadline)
             call.signature = found.signature
-        return Response(200, write_results(found.result))
+        return HttpResponse(200, write_results(found.result))
 
-    def _metadata(self, selector: Selector, call: Call) -> Response:
+    def _metadata(self, selector: Selector, call: Call) -> HttpResponse:
         with self._predictor.open(selector) as handle:
             call.version = handle.version
             answer = metadata_json(handle.model, handle.version, handle.content)
-        return Response(200, _pretty(answer))
+        return HttpResponse(200, _pretty(answer))
 
-    def _status(self, selector: Selector) -> Response:
+    def _status(self, selector: Selector) -> HttpResponse:
         # A label alone is ignored, as TensorFlow Serving does: all versions are listed.
         states = model_states(self._monitor, selector.model, selector.version)
-        return Response(200, _pretty({"model_version_status": [_state(state) for state in states]}))
+        return HttpResponse(
+            200, _pretty({"model_version_status": [_state(state) for state in states]})
+        )
 
-    def _body(self, request: Request) -> bytes:
+    def _body(self, request: HttpRequest) -> bytes:
         body = request.body
         if b"gzip" in request.headers.get(b"content-encoding", b"").lower():
             body = gunzip(body, self._settings.max_decompressed)
         check_depth(body, self._settings.max_depth)
         return body
 
-    def _finished(self, request: Request, response: Response) -> Response:
+    def _finished(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         """Add what depends on the request's headers and the settings rather than on the answer."""
         headers = _CORS if self._settings.cors else ()
         body = response.body
@@ -169,15 +169,15 @@ class RestApi:
             return response
         return replace(response, body=body, headers=(*response.headers, *headers))
 
-    def _preflight(self, request: Request) -> Response:
+    def _preflight(self, request: HttpRequest) -> HttpResponse:
         if re.match(rb"https?://", request.headers.get(b"origin", b""), re.IGNORECASE):
-            return Response(200)
+            return HttpResponse(200)
         return error_response(
             invalid_argument(f"Malformed request: {request.method} {request.path}")
         )
 
 
-_NOT_FOUND: Final = Response(
+_NOT_FOUND: Final = HttpResponse(
     404, b"<html><head><title>404 Not Found</title></head><body>Not Found</body></html>\n", HTML
 )
 _COMPRESSED: Final = (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))

@@ -18,9 +18,10 @@ import numpy as np
 
 from slipway_server.errors import ServingError, invalid_argument
 from slipway_server.frontends.codec.examples import example_vector
-from slipway_server.frontends.codec.protobuf_wire import delimited, signed_varint
+from slipway_server.frontends.codec.wire import delimited, signed_varint
 from slipway_server.frontends.rest.json_number import decimals, dumps
-from slipway_server.frontends.rest.json_tensor import is_b64, read_string, signature_name
+from slipway_server.frontends.rest.json_string import is_b64, read_string
+from slipway_server.frontends.rest.json_tensor import signature_name
 from slipway_server.frontends.rest.json_text import excerpt, type_name
 from slipway_server.inference.classification import Classifications, Result
 from slipway_server.servables.signature import Array
@@ -73,7 +74,7 @@ def read_examples(body: Any) -> ExamplesBody:
 
 
 def write_results(result: Result) -> bytes:
-    """Return the answer's body."""
+    """Return the JSON body of a Classify or Regress answer."""
     if not isinstance(result, Classifications):
         return dumps({"results": decimals(result.values)})
     count, classes = (result.labels if result.labels is not None else result.scores).shape  # type: ignore[union-attr]

@@ -10,8 +10,6 @@ Values are nested lists. The usual body (numbers that fit) is converted by NumPy
 exactly the wanted type goes through the careful path below, which exists to say what is wrong and where.
 """
 
-import base64
-import binascii
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -20,7 +18,8 @@ from typing import Any, Final
 import numpy as np
 
 from slipway_server.errors import Code, ServingError, invalid_argument
-from slipway_server.frontends.rest.json_text import excerpt, type_name
+from slipway_server.frontends.rest.json_string import is_b64, read_string, wrong_type
+from slipway_server.frontends.rest.json_text import excerpt
 from slipway_server.servables.dtypes import DType
 from slipway_server.servables.signature import Array, Signature, TensorSpec
 
@@ -49,7 +48,7 @@ class Format(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PredictBody:
-    """A decoded request body."""
+    """A decoded Predict request: its format and the inputs by alias."""
 
     format: Format
     inputs: dict[str, Array]
@@ -117,7 +116,7 @@ def _member_names(values: Any, signature: Signature) -> int:
 
 
 def read_rows(instances: Any, signature: Signature, *, mixed: bool = True) -> dict[str, Array]:
-    """Read the row format."""
+    """Return the inputs of `instances`, one row each, stacked by alias."""
     if not isinstance(instances, list):
         raise invalid_argument("Expecting 'instances' to be an list/array")
     if not instances:
@@ -149,7 +148,7 @@ def read_rows(instances: Any, signature: Signature, *, mixed: bool = True) -> di
 
 
 def read_columns(inputs: Any, signature: Signature, *, mixed: bool = True) -> dict[str, Array]:
-    """Read the column format."""
+    """Return the inputs of `inputs`: whole tensors by alias."""
     specs = signature.inputs
     if isinstance(inputs, dict) and not is_b64(inputs):
         for alias in specs:
@@ -323,15 +322,15 @@ def _leaf(value: Any, dtype: DType) -> Any:
     if dtype is DType.STRING:
         return read_string(value)
     if isinstance(value, dict):
-        raise _wrong_type(value, dtype)
+        raise wrong_type(value, dtype)
     if dtype in _FLOATS:
         if isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
-        raise _wrong_type(value, dtype)
+        raise wrong_type(value, dtype)
     if dtype is DType.BOOL:
         if isinstance(value, bool):
             return value
-        raise _wrong_type(value, dtype)
+        raise wrong_type(value, dtype)
     if limits := _INTEGER_RANGES.get(dtype):
         if (
             isinstance(value, int)
@@ -339,47 +338,10 @@ def _leaf(value: Any, dtype: DType) -> Any:
             and limits[0] <= value <= limits[1]
         ):
             return value
-        raise _wrong_type(value, dtype)
+        raise wrong_type(value, dtype)
     raise ServingError(
         Code.UNIMPLEMENTED, f"Conversion of JSON Value: {excerpt(value)} to type: {dtype.label}"
     )
-
-
-def _wrong_type(value: Any, dtype: DType) -> ServingError:
-    return invalid_argument(
-        f"JSON Value: {excerpt(value)} Type: {type_name(value)} is not of expected type: {dtype.label}"
-    )
-
-
-def read_string(value: Any) -> bytes:
-    """Return the bytes of a string or of a `{"b64": …}` object.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT for anything else.
-    """
-    if isinstance(value, str):
-        try:
-            return value.encode()
-        except UnicodeEncodeError as error:
-            raise invalid_argument(
-                "JSON Parse error: The surrogate pair in string is invalid."
-            ) from error
-    if not isinstance(value, dict):
-        raise _wrong_type(value, DType.STRING)
-    if not is_b64(value):
-        raise invalid_argument(
-            f"JSON Value: {excerpt(value)} not formatted correctly for base64 data"
-        )
-    text = "".join(value["b64"].split())
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise invalid_argument("Unable to base64 decode") from error
-
-
-def is_b64(value: Any) -> bool:
-    """Whether a value is `{"b64": "…"}`, which stands for a string of bytes."""
-    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 
 def _is_row_object(value: Any) -> bool:

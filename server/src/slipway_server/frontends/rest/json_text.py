@@ -10,9 +10,13 @@ import math
 import re
 from typing import Any, Final
 
+import numpy as np
 import orjson
 
 from slipway_server.errors import ServingError, invalid_argument
+
+DEEPEST: Final = 1024
+"""Levels of nesting that the parsers accept."""
 
 _MAX_EXCERPT: Final = 256
 _INT64_MIN: Final = -(2**63)
@@ -31,6 +35,27 @@ _WORDS: Final = {
 }
 _MISSING_COMMA: Final = "Expecting ',' delimiter"
 _STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+
+
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_STEP: Final = np.zeros(256, np.int8)
+_STEP[[ord("["), ord("{")]] = 1
+_STEP[[ord("]"), ord("}")]] = -1
+
+
+def check_depth(text: bytes, limit: int) -> None:
+    """Refuse JSON that is nested deeper than a limit below the parsers' own. Costs nothing without one.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT.
+    """
+    if limit >= DEEPEST or text.count(b"[") + text.count(b"{") <= limit:
+        return
+    steps = _STEP[np.frombuffer(_STRING.sub(b"", text), np.uint8)]
+    if steps.cumsum(dtype=np.int32).max(initial=0) > limit:
+        raise invalid_argument(
+            f"JSON Parse error: The document is nested too deeply: {limit} levels are allowed"
+        )
 
 
 def parse(body: bytes) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from slipway_server.frontends.codec.examples import example_vector
-from slipway_server.frontends.codec.protobuf_wire import delimited
+from slipway_server.frontends.codec.wire import delimited
 from slipway_server.frontends.rpc.requests import parsed, selector, spec_field, spec_selector
 from slipway_server.inference.classification import Classifications, Regressions, Result
 from slipway_server.inference.multi import Task
@@ -37,11 +37,11 @@ class ExampleMethods:
         return self._single(data, call, self._predictor.regress)
 
     def multi_inference(self, data: bytes, call: Call) -> bytes:
-        """Answer a MultiInferenceRequest; the first task says which version is asked."""
+        """Answer a MultiInferenceRequest; its first task selects the version for all."""
         request = parsed(example_requests_pb2.MultiInferenceRequest, data)
-        asked = request.tasks[0].model_spec if request.tasks else example_requests_pb2.ModelSpec()
-        call.model = asked.name
-        with self._predictor.open(spec_selector(asked)) as handle:
+        first = request.tasks[0].model_spec if request.tasks else example_requests_pb2.ModelSpec()
+        call.model = first.name
+        with self._predictor.open(spec_selector(first)) as handle:
             call.version = handle.version
             tasks = [
                 Task(

@@ -1,4 +1,4 @@
-"""What every method does around its answer: count and time it, mind the deadline, turn an error into a status."""
+"""Instrumentation of every gRPC method: metrics, the deadline, and errors as status codes."""
 
 import time
 from collections.abc import Callable
@@ -8,12 +8,12 @@ import grpc
 import structlog
 
 from slipway_server.errors import Code, ServingError, deadline_exceeded
+from slipway_server.frontends.rpc.transport.server import GRPC_STATUS, RpcMethod
 from slipway_server.observability.telemetry import Call, Telemetry
 
 _log: Final = structlog.get_logger("slipway_server.rpc")
 
-Method = Callable[[bytes, grpc.ServicerContext], bytes]
-Answer = Callable[[bytes, Call], bytes]
+CallHandler = Callable[[bytes, Call], bytes]
 
 _MAX_MESSAGE: Final = 1024
 """Bytes, to which the mark of the cut is added."""
@@ -22,7 +22,7 @@ _TRUNCATED: Final = "...TRUNCATED"
 _NEVER_SECONDS: Final = 3.2e8
 
 
-def answering(telemetry: Telemetry, name: str, answer: Answer) -> Method:
+def instrumented(telemetry: Telemetry, name: str, answer: CallHandler) -> RpcMethod:
     """Return the gRPC handler of a method; `answer` takes the request's bytes and raises ServingError."""
 
     def method(request: bytes, context: grpc.ServicerContext) -> bytes:
@@ -56,13 +56,10 @@ def _deadline(context: grpc.ServicerContext) -> float | None:
     return time.monotonic() + remaining
 
 
-_STATUS: Final = {status.value[0]: status for status in grpc.StatusCode}
-
-
 def _abort(context: grpc.ServicerContext, error: ServingError) -> None:
     """End the call with a status; gRPC carries it in a header, so a long message is cut as TensorFlow Serving does."""
     data = error.message.encode("utf-8", "replace")
     message = data.decode()
     if len(data) > _MAX_MESSAGE:
         message = data[:_MAX_MESSAGE].decode("utf-8", "ignore") + _TRUNCATED
-    context.abort(_STATUS[int(error.code)], message)
+    context.abort(GRPC_STATUS[error.code], message)

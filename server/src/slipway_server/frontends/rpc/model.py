@@ -4,15 +4,14 @@ from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 from slipway_server.core.states import StateMonitor, VersionState
 from slipway_server.errors import Code, invalid_argument
-from slipway_server.frontends.codec.metadata import signature_def_map
-from slipway_server.frontends.codec.status import model_states
+from slipway_server.frontends.codec.models import model_states, signature_def_map
 from slipway_server.frontends.rpc.requests import parsed, selector
 from slipway_server.inference.predictor import Predictor
 from slipway_server.observability.telemetry import Call
 
 
 class ModelMethods:
-    """The handlers that tell about models."""
+    """Handlers of GetModelMetadata and GetModelStatus."""
 
     def __init__(self, predictor: Predictor, monitor: StateMonitor) -> None:
         self._predictor = predictor

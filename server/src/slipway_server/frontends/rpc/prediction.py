@@ -7,14 +7,14 @@ import numpy as np
 from tensorflow_serving.apis import predict_pb2
 
 from slipway_server.errors import Code, ServingError, invalid_argument
-from slipway_server.frontends.codec.protobuf_wire import delimited, delimited_head
-from slipway_server.frontends.codec.request_templates import Forms, Meaning
+from slipway_server.frontends.codec.request_templates import PredictTarget, RequestTemplates
 from slipway_server.frontends.codec.tensors import (
     TensorError,
     memory_head,
     read_tensor,
     write_tensor,
 )
+from slipway_server.frontends.codec.wire import delimited, delimited_head
 from slipway_server.frontends.rpc.requests import parsed, selector, spec_field
 from slipway_server.inference.predictor import Prediction, Predictor
 from slipway_server.observability.telemetry import Call
@@ -34,35 +34,35 @@ class PredictMethod:
     def __init__(self, predictor: Predictor, *, tensor_content: bool) -> None:
         self._predictor = predictor
         self._tensor_content = tensor_content
-        self._forms = Forms()
+        self._templates = RequestTemplates()
 
     def __call__(self, data: bytes, call: Call) -> bytes:
         """Answer a PredictRequest."""
-        form = self._forms.find(data)
-        if form is not None:
-            meaning = form.meaning
+        template = self._templates.find(data)
+        if template is not None:
+            target = template.target
         else:
             request = parsed(predict_pb2.PredictRequest, data)
             # Read first: what an error is counted under.
             call.model = request.model_spec.name
-            meaning = Meaning(
+            target = PredictTarget(
                 selector(request), request.model_spec.signature_name, tuple(request.output_filter)
             )
-        model = call.model = meaning.selector.model
-        with self._predictor.open(meaning.selector) as handle:
+        model = call.model = target.selector.model
+        with self._predictor.open(target.selector) as handle:
             call.version = handle.version
-            if form is not None:
-                inputs = form.arrays(data)
+            if template is not None:
+                inputs = template.arrays(data)
             else:
                 if len(request.inputs) > _MANY_INPUTS:
-                    self._predictor.check_names(handle, meaning.signature, set(request.inputs))
+                    self._predictor.check_names(handle, target.signature, set(request.inputs))
                 inputs = _inputs(request)
             prediction = self._predictor.predict(
-                handle, meaning.signature, inputs, meaning.output_filter, call.deadline
+                handle, target.signature, inputs, target.output_filter, call.deadline
             )
         call.signature = prediction.signature
-        if form is None:
-            self._forms.learn(data, meaning, inputs)
+        if template is None:
+            self._templates.learn(data, target, inputs)
         return predict_reply(model, prediction, tensor_content=self._tensor_content)
 
 

@@ -7,15 +7,15 @@ from tensorflow_serving.apis import model_management_pb2
 from slipway_server.control.model_config import model_configs
 from slipway_server.control.reload import ConfiguredModels
 from slipway_server.errors import Code, ServingError, invalid_argument
-from slipway_server.observability.counters import counter_values
+from slipway_server.observability.families import counter_values
 
 
 class ReloadMethod:
     """Bytes of a ReloadConfigRequest in, bytes of a ReloadConfigResponse out.
 
     Args:
-        models: is told what to serve.
-        registry: the counters whose increase may be asked for.
+        models: receives the new configuration.
+        registry: has the counters whose increase a request may ask for.
     """
 
     def __init__(self, models: ConfiguredModels, registry: CollectorRegistry) -> None:

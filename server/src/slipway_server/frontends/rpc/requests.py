@@ -1,4 +1,4 @@
-"""What every request has: a message to parse and a ModelSpec that says which version is asked."""
+"""Parts that all requests share: parsing a message, and its ModelSpec, which selects the version."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError, Message
 
 from slipway_server.core.serving_map import Selector
 from slipway_server.errors import Code, ServingError, invalid_argument
-from slipway_server.frontends.codec.protobuf_wire import delimited, signed_varint
+from slipway_server.frontends.codec.wire import delimited, signed_varint
 
 
 def parsed(kind: Callable[[], Any], data: bytes) -> Any:
@@ -28,7 +28,7 @@ def parsed(kind: Callable[[], Any], data: bytes) -> Any:
 
 
 def selector(request: Any) -> Selector:
-    """Return whom a request with a `model_spec` asks.
+    """Return the model and version that the `model_spec` of a request selects.
 
     Raises:
         ServingError: INVALID_ARGUMENT when it has none.
@@ -40,7 +40,7 @@ def selector(request: Any) -> Selector:
 
 
 def spec_selector(spec: Any) -> Selector:
-    """Return whom a ModelSpec asks."""
+    """Return the model and version that a ModelSpec selects."""
     choice = spec.WhichOneof("version_choice")
     if choice == "version":
         return Selector(spec.name, version=spec.version.value)

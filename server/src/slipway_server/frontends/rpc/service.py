@@ -9,19 +9,18 @@ from typing import Final
 
 from slipway_server.core.states import StateMonitor
 from slipway_server.frontends.rpc.classification import ExampleMethods
-from slipway_server.frontends.rpc.instrumentation import Answer, Method, answering
+from slipway_server.frontends.rpc.instrumentation import CallHandler, instrumented
 from slipway_server.frontends.rpc.model import ModelMethods
 from slipway_server.frontends.rpc.prediction import PredictMethod
+from slipway_server.frontends.rpc.transport.server import RpcMethod
 from slipway_server.inference.predictor import Predictor
 from slipway_server.observability.telemetry import Telemetry
 
-__all__ = ["CHANGES", "QUESTIONS", "Method", "Services"]
+STATUS_METHODS: Final = frozenset({"/tensorflow.serving.ModelService/GetModelStatus"})
+"""Methods that answer also while every inference thread is busy."""
 
-QUESTIONS: Final = frozenset({"/tensorflow.serving.ModelService/GetModelStatus"})
-"""Methods that are answered also when every thread works."""
-
-CHANGES: Final = frozenset({"/tensorflow.serving.ModelService/HandleReloadConfigRequest"})
-"""Methods that may wait for minutes, so that they must not hold the threads of others."""
+RELOAD_METHODS: Final = frozenset({"/tensorflow.serving.ModelService/HandleReloadConfigRequest"})
+"""Methods that may take minutes; they run apart, so that they block no thread of others."""
 
 
 class Services:
@@ -47,7 +46,7 @@ class Services:
         self._examples = ExampleMethods(predictor)
         self._model = ModelMethods(predictor, monitor)
 
-    def methods(self) -> dict[str, Method]:
+    def methods(self) -> dict[str, RpcMethod]:
         """Return the handlers by path, `/package.Service/Method`."""
         prediction, model = (
             "/tensorflow.serving.PredictionService/",
@@ -68,5 +67,5 @@ class Services:
             ),
         }
 
-    def _method(self, name: str, answer: Answer) -> Method:
-        return answering(self._telemetry, name, answer)
+    def _method(self, name: str, answer: CallHandler) -> RpcMethod:
+        return instrumented(self._telemetry, name, answer)

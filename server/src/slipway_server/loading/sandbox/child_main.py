@@ -104,7 +104,7 @@ def limit_memory(memory_bytes: int) -> None:
     if touched >= memory_bytes:
         raise ServingError(
             Code.RESOURCE_EXHAUSTED,
-            f"Loading in a process of its own may use {memory_bytes} bytes (--isolated_load_memory_bytes), which is "
+            f"Loading in a child process may use {memory_bytes} bytes (--isolated_load_memory_bytes), which is "
             f"less than the {touched} bytes that TensorFlow takes",
         )
     limit = memory_bytes + max(reserved - touched, 0)

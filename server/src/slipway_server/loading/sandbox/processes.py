@@ -145,7 +145,7 @@ class _SandboxProcess:
         except OSError as error:
             raise SandboxLoadError(
                 Code.UNAVAILABLE,
-                f"No process could be started to try the load in: {error.strerror}",
+                f"No child process could be started for the load: {error.strerror}",
             ) from error
         self._introduction = settings.payload
         self.requests = 0

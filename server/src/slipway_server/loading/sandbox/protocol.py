@@ -81,7 +81,7 @@ def load_error(request: SandboxRequest, result: SandboxResult) -> ServingError |
     if result.code is None:
         return SandboxLoadError(
             Code.DEADLINE_EXCEEDED,
-            f"{who} was still not loaded after {result.loading:.1f} s in a process of its own (--load_timeout_seconds)",
+            f"{who} was still not loaded after {result.loading:.1f} s in a child process (--load_timeout_seconds)",
         )
     if result.code == 0 and (answer := parse_answer(result.answer)) is not None:
         return _reported(request, answer)
@@ -90,12 +90,12 @@ def load_error(request: SandboxRequest, result: SandboxResult) -> ServingError |
     if -result.code == signal.SIGKILL:
         return SandboxLoadError(
             Code.RESOURCE_EXHAUSTED,
-            f"{who} was loaded in a process of its own, which was killed (SIGKILL), most likely for the memory it took",
+            f"{who} was loaded in a child process, which was killed (SIGKILL), probably because it ran out of memory",
         )
     if any(sign in result.words for sign in _SIGNS_OF_NO_MEMORY):
         return SandboxLoadError(
             Code.RESOURCE_EXHAUSTED,
-            f"{who} needs more memory to load than the {request.memory_bytes} bytes that a process of its own may use "
+            f"{who} needs more memory to load than the {request.memory_bytes} bytes that a child process may use "
             f"(--isolated_load_memory_bytes){because}",
         )
     how = (
@@ -106,7 +106,7 @@ def load_error(request: SandboxRequest, result: SandboxResult) -> ServingError |
         else "ended without an answer"
     )
     return SandboxLoadError(
-        Code.INTERNAL, f"{who} was loaded in a process of its own, which {how}{because}"
+        Code.INTERNAL, f"{who} was loaded in a child process, which {how}{because}"
     )
 
 
@@ -142,7 +142,7 @@ def _reported(request: SandboxRequest, answer: Mapping[str, Any]) -> ServingErro
     message = str(answer.get("message", ""))
     if code is Code.RESOURCE_EXHAUSTED:
         message += (
-            f" (loaded in a process of its own, which may use {request.memory_bytes} bytes: "
+            f" (loaded in a child process, which may use {request.memory_bytes} bytes: "
             "--isolated_load_memory_bytes)"
         )
     return ServingError(code, message)

@@ -99,7 +99,7 @@ def _identity(
     from slipway_sync.stores.identity import ambient, federated, token_file  # noqa: PLC0415
 
     if whose.secret is not None:
-        raise SyncError(ExitCode.USAGE, "--identity and --credentials exclude each other")
+        raise SyncError(ExitCode.USAGE, "--identity and --credentials are mutually exclusive")
     if whose.identity is IdentityKind.AMBIENT:
         return ambient(source, environment, options)
     if whose.token is None:

@@ -117,7 +117,7 @@ async def fetch(request: Request, store: Store, around: Surroundings) -> SyncOut
     there, damaged = await _found(request, around, volume)
     if there is not None:
         await in_thread(volume.tidy_if_free)
-        return _synced(request, there, "was on the volume already")
+        return _synced(request, there, "was already on the volume")
     listing = await _planned(request, store, around.pauses)
     with closing(await volume.acquire(around.pauses)) as turn:
         if turn.waited:
@@ -125,7 +125,7 @@ async def fetch(request: Request, store: Store, around: Surroundings) -> SyncOut
             there, damaged = await _found(request, around, volume)
             if there is not None:
                 await in_thread(lambda: volume.tidy(done=True))
-                return _synced(request, there, "was brought by another pod")
+                return _synced(request, there, "was downloaded by another pod")
             listing = await _planned(request, store, around.pauses)
         await in_thread(volume.tidy)
         if damaged is not None:
@@ -167,7 +167,7 @@ async def _found(
             progress.finish()
             return record, None
     bad = sorted(set(record.files) - findings.good)
-    what = printable(bad[0]) if bad else "a file that does not belong there"
+    what = printable(bad[0]) if bad else "an unexpected file"
     around.say(
         "damaged", f"{target.name} was damaged on the volume: {len(bad)} files, {what} first"
     )
@@ -288,7 +288,7 @@ def _require_name_for_lock(request: Request, listing: Listing) -> None:
     if request.kept and any(item.path == LOCK for item in listing):
         raise SyncError(
             ExitCode.REJECTED,
-            f"{LOCK} is the name of Slipway's own file in a version on a kept volume: remove it",
+            f"{LOCK} is reserved for Slipway's lock file on a cache volume: remove it",
             reason="HostileKey",
             path=LOCK,
         )

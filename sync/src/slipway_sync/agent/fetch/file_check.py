@@ -88,7 +88,7 @@ class FileCheck:
         if item.sha256 == item.etag and item.sha256 not in {"", digest}:
             raise self._rejected(
                 "WrongChecksum",
-                f"{printable(item.path)} is not what the source says it is: its SHA-256 is "
+                f"{printable(item.path)} does not match the source: its SHA-256 is "
                 f"{digest}, not {item.sha256}",
             )
         if item.sha256 and digest != item.sha256:

@@ -23,27 +23,25 @@ from slipway_sync.stores import MountedStore
 
 _JITTER = 0.1
 
-_Mount = Annotated[Path, typer.Option(help="Where the volume is mounted.")]
-_PathInside = Annotated[
-    str, typer.Option("--path", help="The directory above the versions, inside the volume.")
-]
+_Mount = Annotated[Path, typer.Option(help="Mount path of the volume.")]
+_PathInside = Annotated[str, typer.Option("--path", help="Base path inside the volume.")]
 
 
 def verify_command(
     mount: _Mount,
-    directory: Annotated[str, typer.Option(help="The version's directory.")],
-    version: Annotated[int, typer.Option(min=0, help="The version's number.")],
-    revision: Annotated[str, typer.Option(help="The planned revision, 64 hex digits.")],
+    directory: Annotated[str, typer.Option(help="Directory of the version.")],
+    version: Annotated[int, typer.Option(min=0, help="Version number.")],
+    revision: Annotated[str, typer.Option(help="Expected revision, 64 hex digits.")],
     path: _PathInside = "",
-    completion_marker: Annotated[str, typer.Option(help="A file that must be there.")] = "",
+    completion_marker: Annotated[str, typer.Option(help="File that must exist.")] = "",
     tag: Tags = None,
     public_key: PublicKeyFile = None,
-    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Files read at once.")] = 4,
+    concurrency: Annotated[int, typer.Option(min=1, max=64, help="Files read concurrently.")] = 4,
     termination_log: Annotated[
-        Path | None, typer.Option(help="Gets one JSON object that says how it ended.")
+        Path | None, typer.Option(help="File to write the outcome to, as a JSON object.")
     ] = None,
 ) -> None:
-    """Prove one version where it lies on a mounted volume; nothing is copied."""
+    """Verify one version in place on a mounted volume; nothing is copied."""
     log = structlog.get_logger()
     read = 0
 
@@ -68,21 +66,27 @@ def verify_command(
 def watch_command(
     mount: _Mount,
     path: _PathInside = "",
-    poll_interval: Annotated[float, typer.Option(min=0.1, help="Seconds between looks.")] = 30.0,
+    poll_interval: Annotated[
+        float, typer.Option(min=0.1, help="Polling interval in seconds.")
+    ] = 30.0,
     settle: Annotated[
-        float, typer.Option(min=0, help="Seconds for which an export must stand still.")
+        float,
+        typer.Option(min=0, help="Seconds for which an export's file listing must be unchanged."),
     ] = 5.0,
     complete: Annotated[
-        int, typer.Option(min=1, help="Look from the highest version down to so many good ones.")
+        int,
+        typer.Option(
+            min=1, help="Validate from the highest version down until this many are complete."
+        ),
     ] = 32,
     only: Annotated[
-        list[int] | None, typer.Option(help="Look at this version and no other; repeatable.")
+        list[int] | None, typer.Option(help="Validate only this version; may be repeated.")
     ] = None,
-    completion_marker: Annotated[str, typer.Option(help="A file that must be there.")] = "",
+    completion_marker: Annotated[str, typer.Option(help="File that must exist.")] = "",
     tag: Tags = None,
     public_key: PublicKeyFile = None,
 ) -> None:
-    """Tell, for ever and as JSON lines, which versions a mounted volume holds."""
+    """Print the versions on a mounted volume as JSON lines, until terminated."""
     try:
         asked = requirements(completion_marker, tag, public_key)
     except SyncError as error:

@@ -32,10 +32,11 @@ _CHUNK = 1 << 20
 
 def index_command(
     directory: Annotated[
-        Path, typer.Argument(help="Its children are version directories, named by whole numbers.")
+        Path,
+        typer.Argument(help="Base path; its children are version directories with integer names."),
     ],
     output: Annotated[
-        str, typer.Option(help="File to write, - for standard output; else DIRECTORY/index.json.")
+        str, typer.Option(help="Output file, - for standard output; default: DIRECTORY/index.json.")
     ] = "",
 ) -> None:
     """Write the index document that a static server needs beside the exports in a directory."""
@@ -69,8 +70,8 @@ async def index_document(directory: Path) -> bytes:
     if not listings:
         raise SyncError(
             ExitCode.USAGE,
-            f"{printable(str(directory))} holds no version: its children have to be directories "
-            "named by whole numbers, such as 1",
+            f"{printable(str(directory))} contains no version: its children must be directories "
+            "with integer names, such as 1",
         )
     return render_index(
         {name: _hashed(directory / name, listing) for name, listing in listings.items()}

@@ -94,7 +94,7 @@ async def verify(
     progress.finish()
     return SyncOutcome(
         reason=ExitCode.SYNCED.reason,
-        message=f"version {request.version} lies on the volume, verified: {total} bytes",
+        message=f"version {request.version} is on the volume, verified: {total} bytes",
         object="",
         digest=digest(hashes),
         revision=request.revision,

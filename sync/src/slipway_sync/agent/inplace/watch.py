@@ -85,7 +85,7 @@ class Look:
         versions, warnings = version_directories(directories)
         odd, _ = version_directories(others)
         warnings += tuple(
-            f"{printable(item.name)} is no directory and no version: links are not followed"
+            f"{printable(item.name)} is not a directory, so it is ignored: links are not followed"
             for item in odd[:4]
         )
         self._seen = {v.name: self._seen[v.name] for v in versions if v.name in self._seen}

@@ -144,9 +144,9 @@ def lock_errors() -> Iterator[None]:
             raise
         raise SyncError(
             ExitCode.VOLUME_ERROR,
-            "the volume's file system does not lock files "
-            f"({os.strerror(error.errno or 0)}), which a kept volume needs: mount one that does, "
-            "NFS as version 4, or leave out serving.cache",
+            "the volume's file system does not support file locks "
+            f"({os.strerror(error.errno or 0)}), which a cache volume needs: use one that does "
+            "(for NFS, version 4), or remove serving.cache",
         ) from error
 
 

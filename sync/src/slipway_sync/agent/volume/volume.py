@@ -275,7 +275,9 @@ class Volume:
         try:
             return read_keep(self._keep)
         except KeepError as error:
-            self._world.say("keeping", f"no version is removed: {self._keep} is of no use: {error}")
+            self._world.say(
+                "keeping", f"no version is removed: {self._keep} is not usable: {error}"
+            )
             return None
 
     def _own_partial(self) -> int:
@@ -286,7 +288,7 @@ class Volume:
         if lock is None:
             raise SyncError(
                 ExitCode.VOLUME_ERROR,
-                f"another sync of version {self.layout.version} is at work in the destination",
+                f"another sync of version {self.layout.version} is running in the destination",
             )
         return lock
 

@@ -17,7 +17,7 @@ def not_empty(evidence: Evidence) -> Proof | None:
     """Anything at all is there."""
     if evidence.sizes or evidence.survey.count:
         return None
-    return incomplete("Empty", "the version's directory holds no object yet")
+    return incomplete("Empty", "the version's directory contains no objects yet")
 
 
 def not_too_many(evidence: Evidence) -> Proof | None:
@@ -26,7 +26,7 @@ def not_too_many(evidence: Evidence) -> Proof | None:
         return None
     return rejected(
         "TooManyObjects",
-        f"the version's directory holds more than {MOST} objects: remove what is no part of the "
+        f"the version's directory contains more than {MOST} objects: remove what is not part of the "
         "export",
         "",
     )
@@ -50,7 +50,7 @@ def marker_is_there(evidence: Evidence) -> Proof | None:
     if not marker or marker in evidence.sizes:
         return None
     return incomplete(
-        "MissingMarker", f"{marker} is missing: the model's completionMarker asks for it", marker
+        "MissingMarker", f"{marker} is missing: the Model's completionMarker requires it", marker
     )
 
 

@@ -23,7 +23,7 @@ from slipway_sync.exports.signature import (
 
 _WRITE = "find . -type f ! -name 'SHA256SUMS*' -exec sha256sum {} + > SHA256SUMS"
 _SIGN = "openssl pkeyutl -sign -rawin -inkey KEY.pem -in SHA256SUMS -out SHA256SUMS.sig"
-_ASKED = "the model's source.signature asks for it"
+_ASKED = "the Model's source.signature requires it"
 
 
 def manifest_is_readable(evidence: Evidence) -> Proof | None:
@@ -76,13 +76,15 @@ def manifest_is_signed(evidence: Evidence) -> Proof | None:
     content = bytes(evidence.contents.get(MANIFEST, b""))
     if signed(content, signature, evidence.requirements.public_keys):
         return None
-    return _wrong_signature(f"is no signature of {MANIFEST} by a key of source.signature.publicKey")
+    return _wrong_signature(
+        f"is not a signature of {MANIFEST} by a key in source.signature.publicKey"
+    )
 
 
 def _wrong_signature(what: str) -> Proof:
     return rejected(
         "WrongSignature",
-        f"{SIGNATURE} {what}: sign the present {MANIFEST} anew with {_SIGN} and upload both",
+        f"{SIGNATURE} {what}: sign the current {MANIFEST} again with {_SIGN} and upload both",
         SIGNATURE,
     )
 
@@ -99,7 +101,7 @@ def all_files_are_named(evidence: Evidence) -> Proof | None:
         return None
     return rejected(
         "UnsignedFile",
-        f"{printable(path)} is not named in the signed {MANIFEST}: remove it, or run {_WRITE}; "
+        f"{printable(path)} is not listed in the signed {MANIFEST}: remove it, or run {_WRITE}; "
         f"{_SIGN} and upload both",
         path,
     )
@@ -123,7 +125,7 @@ def wrong_digest(path: str, found: str, wanted: str) -> Proof:
     """Return the finding that a file's content is not the one its author wrote down."""
     return rejected(
         "WrongDigest",
-        f"{printable(path)} has the SHA-256 {found[:12]}…, its author wrote down {wanted[:12]}…: "
+        f"{printable(path)} has the SHA-256 {found[:12]}…, but {MANIFEST} lists {wanted[:12]}…: "
         "upload it again",
         path,
     )

@@ -56,7 +56,7 @@ def read_graph(path: str, content: bytes | memoryview) -> Graph:
         raise GraphError("it is empty")
     graphs = _text(view.tobytes()) if path == SAVED_MODEL_TEXT else _binary(path, view)
     if not graphs:
-        raise GraphError("it holds no graph")
+        raise GraphError("it contains no graph")
     return _facts(graphs, tagged=path != SESSION_BUNDLE)
 
 
@@ -90,12 +90,12 @@ def _text(content: bytes) -> list[wire.MetaGraphDef]:
         text = _TEXT_TOKEN.sub(_expanded, content.decode("utf-8"))
         text_format.Parse(text, model, allow_unknown_field=True, allow_unknown_extension=True)
     except UnicodeDecodeError as error:
-        raise GraphError("it is no UTF-8 text") from error
+        raise GraphError("it is not UTF-8 text") from error
     except (text_format.ParseError, RecursionError) as error:
         where = ""
         if isinstance(error, text_format.ParseError) and error.GetLine():
             where = f" (line {error.GetLine()})"
-        raise GraphError(f"it is no protocol buffer text{where}") from error
+        raise GraphError(f"it is not protocol buffer text{where}") from error
     return list(model.meta_graphs)
 
 

@@ -88,7 +88,7 @@ class _Reader:
                 continue
             self._kept += length
             if self._kept > _MAX_KEPT:
-                raise GraphError(f"it has more than {_MAX_KEPT >> 20} MiB beside its graph")
+                raise GraphError(f"it has more than {_MAX_KEPT >> 20} MiB besides its graph")
             kept += _field(number, (yield from self._bytes(start, length)))
         return bytes(kept)
 
@@ -116,12 +116,12 @@ class _Reader:
             elif kind in _FIXED_SIZES:
                 used += _FIXED_SIZES[kind]
             else:
-                raise GraphError("it is no protocol buffer message")
+                raise GraphError("it is not a protocol buffer message")
         except TableError as error:
-            raise GraphError("it is no protocol buffer message, or cut off") from error
+            raise GraphError("it is not a protocol buffer message, or it is truncated") from error
         start = position + used
         if start + length > end:
-            raise GraphError("it is cut off")
+            raise GraphError("it is truncated")
         return number, start, length, start + length
 
     def _bytes(self, start: int, length: int) -> Steps:
@@ -131,7 +131,7 @@ class _Reader:
             self._piece = yield start, wanted
             self._start, at = start, 0
             if len(self._piece) < length:
-                raise GraphError("it is cut off")
+                raise GraphError("it is truncated")
         return bytes(self._piece[at : at + length])
 
 

@@ -61,7 +61,7 @@ class ShardChecker:
             ChecksumError: A tensor reaches over the end.
         """
         if self._tensor is not None:
-            raise ChecksumError(f"tensor {self._tensor.name} reaches over its end")
+            raise ChecksumError(f"tensor {self._tensor.name} extends past its end")
 
     def _next(self) -> None:
         """Go to the next tensor that has bytes; those without are checked on the way."""
@@ -151,7 +151,7 @@ class _StringSum:
 
     def result(self) -> int:
         if not self._in_strings or self._bytes_left != 0:
-            raise _DamagedError("its strings' lengths are not those of its bytes")
+            raise _DamagedError("the lengths of its strings do not match its size")
         return crc.masked(self._crc)
 
     def _lengths(self, data: bytes) -> bytes:
@@ -164,7 +164,7 @@ class _StringSum:
             self._crc = crc.extend(self._crc, _fixed(length))
             self._bytes_left += length
             if self._bytes_left > self._size:
-                raise _DamagedError("its strings' lengths are not those of its bytes")
+                raise _DamagedError("the lengths of its strings do not match its size")
             self._lengths_left -= 1
             position = after
         if self._lengths_left or len(data) - position < 4:  # noqa: PLR2004 - the CRC
@@ -172,7 +172,7 @@ class _StringSum:
             return b""
         check = data[position : position + 4]
         if crc.masked(self._crc).to_bytes(4, "little") != check:
-            raise _DamagedError("the checksum of its strings' lengths is wrong")
+            raise _DamagedError("the checksum of its string lengths is wrong")
         self._crc = crc.extend(self._crc, check)
         self._in_strings = True
         self._head = b""
@@ -219,7 +219,7 @@ class _VariantSum:
 
     def result(self) -> int:
         if self._elements_left or self._head:
-            raise _DamagedError("it has not as many elements as its shape says")
+            raise _DamagedError("its number of elements does not match its shape")
         return crc.masked(self._crc)
 
 

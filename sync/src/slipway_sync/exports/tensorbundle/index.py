@@ -90,7 +90,7 @@ def read_bundle(index: bytes, prefix: str) -> Bundle:
     except table.TableError as error:
         raise BundleError(str(error)) from error
     except DecodeError as error:
-        raise BundleError("an entry is no protocol buffer message") from error
+        raise BundleError("an entry is not a protocol buffer message") from error
     tensors.sort(key=lambda tensor: (tensor.shard, tensor.offset, tensor.size))
     for before, after in pairwise(tensors):
         if before.shard == after.shard and before.offset + before.size > after.offset:
@@ -104,7 +104,7 @@ def _contents(index: bytes) -> tuple[int, list[TensorEntry]]:
     entries = table.entries(index)
     key, value = next(entries, (b"?", b""))
     if key != b"":  # It sorts first.
-        raise BundleError("it holds no header, so it is no index of a tensor bundle")
+        raise BundleError("it has no header, so it is not a tensor bundle index")
     shards = _shards(wire.BundleHeaderProto.FromString(value))
     tensors: list[TensorEntry] = []
     for key, value in entries:

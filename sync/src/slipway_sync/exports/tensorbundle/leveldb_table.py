@@ -34,7 +34,9 @@ def entries(table: bytes) -> Iterator[tuple[bytes, bytes]]:
         raise TableError(f"it has {len(table)} bytes, a table has at least {_FOOTER}")
     (magic,) = struct.unpack_from("<Q", table, len(table) - 8)
     if magic != _MAGIC:
-        raise TableError("it does not end with a table's mark; it is cut off or something else")
+        raise TableError(
+            "it does not end with a table's magic number: it is truncated or not a table"
+        )
     footer = table[-_FOOTER:]
     position = 0
     for _ in range(2):  # The metaindex block holds nothing that matters here.
@@ -69,7 +71,7 @@ def varint(data: bytes | memoryview, position: int) -> tuple[int, int]:
     value = 0
     for index in range(_VARINT64):
         if position + index >= len(data):
-            raise TableError("a number runs over the end")
+            raise TableError("a number extends past the end")
         byte = data[position + index]
         value |= (byte & 0x7F) << (7 * index)
         if byte < 0x80:  # noqa: PLR2004 - the continuation bit
@@ -82,7 +84,7 @@ def varint(data: bytes | memoryview, position: int) -> tuple[int, int]:
 def _block(table: bytes, offset: int, size: int) -> bytes:
     end = offset + size
     if end + _TRAILER > len(table) - _FOOTER:
-        raise TableError(f"a block at {offset} of {size} bytes reaches over its end")
+        raise TableError(f"a block at {offset} of {size} bytes extends past its end")
     kind = table[end]
     (expected,) = struct.unpack_from("<I", table, end + 1)
     if crc.masked(crc.extend(0, table[offset : end + 1])) != expected:
@@ -98,7 +100,7 @@ def _block_entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
     (restarts,) = struct.unpack_from("<I", block, len(block) - 4)
     end = len(block) - 4 - 4 * restarts
     if end < 0:
-        raise TableError("a block's restart points reach over its start")
+        raise TableError("a block's restart points extend past its start")
     key = b""
     position = 0
     while position < end:
@@ -108,7 +110,7 @@ def _block_entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
         if shared > len(key):
             raise TableError("a key shares more than the key before it has")
         if position + unshared + length > end:
-            raise TableError("an entry reaches over the end of its block")
+            raise TableError("an entry extends past the end of its block")
         if shared + unshared > _MAX_KEY:
             raise TableError(f"a key is longer than {_MAX_KEY} bytes")
         key = key[:shared] + block[position : position + unshared]

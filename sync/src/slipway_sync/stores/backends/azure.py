@@ -82,7 +82,7 @@ def _config(uri: str, options: StoreOptions) -> AzureConfig:
     account = given.get("AZURE_STORAGE_ACCOUNT_NAME") or _account_of(options.endpoint)
     if not _ACCOUNT.fullmatch(account):
         raise invalid(
-            f"{printable(uri)}: whose account? Put AZURE_STORAGE_ACCOUNT_NAME into the credentials, "
+            f"{printable(uri)}: the storage account is unknown: put AZURE_STORAGE_ACCOUNT_NAME into the credentials, "
             "or set the endpoint to https://ACCOUNT.blob.core.windows.net"
         )
     config: AzureConfig = {"account_name": account}

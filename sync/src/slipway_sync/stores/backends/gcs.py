@@ -111,7 +111,7 @@ def _checked_key(text: str) -> str:
         account = json.loads(text)
     except ValueError as error:
         raise invalid(
-            f"{_KEY} is no JSON: put the whole key file of a service account there"
+            f"{_KEY} is not JSON: put the whole key file of a service account there"
         ) from error
     if not isinstance(account, dict) or not account.keys() >= _ACCOUNT_FIELDS:
         raise invalid(

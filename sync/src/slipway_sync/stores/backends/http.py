@@ -234,7 +234,7 @@ class HttpStore:
         # The file may still come: an upload is under way, or one server of several lags behind.
         return WrongAnswerError(
             "ObjectDiffers",
-            f"{self._where(directory, item.path)} is not what {NAME} lists: {what}",
+            f"{self._where(directory, item.path)} does not match {NAME}: {what}",
         )
 
     async def _read_index(self) -> Index:
@@ -252,10 +252,10 @@ class HttpStore:
         except NotModifiedError:
             if known is not None:
                 return known.index
-            raise invalid(f"{where}: the server answers 304 though nothing was known") from None
+            raise invalid(f"{where}: the server answers 304 to an unconditional request") from None
         except FileNotFoundError as error:
             raise SourceError(
-                "NotFound", f"{where} is not there: write it with `slipway-sync index`"
+                "NotFound", f"{where} does not exist: create it with `slipway-sync index`"
             ) from error
         except IndexDocumentError as error:
             raise invalid(f"{where}: {error}") from error
@@ -287,11 +287,13 @@ def _checked_uri(uri: str) -> str:
         raise invalid(f"{printable(uri)}: write http(s)://HOST[:PORT]/PATH")
     if "@" in parts.netloc:
         raise invalid(
-            "an http(s) source holds no name and password: put HTTP_USERNAME and HTTP_PASSWORD "
+            "an http(s) source must not contain a name and password: put HTTP_USERNAME and HTTP_PASSWORD "
             "into the Secret"
         )
     if parts.query or parts.fragment or uri.endswith(("?", "#")):
-        raise invalid("an http(s) source holds no ? and no #: it is the folder above the versions")
+        raise invalid(
+            "an http(s) source must not contain ? or #: it is the directory above the versions"
+        )
     prefix = checked_prefix(uri, parts.path).rstrip("/")
     path = quote(prefix, safe="/%:@!$&'()*+,;=~")
     return f"{parts.scheme}://{parts.netloc}{f'/{path}' if path else ''}"
@@ -303,7 +305,7 @@ def _authorization(credentials: Mapping[str, str]) -> dict[str, str]:
     token, name, word = (given[key] for key in CREDENTIALS)
     if token:
         if not token.isascii() or not token.isprintable() or " " in token:
-            raise invalid("HTTP_BEARER_TOKEN holds characters that no token has")
+            raise invalid("HTTP_BEARER_TOKEN contains characters that are invalid in a token")
         return {"authorization": f"Bearer {token}"}
     if not name and not word:
         return {}
@@ -311,7 +313,7 @@ def _authorization(credentials: Mapping[str, str]) -> dict[str, str]:
         there, missing = CREDENTIALS[1:] if name else CREDENTIALS[:0:-1]
         raise invalid(f"the credentials hold {there} but no {missing}")
     if ":" in name:
-        raise invalid("HTTP_USERNAME holds a colon, which no server can take")
+        raise invalid("HTTP_USERNAME contains a colon, which HTTP does not allow")
     return {"authorization": f"Basic {b64encode(f'{name}:{word}'.encode()).decode()}"}
 
 

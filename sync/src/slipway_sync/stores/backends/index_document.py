@@ -68,7 +68,7 @@ def parse_index(document: bytes) -> Index:
     top = _object(_decoded(document), "it")
     found = top.get("formatVersion")
     if type(found) is not int:
-        raise IndexDocumentError("formatVersion is missing or no whole number: write 1")
+        raise IndexDocumentError("formatVersion is missing or not an integer: write 1")
     if found != FORMAT_VERSION:
         raise IndexDocumentError(
             f"formatVersion is {printable(str(found))}; this release reads {FORMAT_VERSION}"
@@ -121,27 +121,27 @@ def _decoded(document: bytes) -> Any:
             text, object_pairs_hook=_unambiguous, parse_constant=_refused, parse_float=_float
         )
     except UnicodeDecodeError as error:
-        raise IndexDocumentError(f"it is no UTF-8 at byte {error.start}") from error
+        raise IndexDocumentError(f"it is not UTF-8 at byte {error.start}") from error
     except json.JSONDecodeError as error:
         raise IndexDocumentError(
-            f"it is no JSON at line {error.lineno}, column {error.colno}"
+            f"it is not JSON at line {error.lineno}, column {error.colno}"
         ) from error
     except RecursionError as error:
         raise IndexDocumentError("it is nested too deeply") from error
     except ValueError as error:  # A number of thousands of digits.
-        raise IndexDocumentError("it holds a number that is too long") from error
+        raise IndexDocumentError("it contains a number that is too long") from error
 
 
 def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         [(twice, _)] = Counter(name for name, _ in pairs).most_common(1)
-        raise IndexDocumentError(f"an object of it names {printable(twice)} twice")
+        raise IndexDocumentError(f"an object in it names {printable(twice)} twice")
     return found
 
 
 def _refused(name: str) -> Any:
-    raise IndexDocumentError(f"it holds {name}, which is no JSON")
+    raise IndexDocumentError(f"it holds {name}, which is not JSON")
 
 
 def _float(_: str) -> None:
@@ -150,7 +150,7 @@ def _float(_: str) -> None:
 
 def _object(value: Any, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise IndexDocumentError(f"{place} is no object")
+        raise IndexDocumentError(f"{place} is not an object")
     return value
 
 
@@ -159,7 +159,7 @@ def _items(holder: dict[str, Any], name: str, place: str) -> Iterator[tuple[str,
     path = f"{place}.{name}" if place else name
     found = holder.get(name)
     if not isinstance(found, list):
-        raise IndexDocumentError(f"{path} is missing or no array")
+        raise IndexDocumentError(f"{path} is missing or not an array")
     for number, value in enumerate(found):
         yield f"{path}[{number}]", value
 
@@ -167,9 +167,11 @@ def _items(holder: dict[str, Any], name: str, place: str) -> Iterator[tuple[str,
 def _directory(version: dict[str, Any], place: str) -> str:
     directory = version.get("directory")
     if not isinstance(directory, str) or not directory:
-        raise IndexDocumentError(f'{place}.directory is missing or no text: write, say, "3"')
+        raise IndexDocumentError(
+            f'{place}.directory is missing or not a string: write, for example, "3"'
+        )
     if "/" in directory:
-        raise IndexDocumentError(f"{place}.directory {printable(directory)} holds a /")
+        raise IndexDocumentError(f"{place}.directory {printable(directory)} contains a /")
     if (wrong := hostile_key([directory])) is not None:
         raise IndexDocumentError(f"{place}.directory {printable(directory)} {wrong[1]}")
     return directory
@@ -192,9 +194,9 @@ def _files(version: dict[str, Any], place: str) -> list[ObjectInfo]:
 def _file(entry: dict[str, Any], place: str) -> ObjectInfo:
     path, size, sha256 = entry.get("path"), entry.get("size"), entry.get("sha256")
     if not isinstance(path, str) or not path:
-        raise IndexDocumentError(f"{place}.path is missing or no text")
+        raise IndexDocumentError(f"{place}.path is missing or not a string")
     if type(size) is not int or not 0 <= size <= _MAX_SIZE:
-        raise IndexDocumentError(f"{place}.size is missing or no number of bytes")
+        raise IndexDocumentError(f"{place}.size is missing or not a number of bytes")
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
         raise IndexDocumentError(f"{place}.sha256 is missing or not 64 hex digits")
     digits = sha256.lower()

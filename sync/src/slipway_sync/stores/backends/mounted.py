@@ -144,7 +144,9 @@ class MountedStore:
         for step in steps:
             if step in ("", ".", ".."):
                 os.close(current)
-                raise SourceError("InvalidSource", f"{printable(step)!r} is no step of a path")
+                raise SourceError(
+                    "InvalidSource", f"{printable(step)!r} is not a valid path segment"
+                )
             try:
                 following = os.open(step, _DIRECTORY, dir_fd=current)
             finally:
@@ -167,7 +169,7 @@ class MountedStore:
                         if len(directories) + len(others) > MOST_CHILDREN:
                             raise SourceError(
                                 "InvalidSource",
-                                f"{self._where} holds more than {MOST_CHILDREN} numbers",
+                                f"{self._where} contains more than {MOST_CHILDREN} entries with integer names",
                             )
             finally:
                 os.close(descriptor)
@@ -229,7 +231,7 @@ class MountedStore:
             if error.errno in (errno.ELOOP, errno.ENOTDIR):
                 raise SourceError(
                     "InvalidSource",
-                    f"{where} is no directory, or a step on the way is a link: links are not "
+                    f"{where} is not a directory, or its path contains a symbolic link: links are not "
                     "followed",
                 ) from error
             name = errno.errorcode.get(error.errno or 0, "unknown error")
@@ -249,7 +251,7 @@ def not_a_file(listing: Listing) -> Proof | None:
             return Proof(
                 Verdict.REJECTED,
                 "NotAFile",
-                f"{printable(item.path)} is {item.etag}: a version on a volume is served where it "
+                f"{printable(item.path)} is {item.etag}: a version on a volume is served in place "
                 "lies and may hold files and directories only; put a copy of the file there",
                 item.path,
             )
@@ -258,7 +260,7 @@ def not_a_file(listing: Listing) -> Proof | None:
 
 def _require_file(found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
-        raise SourceError("InvalidSource", "what was a file when it was listed is none any more")
+        raise SourceError("InvalidSource", "it was a file when it was listed and no longer is")
 
 
 def _info(path: str, found: os.stat_result) -> ObjectInfo:

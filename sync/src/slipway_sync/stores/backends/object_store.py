@@ -116,7 +116,7 @@ class ObjectStore:
             if key is not None:
                 raise SourceError(
                     "InvalidSource",
-                    f"{self._uri} holds the key {printable(key)}, which is no path: remove it",
+                    f"{self._uri} holds the key {printable(key)}, which is not a valid path: remove it",
                 ) from error
             raise self._error(error, self._uri) from error
         names = sorted(path[len(self._prefix) :] for path in found["common_prefixes"])

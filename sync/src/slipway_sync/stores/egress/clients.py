@@ -66,7 +66,9 @@ def made(
         with _no_environment():
             return make(client), way
     except FOREIGN as error:
-        what = "the CA bundle holds no certificate" if options.ca_bundle is not None else "refused"
+        what = (
+            "the CA bundle contains no certificate" if options.ca_bundle is not None else "refused"
+        )
         raise invalid(f"{uri}: {what}") from error
 
 
@@ -124,7 +126,7 @@ def endpoint_url(endpoint: str) -> str:
     except ValueError:
         valid = False
     if not valid or parts.username or parts.password or parts.query or parts.fragment:
-        raise invalid("the endpoint is no http(s)://HOST[:PORT] URL without credentials")
+        raise invalid("the endpoint is not an http(s)://HOST[:PORT] URL without credentials")
     return f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 

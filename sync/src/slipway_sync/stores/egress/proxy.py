@@ -280,7 +280,7 @@ def shared() -> Gate:
 def _refusal(host: str, address: str, kind: str) -> str:
     name = host if host.endswith(address) else f"{host} ({address})"
     return (
-        f"{name} is {kind}, which is no source; the cluster's administrator can allow it with the "
+        f"{name} is {kind}, which is not allowed as a source; the cluster's administrator can allow it with the "
         "chart's value sources.allowedNetworks"
     )
 

@@ -42,11 +42,11 @@ class Proxy:
         plain = parts.scheme == "http" and parts.path in {"", "/"} and "@" not in parts.netloc
         if not plain or not host or port == 0 or parts.query or parts.fragment:
             raise ValueError(
-                "the proxy is no http://HOST[:PORT] without credentials; those are "
-                "PROXY_USERNAME and PROXY_PASSWORD of the Secret"
+                "the proxy is not an http://HOST[:PORT] URL without credentials; put those into the "
+                "Secret as PROXY_USERNAME and PROXY_PASSWORD"
             )
         if ":" in username:
-            raise ValueError("PROXY_USERNAME holds a colon, which no proxy can take")
+            raise ValueError("PROXY_USERNAME contains a colon, which HTTP does not allow")
         return cls(host, port or _DEFAULT_PORT, username, password)
 
 
@@ -83,7 +83,7 @@ class Exceptions:
                 networks.append(network)
             elif "/" in entry or ":" in entry or any(c.isspace() for c in entry):
                 raise ValueError(
-                    f"{printable(entry)} is no host, .suffix or network such as 10.0.0.0/8"
+                    f"{printable(entry)} is not a host, .suffix or network such as 10.0.0.0/8"
                 )
             elif entry.startswith((".", "*.")):
                 suffixes.append("." + entry.lstrip("*."))

@@ -16,7 +16,7 @@ _STATUS_LINE_BYTES: Final = len(b"HTTP/1.1 407")
 _AUTHENTICATION_REQUIRED: Final = 407
 _DENYING: Final = frozenset({401, 403, 405})
 WRONG_CREDENTIALS: Final = (
-    "the proxy asks for credentials: put PROXY_USERNAME and PROXY_PASSWORD into the Secret"
+    "the proxy requires credentials: put PROXY_USERNAME and PROXY_PASSWORD into the Secret"
 )
 
 
@@ -56,15 +56,15 @@ def open_tunnel(proxy: socket.socket, asked: Asked, own: Proxy) -> bytes:
     except OSError as error:
         raise ProxyError(trouble(error, "the proxy")) from error
     except ValueError as error:
-        raise ProxyError("the proxy does not answer as a proxy does") from error
+        raise ProxyError("the proxy does not answer like an HTTP proxy") from error
     if not version.startswith(b"HTTP/1."):
-        raise ProxyError("the proxy does not answer as a proxy does")
+        raise ProxyError("the proxy does not answer like an HTTP proxy")
     if 200 <= number < 300:  # noqa: PLR2004 - HTTP
         return rest
     if number == _AUTHENTICATION_REQUIRED:
         raise ProxyError(WRONG_CREDENTIALS, denied=True)
     if number in _DENYING:
-        raise ProxyError(f"the proxy does not let it through ({number})", denied=True)
+        raise ProxyError(f"the proxy denies access ({number})", denied=True)
     raise ProxyError(f"the proxy cannot reach it ({number})")
 
 
@@ -105,7 +105,9 @@ def trouble(error: OSError, who: str = "it") -> str:
     """Return why a connection failed, as a sentence without its subject."""
     if isinstance(error, socket.gaierror):
         return (
-            "its name is not known to DNS" if who == "it" else f"{who}'s name is not known to DNS"
+            "its name cannot be resolved by DNS"
+            if who == "it"
+            else f"{who}'s name cannot be resolved by DNS"
         )
     if isinstance(error, ConnectionRefusedError):
         return f"{who} refuses connections"

@@ -61,7 +61,7 @@ def _amazon(env: Mapping[str, str], options: StoreOptions) -> Callable[[], Await
     if env.get("AWS_EC2_METADATA_DISABLED", "").lower() == "true":
         raise SourceError(
             "InvalidSource",
-            "the surroundings name no AWS identity, and AWS_EC2_METADATA_DISABLED is true",
+            "the environment provides no AWS identity, and AWS_EC2_METADATA_DISABLED is true",
         )
     endpoint = endpoint_url(env.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or _IMDS)
     return lambda: aws.of_instance(asker.metadata(), endpoint)

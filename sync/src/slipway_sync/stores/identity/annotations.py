@@ -86,7 +86,7 @@ def audience_to_ask(scheme: str, annotations: Mapping[str, str]) -> bool:
 
 
 def _aws(annotations: Mapping[str, str], endpoint: str) -> Federation:
-    role = _required(annotations, ROLE_ARN, _ROLE, "the ARN of the role to take on")
+    role = _required(annotations, ROLE_ARN, _ROLE, "the ARN of the role to assume")
     audience = _optional(annotations, ROLE_AUDIENCE, _AUDIENCE, "an audience")
     settings = {"role-arn": role}
     if annotations.get(REGIONAL, "").strip().lower() == "false":

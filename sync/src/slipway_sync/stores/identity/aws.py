@@ -88,7 +88,7 @@ def sts_url(region: str, *, regional: bool = True) -> str:
         SourceError: The region is none.
     """
     if not _REGION.fullmatch(region):
-        raise SourceError("InvalidSource", "the region may hold only a-z, 0-9 and -")
+        raise SourceError("InvalidSource", "the region may contain only a-z, 0-9 and -")
     if region.startswith("cn-"):
         return f"https://sts.{region}.amazonaws.com.cn"
     return f"https://sts.{region}.amazonaws.com" if regional else "https://sts.amazonaws.com"

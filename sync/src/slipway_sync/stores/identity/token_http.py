@@ -214,7 +214,7 @@ def refused(what: str, answer: Answer, advice: str) -> SourceError:
     if answer.status in {408, 425, 429} or answer.status >= 500:  # noqa: PLR2004 - HTTP
         return SourceError("Unavailable", f"{what}: the answer is {told}")
     if answer.status < 400:  # noqa: PLR2004 - HTTP
-        return SourceError("InvalidSource", f"{what}: the answer ({told}) holds no credentials")
+        return SourceError("InvalidSource", f"{what}: the answer ({told}) contains no credentials")
     return SourceError("AccessDenied", f"{what}: refused ({told}): {advice}")
 
 
@@ -227,5 +227,5 @@ def _context(ca_bundle: bytes | None) -> ssl.SSLContext:
         try:
             context.load_verify_locations(cadata=ca_bundle.decode("ascii"))
         except (ssl.SSLError, UnicodeDecodeError) as error:
-            raise SourceError("InvalidSource", "the CA bundle holds no certificate") from error
+            raise SourceError("InvalidSource", "the CA bundle contains no certificate") from error
     return context

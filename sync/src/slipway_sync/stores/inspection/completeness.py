@@ -101,7 +101,7 @@ async def _proven(
             if error.reason != "NotFound":
                 error.path = error.path or path
                 raise
-            return _moved(f"{printable(path)} went away while it was read", path)
+            return _moved(f"{printable(path)} was removed while it was read", path)
         if content is not None:
             contents[path] = content
     if not looked.whole:

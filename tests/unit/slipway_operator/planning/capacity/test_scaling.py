@@ -18,27 +18,27 @@ def fleet(  # a fleet at rest, unless said otherwise
     replicas: int,
     *,
     rotating: int | None = None,
-    selected: int | None = None,
+    matched: int | None = None,
     ready: int | None = None,
     live: int | None = None,
     terminating: int = 0,
-    aspired: bool = False,
-    incumbent: bool | None = None,
+    desired: bool = False,
+    selected: bool | None = None,
     failed: bool = False,
 ) -> Fleet:
     in_rotation = replicas if rotating is None else rotating
     return Fleet(
         id=name,
         version=int(name.removeprefix("v")),
-        aspired=aspired,
+        desired=desired,
         exists=True,
         replicas=replicas,
         live=replicas if live is None else live,
         ready=in_rotation if ready is None else ready,
-        shown=in_rotation,
-        selected=in_rotation if selected is None else selected,
+        endpoints=in_rotation,
+        matched=in_rotation if matched is None else matched,
         terminating=terminating,
-        incumbent=not aspired if incumbent is None else incumbent,
+        selected=not desired if selected is None else selected,
         failed=failed,
     )
 
@@ -48,7 +48,7 @@ def old(replicas: int, **state: int) -> Fleet:
 
 
 def new(replicas: int, **state: int) -> Fleet:
-    return fleet("v2", replicas, aspired=True, **state)  # type: ignore[arg-type]
+    return fleet("v2", replicas, desired=True, **state)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_all_new_pods_come_at_once_where_they_fit_beside_the_old_ones() -> None:
 def test_a_loading_version_in_the_rotation_does_not_count_for_one_that_serves() -> None:
     """A newer version comes in mid-rollout: v2 has two pods, of which one serves."""
     v1, v2 = fleet("v1", 1), fleet("v2", 2, rotating=1)
-    v3 = fleet("v3", 0, aspired=True)
+    v3 = fleet("v3", 0, desired=True)
     assert scale([v3, v1, v2], SURGING) == {"v3": 0, "v2": 1, "v1": 1}
 
 
@@ -137,31 +137,31 @@ def test_a_pod_that_the_slices_do_not_show_yet_may_be_deleted_for_one_that_they_
 
 
 def test_an_old_version_stays_until_the_slices_show_what_name_was_flipped_to() -> None:
-    v1 = fleet("v1", 2, ready=2, rotating=2, selected=0, incumbent=False)
-    v2 = fleet("v2", 2, ready=2, rotating=0, selected=2, aspired=True, incumbent=True)
+    v1 = fleet("v1", 2, ready=2, rotating=2, matched=0, selected=False)
+    v2 = fleet("v2", 2, ready=2, rotating=0, matched=2, desired=True, selected=True)
     assert scale([v2, v1], Limits(2, 2, 2)) == {"v2": 2, "v1": 2}
 
 
 def test_what_name_was_flipped_to_stays_although_the_slices_do_not_show_it_yet() -> None:
     """A newer version comes at the moment of the flip: v1 takes the requests, v2 is about to."""
-    v1 = fleet("v1", 2, ready=2, rotating=2, selected=0, incumbent=False)
-    v2 = fleet("v2", 2, ready=2, rotating=0, selected=2, incumbent=True)
-    v3 = fleet("v3", 0, aspired=True)
+    v1 = fleet("v1", 2, ready=2, rotating=2, matched=0, selected=False)
+    v2 = fleet("v2", 2, ready=2, rotating=0, matched=2, selected=True)
+    v3 = fleet("v3", 0, desired=True)
     assert scale([v3, v1, v2], Limits(2, 2, 2)) == {"v3": 0, "v2": 2, "v1": 2}
 
 
 def test_fewer_replicas_do_not_cost_the_one_pod_that_the_slices_show() -> None:
     """It has two ready pods, of which one is new; the ReplicaSet may choose either."""
     one = Limits(replicas=1, surge=1, floor=1)
-    assert scale([fleet("v1", 2, ready=2, rotating=1, aspired=True)], one) == {"v1": 2}
-    assert scale([fleet("v1", 2, ready=2, rotating=2, aspired=True)], one) == {"v1": 1}
+    assert scale([fleet("v1", 2, ready=2, rotating=1, desired=True)], one) == {"v1": 2}
+    assert scale([fleet("v1", 2, ready=2, rotating=2, desired=True)], one) == {"v1": 1}
 
 
 def test_a_failed_version_keeps_only_the_pods_that_serve() -> None:
     v2 = fleet("v2", 2, rotating=1, failed=True)
-    v1 = fleet("v1", 1, aspired=True, rotating=1)
+    v1 = fleet("v1", 1, desired=True, rotating=1)
     assert scale([v1, v2], SURGING) == {"v1": 1, "v2": 1}
-    assert scale([v1, replace(v2, shown=0, selected=0, ready=0)], SURGING) == {"v1": 1, "v2": 0}
+    assert scale([v1, replace(v2, endpoints=0, matched=0, ready=0)], SURGING) == {"v1": 1, "v2": 0}
 
 
 def test_with_nothing_to_take_its_place_what_serves_stays() -> None:
@@ -175,19 +175,19 @@ def test_zero_replicas_are_zero_replicas() -> None:
 
 
 FLEETS = st.builds(
-    lambda version, aspired, counts, incumbent, failed: Fleet(
+    lambda version, desired, counts, selected, failed: Fleet(
         id=f"v{version}",
         version=version,
-        aspired=aspired,
-        exists=aspired or counts[0] > 0,
+        desired=desired,
+        exists=desired or counts[0] > 0,
         replicas=counts[0],
         live=counts[1],
         ready=min(counts[1], counts[2]),
-        shown=min(counts[1], counts[2], counts[3]),
-        selected=min(counts[1], counts[2], counts[5]),
+        endpoints=min(counts[1], counts[2], counts[3]),
+        matched=min(counts[1], counts[2], counts[5]),
         terminating=counts[4],
-        incumbent=incumbent,
-        failed=failed and not aspired,
+        selected=selected,
+        failed=failed and not desired,
     ),
     st.integers(1, 9),
     st.booleans(),
@@ -206,12 +206,12 @@ def test_for_any_fleets_the_floor_and_the_budget_hold(fleets: list[Fleet], limit
     decided = scale(fleets, limits)
     assert all(count >= 0 for count in decided.values())
     after = {f.id: decided.get(f.id, f.replicas) for f in fleets}
-    for taking in ({f.id: f.shown for f in fleets}, {f.id: f.selected for f in fleets}):
-        secure = sum(f.secure(taking[f.id], after[f.id]) for f in fleets)
-        before = sum(f.secure(taking[f.id], f.replicas) for f in fleets)
-        assert secure >= min(limits.floor, before)
-    budget = limits.replicas * sum(f.aspired for f in fleets) + limits.surge
+    for taking in ({f.id: f.endpoints for f in fleets}, {f.id: f.matched for f in fleets}):
+        guaranteed = sum(f.guaranteed(taking[f.id], after[f.id]) for f in fleets)
+        before = sum(f.guaranteed(taking[f.id], f.replicas) for f in fleets)
+        assert guaranteed >= min(limits.floor, before)
+    budget = limits.replicas * sum(f.desired for f in fleets) + limits.surge
     grown = [f.id for f in fleets if after[f.id] > f.replicas]
-    held = sum(max(after[f.id], f.live) + f.terminating for f in fleets)
+    occupied = sum(max(after[f.id], f.live) + f.terminating for f in fleets)
     entitled = sum(max(f.replicas, f.live) + f.terminating for f in fleets)
-    assert not grown or held <= max(budget, entitled)
+    assert not grown or occupied <= max(budget, entitled)

@@ -13,12 +13,17 @@ from signed_exports import PUBLIC, signed
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.status import RetentionStatus
-from slipway_operator.discovery.listing_summary import Deletion, MovedError, old_export, survey
-from slipway_operator.discovery.memory import Memory
+from slipway_operator.discovery.old_exports import (
+    ExportChangedError,
+    ExportDeletion,
+    list_old_exports,
+    old_export,
+)
+from slipway_operator.discovery.poll_state import PollState
 from slipway_operator.model.retention import OldExport, Protected, Survey
 from slipway_operator.model.source import Readiness, SourceObservation, SourceVersion
 from slipway_operator.planning.retention.decision import (
-    Decision,
+    RetentionDecision,
     after,
     concerns,
     decide,
@@ -26,7 +31,7 @@ from slipway_operator.planning.retention.decision import (
     protected,
     rests,
 )
-from slipway_operator.planning.status.summary import RETENTION_FAILURES
+from slipway_operator.planning.status.conditions import RETENTION_FAILURES
 from slipway_sync.exports import Requirements
 from slipway_sync.stores import LocalStore
 from slipway_sync.stores.base import Pages
@@ -64,7 +69,7 @@ class World:
         changed = model(**({"retention": {"keep": 3}} | spec))
         self.of = replace(changed, status=self.of.status)
 
-    def decide(self, *, later: int = 0) -> Decision:
+    def decide(self, *, later: int = 0) -> RetentionDecision:
         self.now += timedelta(seconds=later)
         decision = decide(self.of, self.source, self.survey, self.guard, self.now)
         self.remember(decision.status)
@@ -89,8 +94,8 @@ def test_the_first_pass_says_and_the_second_deletes() -> None:
     world = World()
     first = world.decide()
     assert not first.delete
-    assert [(note.reason, note.warning) for note in first.notes] == [("WouldDelete", False)] * 2
-    assert first.notes[0].message == (
+    assert [(event.reason, event.warning) for event in first.events] == [("WouldDelete", False)] * 2
+    assert first.events[0].message == (
         "version 1 would be deleted from the source (3 objects, 4.0 MB; 1/): "
         "it goes in 60 s at the earliest"
     )
@@ -102,7 +107,7 @@ def test_the_first_pass_says_and_the_second_deletes() -> None:
     assert not world.decide(later=60).delete
     second = world.decide(later=1)
     assert [doomed.version for doomed in second.delete] == [1, 2]
-    assert not second.notes
+    assert not second.events
     assert world.message.startswith("retention: versions 1, 2 are being deleted")
 
 
@@ -117,7 +122,7 @@ def test_the_first_pass_says_and_the_second_deletes() -> None:
             },
             "the source was not listed: x",
         ),
-        ({"source": SourceObservation()}, "the source was not listed: not asked yet"),
+        ({"source": SourceObservation()}, "the source was not listed: not polled yet"),
         ({"survey": Survey((), frozenset())}, "the source is empty"),
         (
             {"source": replace(listed(1, 2, 3, 4, 5), warnings=("3 is spelled twice",))},
@@ -125,7 +130,7 @@ def test_the_first_pass_says_and_the_second_deletes() -> None:
         ),
         (
             {"survey": survey_of(Readiness.COMPLETE, Readiness.COMPLETE)},
-            "version 3 has gone from the source since it was last looked at",
+            "version 3 was removed from the source since the last poll",
         ),
         (
             {
@@ -139,7 +144,7 @@ def test_the_first_pass_says_and_the_second_deletes() -> None:
             {"survey": survey_of(Readiness.INCOMPLETE, *[Readiness.COMPLETE] * 3)},
             "version 5 is not complete yet",
         ),
-        ({"guard": Protected(None, set(), set())}, "no version serves or could"),
+        ({"guard": Protected(None, set(), set())}, "no version serves or can serve"),
         (
             {"guard": Protected(5, {5, 9}, {5, 9})},
             "version 9 serves and is not in the source",
@@ -160,7 +165,7 @@ def test_a_doubt_stops_what_was_due_and_a_minute_must_pass_after_it(
     world.source, world.survey, world.guard = before
     believed = world.decide(later=300)
     assert not believed.delete
-    assert not believed.notes, "it was named before"
+    assert not believed.events, "it was named before"
     assert not world.decide(later=60).delete
     assert [doomed.version for doomed in world.decide(later=1).delete] == [1, 2]
 
@@ -187,7 +192,7 @@ def test_a_change_of_retention_or_of_the_source_starts_anew(changed: dict[str, A
     world.now += timedelta(hours=1)
     fresh = world.decide()
     assert not fresh.delete
-    assert [note.reason for note in fresh.notes] == ["WouldDelete"] * 2
+    assert [event.reason for event in fresh.events] == ["WouldDelete"] * 2
     world.edit()
     assert key_of(world.of.spec) != world.said.key
     assert not world.decide(later=3600).delete
@@ -200,7 +205,7 @@ def test_an_export_that_changes_after_it_was_named_is_named_again() -> None:
     world.survey = survey_of(*[Readiness.COMPLETE] * 3, old=other)
     second = world.decide(later=61)
     assert [doomed.version for doomed in second.delete] == [2]
-    assert [note.message[:9] for note in second.notes] == ["version 1"]
+    assert [event.message[:9] for event in second.events] == ["version 1"]
     assert [doomed.version for doomed in world.decide(later=61).delete] == [1, 2]
 
 
@@ -219,8 +224,8 @@ def test_a_deletion_that_is_refused_is_told_once_and_tried_again_later() -> None
     due = world.decide(later=61)
     assert due.status
     failure = (Reason.RETENTION_DENIED, "version 1 was not deleted: access denied")
-    status, notes = after(due.status, None, failure, world.now)
-    assert [(note.reason, note.warning) for note in notes] == [("RetentionDenied", True)]
+    status, events = after(due.status, None, failure, world.now)
+    assert [(event.reason, event.warning) for event in events] == [("RetentionDenied", True)]
     assert Reason.RETENTION_DENIED in RETENTION_FAILURES
     world.remember(status)
     waiting = world.decide(later=10)
@@ -229,10 +234,10 @@ def test_a_deletion_that_is_refused_is_told_once_and_tried_again_later() -> None
     again = world.decide(later=300)
     assert [doomed.version for doomed in again.delete] == [1, 2]
     assert again.status
-    status, notes = after(again.status, None, failure, world.now)
-    assert not notes, "it was told"
-    status, notes = after(status, again.delete[0], None, world.now)
-    assert (status.reason, [n.reason for n in notes]) == ("", ["Deleted"])
+    status, events = after(again.status, None, failure, world.now)
+    assert not events, "it was told"
+    status, events = after(status, again.delete[0], None, world.now)
+    assert (status.reason, [n.reason for n in events]) == ("", ["Deleted"])
     assert [doomed.version for doomed in status.versions] == [2]
 
 
@@ -242,7 +247,7 @@ def test_a_deletion_of_which_nobody_lived_to_tell_is_told_by_the_next_pass() -> 
     world.decide(later=61)
     world.survey = survey_of(*[Readiness.COMPLETE] * 3, old=OLD[:1])
     told = world.decide(later=5)
-    assert [note.message[:21] for note in told.notes] == ["version 1 was deleted"]
+    assert [event.message[:21] for event in told.events] == ["version 1 was deleted"]
     assert [doomed.version for doomed in told.delete] == [2]
 
 
@@ -307,7 +312,7 @@ def test_a_survey_looks_no_further_than_it_must(tmp_path: Path) -> None:
     of = model(retention={"keep": 2}, source={"uri": "s3://models/digits", "settle": "0s"})
     unseen = [listed_as(n, Readiness.UNSEEN) for n in range(1, 6)]
     source = listed(6, others=unseen)
-    looked, _ = asyncio.run(survey(Counting(tmp_path), of, source, Memory(), T0))
+    looked, _ = asyncio.run(list_old_exports(Counting(tmp_path), of, source, PollState(), T0))
     assert [(e.number, e.readiness.value) for e in looked.exports] == [
         (6, "Complete"), (5, "Complete"),
         (4, "Unseen"), (3, "Unseen"), (2, "Unseen"), (1, "Unseen"),
@@ -323,7 +328,9 @@ def test_an_export_that_nobody_signed_is_none_of_those_that_are_enough(tmp_path:
     of = model(retention={"keep": 1}, source={"uri": "s3://models/digits", "settle": "0s"})
     source = replace(listed(3), versions=tuple(listed_as(n, Readiness.UNSEEN) for n in (1, 2)))
     asked = Requirements(public_keys=(PUBLIC,))
-    looked, _ = asyncio.run(survey(LocalStore(tmp_path), of, source, Memory(), T0, asked))
+    looked, _ = asyncio.run(
+        list_old_exports(LocalStore(tmp_path), of, source, PollState(), T0, asked)
+    )
     assert [(e.number, e.readiness.value) for e in looked.exports] == [
         (2, "Rejected"), (1, "Complete"),
     ]  # fmt: skip
@@ -339,8 +346,8 @@ def test_an_export_that_moved_at_the_last_moment_is_not_deleted(tmp_path: Path) 
     world.decide()
     [doomed] = world.decide(later=61).delete
     (tmp_path / "1" / "assets" / "words.txt").write_text("late")
-    with pytest.raises(MovedError, match="version 1 was not deleted: it has changed"):
-        asyncio.run(Deletion(store, doomed).run())
+    with pytest.raises(ExportChangedError, match="version 1 was not deleted: it has changed"):
+        asyncio.run(ExportDeletion(store, doomed).run())
     assert (tmp_path / "1" / "saved_model.pb").exists()
 
 
@@ -355,11 +362,11 @@ def test_the_rest_of_a_deletion_that_was_written_to_is_not_deleted(tmp_path: Pat
     world.decide()
     [doomed] = world.decide(later=61).delete
     (tmp_path / "1" / "saved_model.pb").unlink()
-    asyncio.run(Deletion(store, doomed).run())
+    asyncio.run(ExportDeletion(store, doomed).run())
     assert not (tmp_path / "1").exists()
     write(tmp_path / "1", {"assets/late": b"x"})
     later = world.now.timestamp() + 3600
     os.utime(tmp_path / "1" / "assets" / "late", (later, later))
-    with pytest.raises(MovedError):
-        asyncio.run(Deletion(store, doomed).run())
+    with pytest.raises(ExportChangedError):
+        asyncio.run(ExportDeletion(store, doomed).run())
     assert (tmp_path / "1" / "assets" / "late").exists()

@@ -54,7 +54,7 @@ def test_a_dry_run_says_each_version_once_and_deletes_nothing() -> None:
     world = world_of(5, 2, dry_run=True)
     pass_until_quiet(world)
     assert set(world.fleet.exports) == {1, 2, 3, 4, 5}
-    assert [note.reason for note in world.notes] == ["WouldDelete"] * 3
+    assert [event.reason for event in world.events] == ["WouldDelete"] * 3
     assert world.fleet.status.retention is not None
     assert world.fleet.status.retention.message == (
         "retention: versions 1, 2, 3 would be deleted (dryRun): 12 objects, 36 B; "
@@ -66,11 +66,13 @@ def test_each_version_is_named_and_then_deleted() -> None:
     world = world_of(4, 2)
     world.one_pass()
     assert set(world.fleet.exports) == {1, 2, 3, 4}
-    assert [note.reason for note in world.notes] == ["WouldDelete", "WouldDelete"]
+    assert [event.reason for event in world.events] == ["WouldDelete", "WouldDelete"]
     pass_until_quiet(world)
     assert set(world.fleet.exports) == {3, 4}
-    assert [note.reason for note in world.notes[2:]] == ["Deleted", "Deleted"]
-    assert world.notes[2].message == ("version 1 was deleted from the source (4 objects, 12 B; 1/)")
+    assert [event.reason for event in world.events[2:]] == ["Deleted", "Deleted"]
+    assert world.events[2].message == (
+        "version 1 was deleted from the source (4 objects, 12 B; 1/)"
+    )
 
 
 def test_every_kill_in_mid_deletion_is_recovered_from() -> None:

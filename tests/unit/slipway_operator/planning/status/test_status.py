@@ -1,4 +1,4 @@
-"""What a person sees, by example: the columns of `kubectl get models`, conditions and Events."""
+"""What a person sees, by example: the columns of `kubectl get models` and the conditions."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -7,37 +7,20 @@ from typing import Any
 import pytest
 
 from fleet import BROKEN_IMAGE, NO_ROOM, Behaviour, Fleet
+from fleets_at_rest import run, serving
 from slipway_operator.api.conditions import ConditionType, Reason
-from slipway_operator.api.status import ModelStatus, VersionState
+from slipway_operator.api.names import SELECTS_ROTATION
+from slipway_operator.api.status import ModelStatus
 from slipway_operator.model.observed import Container, ContainerState, Observed, SyncProgress
 from slipway_operator.planning.plan import plan
-from slipway_operator.planning.status.summary import notes
-from slipway_operator.planning.status.version_rows import is_proven, shares
-from slipway_operator.rendering.services import ROTATION
 from slipway_operator.rendering.settings import RenderSettings
-from snapshots import T0, deployment, listed, model, observed, pods, row, service, uids
+from snapshots import T0, deployment, listed, model, observed, pods, service, uids
 
 SETTINGS = RenderSettings("server:1", "sync:1")
 
 
 def status_of(state: Observed) -> ModelStatus:
     return plan(state, SETTINGS, T0).status
-
-
-def run(fleet: Fleet, rounds: int = 40) -> Fleet:
-    """Let everything happen that happens without time going on."""
-    for _ in range(rounds):
-        fleet.poll()
-        fleet.operate()
-        list(fleet.turn())
-    return fleet
-
-
-def serving(version: int = 3, **edits: Any) -> Fleet:
-    fleet = Fleet()
-    fleet.edit(**edits)
-    fleet.upload(version)
-    return run(fleet)
 
 
 def columns(status: ModelStatus) -> str:
@@ -71,7 +54,7 @@ OLD = pods(V3)
 
 def shifting(*new: Any, selects: str = V3.servable, old: tuple[Any, ...] = OLD) -> Observed:
     there = (*old, *new)
-    shown = [p for p in there if p.ready and (selects in (ROTATION, p.servable))]
+    shown = [p for p in there if p.ready and (selects in (SELECTS_ROTATION, p.servable))]
     return observed(
         MODEL,
         source=listed(3, 4),
@@ -115,8 +98,26 @@ def test_there_is_no_gpu_for_the_new_version() -> None:
     assert condition(status, ConditionType.DEGRADED) == ("True", Reason.UNSCHEDULABLE)
 
 
+@pytest.mark.parametrize(
+    ("sentence", "limits", "phase"),
+    [
+        ("1 Insufficient nvidia.com/mig-1g.10gb.", "nvidia.com/mig-1g.10gb", "WaitingForGPU"),
+        ("1 node(s) had untolerated taint {nvidia.com/gpu: present}.", "cpu", "Unschedulable"),
+        ("1 Insufficient cpu.", "nvidia.com/gpu", "Unschedulable"),
+    ],
+)
+def test_the_phase_names_a_gpu_only_where_the_pod_asks_for_one(
+    sentence: str, limits: str, phase: str
+) -> None:
+    unplaced = {"ready": False, "scheduled_at": None, "unschedulable": f"0/1 nodes: {sentence}"}
+    [pod] = pods(V4, 1, requests=frozenset({limits}), **unplaced)
+    status = status_of(shifting(pod))
+    assert status.phase == phase
+    assert sentence in status.message
+
+
 def test_two_versions_share_the_requests() -> None:
-    state = shifting(*pods(V4, 1), selects=ROTATION)
+    state = shifting(*pods(V4, 1), selects=SELECTS_ROTATION)
     marked = replace(state, pods=tuple(replace(pod, in_rotation=True) for pod in state.pods))
     assert columns(status_of(marked)) == "True | 3 67%, 4 33% | 4 | Shifting 1/2 | 3/2"
 
@@ -237,7 +238,7 @@ def test_a_changed_spec_that_failed_says_so_also_after_a_pod_was_lost() -> None:
     fleet.crash(next(iter(fleet.pods.values())))
     fleet.operate()
     assert "crashed 1 time(s)" in fleet.status.message
-    assert run(fleet).status.message.endswith("tried again when the spec or the export changes")
+    assert run(fleet).status.message.endswith("it is retried when the spec or the export changes")
 
 
 def test_zero_replicas() -> None:
@@ -277,7 +278,7 @@ def test_a_service_of_that_name_belongs_to_someone_else() -> None:
     fleet.upload(1)
     status = run(fleet).status
     assert condition(status, ConditionType.DEGRADED) == ("True", Reason.NAME_CONFLICT)
-    assert status.message.startswith("Service/digits exists and does not belong to this Model")
+    assert status.message.startswith("Service/digits exists and is not owned by this Model")
     assert "digits" not in fleet.services
 
 
@@ -307,125 +308,3 @@ def test_times_change_only_when_what_they_belong_to_does() -> None:
     changed = [c.type for c in after.conditions if c not in before.conditions]
     assert changed == [ConditionType.SOURCE_READY, ConditionType.DEGRADED]
     assert after.versions[0].since == before.versions[0].since
-
-
-# Shares and rows -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("counts", "expected"),
-    [
-        ({}, {}),
-        ({3: 2}, {3: 100}),
-        ({3: 2, 4: 1}, {3: 67, 4: 33}),
-        ({3: 1, 4: 1, 5: 1}, {3: 34, 4: 33, 5: 33}),
-        ({3: 6, 4: 1}, {3: 86, 4: 14}),
-        ({1: 199, 2: 1}, {1: 100, 2: 0}),
-    ],
-)
-def test_shares_are_whole_percents_that_sum_up(
-    counts: dict[int, int], expected: dict[int, int]
-) -> None:
-    there = [pod for version, n in counts.items() for pod in pods(deployment(MODEL, version), n)]
-    assert shares(there) == expected
-
-
-def test_rows_are_highest_first_and_tell_what_is_known() -> None:
-    fleet = serving()
-    fleet.upload(4)
-    fleet.upload(5, complete=False)
-    status = run(fleet).status
-    assert [(r.version, r.state, r.weight, r.ready_replicas) for r in status.versions] == [
-        (5, VersionState.SETTLING, 0, 0),
-        (4, VersionState.AVAILABLE, 100, 2),
-        (3, VersionState.RETIRED, 0, 0),
-    ]
-    assert status.versions[1].digest == "sha256:1"
-    assert status.versions[1].revision == fleet.exports[4].revision
-    assert status.versions[1].bytes == 9
-
-
-def test_no_more_rows_are_kept_than_the_schema_allows() -> None:
-    many = observed(MODEL, source=listed(*range(1, 400)))
-    status = status_of(many)
-    assert [r.version for r in status.versions] == list(range(399, 143, -1))
-    every = model(versions={"all": True})
-    running = observed(
-        every,
-        source=listed(*range(1, 400)),
-        deployments=tuple(deployment(every, n) for n in range(1, 300)),
-    )
-    assert len(status_of(running).versions) == 256
-
-
-# Events --------------------------------------------------------------------------------------------
-
-
-def noted(before: ModelStatus, after: ModelStatus) -> list[tuple[str, bool]]:
-    return [(note.reason, note.warning) for note in notes(before, after)]
-
-
-def test_an_event_is_recorded_once_for_what_is_new() -> None:
-    fleet = serving()
-    before = fleet.status
-    assert notes(before, before) == ()
-    fleet.upload(4, Behaviour.CORRUPT)
-    after = run(fleet).status
-    assert noted(before, after) == [("VersionFailed", True)]
-    assert noted(ModelStatus(), before) == [("VersionAvailable", False), ("SourceReady", False)]
-
-
-def test_trouble_with_the_source_is_an_event_and_so_is_its_end() -> None:
-    fleet = serving()
-    well = fleet.status
-    fleet.store_down = True
-    down = run(fleet).status
-    assert noted(well, down) == [("Unavailable", True)], "once, not for each condition"
-    assert noted(down, well) == [("SourceReady", False)]
-
-
-def test_a_row_that_was_never_seen_in_between_is_told_as_it_is() -> None:
-    before = ModelStatus(versions=[row(3)])
-    after = ModelStatus(versions=[row(4, VersionState.ROLLED_BACK, message="why"), row(3)])
-    [note] = notes(before, after)
-    assert (note.reason, note.message, note.warning) == (
-        "VersionRolledBack",
-        "version 4: why",
-        True,
-    )
-
-
-@pytest.mark.parametrize(
-    ("state", "key_", "proven"),
-    [
-        (VersionState.AVAILABLE, "k", True),
-        (VersionState.SOURCE_GONE, "k", True),
-        (VersionState.DRAINING, "k", True),  # it may be called back
-        (VersionState.AVAILABLE, "other", False),  # the spec has changed
-        (VersionState.RETIRED, "k", False),  # started anew, it is judged anew
-        (VersionState.LOADING, "k", False),
-        (VersionState.FAILED, "k", False),
-    ],
-)
-def test_what_was_available_and_has_run_since_is_not_judged_again(
-    state: VersionState, key_: str, *, proven: bool
-) -> None:
-    assert is_proven(row(3, state, available_key="k"), key_) is proven
-    assert not is_proven(None, key_)
-
-
-@pytest.mark.parametrize(
-    ("before", "told"),
-    [
-        (None, True),
-        (VersionState.DISCOVERED, True),
-        (VersionState.RETIRED, True),
-        (VersionState.LOADING, False),  # the next pod of the same version
-        (VersionState.UNSCHEDULABLE, False),
-        (VersionState.SYNCING, False),
-    ],
-)
-def test_that_a_version_starts_is_told_once(before: VersionState | None, *, told: bool) -> None:
-    was = ModelStatus(versions=[row(2, before)] if before else [])
-    now = ModelStatus(versions=[row(2, VersionState.SYNCING)])
-    assert ("VersionStarting" in [note.reason for note in notes(was, now)]) is told

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from slipway_operator.model.actions import ApplyService, DeleteService
+from slipway_operator.model.actions import Apply, Delete
 from slipway_operator.model.observed import Child
 from slipway_operator.planning.plan import plan
 from slipway_operator.rendering.services import label_service
@@ -34,7 +34,7 @@ def written(ready: int, services: dict[str, Child], **spec: Any) -> list[int]:
     return [
         int(step.manifest["spec"]["selector"]["slipway.dev/version"])
         for step in steps
-        if isinstance(step, ApplyService) and step.manifest["metadata"]["name"] == "digits-stable"
+        if isinstance(step, Apply) and (step.kind, step.name) == ("Service", "digits-stable")
     ]
 
 
@@ -66,4 +66,4 @@ def test_a_label_that_the_spec_no_longer_has_goes() -> None:
         services=service(of, V2.servable) | points_to(2),
     )
     steps = plan(world, RenderSettings("server:1", "sync:1"), T0).actions
-    assert DeleteService("digits-stable", "uid-stable") in steps
+    assert Delete("Service", "digits-stable", "uid-stable") in steps

@@ -11,7 +11,7 @@ from slipway_operator.api.spec import VersionPolicy
 from slipway_operator.api.status import VersionState
 from slipway_operator.model.observed import Observed
 from slipway_operator.model.source import Readiness, SourceObservation
-from slipway_operator.planning.versions.desired import Aspiration, aspire, select
+from slipway_operator.planning.versions.desired import DesiredVersions, desired_versions, select
 from snapshots import (
     deployment,
     key,
@@ -46,8 +46,8 @@ def test_the_three_policies_of_tensorflow_serving(
     assert select(VersionPolicy.model_validate(policy), versions) == selected
 
 
-def versions(aspiration: Aspiration) -> list[int]:
-    return [servable.version for servable in aspiration.servables]
+def versions(desired: DesiredVersions) -> list[int]:
+    return [servable.version for servable in desired.servables]
 
 
 def serving(
@@ -77,18 +77,18 @@ def serving(
 def test_what_serves_stays_until_something_better_is_proven(
     source: SourceObservation, aspired: list[int]
 ) -> None:
-    assert versions(aspire(serving(3, source))) == aspired
+    assert versions(desired_versions(serving(3, source))) == aspired
 
 
 def test_the_version_that_takes_requests_is_the_highest_aspired_one() -> None:
-    aspiration = aspire(observed(model(versions={"latest": 2}), source=listed(1, 2, 3)))
-    assert versions(aspiration) == [3, 2]
-    assert aspiration.primary == aspiration.servables[0]
-    assert aspiration.ideal == 3
+    desired = desired_versions(observed(model(versions={"latest": 2}), source=listed(1, 2, 3)))
+    assert versions(desired) == [3, 2]
+    assert desired.primary == desired.servables[0]
+    assert desired.ideal == 3
 
 
 def test_nothing_is_aspired_where_there_is_nothing() -> None:
-    nothing = aspire(observed(MODEL))
+    nothing = desired_versions(observed(MODEL))
     assert (nothing.servables, nothing.primary, nothing.ideal) == ((), None, None)
 
 
@@ -98,21 +98,21 @@ def test_nothing_is_aspired_where_there_is_nothing() -> None:
         (listed(), Reason.SOURCE_GONE),
         (listed(others=[listed_as(3, Readiness.INCOMPLETE)]), Reason.SOURCE_GONE),
         (listed(others=[listed_as(3, Readiness.REJECTED)]), Reason.SOURCE_GONE),
-        (listed(4, others=[listed_as(3, Readiness.UNSEEN)]), ""),
-        (SourceObservation(), ""),
-        (replace(listed(), error_reason="Unavailable"), ""),
+        (listed(4, others=[listed_as(3, Readiness.UNSEEN)]), None),
+        (SourceObservation(), None),
+        (replace(listed(), error_reason=Reason.UNAVAILABLE), None),
     ],
 )
 def test_a_served_export_is_gone_only_when_a_good_listing_says_so(
-    source: SourceObservation, reason: str
+    source: SourceObservation, reason: Reason | None
 ) -> None:
-    assert aspire(serving(3, source)).candidates[3].reason == reason
+    assert desired_versions(serving(3, source)).candidates[3].reason == reason
 
 
 def test_a_number_that_served_keeps_its_content() -> None:
     mine = key(MODEL, 3)
     rows = [row(3, available_key=mine, key=mine, revision=deployment(MODEL, 3).revision)]
-    changed = aspire(serving(3, listed(3, content="b"), rows))
+    changed = desired_versions(serving(3, listed(3, content="b"), rows))
     assert changed.servables[0].key == mine
     assert changed.candidates[3].reason == Reason.CONTENT_CHANGED
 
@@ -121,29 +121,29 @@ def test_a_number_that_served_may_change_where_the_spec_allows_it() -> None:
     mine = key(MODEL, 3)
     rows = [row(3, available_key=mine, key=mine, revision=deployment(MODEL, 3).revision)]
     allowing = {"source": {"uri": "s3://models/digits", "allowMutation": True}}
-    changed = aspire(serving(3, listed(3, content="b"), rows, **allowing))
+    changed = desired_versions(serving(3, listed(3, content="b"), rows, **allowing))
     assert changed.servables[0].key == key(MODEL, 3, "b")
 
 
 def test_a_number_that_never_served_may_change() -> None:
     rows = [row(3, VersionState.LOADING, key=key(MODEL, 3), revision=deployment(MODEL, 3).revision)]
-    changed = aspire(serving(3, listed(3, content="b"), rows))
+    changed = desired_versions(serving(3, listed(3, content="b"), rows))
     assert changed.servables[0].key == key(MODEL, 3, "b")
 
 
 def test_a_version_that_failed_is_passed_over_until_its_revision_or_the_spec_changes() -> None:
     failed = [row(4, VersionState.FAILED, failed_key=key(MODEL, 4))]
-    assert versions(aspire(serving(3, listed(3, 4), failed))) == [3]
-    assert aspire(serving(3, listed(3, 4), failed)).ideal == 4
-    assert versions(aspire(serving(3, listed(3, 4, content="b"), failed))) == [4]
+    assert versions(desired_versions(serving(3, listed(3, 4), failed))) == [3]
+    assert desired_versions(serving(3, listed(3, 4), failed)).ideal == 4
+    assert versions(desired_versions(serving(3, listed(3, 4, content="b"), failed))) == [4]
     edited = {"serving": {"replicas": 2, "image": "other:1"}}
-    assert versions(aspire(serving(3, listed(3, 4), failed, **edited))) == [4]
+    assert versions(desired_versions(serving(3, listed(3, 4), failed, **edited))) == [4]
 
 
 def test_a_change_of_the_spec_that_failed_goes_back_to_what_served() -> None:
     rows = [row(3, failed_key=key(MODEL, 3), available_key=OLD)]
     before, after = deployment(MODEL, 3, 0, rendered=OLD), deployment(MODEL, 3)
-    aspiration = aspire(
+    desired = desired_versions(
         observed(
             model(rows),
             source=listed(3),
@@ -151,8 +151,8 @@ def test_a_change_of_the_spec_that_failed_goes_back_to_what_served() -> None:
             pods=pods(after, ready=False),
         )
     )
-    assert aspiration.servables[0].key == OLD
-    assert aspiration.candidates[3].reason == Reason.ROLLED_BACK
+    assert desired.servables[0].key == OLD
+    assert desired.candidates[3].reason == Reason.ROLLED_BACK
 
 
 def test_there_is_no_way_back_to_what_never_served() -> None:
@@ -166,7 +166,7 @@ def test_there_is_no_way_back_to_what_never_served() -> None:
     state = observed(
         model(rows), source=listed(3, 4), deployments=(never, bad, good), pods=pods(good, 1)
     )
-    assert versions(aspire(state)) == [3]
+    assert versions(desired_versions(state)) == [3]
 
 
 def test_a_restarted_operator_goes_on_with_a_change_that_was_begun() -> None:
@@ -175,7 +175,7 @@ def test_a_restarted_operator_goes_on_with_a_change_that_was_begun() -> None:
     state = observed(
         MODEL, deployments=(before, after), pods=(*pods(before), *pods(after, 1, ready=False))
     )
-    assert aspire(state).servables[0].key == after.key
+    assert desired_versions(state).servables[0].key == after.key
 
 
 def test_a_change_that_cannot_be_synced_any_more_is_not_gone_on_with() -> None:
@@ -186,18 +186,18 @@ def test_a_change_that_cannot_be_synced_any_more_is_not_gone_on_with() -> None:
         deployments=(before, after),
         pods=(*pods(before), *pods(after, 1, ready=False)),
     )
-    assert aspire(state).servables[0].key == OLD
+    assert desired_versions(state).servables[0].key == OLD
 
 
 class TestAnEditToVersionsThatDoNotExist:
     def test_keeps_what_serves(self) -> None:
         state = serving(3, listed(1, 3), versions={"specific": [7]})
-        assert versions(aspire(state)) == [3]
+        assert versions(desired_versions(state)) == [3]
 
     def test_keeps_what_serves_through_a_moment_without_a_ready_pod(self) -> None:
         state = serving(3, listed(1, 3), versions={"specific": [7]})
         resting = replace(state, pods=tuple(replace(pod, ready=False) for pod in state.pods))
-        assert versions(aspire(resting)) == [3]
+        assert versions(desired_versions(resting)) == [3]
 
     def test_brings_back_what_was_taken_away_for_a_version_that_failed(self) -> None:
         """ResourcePreserving with one replica: version 3 has no pod left when 7 fails."""
@@ -211,4 +211,4 @@ class TestAnEditToVersionsThatDoNotExist:
             source=listed(3, 5, 7),
             deployments=(deployment(of, 3, 0), deployment(of, 5, 0), deployment(of, 7)),
         )
-        assert versions(aspire(state)) == [3]
+        assert versions(desired_versions(state)) == [3]

@@ -19,8 +19,8 @@ from slipway_operator.model.observed import Child, Observed
 from slipway_operator.model.pvc import Claim, Refusal, Sharing
 from slipway_operator.planning.capacity.scaling import Fleet as Scaled
 from slipway_operator.planning.capacity.scaling import Limits, scale
-from slipway_operator.planning.plan import CLAIM_INTERVAL, plan
-from slipway_operator.planning.volumes.pvc import sharing_of, volume_of
+from slipway_operator.planning.plan import plan
+from slipway_operator.planning.volumes.pvc import CLAIM_INTERVAL, sharing_of, volume_of
 from slipway_operator.rendering.pvc import KEEP_KEY
 from slipway_operator.rendering.settings import RenderSettings
 from snapshots import T0, deployment, key, listed, model, observed, pods, revision, row
@@ -114,8 +114,9 @@ def test_a_claim_of_another_owner_is_never_taken_for_the_models_own() -> None:
 
 
 def test_the_own_claim_is_made_before_the_pods_that_mount_it() -> None:
-    kinds = [type(a) for a in planned(observed(model(serving=OWN), source=listed(1))).actions]
-    order = [actions.CreateClaim, actions.ApplyKeep, actions.CreateDeployment]
+    made = planned(observed(model(serving=OWN), source=listed(1))).actions
+    kinds = [actions.operation(action) for action in made]
+    order = ["CreateClaim", "ApplyConfigMap", "CreateDeployment"]
     assert [kind for kind in kinds if kind in order] == order
 
 
@@ -177,22 +178,22 @@ def test_a_claim_that_grows_is_no_transition_and_another_claim_is() -> None:
 
 def test_one_pod_at_a_time_can_mount_read_write_once_pod() -> None:
     def fleet(name: str, **more: Any) -> Scaled:
-        plain = {"aspired": True, "exists": True, "incumbent": False, "mounts": True}
+        plain = {"desired": True, "exists": True, "selected": False, "mounts": True}
         numbers = dict.fromkeys(
-            ("version", "replicas", "live", "ready", "shown", "selected", "terminating"), 0
+            ("version", "replicas", "live", "ready", "endpoints", "matched", "terminating"), 0
         )
         return Scaled(id=name, **(numbers | plain | more))
 
     surge = Limits(replicas=1, surge=1, floor=1, mounting=1)
-    old = {"replicas": 1, "live": 1, "ready": 1, "shown": 1, "selected": 1, "incumbent": True}
-    assert scale([fleet("new"), fleet("old", aspired=False, **old)], surge) == {"new": 0, "old": 1}
+    old = {"replicas": 1, "live": 1, "ready": 1, "endpoints": 1, "matched": 1, "selected": True}
+    assert scale([fleet("new"), fleet("old", desired=False, **old)], surge) == {"new": 0, "old": 1}
     # What mounts something else does not count, and what terminates does.
-    elsewhere = fleet("old", aspired=False, mounts=False, **old)
+    elsewhere = fleet("old", desired=False, mounts=False, **old)
     assert scale([fleet("new"), elsewhere], surge) == {"new": 1, "old": 1}
-    assert scale([fleet("new"), fleet("old", aspired=False, terminating=1)], surge)["new"] == 0
+    assert scale([fleet("new"), fleet("old", desired=False, terminating=1)], surge)["new"] == 0
     gap = Limits(replicas=1, surge=0, floor=0, mounting=1)
-    assert scale([fleet("new"), fleet("old", aspired=False, terminating=1)], gap)["new"] == 0
-    assert scale([fleet("new"), fleet("old", aspired=False)], gap)["new"] == 1
+    assert scale([fleet("new"), fleet("old", desired=False, terminating=1)], gap)["new"] == 0
+    assert scale([fleet("new"), fleet("old", desired=False)], gap)["new"] == 1
     assert scale([fleet("new")], Limits(3, 1, 3, mounting=1)) == {"new": 1}
 
 
@@ -240,9 +241,14 @@ def test_pods_of_a_volume_that_one_node_attaches_go_there(modes: set[str], affin
     assert terms.get("requiredDuringSchedulingIgnoredDuringExecution", []) == wanted * affine
 
 
+def applied(state: Observed, kind: str) -> list[actions.Apply]:
+    made = planned(state).actions
+    return [a for a in made if isinstance(a, actions.Apply) and a.kind == kind]
+
+
 def kept(state: Observed) -> list[str]:
-    [action] = of_kind(state, actions.ApplyKeep)
-    names: list[str] = json.loads(action.manifest["data"][KEEP_KEY])["keep"]  # type: ignore[union-attr]
+    [action] = applied(state, "ConfigMap")
+    names: list[str] = json.loads(action.manifest["data"][KEEP_KEY])["keep"]
     return names
 
 
@@ -255,15 +261,16 @@ def test_what_is_aspired_deployed_or_labelled_stays() -> None:
     state = observed(of, source=listed(1, 2, 3, 4, 5), claim=MANY, deployments=(retiring,))
     assert kept(state) == [f"{n}-{revision(n)[:12]}" for n in (2, 4, 5)]
     # As long as the list is right, it is not written again.
-    [action] = of_kind(state, actions.ApplyKeep)
-    stored = Child("digits-cache", "k", action.manifest)  # type: ignore[union-attr]
-    assert not of_kind(replace(state, keep=stored), actions.ApplyKeep)
+    [action] = applied(state, "ConfigMap")
+    stored = Child("digits-cache", "k", action.manifest)
+    there = replace(state, children={"ConfigMap": {stored.name: stored}})
+    assert not applied(there, "ConfigMap")
     foreign = replace(state, foreign=frozenset({"ConfigMap/digits-cache"}))
-    assert not of_kind(foreign, actions.ApplyKeep)
+    assert not applied(foreign, "ConfigMap")
 
 
 def test_without_a_cache_there_is_no_list() -> None:
-    assert not of_kind(observed(model(), source=listed(1)), actions.ApplyKeep)
+    assert not applied(observed(model(), source=listed(1)), "ConfigMap")
 
 
 def cached_fleet(*modes: str, **edits: Any) -> Fleet:
@@ -334,9 +341,7 @@ def test_a_watcher_that_nobody_lets_in_holds_up_nothing() -> None:
     """An action that is refused ends the pass: what serves comes before it."""
     of = model(source={"uri": "pvc://shelf/digits"}, serving={"replicas": 2})
     old = deployment(of, 1, 2)
-    state = observed(
-        of, source=listed(1, 2), deployments=(old,), pods=pods(old, 2), claim=MANY, watcher=None
-    )
+    state = observed(of, source=listed(1, 2), deployments=(old,), pods=pods(old, 2), claim=MANY)
     made = planned(state).actions
-    assert isinstance(made[-1], actions.ApplyWatcher)
+    assert actions.operation(made[-1]) == "ApplyDeployment"
     assert any(isinstance(action, actions.CreateDeployment) for action in made)

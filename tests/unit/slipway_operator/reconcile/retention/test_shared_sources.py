@@ -8,7 +8,7 @@ import pytest
 
 from slipway_operator.api import names
 from slipway_operator.cluster.client import MODELS, Client, ClusterError, Resource
-from slipway_operator.reconcile.retention.shared_sources import Neighbours
+from slipway_operator.reconcile.retention.shared_sources import SharedSources
 from snapshots import model
 
 OWN = model(retention={"keep": 1})
@@ -44,7 +44,7 @@ class Cluster:
         self.listings = 0
         self.answers = True
         self.now = 0.0
-        self.neighbours = Neighbours(cast("Client", self), (), lambda: self.now)
+        self.shared = SharedSources(cast("Client", self), (), lambda: self.now)
 
     async def list(
         self, resource: Resource, namespace: str = "", labels: Mapping[str, str] | None = None
@@ -59,8 +59,8 @@ class Cluster:
         name = labels[names.MODEL_LABEL]
         return [serving(name, self.deployments[name])] if name in self.deployments else []
 
-    def held(self, *, fresh: bool = False) -> frozenset[int]:
-        return asyncio.run(self.neighbours.held(OWN, fresh=fresh))
+    def versions_in_use(self, *, fresh: bool = False) -> frozenset[int]:
+        return asyncio.run(self.shared.versions_in_use(OWN, fresh=fresh))
 
 
 def test_what_others_of_the_source_serve_or_name_is_theirs() -> None:
@@ -75,19 +75,19 @@ def test_what_others_of_the_source_serve_or_name_is_theirs() -> None:
         stored("e", f"{URI}-other", labels={"stable": 6}),
         a=1, c=7, e=8,
     )  # fmt: skip
-    assert cluster.held() == {1, 2, 3, 4}
+    assert cluster.versions_in_use() == {1, 2, 3, 4}
 
 
 def test_a_listing_serves_many_passes_but_no_deletion() -> None:
     cluster = Cluster()
-    assert cluster.held() == cluster.held() == frozenset()
+    assert cluster.versions_in_use() == cluster.versions_in_use() == frozenset()
     assert cluster.listings == 1
     cluster.models.append(stored("a", URI, labels={"stable": 2}))
-    assert cluster.held() == frozenset()
-    assert cluster.held(fresh=True) == {2}
+    assert cluster.versions_in_use() == frozenset()
+    assert cluster.versions_in_use(fresh=True) == {2}
     cluster.now += 5
     cluster.models.clear()
-    assert cluster.held() == frozenset()
+    assert cluster.versions_in_use() == frozenset()
     assert cluster.listings == 3
 
 
@@ -95,4 +95,4 @@ def test_without_a_listing_nothing_is_known_to_be_free() -> None:
     cluster = Cluster()
     cluster.answers = False
     with pytest.raises(ClusterError):
-        cluster.held()
+        cluster.versions_in_use()

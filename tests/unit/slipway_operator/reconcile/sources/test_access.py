@@ -22,12 +22,12 @@ from slipway_operator.cluster.client import (
     NotFoundError,
     Resource,
 )
-from slipway_operator.reconcile.sources.access import Access, Accesses
+from slipway_operator.reconcile.sources.access import Access, AccessResolver
 from slipway_operator.reconcile.sources.errors import CredentialsError, Installation
 from slipway_operator.reconcile.sources.identities import Identities, issuer
-from slipway_operator.reconcile.sources.referenced_objects import Lookup
+from slipway_operator.reconcile.sources.referenced_objects import ReferencedObjects
 from slipway_sync.stores import SourceError, StoreOptions
-from slipway_sync.stores.identity import refresh as granting
+from slipway_sync.stores.identity import refresh
 
 ARN = "arn:aws:iam::123456789012:role/reader"
 HERE = Installation("slipway-system", "slipway-operator")
@@ -85,15 +85,15 @@ class Api(Client):
 
 
 class World:
-    def __init__(self, surroundings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self.api = Api()
         self.now = 0.0
-        lookup = Lookup(self.api, HERE, lambda: self.now)
-        identities = Identities(self.api, lookup, HERE, surroundings, lambda: self.now)
-        self.accesses = Accesses(lookup, identities, StoreOptions())
+        objects = ReferencedObjects(self.api, HERE, lambda: self.now)
+        identities = Identities(self.api, objects, HERE, environment, lambda: self.now)
+        self.access = AccessResolver(objects, identities, StoreOptions())
 
     def of(self, model: ModelResource) -> Access:
-        return asyncio.run(self.accesses.of(model))
+        return asyncio.run(self.access.resolve(model))
 
     def fails(self, model: ModelResource) -> CredentialsError:
         with pytest.raises(CredentialsError) as caught:
@@ -139,7 +139,7 @@ def test_what_could_not_be_read_is_asked_for_again_at_once() -> None:
     assert world.fails(BY_SECRET).reason == Reason.CREDENTIALS_MISSING
     world.api.put("secrets", "s3", data=encoded(AWS_SECRET_KEY="typo", AWS_ACCESS_KEY_ID="a"))
     wrong = world.fails(BY_SECRET)
-    assert "is not enough: it needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in str(wrong)
+    assert "is incomplete: it needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in str(wrong)
     world.now += 5
     world.api.put("secrets", "s3", data=keys() | encoded(unknown="x"))
     assert sorted(world.of(BY_SECRET).options.credentials) == [
@@ -152,9 +152,9 @@ def test_refused_credentials_are_read_anew_and_only_others_are_tried() -> None:
     world = World()
     world.api.put("secrets", "s3", data=keys())
     before = world.of(BY_SECRET)
-    assert asyncio.run(world.accesses.renewed(BY_SECRET, before)) is None
+    assert asyncio.run(world.access.renewed(BY_SECRET, before)) is None
     world.api.put("secrets", "s3", data=keys("AKIB"))
-    after = asyncio.run(world.accesses.renewed(BY_SECRET, before))
+    after = asyncio.run(world.access.renewed(BY_SECRET, before))
     assert after is not None
     assert after.options.credentials["AWS_ACCESS_KEY_ID"] == "AKIB"
 
@@ -191,9 +191,9 @@ def test_an_identity_that_was_refused_is_granted_anew(monkeypatch: pytest.Monkey
     with Edge(lambda _: sts_keys()) as sts:
         world.api.put("serviceaccounts", "reader", **annotated(sts))
         before = world.of(BY_ACCOUNT)
-        assert asyncio.run(world.accesses.renewed(BY_ACCOUNT, before)) is None
-        monkeypatch.setattr(granting, "_YOUNG", granting._YOUNG * 0)
-        assert asyncio.run(world.accesses.renewed(BY_ACCOUNT, before)) is not None
+        assert asyncio.run(world.access.renewed(BY_ACCOUNT, before)) is None
+        monkeypatch.setattr(refresh, "_YOUNG", refresh._YOUNG * 0)
+        assert asyncio.run(world.access.renewed(BY_ACCOUNT, before)) is not None
     assert len(sts.calls) == 2
 
 
@@ -241,7 +241,7 @@ def test_an_api_server_that_is_away_is_no_fault_of_the_account() -> None:
         world.of(BY_ACCOUNT)
         world.api.away = "the API server does not answer"
         assert world.of(BY_ACCOUNT).options.identity is not None
-        with pytest.raises(SourceError, match="no token of ServiceAccount ml/reader") as caught:
+        with pytest.raises(SourceError, match="no token for ServiceAccount ml/reader") as caught:
             world.of(model(account="reader", identity="ServiceAccount", region="eu-west-1"))
     assert caught.value.reason == "Unavailable"
 
@@ -280,7 +280,7 @@ def test_the_issuer_of_a_token(token: str, found: str) -> None:
     assert issuer(token) == found
 
 
-def test_surroundings_are_used_only_where_they_are_allowed() -> None:
+def test_the_ambient_identity_is_used_only_where_it_is_allowed() -> None:
     asked = model(identity="Ambient")
     error = World().fails(asked)
     assert error.reason == Reason.CREDENTIALS_FORBIDDEN
@@ -318,8 +318,8 @@ def test_certificates_come_from_a_config_map_or_a_secret(kind: str, content: Any
         (None, "ConfigMap ml/corp does not exist: source.caBundle names it"),
         ({}, "ConfigMap ml/corp has no entry ca.crt, which source.caBundle names"),
         ({"data": {"ca.crt": ""}}, "ConfigMap ml/corp has no entry ca.crt"),
-        ({"data": {"ca.crt": "no PEM"}}, "the entry ca.crt holds no PEM certificates"),
-        ({"data": {"ca.crt": "é"}}, "the entry ca.crt holds no PEM certificates"),
+        ({"data": {"ca.crt": "no PEM"}}, "the entry ca.crt contains no PEM certificates"),
+        ({"data": {"ca.crt": "é"}}, "the entry ca.crt contains no PEM certificates"),
         ({"binaryData": {"ca.crt": "%"}}, "ConfigMap ml/corp"),
     ],
 )
@@ -340,7 +340,7 @@ def test_the_public_key_is_read_and_its_absence_is_no_permission() -> None:
     world.api.put("secrets", "signers", data=encoded(**{"publicKey.pem": "no PEM"}))
     world.now += 5
     error = world.fails(signed)
-    assert "Secret ml/signers: the entry publicKey.pem is of no use" in str(error)
+    assert "Secret ml/signers: the entry publicKey.pem is not valid as" in str(error)
     public = Ed25519PrivateKey.generate().public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     world.api.put("secrets", "signers", data=encoded(**{"publicKey.pem": pem}))

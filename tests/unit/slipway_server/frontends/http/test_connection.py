@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway_server.frontends.http.connection import HttpConnection, Limits
-from slipway_server.frontends.http.messages import Request, Response
+from slipway_server.frontends.http.connection import ConnectionLimits, HttpConnection
+from slipway_server.frontends.http.messages import HttpRequest, HttpResponse
 
 
 class Transport(asyncio.Transport):
@@ -47,13 +47,13 @@ class Transport(asyncio.Transport):
 class Client:
     """A connection whose requests wait until the test answers them."""
 
-    def __init__(self, limits: Limits | None = None, *, draining: bool = False) -> None:
-        self.requests: list[Request] = []
+    def __init__(self, limits: ConnectionLimits | None = None, *, draining: bool = False) -> None:
+        self.requests: list[HttpRequest] = []
         self.transport = Transport()
         self.registered: list[bool] = []
         self.connection = HttpConnection(
             lambda _connection, request: self.requests.append(request),
-            limits or Limits(),
+            limits or ConnectionLimits(),
             lambda: draining,
             lambda _connection, begins: self.registered.append(begins),
         )
@@ -63,7 +63,7 @@ class Client:
         self.connection.data_received(data)
 
     def answer(self, body: bytes = b"{}", **changes: Any) -> None:
-        self.connection.answer(Response(200, body, **changes))
+        self.connection.answer(HttpResponse(200, body, **changes))
 
     @property
     def written(self) -> bytes:
@@ -220,7 +220,7 @@ def test_an_offer_to_upgrade_is_declined_by_answering() -> None:
     ],
 )
 def test_what_is_refused_before_it_is_kept(data: bytes, status: int) -> None:
-    client = Client(Limits(body=10, head=100))
+    client = Client(ConnectionLimits(body=10, head=100))
     client.send(data)
     assert client.requests == []
     assert client.written.startswith(f"HTTP/1.1 {status} ".encode())
@@ -242,7 +242,7 @@ def test_a_refusal_waits_for_the_answer_before_it() -> None:
 def test_slow_senders_and_idle_connections_are_ended() -> None:
     from time import monotonic
 
-    limits = Limits(request_seconds=10, idle_seconds=50)
+    limits = ConnectionLimits(request_seconds=10, idle_seconds=50)
     slow, idle, busy = Client(limits), Client(limits), Client(limits)
     slow.send(GET[:5])
     busy.send(GET)
@@ -287,7 +287,7 @@ def test_a_half_closed_client_still_gets_its_answer() -> None:
 
 @given(st.binary(max_size=300))
 def test_any_bytes_do_no_harm(data: bytes) -> None:
-    client = Client(Limits(body=50, head=100))
+    client = Client(ConnectionLimits(body=50, head=100))
     client.send(data)
     while client.connection.busy and client.requests and not client.transport.closed:
         before = len(client.requests)
@@ -305,7 +305,7 @@ def test_a_body_in_thousands_of_chunks_arrives_whole() -> None:
 
 
 def test_a_client_that_does_not_read_is_cut_off() -> None:
-    client = Client(Limits(request_seconds=5.0))
+    client = Client(ConnectionLimits(request_seconds=5.0))
     client.send(b"GET / HTTP/1.1\r\n\r\n")
     client.answer(b"x" * 100)
     client.transport.unsent = 100

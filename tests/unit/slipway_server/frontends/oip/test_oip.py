@@ -14,8 +14,8 @@ import pytest
 from slipway_server.core.serving_map import Servable, ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
 from slipway_server.errors import Code
-from slipway_server.frontends.http.messages import Request, Response
-from slipway_server.frontends.oip import server_metadata as about_server
+from slipway_server.frontends.http.messages import HttpRequest, HttpResponse
+from slipway_server.frontends.oip import server_metadata
 from slipway_server.frontends.oip.grpc_service import GrpcInferenceService
 from slipway_server.frontends.oip.models import OipModels
 from slipway_server.frontends.oip.rest import OipRest
@@ -93,20 +93,20 @@ class Rest:
         self.telemetry = Telemetry(lambda _name: True)
         self._api = OipRest(models, self.telemetry, max_decompressed=10_000)
 
-    def get(self, path: str, method: str = "GET") -> Response:
-        return self._api(Request(method=method, target=path.encode()))
+    def get(self, path: str, method: str = "GET") -> HttpResponse:
+        return self._api(HttpRequest(method=method, target=path.encode()))
 
     def infer(
         self, body: Any, path: str = "/v2/models/m/infer", headers: Any = None, more: bytes = b""
-    ) -> Response:
+    ) -> HttpResponse:
         text = body if isinstance(body, bytes) else orjson.dumps(body)
         return self._api(
-            Request(
+            HttpRequest(
                 "POST", path.encode(), headers={} if headers is None else headers, body=text + more
             )
         )
 
-    def tensor(self, datatype: str, data: Any, shape: Any = (2,)) -> Response:
+    def tensor(self, datatype: str, data: Any, shape: Any = (2,)) -> HttpResponse:
         x = {"name": "x", "shape": shape, "datatype": datatype, "data": data}
         return self.infer({"parameters": {"signature_name": datatype}, "inputs": [x]})
 
@@ -287,7 +287,7 @@ def test_strings_that_are_cut_short(grpc_: Grpc, cut: bytes) -> None:
     request.inputs.add(name="x", datatype="BYTES", shape=[1])
     code, message = grpc_.refused(request)
     assert code == "INVALID_ARGUMENT"
-    assert "cut short" in message or "has 0 values" in message
+    assert "truncated" in message or "has 0 values" in message
 
 
 def test_bytes_that_are_no_text_need_the_binary_form(rest: Rest) -> None:
@@ -295,7 +295,7 @@ def test_bytes_that_are_no_text_need_the_binary_form(rest: Rest) -> None:
     text = orjson.dumps({"parameters": {"signature_name": "BYTES"}, "inputs": [x]})
     headers = {b"inference-header-content-length": str(len(text)).encode()}
     answer = rest.infer(text, headers=headers, more=b"\x01\0\0\0\xff")
-    assert (answer.status, b"ask for it with the parameter binary_data" in answer.body) == (
+    assert (answer.status, b"request it with the parameter binary_data" in answer.body) == (
         400,
         True,
     )
@@ -324,7 +324,7 @@ def test_model_metadata(rest: Rest) -> None:
         ("/v2/models/m/versions/9/ready", 404, {"error": "Could not find version 9 of model m"}),
         ("/v2/models/m/versions/x/ready", 400, {"error": "The model version 'x' is not a number"}),
         ("/v2/models/no", 404, {"error": "Servable not found for request: Latest(no)"}),
-        ("/v2/models/m/infer", 400, {"error": "/v2/models/m/infer is asked with POST"}),
+        ("/v2/models/m/infer", 400, {"error": "/v2/models/m/infer requires the method POST"}),
         ("/v2/nothing", 404, {"error": "There is no /v2/nothing"}),
         ("/v2/models/a%2Fb/ready", 404, {"error": "Could not find any versions of model a/b"}),
     ],
@@ -347,7 +347,7 @@ def test_requests_are_counted_under_their_own_names(rest: Rest) -> None:
 
 @pytest.mark.parametrize("ready", [True, False])
 def test_pages_about_the_server(ready: bool) -> None:  # noqa: FBT001
-    pages = about_server.pages(lambda: ready, "1.2")
+    pages = server_metadata.pages(lambda: ready, "1.2")
     assert orjson.loads(pages["/v2"]().body) == {
         "name": "slipway-server",
         "version": "1.2",
@@ -356,7 +356,7 @@ def test_pages_about_the_server(ready: bool) -> None:  # noqa: FBT001
     assert orjson.loads(pages["/v2/health/live"]().body) == {"live": True}
     answer = pages["/v2/health/ready"]()
     assert (answer.status, orjson.loads(answer.body)) == (200 if ready else 503, {"ready": ready})
-    methods = about_server.methods(lambda: ready)
+    methods = server_metadata.methods(lambda: ready)
     service = "/inference.GRPCInferenceService/"
     assert pb.ServerLiveResponse.FromString(methods[service + "ServerLive"](b"", None)).live
     reply = pb.ServerReadyResponse.FromString(methods[service + "ServerReady"](b"", None))
@@ -455,7 +455,7 @@ def test_a_type_without_a_form_is_said(models: OipModels, monkeypatch: pytest.Mo
     request = _request("INT8", [1, 2])
     assert Grpc(models).refused(request) == (
         "UNIMPLEMENTED",
-        "Output 'y' of type complex64 has no form in this protocol",
+        "Output 'y' of type complex64 cannot be represented in this protocol",
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from slipway_server.frontends.request_log.background import Background, Bounds
+from slipway_server.frontends.request_log.background import Background, QueueBounds
 
 WAIT = 10.0
 
@@ -40,7 +40,7 @@ def test_work_that_fails_is_not_the_last() -> None:
         if 1 in items:
             raise OSError("no space left on device")
 
-    queue = Background(fail_at_first, "test", Bounds())
+    queue = Background(fail_at_first, "test", QueueBounds())
     assert queue.offer(1, 1)
     end = time.monotonic() + WAIT
     while taken != [1]:
@@ -52,7 +52,7 @@ def test_work_that_fails_is_not_the_last() -> None:
 
 
 def test_what_is_too_much_is_dropped_and_nobody_waits(worker: Worker) -> None:
-    queue = Background(worker, "test", Bounds(items=3, size=100))
+    queue = Background(worker, "test", QueueBounds(items=3, size=100))
     assert queue.offer(0, 1)
     assert worker.begun.acquire(timeout=WAIT)
     assert [queue.offer(number, 10) for number in range(1, 6)] == [True, True, True, False, False]
@@ -63,7 +63,7 @@ def test_what_is_too_much_is_dropped_and_nobody_waits(worker: Worker) -> None:
 
 
 def test_bytes_are_bounded_too(worker: Worker) -> None:
-    queue = Background(worker, "test", Bounds(items=10, size=100))
+    queue = Background(worker, "test", QueueBounds(items=10, size=100))
     assert queue.offer(0, 1)
     assert worker.begun.acquire(timeout=WAIT)
     assert [queue.offer(number, 60) for number in (1, 2)] == [True, False]
@@ -71,7 +71,7 @@ def test_bytes_are_bounded_too(worker: Worker) -> None:
 
 
 def test_closing_gives_up_on_work_that_hangs(worker: Worker) -> None:
-    queue = Background(worker, "test", Bounds())
+    queue = Background(worker, "test", QueueBounds())
     queue.offer(0, 1)
     assert worker.begun.acquire(timeout=WAIT)
     queue.close(0.01)

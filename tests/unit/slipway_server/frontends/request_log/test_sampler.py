@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from slipway_server.frontends.request_log.background import Bounds
+from slipway_server.frontends.request_log.background import QueueBounds
 from slipway_server.frontends.request_log.sampler import RequestLog
 from slipway_server.observability.telemetry import Telemetry
 from slipway_server.storage.source import LoggingRule
@@ -50,7 +50,7 @@ class World:
             max_bytes=100,
             random=lambda: next(drawn),
             now=lambda: 0.0,
-            bounds=Bounds(items=items),
+            bounds=QueueBounds(items=items),
         )
         self.rule = LoggingRule(str(tmp / "logs" / "m"), 0.5)
         self.log.configure({"m": self.rule})

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway_server.errors import Code, ServingError
-from slipway_server.frontends.codec.protobuf_wire import delimited, signed_varint, varint
+from slipway_server.frontends.codec.wire import delimited, signed_varint, varint
 from slipway_server.frontends.rest.json_examples import read_examples, write_results
 from slipway_server.inference.classification import Classifications, Regressions
 from slipway_server.wire import example_requests_pb2

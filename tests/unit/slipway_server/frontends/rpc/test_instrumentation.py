@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import grpc
 import pytest
 
-from slipway_server.frontends.rpc.instrumentation import answering
+from slipway_server.frontends.rpc.instrumentation import instrumented
 from slipway_server.observability.telemetry import Call, Telemetry
 
 
@@ -30,6 +30,6 @@ def test_a_fault_of_the_server_is_internal_as_over_rest_and_counted_so() -> None
 
     context: Any = Context()
     with pytest.raises(RuntimeError) as aborted:
-        answering(telemetry, "Predict", fail)(b"", context)
+        instrumented(telemetry, "Predict", fail)(b"", context)
     assert aborted.value.args == (grpc.StatusCode.INTERNAL, "KeyError: 'x'")
     assert 'code="INTERNAL"' in telemetry.text().decode()

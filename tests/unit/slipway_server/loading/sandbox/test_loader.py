@@ -129,7 +129,7 @@ def test_a_crash_names_the_signal_and_the_last_words(child: Child, name: str) ->
     )
     assert error.code is Code.INTERNAL
     assert error.message == (
-        f"Version 3 of model m was loaded in a process of its own, which crashed ({name}): "
+        f"Version 3 of model m was loaded in a child process, which crashed ({name}): "
         "F0000 tensor.cc:12] Check failed: ok"
     )
     assert not error.transient, "a crash would come again"
@@ -209,7 +209,7 @@ def test_garbage_or_nothing_is_no_answer(child: Child, program: str) -> None:
     error = _fails(child(program))
     assert error.code is Code.INTERNAL
     assert error.message == (
-        "Version 3 of model m was loaded in a process of its own, which ended without an answer"
+        "Version 3 of model m was loaded in a child process, which ended without an answer"
     )
 
 

@@ -95,7 +95,7 @@ def test_a_child_outlives_the_thread_that_asked_for_it() -> None:
     [
         (200 << 20, 1 << 20, "taken"),
         (200 << 20, 400 << 20, "MemoryError"),
-        (1 << 20, 1, "ServingError: RESOURCE_EXHAUSTED: Loading in a process of its own may use"),
+        (1 << 20, 1, "ServingError: RESOURCE_EXHAUSTED: Loading in a child process may use"),
     ],
 )
 def test_no_more_memory_than_allowed(limit: int, take: int, said: str) -> None:

@@ -480,7 +480,7 @@ def test_a_sync_under_way_is_not_disturbed(world: World) -> None:
     same = begun(3, revision(world.listing()))
     error = world.fails()
     assert error.code is ExitCode.VOLUME_ERROR
-    assert "another sync of version 3 is at work" in str(error)
+    assert "another sync of version 3 is running" in str(error)
     same.close()
     world.fetch()
     assert [name for name in world.hidden() if name.endswith(".partial")] == [

@@ -67,7 +67,7 @@ def test_a_version_is_brought_verified(
     asked = len(server.asked)
     code, last = fetch(server, tmp_path)
     assert (code, len(server.asked)) == (ExitCode.SYNCED, asked), "nothing is asked twice"
-    assert "was on the volume already" in last["message"]
+    assert "was already on the volume" in last["message"]
 
 
 @pytest.mark.parametrize("ranges", [True, False])
@@ -93,7 +93,7 @@ def test_an_altered_file_is_rejected_by_name(server: StaticServer, tmp_path: Pat
     code, last = fetch(server, tmp_path)
     assert code == ExitCode.REJECTED
     assert (last["reason"], last["object"]) == ("WrongChecksum", "assets/words.txt")
-    assert "assets/words.txt is not what the source says it is: its SHA-256 is" in last["message"]
+    assert "assets/words.txt does not match the source: its SHA-256 is" in last["message"]
     assert not (tmp_path / "7").exists()
 
 
@@ -148,7 +148,7 @@ def test_a_missing_or_short_file_is_rejected_by_name_until_it_is_right(
     code, last = fetch(server, tmp_path)
     assert (code, last["reason"]) == (ExitCode.REJECTED, "ObjectDiffers")
     assert last["object"] == "assets/words.txt"
-    assert f"7/assets/words.txt is not what index.json lists: {said}" in last["message"]
+    assert f"7/assets/words.txt does not match index.json: {said}" in last["message"]
     server.files |= exports()
     assert fetch(server, tmp_path, wanted=wanted)[0] == ExitCode.SYNCED, "no hand is needed"
 
@@ -203,10 +203,10 @@ def test_an_index_of_a_directory_is_written_and_served(tmp_path: Path) -> None:
     ("make", "said"),
     [
         (lambda _: None, "does not exist"),
-        (lambda path: path.mkdir(), "holds no version: its children have to be directories"),
+        (lambda path: path.mkdir(), "contains no version: its children must be directories"),
         (
             lambda path: write(path / "1", {"a\tb": b""}),
-            r"'a\tb' holds a control character: rename it",
+            r"'a\tb' contains a control character: rename it",
         ),
     ],
 )

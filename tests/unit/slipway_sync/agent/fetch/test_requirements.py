@@ -206,6 +206,6 @@ def test_the_command_line_takes_tags_and_a_key(tmp_path: Path) -> None:
     code, outcome = agent(tmp_path, f"--public-key={key}")
     assert code == 64
     assert outcome["message"].endswith(
-        "is not usable: it holds no PEM block -----BEGIN PUBLIC KEY-----"
+        "is not usable: it contains no PEM block -----BEGIN PUBLIC KEY-----"
     )
     assert agent(tmp_path, f"--public-key={tmp_path}/none")[0] == 64

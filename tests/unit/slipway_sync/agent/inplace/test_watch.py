@@ -115,7 +115,7 @@ def test_hostile_things_concern_their_version_alone(world: World) -> None:
         3: (Standing.REJECTED, "HostileKey"),
         4: (Standing.REJECTED, "NotAFile"),
     }
-    assert "5 is no directory" in report.warnings[0]
+    assert "5 is not a directory" in report.warnings[0]
     assert "\n" not in render(report, 1)
     assert parse_tail(render(report, 1)).report == report  # type: ignore[union-attr]
 

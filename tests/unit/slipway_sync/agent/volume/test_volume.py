@@ -200,7 +200,7 @@ def test_damage_is_found_and_only_the_damaged_file_brought(
     assert content(directory) == contents()
     assert inode(directory) == before, "who mounted the directory sees what was repaired"
     assert "damaged" in world.events()
-    assert world.sync(3).message.startswith("version 3 was on the volume already")
+    assert world.sync(3).message.startswith("version 3 was already on the volume")
 
 
 @pytest.mark.parametrize("linked", [False, True])
@@ -229,7 +229,7 @@ def test_what_nfs_leaves_of_an_open_file_is_no_damage(world: KeptVolume) -> None
     world.sync(3)
     left = world.directory(3) / "variables" / ".nfs0000000000c5f2a100000001"
     left.write_bytes(b"x")
-    assert world.sync(3).message.startswith("version 3 was on the volume already")
+    assert world.sync(3).message.startswith("version 3 was already on the volume")
     (world.directory(3) / ASSET).unlink()
     world.sync(3)
     assert world.store.streamed == [ASSET]
@@ -268,7 +268,7 @@ class ReadOnly(FileSystem):
 
 def test_a_version_that_is_there_needs_nothing_written(world: KeptVolume) -> None:
     world.sync(3)
-    assert world.sync(3, ReadOnly()).message.startswith("version 3 was on the volume already")
+    assert world.sync(3, ReadOnly()).message.startswith("version 3 was already on the volume")
     assert world.events() == ["keeping"]
     world.upload(4, contents(seed=4))
     with pytest.raises(SyncError, match="cannot be written to the volume: Read-only file system"):
@@ -280,7 +280,7 @@ def test_a_lost_record_costs_a_download_and_nothing_else(world: KeptVolume) -> N
     (world.volume / f".slipway-{world.name(3)}.json").write_bytes(b'{"revision": ')
     world.sync(3)
     assert content(world.directory(3)) == contents()
-    assert world.sync(3).message.startswith("version 3 was on the volume already")
+    assert world.sync(3).message.startswith("version 3 was already on the volume")
 
 
 @pytest.mark.parametrize(
@@ -345,8 +345,8 @@ def test_one_pod_brings_a_version_and_the_others_wait_and_find_it(world: KeptVol
     assert sorted(world.store.streamed) == sorted(path for path, data in contents().items() if data)
     assert sorted(outcome.message.split(":")[0] for outcome in outcomes) == [
         "version 3 is on the volume, verified",
-        "version 3 was brought by another pod",
-        "version 3 was brought by another pod",
+        "version 3 was downloaded by another pod",
+        "version 3 was downloaded by another pod",
     ]
     assert len({outcome.digest for outcome in outcomes}) == 1
 
@@ -404,7 +404,7 @@ def test_the_one_who_writes_signs(world: KeptVolume) -> None:
 def test_a_version_that_is_there_waits_for_nobody(world: KeptVolume) -> None:
     world.sync(3)
     with held(world, b""):
-        assert world.sync(3).message.startswith("version 3 was on the volume already")
+        assert world.sync(3).message.startswith("version 3 was already on the volume")
 
 
 class NoLocks(FileSystem):
@@ -421,7 +421,7 @@ class NoLocks(FileSystem):
 def test_a_volume_that_does_not_lock_is_refused_in_one_sentence(
     world: KeptVolume, error: int
 ) -> None:
-    with pytest.raises(SyncError, match="does not lock files") as caught:
+    with pytest.raises(SyncError, match="does not support file locks") as caught:
         world.sync(3, NoLocks(error))
     assert caught.value.code is ExitCode.VOLUME_ERROR
     assert world.store.streamed == []

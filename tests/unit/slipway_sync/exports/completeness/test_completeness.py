@@ -165,7 +165,7 @@ def test_a_listing_without_end_is_rejected() -> None:
     proof = examine(TOO_MANY, {})
     assert proof.verdict is REJECTED
     assert proof.message == (
-        "the version's directory holds more than 200000 objects: remove what is no part of the "
+        "the version's directory contains more than 200000 objects: remove what is not part of the "
         "export"
     )
 

@@ -149,7 +149,7 @@ def test_a_listing_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_key_that_the_library_cannot_name_is_the_listing() -> None:
     store = PagedStore({"1": [item("a")]}, hostile="a//b")
     found = looked(store)
-    assert found.hostile == ("a//b", "holds an empty segment")
+    assert found.hostile == ("a//b", "contains an empty segment")
     assert asyncio.run(survey(store, "1", unless=found.fingerprint)) is None
 
 

@@ -83,20 +83,20 @@ def test_a_text_graph_is_read_whatever_else_it_holds() -> None:
     ("path", "content", "why"),
     [
         ("saved_model.pb", b"", "it is empty"),
-        ("saved_model.pb", b"\x08\x01", "it holds no graph"),
-        ("saved_model.pb", b"<html>404</html>", "no protocol buffer message"),
-        ("saved_model.pb", graph()[:-1], "cut off"),
+        ("saved_model.pb", b"\x08\x01", "it contains no graph"),
+        ("saved_model.pb", b"<html>404</html>", "not a protocol buffer message"),
+        ("saved_model.pb", graph()[:-1], "truncated"),
         ("saved_model.pb", b"\x12\x03\x1a\x01\xff", "its graph is damaged"),
         ("saved_model.pb", b"\x12\x00" * 101, "more than 100 graphs"),
         ("saved_model.pb", b"\x08\x01" * 100_001, "more than 100000 fields"),
         ("saved_model.pb", b"\x12" + varint(9 << 20) + b"\x22" + varint((9 << 20) - 5)
-         + bytes((9 << 20) - 5), "more than 8 MiB beside its graph"),
-        ("saved_model.pbtxt", b"\xff\xfe", "no UTF-8"),
+         + bytes((9 << 20) - 5), "more than 8 MiB besides its graph"),
+        ("saved_model.pbtxt", b"\xff\xfe", "not UTF-8"),
         ("saved_model.pbtxt", b"", "it is empty"),
-        ("saved_model.pbtxt", b"meta_graphs {", "no protocol buffer text"),
+        ("saved_model.pbtxt", b"meta_graphs {", "not protocol buffer text"),
         ("saved_model.pbtxt", b"meta_graphs {\n } }", r"\(line 2\)"),
-        ("saved_model.pbtxt", b"meta_graphs {" * 5000, "no protocol buffer text"),
-        ("saved_model.pbtxt", b"saved_model_schema_version: 1", "it holds no graph"),
+        ("saved_model.pbtxt", b"meta_graphs {" * 5000, "not protocol buffer text"),
+        ("saved_model.pbtxt", b"saved_model_schema_version: 1", "it contains no graph"),
     ],
 )  # fmt: skip
 def test_what_is_no_graph_is_one_error(path: str, content: bytes, why: str) -> None:

@@ -84,12 +84,12 @@ END = struct.pack("<II", 0, 1)
 @pytest.mark.parametrize(
     ("index", "why"),
     [
-        (entry(b"k", write_varint(0) + write_varint(1 << 40)), "reaches over its end"),
-        (entry(b"k", write_varint(1 << 63) + write_varint(1 << 63)), "reaches over its end"),
-        (entry(b"k", b"\x80"), "a number runs over the end"),
+        (entry(b"k", write_varint(0) + write_varint(1 << 40)), "extends past its end"),
+        (entry(b"k", write_varint(1 << 63) + write_varint(1 << 63)), "extends past its end"),
+        (entry(b"k", b"\x80"), "a number extends past the end"),
         (entry(b"k", write_varint(0) + write_varint(0) + b"x"), "trailing bytes"),
         (entry(b"k", b"", shared=5), "shares more than"),
-        (b"\x00\x05\x00k", "reaches over the end of its block"),
+        (b"\x00\x05\x00k", "extends past the end of its block"),
     ],
 )
 def test_lengths_that_lie_are_errors(index: bytes, why: str) -> None:

@@ -135,7 +135,7 @@ def test_what_is_not_there_or_not_to_be_read_is_said(mount: Path) -> None:
     with pytest.raises(SourceError, match="does not exist") as caught:
         asyncio.run(MountedStore(mount, "team/none").children())
     assert caught.value.reason == "NotFound"
-    with pytest.raises(SourceError, match="no directory"):
+    with pytest.raises(SourceError, match="not a directory"):
         asyncio.run(MountedStore(mount, f"team/digits/1/{ASSET}").children())
 
 

@@ -111,7 +111,9 @@ def test_a_hostile_key_is_rejected_by_name(s3: FakeS3, key: str, named: str) -> 
 
 def test_a_hostile_directory_beside_the_versions_is_named(s3: FakeS3) -> None:
     s3.objects = {"m/1/a": b"", "m/../b": b""}
-    with pytest.raises(SourceError, match=r"holds the key m/\.\./, which is no path") as caught:
+    with pytest.raises(
+        SourceError, match=r"holds the key m/\.\./, which is not a valid path"
+    ) as caught:
         asyncio.run(store_of(s3).children())
     assert caught.value.reason == "InvalidSource"
 
@@ -195,7 +197,7 @@ def test_a_body_that_never_comes_is_no_short_file(s3: FakeS3) -> None:
     store = store_of(s3)
     (item,) = asyncio.run(store.listing("1"))
     s3.fault = lambda asked: Fault(cut=0) if asked.key else None
-    with pytest.raises(SourceError, match="it breaks connections off") as caught:
+    with pytest.raises(SourceError, match="it closes connections early") as caught:
         asyncio.run(streamed(store, item, 0, 10))
     assert caught.value.reason == "Unavailable"
     assert len(s3.asked) <= 6, "retries are bounded"
@@ -332,16 +334,16 @@ def test_a_session_token_and_a_region_are_used(s3: FakeS3) -> None:
         ("s3://a", {}, "write s3://BUCKET/PATH"),
         ("s3://user:pw@bucket/m", {}, "write s3://BUCKET/PATH"),
         ("s3://models/a/../b", {}, r"holds '\.\.'"),
-        ("s3://models/a//b", {}, "holds an empty segment"),
-        ("ftp://models/m", {}, "is no source"),
-        ("models/m", {}, "is no source"),
-        ("file://host/m", {}, "is no source"),
+        ("s3://models/a//b", {}, "contains an empty segment"),
+        ("ftp://models/m", {}, "is not a valid source"),
+        ("models/m", {}, "is not a valid source"),
+        ("file://host/m", {}, "is not a valid source"),
         ("s3://models/m", {"endpoint": "ftp://x"}, "the endpoint is no"),
         ("s3://models/m", {"endpoint": "http://user:pw@x"}, "the endpoint is no"),
         ("s3://models/m", {"endpoint": "http://x:99999"}, "the endpoint is no"),
         ("s3://models/m", {"addressing": "auto"}, "write path or virtual"),
         ("s3://models/m", {"credentials": {"AWS_ACCESS_KEY_ID": "A"}}, "no AWS_SECRET_ACCESS_KEY"),
-        ("s3://models/m", {"ca_bundle": b"junk"}, "CA bundle holds no certificate"),
+        ("s3://models/m", {"ca_bundle": b"junk"}, "CA bundle contains no certificate"),
     ],
 )
 def test_what_cannot_be_a_source_is_said_before_any_request(

@@ -54,7 +54,7 @@ def test_exceptions_by_address_hold_for_all_addresses_of_a_name() -> None:
 
 @pytest.mark.parametrize("entry", ["10.0.0.0/33", "a b", "host:80", "http://host"])
 def test_an_exception_that_cannot_be_is_refused(entry: str) -> None:
-    with pytest.raises(ValueError, match=r"is no host, \.suffix or network"):
+    with pytest.raises(ValueError, match=r"is not a host, \.suffix or network"):
         Exceptions.read([entry])
 
 

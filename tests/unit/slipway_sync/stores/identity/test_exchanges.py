@@ -77,7 +77,7 @@ def test_a_token_becomes_keys(tmp_path: Path) -> None:
         (sts_error(400, "InvalidIdentityToken"), "AccessDenied", "(400 InvalidIdentityToken)"),
         (sts_error(503, "ServiceUnavailable"), "Unavailable", "503 ServiceUnavailable"),
         (sts_error(429, "Throttling"), "Unavailable", "429 Throttling"),
-        (Reply(200, b"<html>s3cr3t"), "InvalidSource", "(200) holds no credentials"),
+        (Reply(200, b"<html>s3cr3t"), "InvalidSource", "(200) contains no credentials"),
         (Reply(400, b'{"error": "two s3cr3t words"}'), "AccessDenied", "refused (400): "),
         (Reply(307, headers={"Location": "http://127.0.0.1:1/s3cr3t"}), "InvalidSource", "(307)"),
         (Reply(200, b"x" * 300_000), "InvalidSource", "sends more than credentials"),
@@ -381,8 +381,8 @@ def test_a_private_authority_is_trusted_with_its_bundle_only(tmp_path: Path) -> 
     with Edge(lambda _: sts_keys(), tls=authority.issue()) as edge:
         assert aws(edge, tmp_path, ca_bundle=authority.pem).values["AWS_ACCESS_KEY_ID"] == "ASIAKEY"
         error = expected(edge, tmp_path)
-    assert "unknown authority: give that in caBundle" in str(error)
-    with pytest.raises(SourceError, match="holds no certificate"):
+    assert "unknown CA: add that CA to caBundle" in str(error)
+    with pytest.raises(SourceError, match="contains no certificate"):
         aws(edge, tmp_path, ca_bundle=b"-----BEGIN NOTHING")
 
 

@@ -1,0 +1,1 @@
+"""The operator as a process: its settings, its logs, and what it runs."""

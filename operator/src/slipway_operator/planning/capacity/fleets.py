@@ -1,0 +1,52 @@
+"""Every servable as scaling sees it, from the snapshot."""
+
+from slipway_operator.api.status import VersionState
+from slipway_operator.model.observed import Observed
+from slipway_operator.planning.capacity.scaling import Fleet
+from slipway_operator.planning.endpoints import (
+    ready_endpoints,
+    selected_pods,
+    selected_servables,
+)
+from slipway_operator.planning.versions.desired import DesiredVersions
+from slipway_operator.rendering.pvc import claim_name
+
+
+def fleets(observed: Observed, desired: DesiredVersions) -> list[Fleet]:
+    """Every servable that has, or is to have, pods; desired ones highest version first."""
+    rows = {row.version: row for row in observed.model.status.versions}
+    deployments = {d.servable: d for d in observed.deployments}
+    endpoints = {pod.uid for pod in ready_endpoints(observed)}
+    matched = {pod.uid for pod in selected_pods(observed)}
+    selected = selected_servables(observed)
+    versions = {servable.id: servable.version for servable in desired.servables}
+    versions |= {pod.servable: pod.version for pod in observed.pods}
+    versions |= {d.servable: d.version for d in observed.deployments}
+    others = sorted(set(versions) - desired.ids)
+    found = []
+    for servable in [*(s.id for s in desired.servables), *others]:
+        pods = [pod for pod in observed.pods if pod.servable == servable]
+        live = [pod for pod in pods if not pod.terminating]
+        deployment = deployments.get(servable)
+        row = rows.get(versions[servable])
+        failed = row and deployment and row.failed_key == deployment.key
+        # T2: one that did serve may do so again, and nothing else will.
+        last = not desired.servables and row and row.state is VersionState.ROLLED_BACK
+        found.append(
+            Fleet(
+                id=servable,
+                version=versions[servable],
+                desired=servable in desired.ids,
+                exists=deployment is not None,
+                replicas=deployment.replicas if deployment else 0,
+                live=len(live),
+                ready=sum(pod.ready for pod in live),
+                endpoints=sum(pod.uid in endpoints for pod in live),
+                matched=sum(pod.uid in matched for pod in live),
+                terminating=len(pods) - len(live),
+                selected=servable in selected,
+                failed=bool(failed and not last),
+                mounts=deployment is None or claim_name(observed.model) in deployment.claims,
+            )
+        )
+    return found

@@ -1,0 +1,99 @@
+"""What is decided about one snapshot before any action follows from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from slipway_operator.api.status import VersionStatus
+from slipway_operator.model.observed import Observed, Pod
+from slipway_operator.model.pvc import Volume
+from slipway_operator.model.source import SourceVersion
+from slipway_operator.planning import endpoints
+from slipway_operator.planning.capacity.scaling import Limits, limits_of
+from slipway_operator.planning.versions.desired import DesiredVersions
+from slipway_operator.planning.versions.diagnosis import Finding
+from slipway_operator.planning.versions.failures import judge
+from slipway_operator.planning.volumes.pvc import volume_of
+from slipway_operator.rendering.settings import RenderSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Everything that actions and status are made from.
+
+    Attributes:
+        observed: The snapshot, with every failure that was found written into its status.
+        findings: What keeps pods from serving, by the servable's id.
+        volume: What the claim that the pods mount lets them do.
+        selects: What NAME selects now.
+        endpoints: Pods that take unversioned requests now.
+        before: The status's rows by version, new failures included.
+        listed: What the source holds, by version.
+        rows: The new rows, highest version first; they are computed from the rest.
+    """
+
+    observed: Observed
+    desired: DesiredVersions
+    findings: Mapping[str, Finding]
+    limits: Limits
+    volume: Volume
+    settings: RenderSettings
+    now: datetime
+    selects: str
+    endpoints: tuple[Pod, ...]
+    before: Mapping[int, VersionStatus]
+    listed: Mapping[int, SourceVersion]
+    rows: tuple[VersionStatus, ...] = ()
+
+    @property
+    def rows_by_version(self) -> dict[int, VersionStatus]:
+        """The new rows by version."""
+        return {row.version: row for row in self.rows}
+
+    @property
+    def replacing(self) -> bool:
+        """Whether there is something that the desired servables replace."""
+        return any(found.servable not in self.desired.ids for found in self.observed.deployments)
+
+    @property
+    def newest_listed(self) -> SourceVersion | None:
+        """The highest version in the source."""
+        return self.listed[max(self.listed)] if self.listed else None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the primary has arrived, has the traffic, and no pod of another servable is left."""
+        observed, primary = self.observed, self.desired.primary
+        if primary is None:
+            return not observed.pods
+        row = self.rows_by_version.get(primary.version)
+        arrived = row is not None and row.available_key == primary.key
+        alone = all(pod.servable in self.desired.ids for pod in observed.pods)
+        return (arrived or not self.limits.replicas) and self.selects == primary.id and alone
+
+
+def decide(observed: Observed, settings: RenderSettings, now: datetime) -> Decision:
+    """Decide which servables should serve, what has failed, and how many pods there may be."""
+    judged, desired, findings = judge(_with_report(observed), now)
+    volume = volume_of(judged)
+    return Decision(
+        observed=judged,
+        desired=desired,
+        findings=findings,
+        limits=limits_of(judged.model.spec, volume.most),
+        volume=volume,
+        settings=settings,
+        now=now,
+        selects=endpoints.selects_now(judged, judged.model.name),
+        endpoints=tuple(endpoints.ready_endpoints(judged)),
+        before={row.version: row for row in judged.model.status.versions},
+        listed={version.number: version for version in judged.source.versions},
+    )
+
+
+def _with_report(observed: Observed) -> Observed:
+    """The snapshot with what retention has to say, as if the status had it already."""
+    if observed.retention is None:
+        return observed
+    changed = observed.model.status.model_copy(update={"retention": observed.retention.status})
+    return replace(observed, model=replace(observed.model, status=changed))

@@ -1,0 +1,145 @@
+"""The columns of `kubectl get models`: what serves, what is being done, how far it is."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+from slipway_operator.api.conditions import Reason
+from slipway_operator.api.status import VersionState, VersionStatus
+from slipway_operator.model.observed import ContainerState, Observed, Pod
+from slipway_operator.planning.capacity.shortage import lacks_gpu
+from slipway_operator.planning.decision import Decision
+from slipway_operator.planning.status.version_rows import shares
+from slipway_sync.exports import part_of, size
+
+PROGRESS_INTERVAL: Final = timedelta(seconds=3)
+"""How often sync progress is read; every change of it is a line in `kubectl get -w`."""
+
+BAD: Final = frozenset({VersionState.FAILED, VersionState.REJECTED, VersionState.ROLLED_BACK})
+"""States of a version that cannot serve as it is."""
+_OF_VOLUMES: Final = frozenset(
+    {Reason.CLAIM_MISSING, Reason.CLAIM_UNUSABLE, Reason.CLAIM_EXCLUSIVE, Reason.NAME_CONFLICT}
+)
+"""Why a version's pods are not created: they could not have their volume."""
+
+
+def progress_due(observed: Observed) -> timedelta | None:
+    """Time until sync progress is read again; None when no sync runs."""
+    syncing = any(pod.sync.state is ContainerState.RUNNING for pod in observed.pods)
+    return PROGRESS_INTERVAL if syncing else None
+
+
+def serving_column(endpoints: Sequence[Pod]) -> str:
+    """`3`, or `3 67%, 4 33%` while versions are mixed; empty when nothing serves."""
+    parts = sorted(shares(endpoints).items())
+    if len(parts) == 1:
+        return str(parts[0][0])
+    return ", ".join(f"{version} {share}%" for version, share in parts)
+
+
+def newer_row(decision: Decision) -> VersionStatus | None:
+    """The highest version above the primary that cannot take its place now, and says why."""
+    primary = decision.desired.primary
+    floor = primary.version if primary else -1
+    policy = decision.observed.model.spec.versions
+    wanted = set(policy.specific) if policy.specific is not None else None
+    for row in decision.rows:
+        relevant = row.version > floor if wanted is None else row.version in wanted
+        if relevant and row.state in (BAD | {VersionState.SETTLING}):
+            return row
+    own = decision.rows_by_version.get(primary.version) if primary else None
+    return own if own and own.reason == Reason.ROLLED_BACK else None
+
+
+def _newer_phase(decision: Decision, row: VersionStatus) -> str:
+    serves = bool(decision.endpoints)
+    match row.state:
+        case VersionState.SETTLING if row.reason:
+            listed = decision.listed.get(row.version)
+            missing = listed.object if listed else ""
+            return f"Incomplete {row.version}" + (f": {missing}" if missing else "")
+        case VersionState.SETTLING:
+            return f"Settling {row.version}"
+        case VersionState.REJECTED:
+            return f"Rejected {row.version}"
+        case _:
+            return f"RolledBack from {row.version}" if serves else f"Failed {row.version}"
+
+
+def _syncing(pods: Sequence[Pod]) -> str:
+    """How far the downloads are, all pods that are at it together.
+
+    `Syncing 62% 1.2/2.0 GB 124/200 files 180 MB/s`.
+    """
+    progress = [pod.progress for pod in pods if pod.progress]
+    total = sum(p.total_bytes for p in progress)
+    if not total:
+        return "Syncing"
+    done = sum(p.bytes for p in progress)
+    parts = [f"Syncing {done * 100 // total}%", part_of(done, total)]
+    if files := sum(p.total_files for p in progress):
+        parts.append(f"{sum(p.files for p in progress)}/{files} files")
+    if rate := sum(p.rate for p in progress):
+        parts.append(f"{size(rate)}/s")
+    if len(progress) > 1:
+        parts.append(f"in {len(progress)} pods")
+    return " ".join(parts)
+
+
+def _transition_phase(decision: Decision) -> str:
+    """What keeps the primary from taking all traffic."""
+    primary = decision.desired.primary
+    if primary is None:
+        return ""
+    row = decision.rows_by_version.get(primary.version)
+    pods = [p for p in decision.observed.pods if p.servable == primary.id and not p.terminating]
+    shifted = sum(p.servable == primary.id for p in decision.endpoints)
+    wanted = decision.limits.replicas
+    ready = sum(p.ready for p in pods)
+    if row and row.state is VersionState.UNSCHEDULABLE:
+        if row.reason in _OF_VOLUMES:
+            return "WaitingForVolume"
+        stuck = [pod for pod in pods if pod.unschedulable and not pod.ready]
+        gpu = any(lacks_gpu(pod.unschedulable, pod.requests) for pod in stuck)
+        return "WaitingForGPU" if gpu else "Unschedulable"
+    others = [p for p in decision.observed.pods if p.servable != primary.id]
+    if shifted >= wanted:
+        older = [p.version for p in others]
+        return f"Draining {max(older)}" if older else f"Shifting {shifted}/{wanted}"
+    waiting = [p for p in pods if not p.ready]
+    if any(p.sync.state is ContainerState.RUNNING for p in waiting):
+        return _syncing(pods)
+    if shifted or ready >= wanted:
+        return f"Shifting {shifted}/{wanted}"
+    if pods:
+        return f"Loading {ready}/{wanted}"
+    # Where no more hardware may be used, the first new pod waits until an old one is gone.
+    leaving = [p.version for p in others if p.terminating]
+    return f"Draining {max(leaving)}" if leaving else "Starting"
+
+
+def phase_of(decision: Decision) -> str:
+    """The Phase column."""
+    model = decision.observed.model
+    if model.spec.paused:
+        return "Paused"
+    newer = newer_row(decision)
+    if decision.desired.primary is None:
+        if newer:
+            return _newer_phase(decision, newer)
+        return decision.observed.source.error_reason or (
+            "WaitingForSource" if decision.observed.source.polled else "Starting"
+        )
+    if decision.limits.replicas == 0:
+        return "ScaledToZero"
+    if not decision.settled:
+        return _transition_phase(decision)
+    ready = len(decision.endpoints)
+    if ready < decision.limits.replicas:
+        return f"Degraded {ready}/{decision.limits.replicas}"
+    if newer:
+        return _newer_phase(decision, newer)
+    row = decision.rows_by_version.get(decision.desired.primary.version)
+    if row and row.state is VersionState.SOURCE_GONE:
+        return "SourceGone"
+    return "Available"

@@ -1,0 +1,1 @@
+"""Which Deployments there are, and what protects their pods."""

@@ -1,0 +1,49 @@
+"""Deployments are created, scaled and, once empty, deleted; their templates are never edited."""
+
+from collections.abc import Iterator
+
+from slipway_operator.model import actions
+from slipway_operator.model.actions import Action
+from slipway_operator.planning.capacity.fleets import fleets
+from slipway_operator.planning.capacity.scaling import scale
+from slipway_operator.planning.decision import Decision
+from slipway_operator.planning.workloads.placement import PLACEMENT
+from slipway_operator.rendering.sync_credentials import is_identity_known
+
+
+def deployment_actions(decision: Decision) -> Iterator[Action]:
+    """Create what is missing, and give every servable the replicas it may have next."""
+    observed = decision.observed
+    decided = scale(fleets(observed, decision.desired), decision.limits)
+    workloads = PLACEMENT.workloads(decision, decided)
+    present = {found.name: found for found in observed.deployments}
+    missing = [workload for workload in workloads if workload.name not in present]
+    known = is_identity_known(observed.model, observed.source.identity, decision.settings)
+    if missing and (decision.volume.reason or not known):
+        # Nothing new could be started now, so nothing old may go for it; the status or the next
+        # good poll tells why. Who asks for no pods gets none.
+        if decision.limits.replicas:
+            return
+        missing = []
+    for workload in missing:
+        if f"Deployment/{workload.name}" not in observed.foreign:
+            yield actions.CreateDeployment(PLACEMENT.manifest(decision, workload))
+    for workload in workloads:
+        found = present.get(workload.name)
+        if found and found.replicas != workload.replicas:
+            yield actions.ScaleDeployment(found.name, found.uid, workload.replicas)
+
+
+def deletions(decision: Decision) -> Iterator[Action]:
+    """Empty Deployments of the past; until the transition has ended they are the way back."""
+    observed = decision.observed
+    rows = decision.rows_by_version
+    for found in observed.deployments:
+        if found.servable in decision.desired.ids or found.replicas > 0:
+            continue
+        if any(pod.servable == found.servable for pod in observed.pods):
+            continue
+        row = rows.get(found.version)
+        failed = row is not None and row.failed_key == found.key
+        if decision.settled or failed:
+            yield actions.Delete("Deployment", found.name, found.uid)

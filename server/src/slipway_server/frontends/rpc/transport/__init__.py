@@ -1,0 +1,1 @@
+"""The gRPC port: threads, limits, health, the UNIX socket. Knows bytes and methods, no message of any API."""

@@ -1,0 +1,235 @@
+"""The threads that answer gRPC requests.
+
+grpcio's own way is to give a new call to a thread, which then asks for the message and sleeps until the serving thread
+has it: two more changes of thread for each request, each a round of the interpreter lock; and a client that sends
+slowly keeps a thread. `ReadAheadWorkers` has the serving thread ask for the message at once, and wakes a thread when it
+is there.
+
+Clients that announce a message and never send it cost next to nothing that way. They do count among those who wait, so
+when there is no room left for others, calls that have kept the server waiting for long are aborted first.
+
+Reading ahead needs private names of grpcio (`grpc_internals`); where they differ, `RpcWorkers` does with its public
+interface, which is only slower.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Final
+
+from typing_extensions import override
+
+from slipway_server.frontends.rpc.transport import grpc_internals
+from slipway_server.frontends.rpc.transport.grpc_internals import UnaryCall
+
+_log: Final = logging.getLogger(__name__)
+
+_MAX_HELD: Final = 256 << 20
+"""Bytes of requests that wait for a thread; while there are more, further requests stay unread."""
+
+_ARRIVAL_SECONDS: Final = 10.0
+"""Within these a message should come, once there are more requests than may wait."""
+
+
+def rpc_workers(size: int, name: str = "rpc") -> "RpcWorkers":
+    """Return workers that read ahead, where the grpcio that is installed allows that."""
+    return ReadAheadWorkers(size, name) if grpc_internals.AVAILABLE else RpcWorkers(size, name)
+
+
+def warn_if_slow() -> None:
+    """Log a warning when calls cannot be read ahead; called once, when the port is opened."""
+    if not grpc_internals.AVAILABLE:
+        _log.warning(
+            "This release of grpcio is not known: gRPC requests are answered by an ordinary thread pool, which needs "
+            "more CPU time for each"
+        )
+
+
+class RpcWorkers(ThreadPoolExecutor):
+    """An ordinary thread pool that knows how many calls wait.
+
+    Args:
+        size: requests worked on at a time.
+        name: of the threads.
+    """
+
+    def __init__(self, size: int, name: str = "rpc") -> None:
+        super().__init__(size, thread_name_prefix=name)
+        # One for each call that no thread has taken yet; a deque, since both its ends are atomic.
+        self._queued: deque[None] = deque()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that no thread has taken yet, those included whose message is still arriving."""
+        return len(self._queued)
+
+    def has_room(self, most: int) -> bool:
+        """Whether fewer than `most` requests wait; called by gRPC's serving thread."""
+        return self.waiting < most
+
+    @override
+    def submit(self, fn: Callable[..., Any], /, *arguments: Any, **options: Any) -> Any:
+        """Run a function on one of the threads and return its future; called by gRPC's serving thread."""
+        future: Future[Any] = Future()
+
+        def run() -> None:
+            self._queued.pop()
+            _run_into(future, fn, arguments, options)
+
+        self._queued.append(None)
+        try:
+            super().submit(run)
+        except (
+            RuntimeError
+        ) as error:  # no further thread is allowed; the call waits for those that are there
+            _log.warning("Cannot start another thread for gRPC requests: %s", error)
+        return future
+
+
+class ReadAheadWorkers(RpcWorkers):
+    """At most `size` threads, started as they are needed, each woken when a request's bytes are there.
+
+    Threads that have nothing to do are woken in turn, and a thread that has slept for long is slow: a few are better
+    than all that there may be. Of `ThreadPoolExecutor` only the type is used: gRPC asks for it.
+
+    Args:
+        size: requests worked on at a time.
+        name: of the threads.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        name: str = "rpc",
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(size, name)
+        self._tasks: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._size = size
+        self._name = name
+        self._started = 0
+        # One for each thread that is free and not yet meant for a task. Whoever gives a task takes one, so a task
+        # never counts on a thread that another task has woken already. (When all threads are there, nobody asks.)
+        self._free: deque[None] = deque(maxlen=size)
+        self._clock = clock
+        # Calls whose message is on its way, by when it was asked for, the oldest first; and those whose message is not
+        # asked for yet.
+        self._arriving: dict[UnaryCall, float] = {}
+        self._unread: deque[UnaryCall] = deque()
+        # Bytes of those that wait, counted by gRPC's serving thread alone. What threads have taken of these they put
+        # down in `_taken`.
+        self._held = 0
+        self._taken: deque[int] = deque()
+
+    @property
+    @override
+    def waiting(self) -> int:
+        """Requests that no thread has taken yet, those included whose message is still arriving."""
+        return len(self._arriving) + len(self._unread) + self._tasks.qsize()
+
+    @override
+    def has_room(self, most: int) -> bool:
+        """Whether fewer than `most` requests wait; called by gRPC's serving thread.
+
+        Where there are more, those whose message has been arriving for long are ended to make room.
+        """
+        if self.waiting < most:
+            return True
+        before = self._clock() - _ARRIVAL_SECONDS
+        for call, since in tuple(self._arriving.items()):
+            if since > before:
+                break
+            self._arriving.pop(call, None)
+            call.abort_arrival()
+        return self.waiting < most
+
+    @override
+    def submit(self, fn: Callable[..., Any], /, *arguments: Any, **options: Any) -> Any:
+        """Run a function on one of the threads and return its future; called by gRPC's serving thread."""
+        while self._taken:
+            self._held -= self._taken.popleft()
+        if grpc_internals.is_unary_call_of_bytes(arguments):
+            call = UnaryCall(self, arguments)
+            if self._held < _MAX_HELD:
+                self._receive(call)
+                return call
+            self._unread.append(call)
+            # The threads may have emptied the queue meanwhile, and look here only when they take something from it.
+            if self._tasks.empty():
+                self._receive_unread()
+            return call
+        future: Future[Any] = Future()
+        self._give(lambda: _run_into(future, fn, arguments, options))
+        return future
+
+    def arrived(self, call: UnaryCall, size: int | None) -> None:
+        """Hand a request of so many bytes to a thread; None when there will be no message."""
+        self._arriving.pop(call, None)
+        if size is not None:
+            self._held += size
+            self._give(call.answer)
+
+    def taken(self, size: int) -> None:
+        """A thread has begun with a request of so many bytes."""
+        self._taken.append(size)
+
+    def _receive(self, call: UnaryCall) -> None:
+        self._arriving[call] = self._clock()
+        if not call.receive():
+            self._arriving.pop(call, None)
+
+    def _receive_unread(self) -> None:
+        """Ask for the next message; for all when no other waits, since some of them may never come."""
+        for _ in range(len(self._unread) if self._tasks.empty() else 1):
+            try:
+                call = self._unread.popleft()
+            except IndexError:  # another thread was here
+                return
+            self._receive(call)
+
+    def _give(self, task: Callable[[], object]) -> None:
+        """Have a task done; called by gRPC's serving thread, which must not see an exception."""
+        if self._free:
+            self._free.pop()
+        elif self._started < self._size:
+            thread = threading.Thread(
+                target=self._work, name=f"{self._name}-{self._started}", daemon=True
+            )
+            try:
+                thread.start()
+                self._started += 1
+            except RuntimeError as error:  # no more are allowed; those that are there must do
+                _log.warning("Cannot start another thread for gRPC requests: %s", error)
+        self._tasks.put(task)
+
+    def _work(self) -> None:
+        get, free, unread = self._tasks.get, self._free.append, self._unread
+        while True:
+            try:
+                while True:
+                    task = get()
+                    if unread:
+                        self._receive_unread()
+                    task()
+                    free(None)
+            except Exception:  # noqa: BLE001 - the thread must go on for the others
+                _log.exception("A gRPC call could not be ended")
+                free(None)
+
+
+def _run_into(
+    future: "Future[Any]",
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    options: dict[str, Any],
+) -> None:
+    try:
+        future.set_result(function(*arguments, **options))
+    except Exception as error:  # noqa: BLE001 - as concurrent.futures does
+        future.set_exception(error)
