@@ -65,7 +65,7 @@ WELL = {
 
 @pytest.mark.parametrize("reason", sorted(set(Reason) - WELL))
 def test_every_trouble_is_told_what_to_do_about(reason: Reason) -> None:
-    pages = [ROOT / "docs" / "guide" / page for page in ("troubleshooting.md", "proofs.md")]
+    pages = [ROOT / "docs" / "guide" / page for page in ("troubleshooting.md", "validation.md")]
     rows = [row for page in pages for row in page.read_text().splitlines()]
     assert [row for row in rows if row.startswith("|") and f"`{reason}`" in row]
 

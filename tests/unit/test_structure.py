@@ -56,7 +56,10 @@ ENTRIES = {
         "slipway_sync.stores.backends",
         "slipway_sync.stores.identity",
     ),
-    "slipway_operator.planning.plan.plan": ("slipway_operator.planning.traffic",),
+    "slipway_operator.planning.plan.plan": (
+        "slipway_operator.planning.status",
+        "slipway_operator.planning.traffic",
+    ),
 }
 """Functions that choose by their arguments which modules of these folders work: tests go through them."""
 

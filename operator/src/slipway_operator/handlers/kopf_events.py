@@ -1,4 +1,4 @@
-"""kopf's part: it watches and wakes the loop up, and does nothing else (see docs/adr/0001)."""
+"""kopf's part: it watches and triggers reconciles, and does nothing else (see docs/adr/0001)."""
 
 from typing import Any, Final
 
