@@ -257,8 +257,8 @@ def test_a_server_without_clients_leaves_once_the_proxies_know(
             assert server.terminate() == 0
             took = time.monotonic() - began
         [stopping] = server.events("stopping")
-        assert stopping["reason"].startswith("no connection left after 4.")
-        assert LEAST + QUIET <= took < 9
+        assert stopping["reason"].startswith("no connection left after ")
+        assert LEAST + QUIET <= took < 11
 
 
 @pytest.mark.parametrize("port", ["port", "rest_port"])
@@ -313,7 +313,7 @@ def test_clients_that_come_and_go_show_that_a_proxy_leads_here_still(
     with running(tmp_path, *FLAGS, f"--model_base_path={base_path}") as server:
         server.wait_ready()
         # Each request has a connection of its own, which is seldom there when somebody looks.
-        with asking(server.rest_port, "/v1/models/m", every=0.4) as asked:
+        with asking(server.rest_port, "/v1/models/m", every=0.2) as asked:
             assert server.terminate() == 0
             assert asked
         [stopping] = server.events("stopping")
