@@ -12,12 +12,12 @@ import pytest
 
 from cloud_iam import AUDIENCE, ROLE, CloudIam
 from slipway_sync.agent.errors import SyncError
-from slipway_sync.agent.fetch.credentials import IdentityKind, Whose, opened
-from slipway_sync.agent.fetch.fetch import Request, Surroundings, fetch
-from slipway_sync.agent.retry import Pauses
+from slipway_sync.agent.fetch.credentials import CredentialSource, IdentityKind, opened
+from slipway_sync.agent.fetch.fetch import FetchRequest, Runtime, fetch
+from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.exports import ExitCode, revision
 from slipway_sync.stores import SourceError, Store, StoreOptions
-from slipway_sync.stores.identity import refresh as granting
+from slipway_sync.stores.identity import refresh
 from small_exports import contents
 from world import BUCKET, Bucket, Kube
 
@@ -42,8 +42,10 @@ class Cluster:
 
     def open(self, token: Path) -> Store:
         settings = [f"role-arn={ROLE}", f"sts-endpoint={self.cloud.sts.url}"]
-        whose = Whose(None, IdentityKind.SERVICE_ACCOUNT, token, settings)
-        return opened(f"s3://{BUCKET}/m", StoreOptions(endpoint=self.cloud.endpoint), whose, {})
+        credential_source = CredentialSource(None, IdentityKind.SERVICE_ACCOUNT, token, settings)
+        return opened(
+            f"s3://{BUCKET}/m", StoreOptions(endpoint=self.cloud.endpoint), credential_source, {}
+        )
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +102,9 @@ def synced(store: Store, destination: Path, planned: str, ends: CloudIam | None)
             ends.end_sessions()
             ends = None
 
-    around = Surroundings(report, _Clock(), Pauses(_no_sleep, lambda: 0.5))
-    request = Request("1", 1, planned, destination, concurrency=1)
-    asyncio.run(fetch(request, store, around))
+    runtime = Runtime(report, _Clock(), RetryPolicy(_no_sleep, lambda: 0.5))
+    request = FetchRequest("1", 1, planned, destination, concurrency=1)
+    asyncio.run(fetch(request, store, runtime))
 
 
 class _Clock:
@@ -119,7 +121,7 @@ class _Clock:
 def test_keys_that_end_in_mid_sync_are_replaced(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(granting, "_YOUNG", granting._YOUNG * 0)
+    monkeypatch.setattr(refresh, "_YOUNG", refresh._YOUNG * 0)
     token = cluster.mount()
     planned = revision(asyncio.run(cluster.open(token).listing("1")))
     before = len(cluster.cloud.sts.calls)
@@ -131,7 +133,7 @@ def test_keys_that_end_in_mid_sync_are_replaced(
 def test_keys_that_end_and_cannot_be_replaced_end_the_sync_with_a_reason(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(granting, "_YOUNG", granting._YOUNG * 0)
+    monkeypatch.setattr(refresh, "_YOUNG", refresh._YOUNG * 0)
     token = cluster.mount()
     planned = revision(asyncio.run(cluster.open(token).listing("1")))
     store = cluster.open(token)

@@ -17,7 +17,7 @@ from cluster.s3 import S3Server
 from fakekubelet import FakeKubelet
 from world import Bucket, Kube, Operator, eventually, tiny_export
 
-PAIRS, ROUNDS = 5, 200
+PAIRS, ROUNDS = 10, 100
 
 
 def writes(plane: ControlPlane, namespace: str) -> Iterator[dict[str, Any]]:

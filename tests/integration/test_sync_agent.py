@@ -166,17 +166,17 @@ def bucket(server: S3Server, prefix: str) -> Bucket:
 
 def test_a_version_arrives_verified(agent: Agent, bucket: Bucket) -> None:
     bucket.upload(contents())
-    ended = agent.run()
-    assert ended.code == ExitCode.SYNCED, ended.stderr
+    within_limit = agent.run()
+    assert within_limit.code == ExitCode.SYNCED, within_limit.stderr
     assert tree(agent.version) == contents()
     total = sum(map(len, contents().values()))
-    assert ended.outcome is not None
-    assert (ended.outcome.reason, ended.outcome.bytes) == ("Synced", total)
-    assert ended.outcome.digest.startswith("sha256:")
-    progress = [line for line in ended.lines if line["event"] == "progress"]
+    assert within_limit.outcome is not None
+    assert (within_limit.outcome.reason, within_limit.outcome.bytes) == ("Synced", total)
+    assert within_limit.outcome.digest.startswith("sha256:")
+    progress = [line for line in within_limit.lines if line["event"] == "progress"]
     assert (progress[0]["bytes"], progress[-1]["bytes"]) == (0, total)
     assert progress[-1]["totalFiles"] == 6
-    assert ended.stderr == ""
+    assert within_limit.stderr == ""
 
 
 def test_a_second_run_asks_the_store_nothing(
@@ -231,11 +231,11 @@ def test_an_export_is_rejected_by_file_for(agent: Agent, bucket: Bucket, name: s
     harm, reason, path = FAULTS[name]
     bucket.upload(contents())
     harm(bucket)
-    ended = agent.run()
-    assert ended.code == ExitCode.REJECTED
-    assert ended.outcome is not None
-    assert (ended.outcome.reason, ended.outcome.object) == (reason, path)
-    assert path.replace("\\", "") in ended.outcome.message.replace("\\", "")
+    within_limit = agent.run()
+    assert within_limit.code == ExitCode.REJECTED
+    assert within_limit.outcome is not None
+    assert (within_limit.outcome.reason, within_limit.outcome.object) == (reason, path)
+    assert path.replace("\\", "") in within_limit.outcome.message.replace("\\", "")
     assert not agent.version.exists()
 
 
@@ -263,8 +263,8 @@ def test_a_listing_that_is_not_the_planned_one_is_not_synced(agent: Agent, bucke
     bucket.upload(contents())
     agent.plan()
     bucket.put("assets/more.txt", b"x")
-    ended = agent.run()
-    assert ended.code == ExitCode.REVISION_MOVED
+    within_limit = agent.run()
+    assert within_limit.code == ExitCode.REVISION_MOVED
     assert not agent.volume.exists()
 
 
@@ -272,10 +272,10 @@ def test_wrong_credentials_are_access_denied(agent: Agent, bucket: Bucket) -> No
     bucket.upload(contents())
     agent.plan()
     agent.keys = {**agent.keys, "AWS_SECRET_ACCESS_KEY": "another-secret"}
-    ended = agent.run()
-    assert ended.code == ExitCode.ACCESS_DENIED
-    assert ended.outcome is not None
-    assert "SignatureDoesNotMatch" in ended.outcome.message
+    within_limit = agent.run()
+    assert within_limit.code == ExitCode.ACCESS_DENIED
+    assert within_limit.outcome is not None
+    assert "SignatureDoesNotMatch" in within_limit.outcome.message
 
 
 def test_a_server_that_is_down_is_unavailable(
@@ -285,21 +285,23 @@ def test_a_server_that_is_down_is_unavailable(
     agent.plan()
     server.stop()
     try:
-        ended = agent.run()
+        within_limit = agent.run()
     finally:
         server.resume()
-    assert ended.code == ExitCode.SOURCE_UNAVAILABLE
-    assert ended.outcome is not None
-    assert ended.outcome.message.endswith("it refuses connections")
+    assert within_limit.code == ExitCode.SOURCE_UNAVAILABLE
+    assert within_limit.outcome is not None
+    assert within_limit.outcome.message.endswith("it refuses connections")
 
 
 def test_a_full_volume_is_a_volume_error_and_holds_no_version(agent: Agent, bucket: Bucket) -> None:
     """A limit on the size of files stands for the disk: the kernel refuses the write alike."""
     bucket.upload(contents(size=400_000))
     limit = 100_000
-    ended = agent.run(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
-    assert ended.code == ExitCode.VOLUME_ERROR
-    assert ended.outcome is None or "the volume is full" in ended.outcome.message
+    within_limit = agent.run(
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    )
+    assert within_limit.code == ExitCode.VOLUME_ERROR
+    assert within_limit.outcome is None or "the volume is full" in within_limit.outcome.message
     assert not agent.version.exists()
     assert agent.run().code == ExitCode.SYNCED
 
@@ -311,11 +313,11 @@ def test_a_small_volume_is_refused_before_the_first_byte(agent: Agent, bucket: B
         ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(agent.volume)], check=True
     )
     try:
-        ended = agent.run()
-        assert ended.code == ExitCode.VOLUME_ERROR
-        assert ended.outcome is not None
-        assert "the volume is too small" in ended.outcome.message
-        assert [line["event"] for line in ended.lines] == ["failed"]
+        within_limit = agent.run()
+        assert within_limit.code == ExitCode.VOLUME_ERROR
+        assert within_limit.outcome is not None
+        assert "the volume is too small" in within_limit.outcome.message
+        assert [line["event"] for line in within_limit.lines] == ["failed"]
     finally:
         subprocess.run(["umount", str(agent.volume)], check=True)
 
@@ -383,8 +385,8 @@ def test_killed_in_mid_transfer_the_next_run_finishes(slow: Slow, path: str) -> 
     slow.gate.set()
     slow.fake.fault = lambda _: None
     before = len(slow.fetched())
-    ended = slow.agent.run()
-    assert ended.code == ExitCode.SYNCED, ended.stderr
+    within_limit = slow.agent.run()
+    assert within_limit.code == ExitCode.SYNCED, within_limit.stderr
     assert tree(slow.agent.version) == slow.files
     assert sorted(path.name for path in slow.agent.volume.iterdir()) == [".slipway-3.json", "3"]
     again = slow.fetched()[before:]
@@ -438,10 +440,10 @@ def test_a_storm_of_errors_passes_or_is_unavailable(slow: Slow) -> None:
     assert slow.agent.run().code == ExitCode.SYNCED
     shutil.rmtree(slow.agent.volume)
     slow.fake.fault = lambda asked: Fault(503, "SlowDown") if asked.key.endswith(ASSET) else None
-    ended = slow.agent.run()
-    assert ended.code == ExitCode.SOURCE_UNAVAILABLE
-    assert ended.outcome is not None
-    assert "503 SlowDown" in ended.outcome.message
+    within_limit = slow.agent.run()
+    assert within_limit.code == ExitCode.SOURCE_UNAVAILABLE
+    assert within_limit.outcome is not None
+    assert "503 SlowDown" in within_limit.outcome.message
 
 
 def test_the_environment_signs_nothing(slow: Slow) -> None:
@@ -465,9 +467,11 @@ def test_the_environment_signs_nothing(slow: Slow) -> None:
 )
 def test_a_wrong_command_line_is_usage(arguments: list[str]) -> None:
     command = Path(sys.executable).with_name("slipway-sync")
-    ended = subprocess.run([command, *arguments], capture_output=True, text=True, check=False)
-    assert ended.returncode == ExitCode.USAGE
-    assert ended.stderr.startswith("slipway-sync: ")
+    within_limit = subprocess.run(
+        [command, *arguments], capture_output=True, text=True, check=False
+    )
+    assert within_limit.returncode == ExitCode.USAGE
+    assert within_limit.stderr.startswith("slipway-sync: ")
 
 
 @pytest.mark.parametrize(
@@ -482,8 +486,8 @@ def test_a_wrong_command_line_is_usage(arguments: list[str]) -> None:
     ],
 )
 def test_a_wrong_argument_says_what_to_write(slow: Slow, change: tuple[str, str]) -> None:
-    ended = slow.agent.run(*change)
-    assert ended.code in {ExitCode.USAGE, ExitCode.ACCESS_DENIED}
-    assert ended.outcome is not None
-    assert ended.outcome.message
+    within_limit = slow.agent.run(*change)
+    assert within_limit.code in {ExitCode.USAGE, ExitCode.ACCESS_DENIED}
+    assert within_limit.outcome is not None
+    assert within_limit.outcome.message
     assert not slow.agent.volume.exists()

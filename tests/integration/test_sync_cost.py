@@ -47,7 +47,7 @@ class Lab:
         self.server.asked()
         result = self.home / "took.json"
         agent = str(Path(sys.executable).with_name("slipway-sync"))
-        ended = subprocess.run(
+        within_limit = subprocess.run(
             [sys.executable, "-I", "-S", str(LAUNCH), str(result), agent, *command, *more],
             capture_output=True,
             text=True,
@@ -55,7 +55,7 @@ class Lab:
             timeout=300,
         )
         took = json.loads(result.read_text())
-        assert took["code"] == 0, ended.stdout
+        assert took["code"] == 0, within_limit.stdout
         return float(took["memory"])
 
     def large(self, mib: int) -> None:

@@ -41,7 +41,7 @@ def store(
 
 
 @pytest.fixture(scope="module")
-def ended(
+def within_limit(
     request: pytest.FixtureRequest, store: Column, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], None]]:
     """All rows of a store run at once, each behind a proxy of its own: they mostly wait."""
@@ -257,16 +257,16 @@ def stays(store: Column, agent: Agent, name: str) -> None:
     (beside / "file").write_text("not to be touched")
     before = fingerprint(beside)
     store.proxy.rule = harming(row or STAYING[name], store)
-    ended = agent.run("--concurrency=1")
+    within_limit = agent.run("--concurrency=1")
     if row is None:
-        assert ended.code == ExitCode.SYNCED, ended.said
+        assert within_limit.code == ExitCode.SYNCED, within_limit.said
         assert tree(agent.version) == FILES
         return
-    assert ended.code == row.code, ended.said
-    assert re.search(row.says, ended.outcome.message), ended.outcome
-    assert ended.outcome.object == row.named
-    assert row.named in ended.outcome.message
-    assert ended.outcome.reason == (row.reason or row.code.reason)
+    assert within_limit.code == row.code, within_limit.said
+    assert re.search(row.says, within_limit.outcome.message), within_limit.outcome
+    assert within_limit.outcome.object == row.named
+    assert row.named in within_limit.outcome.message
+    assert within_limit.outcome.reason == (row.reason or row.code.reason)
     assert not agent.version.exists()
 
     store.proxy.reset()
@@ -287,9 +287,9 @@ def stays(store: Column, agent: Agent, name: str) -> None:
 @pytest.mark.parametrize("name", STAYING)
 @as_row(stays)
 def test_a_fault_that_stays_is_named_and_leaves_no_version(
-    ended: Callable[[str], None], name: str
+    within_limit: Callable[[str], None], name: str
 ) -> None:
-    ended(name)
+    within_limit(name)
 
 
 PASSING = {
@@ -315,8 +315,8 @@ def passes(store: Column, agent: Agent, name: str) -> None:
     fault, times = PASSING[name]
     shard = wanted("transfer", store)
     store.proxy.rule = on(shard, fault, times=times)
-    ended = agent.run("--concurrency=2")
-    assert ended.code == ExitCode.SYNCED, ended.said
+    within_limit = agent.run("--concurrency=2")
+    assert within_limit.code == ExitCode.SYNCED, within_limit.said
     assert tree(agent.version) == FILES
     if (store.scheme, name) not in UNNOTICED:
         assert store.proxy.count(shard) > times
@@ -327,5 +327,5 @@ def passes(store: Column, agent: Agent, name: str) -> None:
 
 @pytest.mark.parametrize("name", PASSING)
 @as_row(passes)
-def test_a_fault_that_passes_is_survived(ended: Callable[[str], None], name: str) -> None:
-    ended(name)
+def test_a_fault_that_passes_is_survived(within_limit: Callable[[str], None], name: str) -> None:
+    within_limit(name)

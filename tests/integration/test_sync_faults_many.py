@@ -12,7 +12,7 @@ import pytest
 from cluster.s3 import S3Server
 from faults_columns import BUCKET, Agent, S3Column, column
 from slipway_sync.exports import ExitCode, Verdict
-from slipway_sync.stores import prove, survey
+from slipway_sync.stores import prove, summarize
 from small_exports import contents
 
 COUNT = 100_000
@@ -48,7 +48,7 @@ def test_discovery_streams_the_listing(store: S3Column) -> None:
     store.proxy.reset()
 
     async def looked() -> None:
-        found = await survey(source, "3")
+        found = await summarize(source, "3")
         assert found is not None
         assert found.count == COUNT + len(FILES)
         assert (await prove(source, "3", found)).verdict is Verdict.COMPLETE
@@ -72,6 +72,6 @@ def test_the_agent_lists_them_in_bounded_memory(store: S3Column, tmp_path: Path)
         "sys.exit(code)"
     )
     agent.wrapper = (sys.executable, "-c", script)
-    ended = agent.run()
-    assert ended.code == ExitCode.REVISION_MOVED, ended.said
+    within_limit = agent.run()
+    assert within_limit.code == ExitCode.REVISION_MOVED, within_limit.said
     assert not agent.version.exists()

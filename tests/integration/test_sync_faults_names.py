@@ -105,12 +105,15 @@ def test_the_agent_writes_nothing_for_a_hostile_name(
         listing = asyncio.run(agent.plan())
         agent.run_files()
         before = fingerprint(tmp_path, but=home / "termination-log")
-        ended = agent.run()
-        assert ended.code == ExitCode.REJECTED, ended.said
+        within_limit = agent.run()
+        assert within_limit.code == ExitCode.REJECTED, within_limit.said
         found = hostile_key([item.path for item in listing])
         assert found is not None
-        assert (ended.outcome.reason, ended.outcome.object) == ("HostileKey", found[0])
-        assert printable(found[0]) in ended.outcome.message
+        assert (within_limit.outcome.reason, within_limit.outcome.object) == (
+            "HostileKey",
+            found[0],
+        )
+        assert printable(found[0]) in within_limit.outcome.message
         assert fingerprint(tmp_path, but=home / "termination-log") == before
         # Whoever removes the object needs do no more.
         own.proxy.reset()
@@ -133,8 +136,8 @@ def test_odd_names_that_do_no_harm_arrive_as_they_are(store: Column, tmp_path: P
         agent = Agent(own, prefix, tmp_path)
         listed = {item.path for item in asyncio.run(agent.plan())}
         assert len(listed) >= len(contents()) + 60
-        ended = agent.run()
-    assert ended.code == ExitCode.SYNCED, ended.said
+        within_limit = agent.run()
+    assert within_limit.code == ExitCode.SYNCED, within_limit.said
     arrived = tree(agent.version)
     assert set(arrived) == listed
     assert {path: content for path, content in arrived.items() if taken.get(path) != content} == {}

@@ -48,9 +48,11 @@ def test_a_token_that_expires_in_mid_sync_is_told_and_a_renewed_one_goes_on(agen
         return Fault(status, body=body) if late and expired else None
 
     column.proxy.rule = rule
-    ended = agent.run("--concurrency=1")
-    assert (ended.code, ended.outcome.object) == (ExitCode.ACCESS_DENIED, SHARD_1), ended.said
-    assert "access denied" in ended.outcome.message
+    within_limit = agent.run("--concurrency=1")
+    assert (within_limit.code, within_limit.outcome.object) == (ExitCode.ACCESS_DENIED, SHARD_1), (
+        within_limit.said
+    )
+    assert "access denied" in within_limit.outcome.message
     assert not agent.version.exists()
     expired = False
     before = of_shard(agent, SHARD_0)
@@ -81,10 +83,13 @@ def test_a_source_that_changes_while_it_is_brought_is_not_taken(
         agent = Agent(own, prefix, tmp_path)
         asyncio.run(agent.plan())
         own.proxy.rule = rule
-        ended = agent.run("--concurrency=1")
+        within_limit = agent.run("--concurrency=1")
         assert harmed
-        assert (ended.code, ended.outcome.object) == (ExitCode.REVISION_MOVED, SHARD_1), ended.said
-        assert SHARD_1 in ended.outcome.message
+        assert (within_limit.code, within_limit.outcome.object) == (
+            ExitCode.REVISION_MOVED,
+            SHARD_1,
+        ), within_limit.said
+        assert SHARD_1 in within_limit.outcome.message
         assert not agent.version.exists()
         store.upload(f"{prefix}/3", contents(seed=9, size=300_000))
         asyncio.run(agent.plan())
@@ -100,9 +105,9 @@ def test_a_version_that_has_vanished_is_moved(store: Column, tmp_path: Path) -> 
     asyncio.run(agent.plan())
     for path in contents():
         store.delete(f"vanishing/3/{path}")
-    ended = agent.run()
-    assert ended.code == ExitCode.REVISION_MOVED, ended.said
-    assert "empty now" in ended.outcome.message
+    within_limit = agent.run()
+    assert within_limit.code == ExitCode.REVISION_MOVED, within_limit.said
+    assert "empty now" in within_limit.outcome.message
     store.upload("vanishing/3", contents())
     asyncio.run(agent.plan())
     assert agent.run().code == ExitCode.SYNCED
@@ -120,9 +125,9 @@ def named(agent: Agent, line: str) -> None:
 def test_a_name_that_dns_does_not_know_is_told_and_known_later(agent: Agent) -> None:
     endpoint = agent.column.endpoint.replace("127.0.0.1", "store.invalid")
     named(agent, "")
-    ended = agent.run(endpoint=endpoint)
-    assert ended.code == ExitCode.SOURCE_UNAVAILABLE, ended.said
-    assert ended.outcome.message.endswith("its name cannot be resolved by DNS")
+    within_limit = agent.run(endpoint=endpoint)
+    assert within_limit.code == ExitCode.SOURCE_UNAVAILABLE, within_limit.said
+    assert within_limit.outcome.message.endswith("its name cannot be resolved by DNS")
     named(agent, "127.0.0.1 store.invalid")
     again = agent.run(endpoint=endpoint)
     assert again.code == ExitCode.SYNCED, again.said
@@ -139,10 +144,10 @@ def test_a_clock_that_is_wrong_is_told(agent: Agent) -> None:
     ).stdout.split()
     library = next(path for path in found if path.endswith("libfaketime.so.1"))
     agent.environment = {"LD_PRELOAD": library, "FAKETIME": "+1d"}
-    ended = agent.run()
-    assert ended.code == ExitCode.ACCESS_DENIED, ended.said
-    assert "RequestTimeTooSkewed" in ended.outcome.message
-    assert "clock" in ended.outcome.message
+    within_limit = agent.run()
+    assert within_limit.code == ExitCode.ACCESS_DENIED, within_limit.said
+    assert "RequestTimeTooSkewed" in within_limit.outcome.message
+    assert "clock" in within_limit.outcome.message
     agent.environment = {}
     assert agent.run().code == ExitCode.SYNCED
     assert tree(agent.version) == FILES

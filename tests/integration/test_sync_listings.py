@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from cluster.s3 import S3Server
-from slipway_sync.exports import Proof, Survey, revision
-from slipway_sync.stores import Store, StoreOptions, open_store, prove, survey
+from slipway_sync.exports import ListingSummary, Proof, revision
+from slipway_sync.stores import Store, StoreOptions, open_store, prove, summarize
 from small_exports import contents, write
 
 BUCKET = "listings"
@@ -58,12 +58,12 @@ class Turns(asyncio.SelectorEventLoop):
 def test_a_long_listing_is_surveyed_and_proven_as_a_short_one_is(store: Store) -> None:
     loop = Turns()
 
-    async def looked() -> tuple[Survey, Proof, int]:
+    async def looked() -> tuple[ListingSummary, Proof, int]:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        found = await survey(store, "1")
+        found = await summarize(store, "1")
         assert found is not None
         proof = await prove(store, "1", found)
-        assert await survey(store, "1", unless=found.fingerprint) is None
+        assert await summarize(store, "1", unless=found.fingerprint) is None
         return found, proof, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 
     try:

@@ -20,7 +20,7 @@ from cluster.s3 import S3Server
 from proxies import ADDRESS, BEHIND, HttpProxy
 from slipway_sync.exports import ExitCode, revision
 from slipway_sync.stores import Patience, SourceError, Store, StoreOptions, open_store
-from slipway_sync.stores.egress.proxy import Gate
+from slipway_sync.stores.egress.proxy import EgressProxy
 from small_exports import contents, tree, write
 from static_server import StaticServer, indexed
 from world import BUCKET, Bucket, eventually
@@ -278,7 +278,7 @@ def test_a_name_that_rebinds_is_judged_each_time(
     def resolve(host: str, _port: int) -> list[Any]:
         return [ip_address(next(answers[host], "169.254.169.254"))]
 
-    ours = Gate(resolve)
+    ours = EgressProxy(resolve)
     monkeypatch.setattr("slipway_sync.stores.egress.clients.shared", lambda: ours)
     uri = f"http://rebinding.behind.example:{server.port}/m"
     assert asyncio.run(opened(uri, proxy).children()) == ("1",)

@@ -11,8 +11,8 @@ from typing import Any
 
 from typing_extensions import override
 
-from slipway_sync.agent.fetch.fetch import Request, Surroundings, fetch
-from slipway_sync.agent.retry import Pauses
+from slipway_sync.agent.fetch.fetch import FetchRequest, Runtime, fetch
+from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.agent.volume.filesystem import FileSystem
 from slipway_sync.exports import Listing, ObjectInfo, SyncOutcome, revision
 from slipway_sync.stores import LocalStore
@@ -89,8 +89,8 @@ class KeptVolume:
     def directory(self, version: int) -> Path:
         return self.volume / self.name(version)
 
-    def request(self, version: int, **changes: Any) -> Request:
-        made = Request(
+    def request(self, version: int, **changes: Any) -> FetchRequest:
+        made = FetchRequest(
             directory=str(version),
             version=version,
             revision=self.revision(version),
@@ -101,12 +101,12 @@ class KeptVolume:
         )
         return replace(made, **changes)
 
-    def around(self, operations: FileSystem | None = None) -> Surroundings:
-        return Surroundings(
+    def runtime(self, operations: FileSystem | None = None) -> Runtime:
+        return Runtime(
             self.reports.append,
             self.clock,
-            Pauses(self.sleep, lambda: 0.5),
-            say=lambda event, sentence: self.said.append((event, sentence)),
+            RetryPolicy(self.sleep, lambda: 0.5),
+            log=lambda event, sentence: self.said.append((event, sentence)),
             now=lambda: self.now,
             operations=operations or FileSystem(),
         )
@@ -117,7 +117,7 @@ class KeptVolume:
         """Sync a version; `store.streamed` holds afterwards what this run asked the store for."""
         self.store.streamed.clear()
         request = self.request(version, **changes)
-        return asyncio.run(fetch(request, self.store, self.around(operations)))
+        return asyncio.run(fetch(request, self.store, self.runtime(operations)))
 
     def clock(self) -> float:
         self.ticks += 0.01

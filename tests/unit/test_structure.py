@@ -29,7 +29,8 @@ def _tracked(*folders: str) -> list[Path]:
         check=True,
         text=True,
     ).stdout
-    found = [ROOT / name for name in listed.split("\0") if name.endswith(".py")]
+    # In the middle of a merge, git lists a file once for each side.
+    found = [ROOT / name for name in sorted(set(listed.split("\0"))) if name.endswith(".py")]
     return [path for path in found if path.is_file()]
 
 

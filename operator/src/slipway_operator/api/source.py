@@ -8,13 +8,11 @@ from pydantic import StringConstraints
 from slipway_operator.api.fields import ShortText, SpecType, object_names
 from slipway_operator.api.quantities import Duration, within
 from slipway_operator.api.rules import Rule, matches_cel, matching
+from slipway_sync.store_kinds import AZURE, CLAIM, CLOUDS, KINDS, schemes_pattern, uri_pattern
 
-_BUCKET = r"(s3|gs|az)://[A-Za-z0-9$][A-Za-z0-9._-]{1,221}(/[^/\t\r\n]+)*/?"
-_STATIC = r"https?://[^/@?# \t\r\n]+(/[^/?#\t\r\n]+)*/?"
-_CLAIM = r"pvc://[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?(/[^/\t\r\n]+)*/?"
-URI_PATTERN = f"^({_BUCKET}|{_STATIC}|{_CLAIM})$"
+URI_PATTERN = f"^({uri_pattern(KINDS)})$"
 _DOTS_PATTERN = r"^.*/[.][.]?(/.*)?$"
-_CLOUD_PATTERN = r"^(s3|gs|az)://.*$"
+_CLOUD_PATTERN = f"^{schemes_pattern(CLOUDS)}.*$"
 ENDPOINT_PATTERN = r"^https?://[^/@?# \t\r\n]+(/[A-Za-z0-9-]+)?/?$"
 ENDPOINT_WITH_PATH_PATTERN = r"^https?://[^/]+/[^/]+/?$"
 PROXY_PATTERN = r"^http://[^/@?# \t\r\n]+/?$"
@@ -92,9 +90,9 @@ class Source(SpecType):
             "and without credentials",
         ),
         Rule(
-            cel=f"self.uri.startsWith('az://') || !{matches_cel('self.endpoint', ENDPOINT_WITH_PATH_PATTERN)}",
+            cel=f"self.uri.startsWith('{AZURE.prefix}') || !{matches_cel('self.endpoint', ENDPOINT_WITH_PATH_PATTERN)}",
             holds=lambda s: (
-                s.uri.startswith("az://")
+                s.uri.startswith(AZURE.prefix)
                 or re.fullmatch(ENDPOINT_WITH_PATH_PATTERN, s.endpoint) is None
             ),
             message="endpoint may have a path only for az://, where it names the account; write "
@@ -107,8 +105,8 @@ class Source(SpecType):
             "complete without it",
         ),
         Rule(
-            cel="self.credentialsSecret == '' || !self.uri.startsWith('pvc://')",
-            holds=lambda s: not s.credentials_secret or not s.uri.startswith("pvc://"),
+            cel=f"self.credentialsSecret == '' || !self.uri.startsWith('{CLAIM.prefix}')",
+            holds=lambda s: not s.credentials_secret or not CLAIM.has(s.uri),
             message="credentialsSecret has no effect for a pvc:// source; remove it",
         ),
         Rule(

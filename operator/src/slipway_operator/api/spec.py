@@ -17,6 +17,7 @@ from slipway_operator.api.quantities import (
 from slipway_operator.api.rules import Rule, matches_cel, matching
 from slipway_operator.api.serving import Serving
 from slipway_operator.api.source import Source
+from slipway_sync.store_kinds import CLAIM, DELETABLE, schemes_pattern
 
 LABEL_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$"
 VERSION_LIKE_PATTERN = r"^v[0-9]+$"
@@ -127,14 +128,14 @@ class ModelSpec(SpecType):
             "ServiceAccount whose cloud identity reads the source",
         ),
         Rule(
-            cel="!has(self.retention) || self.source.uri.matches('^(s3|gs|az)://')",
-            holds=lambda m: m.retention is None or m.source.uri[:5] in {"s3://", "gs://", "az://"},
+            cel=f"!has(self.retention) || self.source.uri.matches('^{schemes_pattern(DELETABLE)}')",
+            holds=lambda m: m.retention is None or any(k.has(m.source.uri) for k in DELETABLE),
             message="retention can delete only from s3://, gs:// and az:// sources; remove it, and "
             "delete old exports where they are made",
         ),
         Rule(
-            cel="!has(self.serving.cache) || !self.source.uri.startsWith('pvc://')",
-            holds=lambda m: m.serving.cache is None or not m.source.uri.startswith("pvc://"),
+            cel=f"!has(self.serving.cache) || !self.source.uri.startsWith('{CLAIM.prefix}')",
+            holds=lambda m: m.serving.cache is None or not CLAIM.has(m.source.uri),
             message="serving.cache has no effect for a pvc:// source, which is served in place; "
             "remove it",
         ),

@@ -18,14 +18,14 @@ from slipway_operator.model.source import (
 )
 from slipway_sync.exports import (
     DEFAULT_TAGS,
-    Interest,
     Proof,
     Requirements,
     Verdict,
     VersionDirectory,
+    Watchlist,
     version_directories,
 )
-from slipway_sync.stores import Store, prove, survey
+from slipway_sync.stores import Store, prove, summarize
 
 _JITTER: Final = 0.1
 _BAD: Final = frozenset({VersionState.FAILED, VersionState.ROLLED_BACK, VersionState.REJECTED})
@@ -174,8 +174,8 @@ async def look(
         before.doubtful(now) or (before.proof is None and state.settled(version.name, settle, now))
     )
     known = before.fingerprint if before is not None and not due else ""
-    found = await survey(
-        store, version.name, Interest(frozenset({requirements.marker} - {""})), unless=known
+    found = await summarize(
+        store, version.name, Watchlist(frozenset({requirements.marker} - {""})), unless=known
     )
     if found is None:
         return state

@@ -11,12 +11,13 @@ from slipway_operator.api.resource import ModelResource
 from slipway_operator.model.pvc import Sharing
 from slipway_operator.model.servable import Servable
 from slipway_operator.rendering.metadata import MODELS_DIR, child_metadata
+from slipway_sync.store_kinds import CLAIM
 
 VOLUME: Final = "claim"
 SOURCE_DIR: Final = "/source"
 KEEP_DIR: Final = "/var/run/slipway/cache"
 KEEP_KEY: Final = "keep.json"
-_SCHEME: Final = "pvc://"
+_SCHEME: Final = CLAIM.prefix
 _REVISION_DIGITS: Final = 12
 _MAX_LABEL: Final = 63
 

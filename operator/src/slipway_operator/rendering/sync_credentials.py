@@ -8,6 +8,7 @@ from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.source import CaBundle, PublicKey
 from slipway_operator.model.source import CloudIdentity
 from slipway_operator.rendering.settings import RenderSettings
+from slipway_sync.store_kinds import CLAIM
 
 CREDENTIALS_DIR: Final = "/var/run/slipway/credentials"
 TOKEN_DIR: Final = "/var/run/slipway/identity"  # noqa: S105 (a directory)
@@ -61,7 +62,7 @@ def sync_credentials(
     source = model.spec.source
     if source.signature is not None:
         yield _file("public-key", source.signature.public_key, KEY_DIR, "publicKey.pem")
-    if not source.uri.startswith("pvc://"):
+    if not CLAIM.has(source.uri):
         yield from _network_credentials(model, identity)
 
 

@@ -152,7 +152,7 @@ class BatchingMetrics(Collector):
         yield _classic_histogram("processed_batch_size", "Rows of a batch.", (), [((), ran)])
         yield _classic_histogram(
             "padding_size",
-            "Rows that fill a batch up.",
+            "Padding rows of a batch.",
             ("execution_batch_size",),
             [((str(size),), histogram) for size, histogram in sorted(padding.items())],
         )

@@ -19,15 +19,15 @@ from structlog.typing import EventDict
 from typer.exceptions import TyperException
 
 from slipway_sync.agent.errors import SyncError
-from slipway_sync.agent.exit import check_version, tell
-from slipway_sync.agent.fetch.credentials import IdentityKind, Whose, opened
-from slipway_sync.agent.fetch.fetch import Request, Surroundings, fetch
+from slipway_sync.agent.exit import check_version, log_outcome
+from slipway_sync.agent.fetch.credentials import CredentialSource, IdentityKind, opened
+from slipway_sync.agent.fetch.fetch import FetchRequest, Runtime, fetch
 from slipway_sync.agent.fetch.reuse import store_name
 from slipway_sync.agent.inplace.commands import verify_command, watch_command
 from slipway_sync.agent.inplace.index_document import index_command
 from slipway_sync.agent.progress import line
 from slipway_sync.agent.requirements import PublicKeyFile, Tags, requirements
-from slipway_sync.agent.retry import FIRST_PAUSE, TRIES, Pauses
+from slipway_sync.agent.retry import FIRST_PAUSE, TRIES, RetryPolicy
 from slipway_sync.exports import ExitCode, SyncOutcome
 from slipway_sync.stores import (
     AddressPolicy,
@@ -127,11 +127,11 @@ def fetch_command(
         moved = numbers["bytes"]
         log.info("progress", **line(numbers))
 
-    def say(event: str, sentence: str) -> None:
+    def log_event(event: str, sentence: str) -> None:
         log.info(event, message=sentence)
 
     try:
-        request = Request(
+        request = FetchRequest(
             directory=directory,
             version=version,
             revision=revision,
@@ -158,15 +158,17 @@ def fetch_command(
                 pause=min(first_pause, _PATIENCE.pause),
             ),
         )
-        pauses = Pauses(asyncio.sleep, random.random, tries, first_pause)
-        around = Surroundings(report, time.monotonic, pauses, say)
-        whose = Whose(credentials, identity, identity_token, identity_setting or ())
-        outcome = asyncio.run(_run(request, source, options, whose, around))
+        retry = RetryPolicy(asyncio.sleep, random.random, tries, first_pause)
+        runtime = Runtime(report, time.monotonic, retry, log_event)
+        credential_source = CredentialSource(
+            credentials, identity, identity_token, identity_setting or ()
+        )
+        outcome = asyncio.run(_run(request, source, options, credential_source, runtime))
         code = ExitCode.SYNCED
     except SyncError as error:
         code = error.code
         outcome = SyncOutcome(error.reason, str(error), error.object, "", revision, moved)
-    tell(code, outcome, termination_log)
+    log_outcome(code, outcome, termination_log)
     raise typer.Exit(code)
 
 
@@ -203,9 +205,13 @@ def _event_first(_logger: object, _method: str, line: EventDict) -> EventDict:
 
 
 async def _run(
-    request: Request, source: str, options: StoreOptions, whose: Whose, around: Surroundings
+    request: FetchRequest,
+    source: str,
+    options: StoreOptions,
+    credential_source: CredentialSource,
+    runtime: Runtime,
 ) -> SyncOutcome:
-    return await fetch(request, opened(source, options, whose, os.environ), around)
+    return await fetch(request, opened(source, options, credential_source, os.environ), runtime)
 
 
 def _ca_bundle(path: Path | None) -> bytes | None:

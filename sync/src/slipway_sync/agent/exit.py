@@ -28,7 +28,7 @@ def check_version(directory: str, version: int, revision: str) -> None:
         )
 
 
-def tell(code: ExitCode, outcome: SyncOutcome, termination_log: Path | None) -> None:
+def log_outcome(code: ExitCode, outcome: SyncOutcome, termination_log: Path | None) -> None:
     """Say how it ended, in the log and in the termination log."""
     structlog.get_logger().info(
         "synced" if code is ExitCode.SYNCED else "failed",

@@ -15,7 +15,7 @@ _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Pauses:
+class RetryPolicy:
     """When to try again.
 
     Attributes:

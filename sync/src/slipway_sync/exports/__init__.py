@@ -4,26 +4,32 @@ from slipway_sync.exports.completeness.checks import unreadable_graph
 from slipway_sync.exports.completeness.completeness import (
     READ_LIMIT,
     examine,
-    glimpse,
-    interest,
+    precheck,
     reads,
+    watchlist,
 )
 from slipway_sync.exports.completeness.listing_summary import (
     MOST,
     Glance,
-    Interest,
-    Survey,
-    Surveyor,
+    ListingSummarizer,
+    ListingSummary,
+    Watchlist,
     in_slices,
-    surveyed,
-    surveyed_sizes,
+    summarized,
+    summarized_sizes,
 )
 from slipway_sync.exports.completeness.provenance import altered, wrong_digest
-from slipway_sync.exports.completeness.result import Proof, Verdict
-from slipway_sync.exports.digest import digest
-from slipway_sync.exports.graph.graph import GRAPHS, Graph, read_graph, skeleton_of
+from slipway_sync.exports.completeness.result import Proof, ProofReason, Verdict
+from slipway_sync.exports.graph.graph import GRAPHS, Graph, graph_fields_of, read_graph
 from slipway_sync.exports.graph.graph_fields import GraphError
-from slipway_sync.exports.listing import Listing, ObjectInfo, hostile_key, printable, revision
+from slipway_sync.exports.listing import (
+    Listing,
+    ObjectInfo,
+    digest,
+    hostile_key,
+    printable,
+    revision,
+)
 from slipway_sync.exports.manifest import MANIFEST, Manifest, ManifestError, read_manifest
 from slipway_sync.exports.protocol.humanize import part_of, size
 from slipway_sync.exports.protocol.outcome import PASSING, ExitCode, SyncOutcome
@@ -54,29 +60,30 @@ __all__ = [
     "Glance",
     "Graph",
     "GraphError",
-    "Interest",
     "Listing",
+    "ListingSummarizer",
+    "ListingSummary",
     "Manifest",
     "ManifestError",
     "ObjectInfo",
     "Proof",
+    "ProofReason",
     "PublicKeyError",
     "Requirements",
     "ShardChecker",
-    "Survey",
-    "Surveyor",
     "SyncOutcome",
     "TensorEntry",
     "Verdict",
     "VersionDirectory",
+    "Watchlist",
     "altered",
     "digest",
     "examine",
-    "glimpse",
+    "graph_fields_of",
     "hostile_key",
     "in_slices",
-    "interest",
     "part_of",
+    "precheck",
     "printable",
     "read_bundle",
     "read_graph",
@@ -85,10 +92,10 @@ __all__ = [
     "reads",
     "revision",
     "size",
-    "skeleton_of",
-    "surveyed",
-    "surveyed_sizes",
+    "summarized",
+    "summarized_sizes",
     "unreadable_graph",
     "version_directories",
+    "watchlist",
     "wrong_digest",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -160,3 +160,17 @@ _RULES: tuple[tuple[str, Callable[[str], bool]], ...] = (
         lambda path: any(len(name.encode()) > _MAX_SEGMENT_BYTES for name in path.split("/")),
     ),
 )
+
+
+def digest(files: Mapping[str, bytes]) -> str:
+    """Return `sha256:` and 64 hex digits over every file of an export.
+
+    Args:
+        files: The SHA-256 (32 bytes) of each file's content, by its path relative to the
+            version's directory.
+    """
+    hasher = hashlib.sha256()
+    for path, content in sorted(files.items()):
+        encoded = path.encode("utf-8")
+        hasher.update(len(encoded).to_bytes(8, "big") + encoded + content)
+    return f"sha256:{hasher.hexdigest()}"

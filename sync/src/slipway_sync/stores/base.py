@@ -183,7 +183,7 @@ class Sink(Protocol):
         """Move up to `count` bytes from a pipe to an offset; return how many, at least 1."""
 
 
-class Pouring(Protocol):
+class RangeTransfer(Protocol):
     """One range of an object on its way into a sink."""
 
     @property
@@ -198,15 +198,15 @@ class Pouring(Protocol):
 
 
 @runtime_checkable
-class PouringStore(Protocol):
+class RangeTransferStore(Protocol):
     """A store that knows a faster way to the content of objects than `stream`, for what works at once.
 
     What it does not bring, `stream` has to: that one says what is wrong.
     """
 
-    def pouring(
+    def range_transfer(
         self, directory: str, item: ObjectInfo, sink: Sink, *, start: int, length: int
-    ) -> Pouring | None:
+    ) -> RangeTransfer | None:
         """Return what brings these bytes of a listed object, or None where `stream` has to."""
 
 
@@ -229,5 +229,5 @@ def checked_directory(directory: str) -> str:
 def counted(children: tuple[str, ...], where: str) -> tuple[str, ...]:
     """Return the folders of a source, or raise SourceError when they are too many."""
     if len(children) > MOST_CHILDREN:
-        raise SourceError("InvalidSource", f"{where} holds more than {MOST_CHILDREN} folders")
+        raise SourceError("InvalidSource", f"{where} contains more than {MOST_CHILDREN} folders")
     return children

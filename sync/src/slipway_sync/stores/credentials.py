@@ -9,7 +9,7 @@ from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
+class TemporaryCredentials:
     """Credentials for a while.
 
     Attributes:
@@ -25,7 +25,7 @@ class Granted:
 class Identity(Protocol):
     """Somebody a cloud believes."""
 
-    async def granted(self) -> Granted:
+    async def granted(self) -> TemporaryCredentials:
         """Return credentials that hold for some time yet.
 
         Raises:

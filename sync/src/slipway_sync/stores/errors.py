@@ -15,10 +15,11 @@ from obstore.exceptions import (
 )
 
 from slipway_sync.stores.base import Reason, SourceError
-from slipway_sync.stores.egress.proxy import Pass
+from slipway_sync.stores.egress.tls import TLS_FAILURES
+from slipway_sync.stores.egress.token import ProxyToken
 
 _STATUS = re.compile(r"status code: ([0-9]{3})")
-_PASS_IS_MISSING = "status code: 407"  # noqa: S105 - a status
+_TOKEN_IS_MISSING = "status code: 407"  # noqa: S105 - a status
 _CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
 _DENIED_CODES = frozenset(
     {
@@ -38,9 +39,6 @@ _DEBUG_PATH = re.compile(r'\bpath: "((?:[^"\\]|\\.)*)"')
 _ESCAPE = re.compile(r"\\(?:u\{([0-9a-f]{1,6})\}|(.))")
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "0": "\0"}
 
-_UNKNOWN = "its certificate is signed by an unknown CA: add that CA to caBundle"
-_OTHER_HOST = "its certificate is not valid for this host: use a host name that it lists"
-_LATE = "its certificate has expired or is not valid yet: renew it, or check the clock"
 _BREAKS_OFF = "it closes connections early"
 
 # The library's own words for what happened below HTTP, and ours. The first that fits counts.
@@ -51,18 +49,7 @@ _TRANSPORT = (
         "it does not answer as expected: check the endpoint and any gateway in front of it",
     ),
     ("UnexpectedRange", "it sends a different range of the object than requested"),
-    ("UnknownIssuer", _UNKNOWN),
-    ("unable to get local issuer", _UNKNOWN),
-    ("self-signed certificate", _UNKNOWN),
-    ("NotValidForName", _OTHER_HOST),
-    ("hostname mismatch", _OTHER_HOST),
-    ("IP address mismatch", _OTHER_HOST),
-    ("Expired", _LATE),
-    ("NotValidYet", _LATE),
-    ("certificate has expired", _LATE),
-    ("certificate is not yet valid", _LATE),
-    ("InvalidContentType", "it does not speak TLS: write http:// or another port"),
-    ("certificate", "its certificate is not valid"),
+    *TLS_FAILURES,
     ("dns error", "its name cannot be resolved by DNS"),
     ("Connection refused", "it refuses connections"),
     ("TimedOut", "it does not answer in time"),
@@ -109,19 +96,19 @@ def translated(error: Exception, where: str) -> SourceError:
     return SourceError(reason, f"{where}: {why}")
 
 
-def of_way(error: Exception, where: str, way: Pass) -> SourceError:
-    """Return the SourceError for an exception of a client that goes through the gate."""
-    if way.refusal is not None:
-        return SourceError("InvalidSource", f"{where}: {way.refusal}")
-    if way.denial is not None:
-        return SourceError("AccessDenied", f"{where}: {way.denial}")
-    if _PASS_IS_MISSING in str(error):
-        # A client shows its pass to no other host than the first, so this can only be a redirect.
+def egress_error(error: Exception, where: str, egress: ProxyToken) -> SourceError:
+    """Return the SourceError for an exception of a client that goes through the egress proxy."""
+    if egress.refusal is not None:
+        return SourceError("InvalidSource", f"{where}: {egress.refusal}")
+    if egress.denial is not None:
+        return SourceError("AccessDenied", f"{where}: {egress.denial}")
+    if _TOKEN_IS_MISSING in str(error):
+        # A client shows its token to no other host than the first, so this can only be a redirect.
         why = "it redirects to another host, which is not followed: use that host in the source"
         return SourceError("InvalidSource", f"{where}: {why}")
     found = translated(error, where)
-    if way.trouble is not None and found.reason == "Unavailable":
-        return SourceError("Unavailable", f"{where}: {way.trouble}")
+    if egress.trouble is not None and found.reason == "Unavailable":
+        return SourceError("Unavailable", f"{where}: {egress.trouble}")
     return found
 
 

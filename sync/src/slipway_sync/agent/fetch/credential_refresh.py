@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from slipway_sync.exports import Listing, ObjectInfo
-from slipway_sync.stores import Pouring, PouringStore, Sink, SourceError, Store
+from slipway_sync.stores import RangeTransfer, RangeTransferStore, Sink, SourceError, Store
 from slipway_sync.stores.base import Pages
 
 _TIMES = 4
@@ -73,13 +73,13 @@ class RenewedStore:
         """Say whether parts can be had (see Store)."""
         return await self._run(lambda store: store.ranged(directory, item))
 
-    def pouring(
+    def range_transfer(
         self, directory: str, item: ObjectInfo, sink: Sink, *, start: int, length: int
-    ) -> Pouring | None:
-        """Bring bytes of one object into a file (see PouringStore): what is refused ends in `stream`."""
-        if not isinstance(self._store, PouringStore):
+    ) -> RangeTransfer | None:
+        """Bring bytes of one object into a file (see RangeTransferStore): what is refused ends in `stream`."""
+        if not isinstance(self._store, RangeTransferStore):
             return None
-        return self._store.pouring(directory, item, sink, start=start, length=length)
+        return self._store.range_transfer(directory, item, sink, start=start, length=length)
 
     async def stream(
         self, directory: str, item: ObjectInfo, *, start: int, length: int

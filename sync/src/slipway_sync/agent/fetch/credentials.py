@@ -29,7 +29,7 @@ class IdentityKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Whose:
+class CredentialSource:
     """Where the credentials come from; at most one of them.
 
     Attributes:
@@ -46,7 +46,10 @@ class Whose:
 
 
 def opened(
-    source: str, options: StoreOptions, whose: Whose, environment: Mapping[str, str]
+    source: str,
+    options: StoreOptions,
+    credential_source: CredentialSource,
+    environment: Mapping[str, str],
 ) -> Store:
     """Open a source with the credentials of now, and with later ones when those are refused.
 
@@ -54,10 +57,10 @@ def opened(
         SyncError: The source, the credentials or the identity cannot be.
     """
     try:
-        if whose.identity is not IdentityKind.NONE:
-            return _with_identity(source, options, whose, environment)
-        if whose.secret is not None:
-            return _with_secret(source, options, whose.secret)
+        if credential_source.identity is not IdentityKind.NONE:
+            return _with_identity(source, options, credential_source, environment)
+        if credential_source.secret is not None:
+            return _with_secret(source, options, credential_source.secret)
         return open_store(source, options)
     except SourceError as error:
         raise of_source(error) from error
@@ -81,9 +84,12 @@ def _with_secret(source: str, options: StoreOptions, directory: Path) -> Store:
 
 
 def _with_identity(
-    source: str, options: StoreOptions, whose: Whose, environment: Mapping[str, str]
+    source: str,
+    options: StoreOptions,
+    credential_source: CredentialSource,
+    environment: Mapping[str, str],
 ) -> Store:
-    identity = _identity(source, options, whose, environment)
+    identity = _identity(source, options, credential_source, environment)
     options = replace(options, identity=identity)
 
     def renew() -> Store | None:
@@ -93,19 +99,22 @@ def _with_identity(
 
 
 def _identity(
-    source: str, options: StoreOptions, whose: Whose, environment: Mapping[str, str]
+    source: str,
+    options: StoreOptions,
+    credential_source: CredentialSource,
+    environment: Mapping[str, str],
 ) -> Identity:
     # It brings an HTTP client along, a tenth of a second that most syncs need not spend.
     from slipway_sync.stores.identity import ambient, federated, token_file  # noqa: PLC0415
 
-    if whose.secret is not None:
+    if credential_source.secret is not None:
         raise SyncError(ExitCode.USAGE, "--identity and --credentials are mutually exclusive")
-    if whose.identity is IdentityKind.AMBIENT:
+    if credential_source.identity is IdentityKind.AMBIENT:
         return ambient(source, environment, options)
-    if whose.token is None:
+    if credential_source.token is None:
         raise SyncError(ExitCode.USAGE, "--identity ServiceAccount needs --identity-token")
-    settings = dict(text.partition("=")[::2] for text in whose.settings)
-    return federated(source, settings, token_file(whose.token), options)
+    settings = dict(text.partition("=")[::2] for text in credential_source.settings)
+    return federated(source, settings, token_file(credential_source.token), options)
 
 
 def read_secret(directory: Path, source: str) -> dict[str, str]:

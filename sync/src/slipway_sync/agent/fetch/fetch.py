@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -10,18 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slipway_sync.agent.errors import SyncError, of_replacement, of_source, volume_errors
+from slipway_sync.agent.examination import examine_files, require_complete
 from slipway_sync.agent.fetch.reuse import copy, link, shareable
 from slipway_sync.agent.fetch.transfer import Transfer
 from slipway_sync.agent.progress import Progress
 from slipway_sync.agent.requirements import require_digests
-from slipway_sync.agent.retry import Pauses
+from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.agent.threads import in_thread
 from slipway_sync.agent.volume.filesystem import FileSystem, files_below
 from slipway_sync.agent.volume.journal import Key
 from slipway_sync.agent.volume.layout import LOCK, Layout
 from slipway_sync.agent.volume.recheck import verify
 from slipway_sync.agent.volume.record import FileRecord, Record
-from slipway_sync.agent.volume.staging import Partial
+from slipway_sync.agent.volume.staging import StagingDirectory
 from slipway_sync.agent.volume.volume import Volume, World
 from slipway_sync.exports import (
     INDEXES,
@@ -32,16 +32,14 @@ from slipway_sync.exports import (
     Listing,
     ObjectInfo,
     Proof,
+    ProofReason,
     Requirements,
     SyncOutcome,
-    Verdict,
     digest,
-    examine,
     printable,
     read_bundle,
-    reads,
     revision,
-    surveyed_sizes,
+    summarized_sizes,
 )
 from slipway_sync.stores import (
     ObjectReplacedError,
@@ -51,11 +49,9 @@ from slipway_sync.stores import (
     prove,
 )
 
-_UNLIMITED = 1 << 62
-
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class FetchRequest:
     """What is to be synced.
 
     Attributes:
@@ -82,27 +78,27 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Runtime:
     """What a sync takes from the world.
 
     Attributes:
         report: Is given the numbers of each progress line.
         clock: Returns seconds that never go back.
-        pauses: How to wait before trying again.
-        say: Is given an event and a sentence for the log.
+        retry: How to wait before trying again.
+        log: Is given an event and a sentence for the log.
         now: Returns seconds of the Unix clock.
         operations: How the volume is changed.
     """
 
     report: Callable[[dict[str, int]], None]
     clock: Callable[[], float]
-    pauses: Pauses
-    say: Callable[[str, str], None] = lambda _event, _sentence: None
+    retry: RetryPolicy
+    log: Callable[[str, str], None] = lambda _event, _sentence: None
     now: Callable[[], float] = time.time
     operations: FileSystem = field(default_factory=FileSystem)
 
 
-async def fetch(request: Request, store: Store, around: Surroundings) -> SyncOutcome:
+async def fetch(request: FetchRequest, store: Store, runtime: Runtime) -> SyncOutcome:
     """Bring one version to the volume, or find it there.
 
     Returns:
@@ -112,36 +108,36 @@ async def fetch(request: Request, store: Store, around: Surroundings) -> SyncOut
         SyncError: How it went wrong. The volume holds no half version, whatever happened.
     """
     layout = Layout(request.destination, request.version, request.revision, request.kept)
-    world = World(around.operations, around.clock, around.now, around.say)
+    world = World(runtime.operations, runtime.clock, runtime.now, runtime.log)
     volume = Volume(layout, world, request.keep)
-    there, damaged = await _found(request, around, volume)
+    there, damaged = await _found(request, runtime, volume)
     if there is not None:
         await in_thread(volume.tidy_if_free)
         return _synced(request, there, "was already on the volume")
-    listing = await _planned(request, store, around.pauses)
-    with closing(await volume.acquire(around.pauses)) as turn:
+    listing = await _planned(request, store, runtime.retry)
+    with closing(await volume.acquire(runtime.retry)) as turn:
         if turn.waited:
             # Most likely for one that brought this very version.
-            there, damaged = await _found(request, around, volume)
+            there, damaged = await _found(request, runtime, volume)
             if there is not None:
                 await in_thread(lambda: volume.tidy(done=True))
                 return _synced(request, there, "was downloaded by another pod")
-            listing = await _planned(request, store, around.pauses)
+            listing = await _planned(request, store, runtime.retry)
         await in_thread(volume.tidy)
         if damaged is not None:
             record, good = damaged
             await in_thread(lambda: volume.take_apart(record, good, listing))
         partial = await in_thread(volume.open_partial)
         try:
-            record = await _bring(request, store, around, listing, volume, partial)
+            record = await _bring(request, store, runtime, listing, volume, partial)
         except SyncError as error:
-            raise await _explained(error, request, store, around.pauses) from error
+            raise await _explained(error, request, store, runtime.retry) from error
         await in_thread(lambda: volume.install(partial, record))
     return _synced(request, record, "is on the volume, verified")
 
 
 async def _found(
-    request: Request, around: Surroundings, volume: Volume
+    request: FetchRequest, runtime: Runtime, volume: Volume
 ) -> tuple[Record | None, tuple[Record, frozenset[str]] | None]:
     """Read what lies on the volume again.
 
@@ -156,11 +152,11 @@ async def _found(
             return None, None
         target = volume.layout.target
         progress = Progress(
-            around.report, around.clock, total_bytes=record.size, total_files=len(record.files)
+            runtime.report, runtime.clock, total_bytes=record.size, total_files=len(record.files)
         )
         findings = await verify(target, record, progress)
         if findings.whole:
-            _require(await _local_proof(request, target))
+            require_complete(await _local_proof(request, target))
             brought = {path: bytes.fromhex(file.sha256) for path, file in record.files.items()}
             await in_thread(lambda: require_digests(_manifest(target), brought))
             volume.refresh()
@@ -168,16 +164,16 @@ async def _found(
             return record, None
     bad = sorted(set(record.files) - findings.good)
     what = printable(bad[0]) if bad else "an unexpected file"
-    around.say(
+    runtime.log(
         "damaged", f"{target.name} was damaged on the volume: {len(bad)} files, {what} first"
     )
     return None, (record, findings.good)
 
 
-async def _planned(request: Request, store: Store, pauses: Pauses) -> Listing:
+async def _planned(request: FetchRequest, store: Store, retry: RetryPolicy) -> Listing:
     """Return the listing when it is the planned revision and proves complete."""
     try:
-        listing = await pauses.retried(lambda: store.listing(request.directory))
+        listing = await retry.retried(lambda: store.listing(request.directory))
         found = revision(listing)
         if found != request.revision:
             raise SyncError(
@@ -186,24 +182,26 @@ async def _planned(request: Request, store: Store, pauses: Pauses) -> Listing:
                 f"{request.revision[:12]} was planned: it is "
                 f"{found[:12] if listing else 'empty'} now",
             )
-        proof = await pauses.retried(
+        proof = await retry.retried(
             lambda: prove(store, request.directory, listing, request.requirements)
         )
-        if proof.reason == "Moved":
+        if proof.reason == ProofReason.MOVED:
             listed = revision(await store.listing(request.directory)) == request.revision
             raise of_replacement(ObjectReplacedError(proof.object), listed=listed)
-        _require(proof)
-        return await pauses.retried(lambda: described(store, request.directory, listing))
+        require_complete(proof)
+        return await retry.retried(lambda: described(store, request.directory, listing))
     except SourceError as error:
         raise of_source(error) from error
 
 
-async def _explained(error: SyncError, request: Request, store: Store, pauses: Pauses) -> SyncError:
+async def _explained(
+    error: SyncError, request: FetchRequest, store: Store, retry: RetryPolicy
+) -> SyncError:
     """Return the error, or a kinder one when what seems wrong was replaced while it was synced."""
     if error.code is not ExitCode.REJECTED:
         return error
     try:
-        found = revision(await pauses.retried(lambda: store.listing(request.directory)))
+        found = revision(await retry.retried(lambda: store.listing(request.directory)))
     except SourceError:
         return error
     if found == request.revision:
@@ -218,12 +216,12 @@ async def _explained(error: SyncError, request: Request, store: Store, pauses: P
 
 
 async def _bring(
-    request: Request,
+    request: FetchRequest,
     store: Store,
-    around: Surroundings,
+    runtime: Runtime,
     listing: Listing,
     volume: Volume,
-    partial: Partial,
+    partial: StagingDirectory,
 ) -> Record:
     """Bring what is missing of a listing and prove the whole on the volume."""
     _require_name_for_lock(request, listing)
@@ -233,17 +231,17 @@ async def _bring(
     await in_thread(lambda: partial.keep_only(kept))
     known |= await in_thread(lambda: _take_over(request, volume, partial, missing))
     total = sum(item.size for item in listing)
-    progress = Progress(around.report, around.clock, total_bytes=total, total_files=len(listing))
+    progress = Progress(runtime.report, runtime.clock, total_bytes=total, total_files=len(listing))
 
     async def is_listed() -> bool:
-        now = await around.pauses.retried(lambda: store.listing(request.directory))
+        now = await runtime.retry.retried(lambda: store.listing(request.directory))
         return revision(now) == request.revision
 
     transfer = Transfer(
         store,
         request.directory,
         partial,
-        around.pauses,
+        runtime.retry,
         progress,
         concurrency=request.concurrency,
         is_listed=is_listed,
@@ -254,7 +252,7 @@ async def _bring(
     bundle = await in_thread(lambda: _bundle(partial, indexes))
     others = [item for item in listing if item.path not in INDEXES]
     hashes |= await transfer.bring(others, known, bundle)
-    _require(await _local_proof(request, partial.files))
+    require_complete(await _local_proof(request, partial.files))
     # What was brought is held against the manifest that was brought, and no other.
     await in_thread(lambda: require_digests(_manifest(partial.files), hashes))
     progress.finish()
@@ -265,7 +263,7 @@ async def _bring(
 
 
 def _take_over(
-    request: Request, volume: Volume, partial: Partial, missing: Sequence[ObjectInfo]
+    request: FetchRequest, volume: Volume, partial: StagingDirectory, missing: Sequence[ObjectInfo]
 ) -> dict[Key, bytes]:
     """Link, or else copy, what other versions on the volume hold, and see that the rest has room."""
     shared = shareable(missing, volume.others(), request.origin)
@@ -284,12 +282,12 @@ def _take_over(
     return taken
 
 
-def _require_name_for_lock(request: Request, listing: Listing) -> None:
+def _require_name_for_lock(request: FetchRequest, listing: Listing) -> None:
     if request.kept and any(item.path == LOCK for item in listing):
         raise SyncError(
             ExitCode.REJECTED,
             f"{LOCK} is reserved for Slipway's lock file on a cache volume: remove it",
-            reason="HostileKey",
+            reason=ProofReason.HOSTILE_KEY,
             path=LOCK,
         )
 
@@ -298,7 +296,7 @@ def _key(item: ObjectInfo) -> Key:
     return item.path, item.size, item.etag
 
 
-def _bundle(partial: Partial, indexes: list[ObjectInfo]) -> Bundle | None:
+def _bundle(partial: StagingDirectory, indexes: list[ObjectInfo]) -> Bundle | None:
     for item in indexes:
         with volume_errors(item.path):
             content = (partial.files / item.path).read_bytes()
@@ -307,7 +305,7 @@ def _bundle(partial: Partial, indexes: list[ObjectInfo]) -> Bundle | None:
         except BundleError as error:
             message = f"{item.path} is not readable: {error}"
             raise SyncError(
-                ExitCode.REJECTED, message, reason="UnreadableIndex", path=item.path
+                ExitCode.REJECTED, message, reason=ProofReason.UNREADABLE_INDEX, path=item.path
             ) from error
     return None
 
@@ -321,32 +319,22 @@ def _manifest(version: Path) -> bytes | None:
             return None
 
 
-async def _local_proof(request: Request, version: Path) -> Proof:
+async def _local_proof(request: FetchRequest, version: Path) -> Proof:
     """Prove what lies on the volume, graphs of any size included: they are mapped, not read."""
 
     def examined() -> Proof:
-        contents: dict[str, bytes | memoryview] = {}
         with volume_errors():
             sizes = {path: found.st_size for path, found in files_below(version) if path != LOCK}
-            survey = surveyed_sizes(sizes)
-            for path in reads(survey, request.requirements, limit=_UNLIMITED):
-                with (version / path).open("rb") as file:
-                    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-                contents[path] = memoryview(mapped)
-        return examine(survey, contents, request.requirements, limit=_UNLIMITED)
+            summary = summarized_sizes(sizes)
+            proof, _ = examine_files(
+                summary, request.requirements, lambda path: (version / path).open("rb")
+            )
+        return proof
 
     return await in_thread(examined)
 
 
-def _require(proof: Proof) -> None:
-    if proof.verdict is Verdict.COMPLETE:
-        return
-    if proof.reason == "Moved":
-        raise SyncError(ExitCode.REVISION_MOVED, proof.message, path=proof.object)
-    raise SyncError(ExitCode.REJECTED, proof.message, reason=proof.reason, path=proof.object)
-
-
-def _synced(request: Request, verified: Record, how: str) -> SyncOutcome:
+def _synced(request: FetchRequest, verified: Record, how: str) -> SyncOutcome:
     return SyncOutcome(
         reason=ExitCode.SYNCED.reason,
         message=f"version {request.version} {how}: {verified.size} bytes",

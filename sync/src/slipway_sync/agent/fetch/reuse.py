@@ -13,7 +13,7 @@ from pathlib import Path
 from slipway_sync.agent.errors import volume_errors
 from slipway_sync.agent.volume.filesystem import READ_ONLY, is_regular
 from slipway_sync.agent.volume.record import Record
-from slipway_sync.agent.volume.staging import Partial
+from slipway_sync.agent.volume.staging import StagingDirectory
 from slipway_sync.exports import ObjectInfo
 
 _CONTENT_TAG = re.compile(r"[0-9a-f]{32}(-[0-9]+)?", re.ASCII)
@@ -79,7 +79,7 @@ def shareable(
     return list(found.values())
 
 
-def link(partial: Partial, shared: Shared) -> bool:
+def link(partial: StagingDirectory, shared: Shared) -> bool:
     """Give a file of another version a second name; false where that cannot be.
 
     Raises:
@@ -100,7 +100,7 @@ def link(partial: Partial, shared: Shared) -> bool:
         return True
 
 
-def copy(partial: Partial, shared: Shared) -> bool:
+def copy(partial: StagingDirectory, shared: Shared) -> bool:
     """Copy a file of another version; false when it is not there any more.
 
     Raises:

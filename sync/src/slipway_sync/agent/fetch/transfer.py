@@ -11,11 +11,11 @@ from functools import partial
 
 from slipway_sync.agent.errors import SyncError, of_replacement, of_source, volume_errors
 from slipway_sync.agent.fetch.file_check import FileCheck
-from slipway_sync.agent.fetch.zero_copy import FileSink, poured
+from slipway_sync.agent.fetch.zero_copy import FileSink, run_transfer
 from slipway_sync.agent.progress import Progress
-from slipway_sync.agent.retry import Pauses
+from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.agent.threads import in_thread
-from slipway_sync.agent.volume.staging import Partial
+from slipway_sync.agent.volume.staging import StagingDirectory
 from slipway_sync.exports import (
     Bundle,
     ExitCode,
@@ -25,7 +25,7 @@ from slipway_sync.exports import (
 )
 from slipway_sync.stores import (
     ObjectReplacedError,
-    PouringStore,
+    RangeTransferStore,
     SourceError,
     Store,
     WrongAnswerError,
@@ -83,8 +83,8 @@ class Transfer:
         self,
         store: Store,
         directory: str,
-        target: Partial,
-        pauses: Pauses,
+        target: StagingDirectory,
+        retry: RetryPolicy,
         progress: Progress,
         *,
         concurrency: int,
@@ -95,7 +95,7 @@ class Transfer:
         self._is_listed = is_listed
         self._directory = directory
         self._partial = target
-        self._pauses = pauses
+        self._retry = retry
         self._progress = progress
         self._concurrency = concurrency
         # As many as there are workers, so that none waits for a thread while it could transfer.
@@ -111,7 +111,7 @@ class Transfer:
 
         Args:
             items: What to bring.
-            known: What an earlier run brought already (see Partial.verified_files).
+            known: What an earlier run brought already (see StagingDirectory.verified_files).
             bundle: The index whose shards may be among the items.
 
         Raises:
@@ -216,7 +216,7 @@ class Transfer:
         self, path: str, error: SourceError | ObjectReplacedError, attempt: int
     ) -> None:
         """Wait for the next attempt, or raise what the failed ones amount to."""
-        last = attempt >= self._pauses.tries
+        last = attempt >= self._retry.tries
         if isinstance(error, SourceError):
             if last or error.reason != "Unavailable":
                 raise of_source(error, path) from error
@@ -228,7 +228,7 @@ class Transfer:
                 raise of_source(trouble, path) from trouble
             if last or not listed:
                 raise of_replacement(error, listed=listed) from error
-        await self._pauses.after(attempt)
+        await self._retry.after(attempt)
 
     async def _receive(self, file: _File, part: _Part, end: int) -> None:
         """Write what the source sends up to `end`, and keep the part's position, whatever happens."""
@@ -253,7 +253,7 @@ class Transfer:
 
     async def _pour(self, file: _File, part: _Part, end: int) -> None:
         """Bring what the store's fast way brings, if it has one."""
-        if not isinstance(self._store, PouringStore) or not file.ranged:
+        if not isinstance(self._store, RangeTransferStore) or not file.ranged:
             return
         loop = asyncio.get_running_loop()
         sink = FileSink(
@@ -262,19 +262,19 @@ class Transfer:
             file.item.path,
             lambda count: loop.call_soon_threadsafe(self._progress.add_bytes, count),
         )
-        pouring = self._store.pouring(
+        range_transfer = self._store.range_transfer(
             self._directory,
             file.item,
             sink,
             start=part.position,
             length=end - part.position,
         )
-        if pouring is None:
+        if range_transfer is None:
             return
         try:
-            await poured(pouring, self._threads)
+            await run_transfer(range_transfer, self._threads)
         finally:
-            part.position = pouring.position
+            part.position = range_transfer.position
             self._progress.add_bytes(sink.untold)
 
     async def _finish(self, file: _File) -> bytes:
@@ -315,7 +315,7 @@ class Transfer:
             await self._fetch(file, start, length)
 
 
-def _write(target: Partial, file: _File, data: bytes, at: int) -> None:
+def _write(target: StagingDirectory, file: _File, data: bytes, at: int) -> None:
     with volume_errors(file.item.path):
         target.write(file.descriptor, data, at)
 

@@ -1,4 +1,4 @@
-"""The fast way into a file: a store's `pouring`, run in a thread, on a descriptor of the volume."""
+"""The fast way into a file: a store's range transfer, run in a thread, on a descriptor of the volume."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 
 from slipway_sync.agent.errors import volume_errors
-from slipway_sync.agent.volume.staging import Partial
-from slipway_sync.stores import Pouring
+from slipway_sync.agent.volume.staging import StagingDirectory
+from slipway_sync.stores import RangeTransfer
 
 _TOLD_EVERY = 0.5
 
@@ -21,7 +21,7 @@ class FileSink:
 
     Args:
         target: Where it lies.
-        descriptor: Of the file.
+        descriptor: The open file, for writing.
         path: What sentences call it.
         moved: Is told now and then of bytes that came; called from the thread that brings them.
         clock: Returns seconds that never go back.
@@ -32,7 +32,7 @@ class FileSink:
 
     def __init__(
         self,
-        target: Partial,
+        target: StagingDirectory,
         descriptor: int,
         path: str,
         moved: Callable[[int], object],
@@ -80,19 +80,19 @@ class FileSink:
             self._moved(told)
 
 
-async def poured(pouring: Pouring, executor: Executor) -> None:
-    """Run a pouring in a thread; when cancelled, stop it and wait until it has stopped.
+async def run_transfer(range_transfer: RangeTransfer, executor: Executor) -> None:
+    """Run a range transfer in a thread; when cancelled, stop it and wait until it has stopped.
 
     A file must not be closed while a thread still writes to its descriptor.
 
     Raises:
         SyncError: The volume cannot take it.
     """
-    running = asyncio.get_running_loop().run_in_executor(executor, pouring.run)
+    running = asyncio.get_running_loop().run_in_executor(executor, range_transfer.run)
     try:
         await asyncio.shield(running)
     except asyncio.CancelledError:
-        pouring.cancel()
+        range_transfer.cancel()
         await asyncio.wait([running])
         if not running.cancelled():
             running.exception()

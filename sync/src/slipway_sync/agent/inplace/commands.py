@@ -13,8 +13,8 @@ import structlog
 import typer
 
 from slipway_sync.agent.errors import SyncError
-from slipway_sync.agent.exit import check_version, tell
-from slipway_sync.agent.inplace.verify import Request, verify
+from slipway_sync.agent.exit import check_version, log_outcome
+from slipway_sync.agent.inplace.verify import VerifyRequest, verify
 from slipway_sync.agent.inplace.watch import Look, Teller, Wanted, watch
 from slipway_sync.agent.progress import line
 from slipway_sync.agent.requirements import PublicKeyFile, Tags, requirements
@@ -53,13 +53,13 @@ def verify_command(
     try:
         check_version(directory, version, revision)
         asked = requirements(completion_marker, tag, public_key)
-        request = Request(directory, version, revision, asked, concurrency)
+        request = VerifyRequest(directory, version, revision, asked, concurrency)
         outcome = asyncio.run(verify(request, MountedStore(mount, path), report, time.monotonic))
         code = ExitCode.SYNCED
     except SyncError as error:
         code = error.code
         outcome = SyncOutcome(error.reason, str(error), error.object, "", revision, read)
-    tell(code, outcome, termination_log)
+    log_outcome(code, outcome, termination_log)
     raise typer.Exit(code)
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import mmap
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from slipway_sync.agent.errors import SyncError, of_source
+from slipway_sync.agent.examination import examine_files, require_complete
 from slipway_sync.agent.progress import Progress
 from slipway_sync.agent.requirements import require_digests
 from slipway_sync.agent.threads import in_thread
@@ -24,26 +24,24 @@ from slipway_sync.exports import (
     Listing,
     ObjectInfo,
     Proof,
+    ProofReason,
     Requirements,
     ShardChecker,
     SyncOutcome,
     TensorEntry,
     Verdict,
     digest,
-    examine,
     printable,
     read_bundle,
-    reads,
     revision,
 )
 from slipway_sync.stores import MountedStore, SourceError, not_a_file, unchanged
 
-_UNLIMITED = 1 << 62
 _CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class VerifyRequest:
     """What is to be verified.
 
     Attributes:
@@ -62,7 +60,7 @@ class Request:
 
 
 async def verify(
-    request: Request,
+    request: VerifyRequest,
     store: MountedStore,
     report: Callable[[dict[str, int]], None],
     clock: Callable[[], float],
@@ -79,10 +77,10 @@ async def verify(
         SyncError: It does not.
     """
     listing = await _planned(request, store)
-    _require(not_a_file(listing))
+    require_complete(not_a_file(listing))
     with _source_errors():
         proof, bundle = await in_thread(lambda: _examined(request, store, listing))
-    _require(proof)
+    require_complete(proof)
     total = sum(item.size for item in listing)
     progress = Progress(report, clock, total_bytes=total, total_files=len(listing))
     hashes = await _hashes(request, store, listing, bundle, progress)
@@ -102,7 +100,7 @@ async def verify(
     )
 
 
-async def _planned(request: Request, store: MountedStore) -> Listing:
+async def _planned(request: VerifyRequest, store: MountedStore) -> Listing:
     with _source_errors():
         listing = await store.listing(request.directory)
     found = revision(listing)
@@ -115,37 +113,32 @@ async def _planned(request: Request, store: MountedStore) -> Listing:
     return listing
 
 
-async def _manifest(request: Request, store: MountedStore, listing: Listing) -> bytes | None:
+async def _manifest(request: VerifyRequest, store: MountedStore, listing: Listing) -> bytes | None:
     if all(item.path != MANIFEST for item in listing):
         return None
     return await store.read(request.directory, MANIFEST)
 
 
 def _examined(
-    request: Request, store: MountedStore, listing: Listing
+    request: VerifyRequest, store: MountedStore, listing: Listing
 ) -> tuple[Proof, Bundle | None]:
-    """Judge the export; graphs of any size are mapped, not read."""
-    contents: dict[str, bytes | memoryview] = {}
-    with ExitStack() as stack:
-        for path in reads(listing, request.requirements, limit=_UNLIMITED):
-            file = stack.enter_context(store.opened(request.directory, path))
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            contents[path] = memoryview(mapped)
-        proof = examine(listing, contents, request.requirements, limit=_UNLIMITED)
-        bundle = None
-        for path, prefix in INDEXES.items():
-            if path in contents and proof.verdict is Verdict.COMPLETE:
-                try:
-                    bundle = read_bundle(bytes(contents[path]), prefix)
-                except BundleError as error:
-                    raise _rejected(
-                        "UnreadableIndex", f"{path} is not readable: {error}", path
-                    ) from error
+    proof, contents = examine_files(
+        listing, request.requirements, lambda path: store.opened(request.directory, path)
+    )
+    bundle = None
+    for path, prefix in INDEXES.items():
+        if path in contents and proof.verdict is Verdict.COMPLETE:
+            try:
+                bundle = read_bundle(bytes(contents[path]), prefix)
+            except BundleError as error:
+                raise _rejected(
+                    ProofReason.UNREADABLE_INDEX, f"{path} is not readable: {error}", path
+                ) from error
     return proof, bundle
 
 
 async def _hashes(
-    request: Request,
+    request: VerifyRequest,
     store: MountedStore,
     listing: Listing,
     bundle: Bundle | None,
@@ -218,11 +211,6 @@ def _source_errors(path: str = "") -> Iterator[None]:
         failure = of_source(error)
         failure.object = path
         raise failure from error
-
-
-def _require(proof: Proof | None) -> None:
-    if proof is not None and proof.verdict is not Verdict.COMPLETE:
-        raise _rejected(proof.reason, proof.message, proof.object)
 
 
 def _rejected(reason: str, message: str, path: str) -> SyncError:

@@ -99,14 +99,14 @@ class Collector:
         own: str,
         operations: FileSystem,
         now: Callable[[], float],
-        say: Callable[[str, str], None],
+        log: Callable[[str, str], None],
     ) -> None:
         """Collect around a sync of the version `own` (number and revision)."""
         self._destination = destination
         self._own = own
         self._operations = operations
         self._now = now
-        self._say = say
+        self._log = log
 
     def tidy(self, keep: Keep) -> None:
         """Remove what killed syncs and removals left; raises OSError."""
@@ -148,7 +148,7 @@ class Collector:
         remove_tree(self._operations, gone)
         with suppress(FileNotFoundError):
             self._operations.unlink(record_path(self._destination, name))
-        self._say("collected", f"removed version {name} from the volume: nothing uses it")
+        self._log("collected", f"removed version {name} from the volume: nothing uses it")
 
     @contextmanager
     def _not_open(self, name: str) -> Iterator[bool]:

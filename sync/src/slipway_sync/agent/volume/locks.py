@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from slipway_sync.agent.errors import SyncError, volume_errors
-from slipway_sync.agent.retry import Pauses
+from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.agent.volume.filesystem import FileSystem, make_directories, write_all
 from slipway_sync.agent.volume.layout import LOCK, Layout
 from slipway_sync.exports import ExitCode, printable
@@ -87,19 +87,19 @@ class WriterLock:
 
 async def wait_for(
     lock: WriterLock,
-    pauses: Pauses,
+    retry: RetryPolicy,
     clock: Callable[[], float],
     now: Callable[[], float],
-    say: Callable[[str, str], None],
+    log: Callable[[str, str], None],
 ) -> bool:
     """Take the lock, as soon as it is free.
 
     Args:
         lock: The lock.
-        pauses: How to wait.
+        retry: How to wait.
         clock: Seconds that never go back.
         now: Seconds of the Unix clock.
-        say: Is given an event and a sentence now and then, while it lasts.
+        log: Is given an event and a sentence now and then, while it lasts.
 
     Returns:
         Whether somebody else had it before.
@@ -108,8 +108,8 @@ async def wait_for(
     while not lock.attempt():
         if said is None or clock() - said >= _PERIOD:
             said = clock()
-            say("waiting", f"waiting for the volume: {lock.holder(now())}")
-        await pauses.sleep(_PAUSE)
+            log("waiting", f"waiting for the volume: {lock.holder(now())}")
+        await retry.sleep(_PAUSE)
     lock.sign(now())
     return said is not None
 

@@ -19,7 +19,7 @@ from slipway_sync.agent.volume.layout import FILES, JOURNAL, LOCK, is_besides
 from slipway_sync.exports import ObjectInfo
 
 
-class Partial:
+class StagingDirectory:
     """A version under way, for the process whose turn it is to write."""
 
     def __init__(

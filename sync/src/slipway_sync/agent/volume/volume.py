@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway_sync.agent.errors import SyncError, volume_errors
-from slipway_sync.agent.retry import Pauses
+from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.agent.volume.filesystem import (
     FileSystem,
     make_directories,
@@ -27,10 +27,10 @@ from slipway_sync.agent.volume.journal import Journal, fsync_file
 from slipway_sync.agent.volume.layout import FILES, JOURNAL, LOCK, Layout, gone_path, is_leftover
 from slipway_sync.agent.volume.locks import WriterLock, in_use, lock_errors, wait_for
 from slipway_sync.agent.volume.record import Record, read_record, versions_beside
-from slipway_sync.agent.volume.staging import Partial
+from slipway_sync.agent.volume.staging import StagingDirectory
 from slipway_sync.exports import ExitCode, Listing
 
-__all__ = ["Partial", "Volume", "World"]
+__all__ = ["StagingDirectory", "Volume", "World"]
 
 _MIB = 1 << 20
 _RESERVE = 16 * _MIB
@@ -45,13 +45,13 @@ class World:
         operations: How the volume is changed.
         clock: Returns seconds that never go back.
         now: Returns seconds of the Unix clock.
-        say: Is given an event and a sentence for the log.
+        log: Is given an event and a sentence for the log.
     """
 
     operations: FileSystem
     clock: Callable[[], float]
     now: Callable[[], float]
-    say: Callable[[str, str], None]
+    log: Callable[[str, str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Volume:
             with suppress(OSError):
                 self._operations.touch(self.layout.record, self._world.now())
 
-    async def acquire(self, pauses: Pauses) -> Turn:
+    async def acquire(self, retry: RetryPolicy) -> Turn:
         """Become the writer: on a kept volume the only one, else the only one of this revision.
 
         Raises:
@@ -126,19 +126,19 @@ class Volume:
         lock = WriterLock(self.layout, self._operations)
         try:
             waited = await wait_for(
-                lock, pauses, self._world.clock, self._world.now, self._world.say
+                lock, retry, self._world.clock, self._world.now, self._world.log
             )
             return Turn(lock.taken(), waited)
         finally:
             lock.close()
 
-    def open_partial(self) -> Partial:
+    def open_partial(self) -> StagingDirectory:
         """Make or take up the directory of this sync; for the writer only."""
         with volume_errors():
             changed = make_directories(self._operations, self.layout.partial / FILES)
             for directory in {*changed, self.layout.destination}:
                 self._operations.fsync_directory(directory)
-        return Partial(
+        return StagingDirectory(
             self.layout.partial, self._operations, self._world.clock, kept=self.layout.kept
         )
 
@@ -190,7 +190,7 @@ class Volume:
                 self.layout.identity,
                 self._operations,
                 self._world.now,
-                self._world.say,
+                self._world.log,
             )
             collector.tidy(keep or frozenset())
             if keep is not None:
@@ -209,7 +209,7 @@ class Volume:
                 self.tidy(done=True)
         except SyncError as error:
             # The version is there and right; that the volume cannot be tidied harms nobody now.
-            self._world.say("keeping", f"nothing is removed from the volume: {error}")
+            self._world.log("keeping", f"nothing is removed from the volume: {error}")
         finally:
             lock.close()
 
@@ -238,7 +238,7 @@ class Volume:
                 f"the volume has room for {found.f_favail} more files, {files} are needed",
             )
 
-    def install(self, partial: Partial, record: Record) -> None:
+    def install(self, partial: StagingDirectory, record: Record) -> None:
         """Give the version its name: everything to disk, then one rename.
 
         Raises:
@@ -275,7 +275,7 @@ class Volume:
         try:
             return read_keep(self._keep)
         except KeepError as error:
-            self._world.say(
+            self._world.log(
                 "keeping", f"no version is removed: {self._keep} is not usable: {error}"
             )
             return None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from slipway_sync.exports.completeness.context import INDEX_LIMIT, Evidence
+from slipway_sync.exports.completeness.context import INDEX_LIMIT, CheckContext
 from slipway_sync.exports.completeness.listing_summary import MOST, SHARDS_HELD
-from slipway_sync.exports.completeness.result import Proof, incomplete, rejected
+from slipway_sync.exports.completeness.result import Proof, ProofReason, incomplete, rejected
 from slipway_sync.exports.graph.graph import GRAPHS, SESSION_BUNDLE
 from slipway_sync.exports.graph.graph_fields import GraphError
 from slipway_sync.exports.listing import printable
@@ -13,86 +13,90 @@ from slipway_sync.exports.tensorbundle.index import BundleError
 _MOST_TAG_SETS = 8
 
 
-def not_empty(evidence: Evidence) -> Proof | None:
+def not_empty(context: CheckContext) -> Proof | None:
     """Anything at all is there."""
-    if evidence.sizes or evidence.survey.count:
+    if context.sizes or context.summary.count:
         return None
-    return incomplete("Empty", "the version's directory contains no objects yet")
+    return incomplete(ProofReason.EMPTY, "the version's directory contains no objects yet")
 
 
-def not_too_many(evidence: Evidence) -> Proof | None:
+def not_too_many(context: CheckContext) -> Proof | None:
     """The listing was looked at to its end."""
-    if not evidence.survey.too_many:
+    if not context.summary.too_many:
         return None
     return rejected(
-        "TooManyObjects",
+        ProofReason.TOO_MANY_OBJECTS,
         f"the version's directory contains more than {MOST} objects: remove what is not part of the "
         "export",
         "",
     )
 
 
-def no_hostile_key(evidence: Evidence) -> Proof | None:
+def no_hostile_key(context: CheckContext) -> Proof | None:
     """No key would leave the version's directory or clash with another one."""
-    if evidence.survey.hostile is None:
+    if context.summary.hostile is None:
         return None
-    path, wrong = evidence.survey.hostile
+    path, wrong = context.summary.hostile
     return rejected(
-        "HostileKey",
+        ProofReason.HOSTILE_KEY,
         f"the key {printable(path)} {wrong}, so nothing of this version is downloaded: remove it",
         path,
     )
 
 
-def marker_is_there(evidence: Evidence) -> Proof | None:
+def marker_is_there(context: CheckContext) -> Proof | None:
     """The completion marker that the Model asks for is there."""
-    marker = evidence.requirements.marker
-    if not marker or marker in evidence.sizes:
+    marker = context.requirements.marker
+    if not marker or marker in context.sizes:
         return None
     return incomplete(
-        "MissingMarker", f"{marker} is missing: the Model's completionMarker requires it", marker
+        ProofReason.MISSING_MARKER,
+        f"{marker} is missing: the Model's completionMarker requires it",
+        marker,
     )
 
 
-def graph_is_there(evidence: Evidence) -> Proof | None:
+def graph_is_there(context: CheckContext) -> Proof | None:
     """There is a graph file, and it is not empty."""
-    if not evidence.graph_path:
+    if not context.graph_path:
         return incomplete(
-            "MissingGraph",
+            ProofReason.MISSING_GRAPH,
             "saved_model.pb is missing, and so are saved_model.pbtxt and export.meta",
             GRAPHS[0],
         )
-    if evidence.sizes[evidence.graph_path] == 0:
-        return incomplete("UnreadableGraph", f"{evidence.graph_path} is empty", evidence.graph_path)
+    if context.sizes[context.graph_path] == 0:
+        return incomplete(
+            ProofReason.UNREADABLE_GRAPH, f"{context.graph_path} is empty", context.graph_path
+        )
     return None
 
 
-def graph_is_readable(evidence: Evidence) -> Proof | None:
+def graph_is_readable(context: CheckContext) -> Proof | None:
     """The graph parses."""
     try:
-        _ = evidence.graph
+        _ = context.graph
     except GraphError as error:
-        return unreadable_graph(evidence.graph_path, error)
+        return unreadable_graph(context.graph_path, error)
     return None
 
 
 def unreadable_graph(path: str, error: GraphError) -> Proof:
     """Return the finding that a graph does not parse."""
-    return rejected("UnreadableGraph", f"{path} is not readable: {error}", path)
+    return rejected(ProofReason.UNREADABLE_GRAPH, f"{path} is not readable: {error}", path)
 
 
-def tags_are_there(evidence: Evidence) -> Proof | None:
+def tags_are_there(context: CheckContext) -> Proof | None:
     """One graph has exactly the tags that are to be loaded, as TensorFlow's loader wants it."""
-    if evidence.graph is None or evidence.graph_path == SESSION_BUNDLE:
+    if context.graph is None or context.graph_path == SESSION_BUNDLE:
         return None
-    if frozenset(evidence.requirements.tags) in evidence.graph.tags:
+    if frozenset(context.requirements.tags) in context.graph.tags:
         return None
-    path = evidence.graph_path
-    wanted = evidence.requirements.tags
+    path = context.graph_path
+    wanted = context.requirements.tags
     what = f"the tags {', '.join(wanted)}" if wanted else "no tags"
     return rejected(
-        "MissingTags",
-        f"{path} has no graph with {what}: it has {_tag_sets(evidence.graph.tags)}",
+        ProofReason.MISSING_TAGS,
+        f"{path} has no graph with {what}: it has {_tag_sets(context.graph.tags)}",
         path,
     )
 
@@ -110,100 +114,104 @@ def _tag_sets(found: tuple[frozenset[str], ...]) -> str:
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
-def variables_are_there(evidence: Evidence) -> Proof | None:
+def variables_are_there(context: CheckContext) -> Proof | None:
     """The index of the variables is there when the graph, or a shard, says that there are any."""
-    index = evidence.index_path
-    if index in evidence.sizes:
-        if evidence.sizes[index] == 0:
-            return incomplete("UnreadableIndex", f"{index} is empty", index)
+    index = context.index_path
+    if index in context.sizes:
+        if context.sizes[index] == 0:
+            return incomplete(ProofReason.UNREADABLE_INDEX, f"{index} is empty", index)
         return None
-    if evidence.graph_path == SESSION_BUNDLE and _has_v1_variables(evidence):
+    if context.graph_path == SESSION_BUNDLE and _has_v1_variables(context):
         return None
-    data = f"{evidence.prefix}.data-"
-    shard = next((path for path in evidence.sizes if path.startswith(data)), "")
+    data = f"{context.prefix}.data-"
+    shard = next((path for path in context.sizes if path.startswith(data)), "")
     if shard:
         return incomplete(
-            "MissingVariables", f"{index} is missing: {printable(shard)} is a shard of it", index
+            ProofReason.MISSING_VARIABLES,
+            f"{index} is missing: {printable(shard)} is a shard of it",
+            index,
         )
-    if evidence.graph is not None and evidence.graph.has_saver:
+    if context.graph is not None and context.graph.has_saver:
         others = ""
-        if evidence.graph_path == SESSION_BUNDLE:
+        if context.graph_path == SESSION_BUNDLE:
             others = ", and so are export and export-?????-of-?????"
         return incomplete(
-            "MissingVariables",
-            f"{index} is missing{others}: {evidence.graph_path} has variables to restore",
+            ProofReason.MISSING_VARIABLES,
+            f"{index} is missing{others}: {context.graph_path} has variables to restore",
             index,
         )
     return None
 
 
-def v1_shards_are_there(evidence: Evidence) -> Proof | None:
+def v1_shards_are_there(context: CheckContext) -> Proof | None:
     """A SessionBundle's sharded variables of the old format are all there."""
-    if evidence.graph_path != SESSION_BUNDLE or evidence.index_path in evidence.sizes:
+    if context.graph_path != SESSION_BUNDLE or context.index_path in context.sizes:
         return None
-    if not evidence.survey.whole and len(evidence.v1_shards) >= SHARDS_HELD:
+    if not context.summary.whole and len(context.v1_shards) >= SHARDS_HELD:
         return None  # Others may have gone by; the agent sees all.
-    for count in sorted({int(match[2]) for match in evidence.v1_shards}):
+    for count in sorted({int(match[2]) for match in context.v1_shards}):
         for number in range(count):
             path = f"export-{number:05d}-of-{count:05d}"
-            if path not in evidence.sizes:
+            if path not in context.sizes:
                 return incomplete(
-                    "MissingShard",
+                    ProofReason.MISSING_SHARD,
                     f"{path} is missing: the other files' names say {_shards(count)}",
                     path,
                 )
     return None
 
 
-def index_is_readable(evidence: Evidence) -> Proof | None:
+def index_is_readable(context: CheckContext) -> Proof | None:
     """The index is a tensor bundle's table with right checksums."""
-    index = evidence.index_path
-    if evidence.sizes.get(index, 0) > INDEX_LIMIT:
-        return rejected("UnreadableIndex", f"{index} is larger than {INDEX_LIMIT >> 20} MiB", index)
+    index = context.index_path
+    if context.sizes.get(index, 0) > INDEX_LIMIT:
+        return rejected(
+            ProofReason.UNREADABLE_INDEX, f"{index} is larger than {INDEX_LIMIT >> 20} MiB", index
+        )
     try:
-        _ = evidence.bundle
+        _ = context.bundle
     except BundleError as error:
-        return rejected("UnreadableIndex", f"{index} is not readable: {error}", index)
+        return rejected(ProofReason.UNREADABLE_INDEX, f"{index} is not readable: {error}", index)
     return None
 
 
-def shards_are_there(evidence: Evidence) -> Proof | None:
+def shards_are_there(context: CheckContext) -> Proof | None:
     """Every shard that the index names is there, as long as its tensors need."""
-    if evidence.bundle is None:
+    if context.bundle is None:
         return None
-    for path, least in evidence.bundle.least_sizes().items():
-        if path not in evidence.sizes:
+    for path, least in context.bundle.least_sizes().items():
+        if path not in context.sizes:
             return incomplete(
-                "MissingShard",
-                f"{path} is missing: {evidence.index_path} names {_shards(evidence.bundle.shards)}",
+                ProofReason.MISSING_SHARD,
+                f"{path} is missing: {context.index_path} names {_shards(context.bundle.shards)}",
                 path,
             )
-        if evidence.sizes[path] < least:
+        if context.sizes[path] < least:
             return incomplete(
-                "ShardTooShort",
-                f"{path} has {evidence.sizes[path]} bytes, {evidence.index_path} needs at least "
+                ProofReason.SHARD_TOO_SHORT,
+                f"{path} has {context.sizes[path]} bytes, {context.index_path} needs at least "
                 f"{least}",
                 path,
             )
     return None
 
 
-def assets_are_there(evidence: Evidence) -> Proof | None:
+def assets_are_there(context: CheckContext) -> Proof | None:
     """Every asset that the graph names is there."""
-    if evidence.graph is None:
+    if context.graph is None:
         return None
-    for path in evidence.asset_paths:
-        if path not in evidence.sizes:
+    for path in context.asset_paths:
+        if path not in context.sizes:
             return incomplete(
-                "MissingAsset",
-                f"{printable(path)} is missing: {evidence.graph_path} names it",
+                ProofReason.MISSING_ASSET,
+                f"{printable(path)} is missing: {context.graph_path} names it",
                 path,
             )
     return None
 
 
-def _has_v1_variables(evidence: Evidence) -> bool:
-    return "export" in evidence.sizes or bool(evidence.v1_shards)
+def _has_v1_variables(context: CheckContext) -> bool:
+    return "export" in context.sizes or bool(context.v1_shards)
 
 
 def _shards(count: int) -> str:

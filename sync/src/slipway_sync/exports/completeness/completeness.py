@@ -14,10 +14,10 @@ from slipway_sync.exports.completeness.context import (
     INDEX_LIMIT,
     READ_LIMIT,
     TEXT_READ_LIMIT,
-    Evidence,
+    CheckContext,
 )
-from slipway_sync.exports.completeness.listing_summary import Interest, Survey, surveyed
-from slipway_sync.exports.completeness.result import Proof, Verdict
+from slipway_sync.exports.completeness.listing_summary import ListingSummary, Watchlist, summarized
+from slipway_sync.exports.completeness.result import Proof, ProofReason, Verdict
 from slipway_sync.exports.graph.graph_fields import GraphError
 from slipway_sync.exports.listing import Listing
 from slipway_sync.exports.manifest import ManifestError
@@ -33,12 +33,12 @@ __all__ = [
     "Proof",
     "Verdict",
     "examine",
-    "glimpse",
-    "interest",
+    "precheck",
     "reads",
+    "watchlist",
 ]
 
-Check = Callable[[Evidence], Proof | None]
+Check = Callable[[CheckContext], Proof | None]
 
 STRUCTURE: tuple[Check, ...] = (
     checks.not_empty,
@@ -69,7 +69,10 @@ _DEFAULT = Requirements()
 
 
 def reads(
-    found: Survey | Listing, requirements: Requirements = _DEFAULT, *, limit: int = READ_LIMIT
+    found: ListingSummary | Listing,
+    requirements: Requirements = _DEFAULT,
+    *,
+    limit: int = READ_LIMIT,
 ) -> tuple[str, ...]:
     """Return the paths whose content `examine` needs.
 
@@ -78,39 +81,39 @@ def reads(
         requirements: What is asked of the export.
         limit: Largest graph in bytes; text graphs and other files have smaller limits of their own.
     """
-    return Evidence(_survey(found), {}, requirements, limit).wanted
+    return CheckContext(_summary(found), {}, requirements, limit).wanted
 
 
-def glimpse(survey: Survey, requirements: Requirements) -> Proof | None:
+def precheck(summary: ListingSummary, requirements: Requirements) -> Proof | None:
     """Return what the listing alone says against an export, or None."""
-    return _judge(Evidence(survey, {}, requirements, READ_LIMIT), STRUCTURE)
+    return _judge(CheckContext(summary, {}, requirements, READ_LIMIT), STRUCTURE)
 
 
-def interest(
-    survey: Survey,
+def watchlist(
+    summary: ListingSummary,
     contents: Mapping[str, bytes | memoryview],
     requirements: Requirements,
     *,
     limit: int = READ_LIMIT,
-) -> Interest:
+) -> Watchlist:
     """Return what has to be looked for in a listing that is not held whole.
 
     What cannot be read asks for nothing: `examine` says so.
     """
-    evidence = Evidence(survey, contents, requirements, limit)
+    context = CheckContext(summary, contents, requirements, limit)
     paths: set[str] = {requirements.marker} - {""}
     named = None
     try:
-        paths |= set(evidence.asset_paths)
-        paths |= evidence.bundle.least_sizes().keys() if evidence.bundle is not None else set()
-        named = frozenset(evidence.manifest.sha256) if evidence.manifest is not None else None
+        paths |= set(context.asset_paths)
+        paths |= context.bundle.least_sizes().keys() if context.bundle is not None else set()
+        named = frozenset(context.manifest.sha256) if context.manifest is not None else None
     except (GraphError, BundleError, ManifestError):
         named = None
-    return Interest(frozenset(paths), named)
+    return Watchlist(frozenset(paths), named)
 
 
 def examine(
-    found: Survey | Listing,
+    found: ListingSummary | Listing,
     contents: Mapping[str, bytes | memoryview],
     requirements: Requirements = _DEFAULT,
     *,
@@ -124,17 +127,17 @@ def examine(
         requirements: What is asked of the export.
         limit: As given to `reads`.
     """
-    finding = _judge(Evidence(_survey(found), contents, requirements, limit), CHECKS)
-    return finding or Proof(Verdict.COMPLETE, "Complete", "the export is complete", "")
+    finding = _judge(CheckContext(_summary(found), contents, requirements, limit), CHECKS)
+    return finding or Proof(Verdict.COMPLETE, ProofReason.COMPLETE, "the export is complete", "")
 
 
-def _judge(evidence: Evidence, chain: tuple[Check, ...]) -> Proof | None:
+def _judge(context: CheckContext, chain: tuple[Check, ...]) -> Proof | None:
     for check in chain:
-        finding = check(evidence)
+        finding = check(context)
         if finding is not None:
             return finding
     return None
 
 
-def _survey(found: Survey | Listing) -> Survey:
-    return found if isinstance(found, Survey) else surveyed(found)
+def _summary(found: ListingSummary | Listing) -> ListingSummary:
+    return found if isinstance(found, ListingSummary) else summarized(found)

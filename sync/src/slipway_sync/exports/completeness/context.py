@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 
-from slipway_sync.exports.completeness.listing_summary import Survey
+from slipway_sync.exports.completeness.listing_summary import ListingSummary
 from slipway_sync.exports.graph.graph import (
     GRAPHS,
     SAVED_MODEL_TEXT,
@@ -35,12 +35,12 @@ INDEX_LIMIT = 16 << 20
 _V1_SHARD = re.compile(r"export-([0-9]{5})-of-([0-9]{5})", re.ASCII)
 
 
-class Evidence:
+class CheckContext:
     """What is known of one export; files are parsed once, when a check first asks."""
 
     def __init__(
         self,
-        survey: Survey,
+        summary: ListingSummary,
         contents: Mapping[str, bytes | memoryview],
         requirements: Requirements,
         limit: int,
@@ -48,13 +48,13 @@ class Evidence:
         """Judge by what lies there and what was read of it.
 
         Args:
-            survey: The version's directory.
+            summary: The version's directory.
             contents: The files that `wanted` named; larger ones are taken on trust.
             requirements: What is asked of the export.
             limit: Largest file in bytes that is read.
         """
-        self.survey = survey
-        self.sizes = survey.sizes
+        self.summary = summary
+        self.sizes = summary.sizes
         self.contents = contents
         self.requirements = requirements
         self.limit = limit

@@ -41,7 +41,7 @@ _SHARD = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Interest:
+class Watchlist:
     """What is looked for in a listing, whatever its length.
 
     Attributes:
@@ -54,12 +54,12 @@ class Interest:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class ListingSummary:
     """What is known of a version's directory.
 
     Attributes:
-        revision: Of the listing (see `revision`).
-        bytes: Of all objects together.
+        revision: 64 hex digits that identify the listing (see `revision`).
+        bytes: Size of all objects together.
         count: How many objects there are.
         sizes: Bytes of objects by path: of all of them, or of those that matter.
         whole: Whether `sizes` holds all of them.
@@ -87,13 +87,13 @@ class OutOfOrderError(ValueError):
     """A path came after one that sorts behind it."""
 
 
-class Surveyor:
+class ListingSummarizer:
     """Is given the objects of a listing in the order of their paths."""
 
-    def __init__(self, interest: Interest | None = None) -> None:
+    def __init__(self, watchlist: Watchlist | None = None) -> None:
         """Look for what is of interest."""
-        self._interest = interest or Interest()
-        self._unseen = set(self._interest.named or ())
+        self._watchlist = watchlist or Watchlist()
+        self._unseen = set(self._watchlist.named or ())
         self._revision = Revision()
         self._keys = KeyJudge()
         self._bytes = 0
@@ -128,9 +128,9 @@ class Surveyor:
             self._whole = False
             self._sizes = {path: size for path, size in self._sizes.items() if self._kept(path)}
 
-    def survey(self, fingerprint: str = "") -> Survey:
+    def summarize(self, fingerprint: str = "") -> ListingSummary:
         """Return what was found."""
-        return Survey(
+        return ListingSummary(
             revision=self._revision.hexdigest(),
             bytes=self._bytes,
             count=self._count,
@@ -147,7 +147,7 @@ class Surveyor:
         path = item.path
         if self._whole or self._kept(path):
             self._sizes[path] = item.size
-        named = self._interest.named
+        named = self._watchlist.named
         if named is None:
             return
         self._unseen.discard(path)
@@ -155,7 +155,7 @@ class Surveyor:
             self._unnamed = path
 
     def _kept(self, path: str) -> bool:
-        if path in _NAMED or path in self._interest.paths:
+        if path in _NAMED or path in self._watchlist.paths:
             return True
         if self._shards < SHARDS_HELD and _SHARD.fullmatch(path):
             self._shards += 1
@@ -163,15 +163,15 @@ class Surveyor:
         return False
 
 
-def surveyed(listing: Listing) -> Survey:
+def summarized(listing: Listing) -> ListingSummary:
     """Survey a listing that is at hand; it is whole, whatever its length."""
     sizes = {item.path: item.size for item in listing}
-    return replace(surveyed_sizes(sizes), revision=revision(listing), count=len(listing))
+    return replace(summarized_sizes(sizes), revision=revision(listing), count=len(listing))
 
 
-def surveyed_sizes(sizes: Mapping[str, int]) -> Survey:
+def summarized_sizes(sizes: Mapping[str, int]) -> ListingSummary:
     """Survey files of which nothing but path and size (bytes) is known; there is no revision."""
-    return Survey(
+    return ListingSummary(
         revision="",
         bytes=sum(sizes.values()),
         count=len(sizes),
@@ -188,7 +188,7 @@ class Glance:
     fingerprint says without them whether anything changed.
     """
 
-    surveyor: Surveyor
+    summarizer: ListingSummarizer
     few: list[ObjectInfo] | None = field(default_factory=list)
     """All objects in the store's order, as long as they are few."""
     ordered: bool = True
@@ -204,7 +204,7 @@ class Glance:
         self.hollow = self.hollow or any(item.size == 0 for item in items)
         if self.ordered:
             try:
-                self.surveyor.add(items)
+                self.summarizer.add(items)
             except OutOfOrderError:
                 self.ordered = False
         if self.few is not None:

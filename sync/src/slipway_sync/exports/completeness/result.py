@@ -16,17 +16,38 @@ class Verdict(StrEnum):
     """It cannot become right under this listing."""
 
 
+class ProofReason(StrEnum):
+    """Why a proof came to what it did; part of status and of Events."""
+
+    COMPLETE = "Complete"
+    EMPTY = "Empty"
+    HOSTILE_KEY = "HostileKey"
+    TOO_MANY_OBJECTS = "TooManyObjects"
+    MISSING_MARKER = "MissingMarker"
+    MISSING_GRAPH = "MissingGraph"
+    UNREADABLE_GRAPH = "UnreadableGraph"
+    MISSING_TAGS = "MissingTags"
+    MISSING_VARIABLES = "MissingVariables"
+    UNREADABLE_INDEX = "UnreadableIndex"
+    MISSING_SHARD = "MissingShard"
+    SHARD_TOO_SHORT = "ShardTooShort"
+    MISSING_ASSET = "MissingAsset"
+    UNREADABLE_MANIFEST = "UnreadableManifest"
+    MISSING_FILE = "MissingFile"
+    UNSIGNED = "Unsigned"
+    WRONG_SIGNATURE = "WrongSignature"
+    UNSIGNED_FILE = "UnsignedFile"
+    WRONG_DIGEST = "WrongDigest"
+    MOVED = "Moved"
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
     """What was found.
 
     Attributes:
         verdict: Complete or not.
-        reason: CamelCase: `Complete`, `Empty`, `HostileKey`, `TooManyObjects`, `MissingMarker`,
-            `MissingGraph`, `UnreadableGraph`, `MissingTags`, `MissingVariables`,
-            `UnreadableIndex`, `MissingShard`, `ShardTooShort`, `MissingAsset`,
-            `UnreadableManifest`, `MissingFile`, `Unsigned`, `WrongSignature`, `UnsignedFile`,
-            `WrongDigest`, `Moved`.
+        reason: A ProofReason; "" where nothing was examined.
         message: One sentence; names the file.
         object: The path of the file to blame, relative to the version's directory, or "".
     """
@@ -37,11 +58,11 @@ class Proof:
     object: str
 
 
-def incomplete(reason: str, message: str, path: str = "") -> Proof:
+def incomplete(reason: ProofReason, message: str, path: str = "") -> Proof:
     """Return the finding that something is missing which may still come."""
     return Proof(Verdict.INCOMPLETE, reason, message, path)
 
 
-def rejected(reason: str, message: str, path: str) -> Proof:
+def rejected(reason: ProofReason, message: str, path: str) -> Proof:
     """Return the finding that something is wrong under this listing."""
     return Proof(Verdict.REJECTED, reason, message, path)

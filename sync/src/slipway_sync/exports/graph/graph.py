@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
-from slipway_sync.exports.graph.graph_fields import GraphError, Steps, driven, skeleton
+from slipway_sync.exports.graph.graph_fields import GraphError, Steps, driven, graph_fields
 from slipway_sync.wire import tensorflow_pb2 as wire
 
 SAVED_MODEL = "saved_model.pb"
@@ -60,22 +60,24 @@ def read_graph(path: str, content: bytes | memoryview) -> Graph:
     return _facts(graphs, tagged=path != SESSION_BUNDLE)
 
 
-def skeleton_of(path: str, size: int, *, step: int = _STEP) -> Steps:
+def graph_fields_of(path: str, size: int, *, step: int = _STEP) -> Steps:
     """Copy what matters of a binary graph file; `read_graph` reads the copy like the file.
 
     Args:
         path: `saved_model.pb` or `export.meta`.
-        size: Of the file in bytes.
+        size: Bytes of the file.
         step: Bytes to ask for at once, at least.
 
     Raises:
         GraphError: It is none.
     """
-    return skeleton(size, saved_model=path == SAVED_MODEL, step=step)
+    return graph_fields(size, saved_model=path == SAVED_MODEL, step=step)
 
 
 def _binary(path: str, view: memoryview) -> list[wire.MetaGraphDef]:
-    kept = driven(skeleton_of(path, len(view)), lambda start, length: view[start : start + length])
+    kept = driven(
+        graph_fields_of(path, len(view)), lambda start, length: view[start : start + length]
+    )
     try:
         if path == SESSION_BUNDLE:
             return [wire.MetaGraphDef.FromString(kept)]

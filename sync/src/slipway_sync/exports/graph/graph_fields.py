@@ -30,11 +30,11 @@ class GraphError(ValueError):
     """The graph is unreadable; the message says why, as the end of a sentence."""
 
 
-def skeleton(size: int, *, saved_model: bool, step: int) -> Steps:
+def graph_fields(size: int, *, saved_model: bool, step: int) -> Steps:
     """Copy a graph file without its graph_defs and whatever else is not read here.
 
     Args:
-        size: Of the file in bytes.
+        size: Bytes of the file.
         saved_model: Whether it is a SavedModel; otherwise it is one MetaGraphDef.
         step: Bytes to ask for at once, at least.
 
@@ -63,8 +63,8 @@ def driven(steps: Steps, read: Callable[[int, int], bytes | memoryview]) -> byte
         wanted = next(steps)
         while True:
             wanted = steps.send(read(*wanted))
-    except StopIteration as ended:
-        result: bytes = ended.value
+    except StopIteration as within_limit:
+        result: bytes = within_limit.value
         return result
 
 

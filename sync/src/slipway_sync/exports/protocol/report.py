@@ -99,7 +99,7 @@ class Tail:
 
     Attributes:
         sequence: Number of the last line; it rises as long as the watch is alive.
-        state: Of the present report.
+        state: A hash of the report that the reader should have by now.
         polling_seconds: How long a look that has not ended takes; 0 between two looks.
         report: The present report; None when its line is not in this part of the log.
     """

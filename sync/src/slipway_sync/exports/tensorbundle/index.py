@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from google.protobuf.message import DecodeError
 
-from slipway_sync.exports.tensorbundle import leveldb_table as table
+from slipway_sync.exports.tensorbundle import leveldb_table
 from slipway_sync.wire import tensorflow_pb2 as wire
 
 _MAX_TENSORS = 200_000
@@ -87,7 +87,7 @@ def read_bundle(index: bytes, prefix: str) -> Bundle:
     """
     try:
         shards, tensors = _contents(index)
-    except table.TableError as error:
+    except leveldb_table.TableError as error:
         raise BundleError(str(error)) from error
     except DecodeError as error:
         raise BundleError("an entry is not a protocol buffer message") from error
@@ -101,7 +101,7 @@ def read_bundle(index: bytes, prefix: str) -> Bundle:
 
 def _contents(index: bytes) -> tuple[int, list[TensorEntry]]:
     """Return the number of shards and the tensors that have bytes."""
-    entries = table.entries(index)
+    entries = leveldb_table.entries(index)
     key, value = next(entries, (b"?", b""))
     if key != b"":  # It sorts first.
         raise BundleError("it has no header, so it is not a tensor bundle index")

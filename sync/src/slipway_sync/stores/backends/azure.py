@@ -9,35 +9,20 @@ from urllib.parse import urlsplit
 import obstore.store
 
 from slipway_sync.exports import printable
-from slipway_sync.stores.backends.credential_provider import provider
+from slipway_sync.store_kinds import AZURE
+from slipway_sync.stores.backends.bucket import Bucket, Clients, provider
 from slipway_sync.stores.backends.object_store import ObjectStore
 from slipway_sync.stores.base import StoreOptions
-from slipway_sync.stores.credentials import Granted
-from slipway_sync.stores.egress.clients import checked_prefix, endpoint_url, invalid, made, retry
+from slipway_sync.stores.credentials import TemporaryCredentials
+from slipway_sync.stores.egress.clients import endpoint_url, invalid, retry
 
 if TYPE_CHECKING:
-    from obstore.store import AzureBearerToken, AzureConfig
+    from obstore.store import AzureBearerToken, AzureConfig, ClientConfig
 
 _CONTAINER = re.compile(r"[a-z0-9](?:-?[a-z0-9]){2,62}|\$(?:root|web)", re.ASCII)
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}", re.ASCII)
-CREDENTIALS = (
-    "AZURE_STORAGE_ACCOUNT_NAME",
-    "AZURE_STORAGE_ACCOUNT_KEY",
-    "AZURE_STORAGE_SAS_TOKEN",
-    "AZURE_CLIENT_ID",
-    "AZURE_CLIENT_SECRET",
-    "AZURE_TENANT_ID",
-)
-"""What a Secret may hold: the account, and a key, a token or an application's three."""
-
-WAYS = (
-    ("AZURE_STORAGE_ACCOUNT_KEY",),
-    ("AZURE_STORAGE_SAS_TOKEN",),
-    ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID"),
-)
-"""What suffices to sign requests."""
-
-_APPLICATION = ("AZURE_CLIENT_ID", "AZURE_CLIENT_SECRET", "AZURE_TENANT_ID")
+_TOKEN_HOSTS = frozenset({"login.microsoftonline.com"})
+_APPLICATION = AZURE.auth_methods[-1]
 
 
 def open_azure(uri: str, options: StoreOptions) -> ObjectStore:
@@ -49,35 +34,34 @@ def open_azure(uri: str, options: StoreOptions) -> ObjectStore:
     Raises:
         SourceError: The URI or an option cannot be.
     """
-    container, _, path = uri.removeprefix("az://").partition("/")
-    if not _CONTAINER.fullmatch(container):
-        raise invalid(f"{printable(uri)}: write az://CONTAINER/PATH")
-    prefix = checked_prefix(uri, path)
-    config = _config(uri, options)
-    provided = provider(options.identity, _credential)
-    client, way = made(
-        uri,
-        options,
-        lambda given: obstore.store.AzureStore(
-            container,
-            config=config,
+    container = Bucket.read(AZURE, uri, _CONTAINER)
+    config, origin = _config(uri, options)
+    credential_provider = provider(options.identity, _credential)
+    clients: Clients[obstore.store.AzureStore] = Clients(uri, options, origin, _TOKEN_HOSTS)
+
+    def build(url: str, given: ClientConfig) -> obstore.store.AzureStore:
+        return obstore.store.AzureStore(
+            container.name,
+            config={**config, "endpoint": url},
             client_options=given,
             retry_config=retry(options),
-            credential_provider=provided,
-        ),
-    )
+            credential_provider=credential_provider,
+        )
+
+    client, egress = clients.make(build)
     return ObjectStore(
-        f"az://{container}/{prefix}",
-        prefix,
+        container.uri,
+        container.prefix,
         client,
-        way,
+        egress,
         signed="skip_signature" not in config,
-        provided=provided,
+        credential_provider=credential_provider,
         patience=options.patience,
+        bulk=clients.bulk(build),
     )
 
 
-def _config(uri: str, options: StoreOptions) -> AzureConfig:
+def _config(uri: str, options: StoreOptions) -> tuple[AzureConfig, str]:
     given = {name: value.strip() for name, value in options.credentials.items() if value.strip()}
     account = given.get("AZURE_STORAGE_ACCOUNT_NAME") or _account_of(options.endpoint)
     if not _ACCOUNT.fullmatch(account):
@@ -85,11 +69,14 @@ def _config(uri: str, options: StoreOptions) -> AzureConfig:
             f"{printable(uri)}: the storage account is unknown: put AZURE_STORAGE_ACCOUNT_NAME into the credentials, "
             "or set the endpoint to https://ACCOUNT.blob.core.windows.net"
         )
+    origin = (
+        endpoint_url(options.endpoint)
+        if options.endpoint
+        else f"https://{account}.blob.core.windows.net"
+    )
     config: AzureConfig = {"account_name": account}
-    if options.endpoint:
-        config["endpoint"] = endpoint_url(options.endpoint)
     if options.identity is not None:
-        return config
+        return config, origin
     application = [name for name in _APPLICATION if name in given]
     if "AZURE_STORAGE_ACCOUNT_KEY" in given:
         config["account_key"] = given["AZURE_STORAGE_ACCOUNT_KEY"]
@@ -103,7 +90,7 @@ def _config(uri: str, options: StoreOptions) -> AzureConfig:
         config["tenant_id"] = given["AZURE_TENANT_ID"]
     else:
         config["skip_signature"] = True
-    return config
+    return config, origin
 
 
 def _account_of(endpoint: str) -> str:
@@ -120,5 +107,5 @@ def _account_of(endpoint: str) -> str:
     return parts.path.strip("/") or (parts.hostname or "").partition(".")[0]
 
 
-def _credential(granted: Granted) -> AzureBearerToken:
+def _credential(granted: TemporaryCredentials) -> AzureBearerToken:
     return {"token": granted.values["AZURE_BEARER_TOKEN"], "expires_at": granted.expires}

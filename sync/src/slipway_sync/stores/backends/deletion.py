@@ -6,7 +6,6 @@ import asyncio
 import base64
 import contextlib
 import http.client
-import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore as ObstoreClient
     from obstore.store import S3Store
 
-    from slipway_sync.stores.egress.proxy import Pass
+    from slipway_sync.stores.egress.token import ProxyToken
 
 _BATCH = 1000
 """As many as one request of S3 takes."""
@@ -81,20 +80,19 @@ class SignedEraser:
     """Deletes folder markers of S3 with a signed URL.
 
     The library takes the `/` off the end of every key. A client whose endpoint is the folder itself
-    signs the URL with the `/`; the request then goes through the gate like all others.
+    signs the URL with the `/`; the request then goes through the egress proxy like all others.
 
     Attributes:
-        client_at: Makes a client, and its pass, to which the empty key is this folder's.
+        client_at: Makes a client, and its token, to which the empty key is this folder's.
     """
 
-    client_at: Callable[[str], tuple[S3Store, Pass]]
-    ca_bundle: bytes | None
+    client_at: Callable[[str], tuple[S3Store, ProxyToken]]
 
     async def __call__(self, key: str) -> None:
         """Delete `key/`."""
-        client, way = self.client_at(key)
+        client, egress = self.client_at(key)
         url = await obstore.sign_async(client, "DELETE", "", _SIGNED_FOR)
-        status = await asyncio.to_thread(_request, "DELETE", url, way, self.ca_bundle)
+        status = await asyncio.to_thread(_request, "DELETE", url, egress)
         if status in _DENIED:
             raise SourceError("AccessDenied", f"the folder {key}/ may not be deleted")
         if status not in _GONE:
@@ -108,42 +106,30 @@ class PlainEraser:
     There, too, the library takes the `/` off: a client whose bucket is the folder adds it again.
 
     Attributes:
-        client_at: Makes a client, and its pass, to which the empty key is this folder's.
+        client_at: Makes a client, and its token, to which the empty key is this folder's.
     """
 
-    client_at: Callable[[str], tuple[ObstoreClient, Pass]]
+    client_at: Callable[[str], tuple[ObstoreClient, ProxyToken]]
 
     async def __call__(self, key: str) -> None:
         """Delete `key/`."""
-        client, _way = self.client_at(key)
+        client, _egress = self.client_at(key)
         with contextlib.suppress(FileNotFoundError):
             await obstore.delete_async(client, "")
 
 
-def _request(method: str, url: str, way: Pass, ca_bundle: bytes | None) -> int:
-    """Return the status of a request that goes through the gate.
+def _request(method: str, url: str, egress: ProxyToken) -> int:
+    """Return the status of a request that goes through the egress proxy.
 
     Raises:
         OSError: No answer came.
     """
-    parts = urlsplit(url)
-    gate = urlsplit(way.url)
-    connection: http.client.HTTPConnection
-    if parts.scheme == "https":
-        trust = ssl.create_default_context()
-        if ca_bundle is not None:
-            trust.load_verify_locations(cadata=ca_bundle.decode("ascii", "ignore"))
-        connection = http.client.HTTPSConnection(
-            gate.hostname or "", gate.port, timeout=_TIMEOUT, context=trust
-        )
-    else:
-        connection = http.client.HTTPConnection(gate.hostname or "", gate.port, timeout=_TIMEOUT)
+    gate = urlsplit(egress.url)
+    connection = http.client.HTTPConnection(gate.hostname or "", gate.port, timeout=_TIMEOUT)
     owner = base64.b64encode(f"{gate.username}:{gate.password}".encode()).decode()
-    connection.set_tunnel(
-        parts.hostname or "", parts.port, {"Proxy-Authorization": f"Basic {owner}"}
-    )
+    headers = {"Content-Length": "0", "Proxy-Authorization": f"Basic {owner}"}
     try:
-        connection.request(method, f"{parts.path}?{parts.query}", headers={"Content-Length": "0"})
+        connection.request(method, url, headers=headers)
         with connection.getresponse() as answer:
             return answer.status
     except http.client.HTTPException as error:

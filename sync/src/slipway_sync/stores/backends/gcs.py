@@ -9,27 +9,22 @@ from urllib.parse import quote
 
 from obstore.store import GCSStore
 
-from slipway_sync.exports import printable
-from slipway_sync.stores.backends.credential_provider import provider
+from slipway_sync.store_kinds import GCS
+from slipway_sync.stores.backends.bucket import Bucket, Clients, provider
 from slipway_sync.stores.backends.deletion import PlainEraser
 from slipway_sync.stores.backends.object_store import ObjectStore
 from slipway_sync.stores.base import StoreOptions
-from slipway_sync.stores.credentials import Granted
-from slipway_sync.stores.egress.clients import checked_prefix, endpoint_url, invalid, made, retry
+from slipway_sync.stores.credentials import TemporaryCredentials
+from slipway_sync.stores.egress.clients import endpoint_url, invalid, retry
 
 if TYPE_CHECKING:
-    from obstore.store import GCSConfig, GCSCredential
+    from obstore.store import ClientConfig, GCSConfig, GCSCredential
 
-    from slipway_sync.stores.egress.proxy import Pass
+    from slipway_sync.stores.egress.token import ProxyToken
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", re.ASCII)
-CREDENTIALS = ("GOOGLE_SERVICE_ACCOUNT_KEY", "GOOGLE_BEARER_TOKEN")
-"""What a Secret may hold, one of them: a service account's key file, or a token that is renewed there."""
-
-WAYS = (("GOOGLE_SERVICE_ACCOUNT_KEY",), ("GOOGLE_BEARER_TOKEN",))
-"""What suffices to sign requests."""
-
 _PUBLIC = "https://storage.googleapis.com"
+_TOKEN_HOSTS = frozenset({"accounts.google.com", "oauth2.googleapis.com", "www.googleapis.com"})
 _KEY = "GOOGLE_SERVICE_ACCOUNT_KEY"
 _TOKEN = "GOOGLE_BEARER_TOKEN"  # noqa: S105 - a name
 _ACCOUNT_FIELDS = frozenset({"client_email", "private_key", "private_key_id"})
@@ -43,57 +38,42 @@ def open_gcs(uri: str, options: StoreOptions) -> ObjectStore:
     Raises:
         SourceError: The URI or an option cannot be.
     """
-    bucket, _, path = uri.removeprefix("gs://").partition("/")
-    if not _BUCKET.fullmatch(bucket):
-        raise invalid(f"{printable(uri)}: write gs://BUCKET/PATH")
-    prefix = checked_prefix(uri, path)
+    bucket = Bucket.read(GCS, uri, _BUCKET)
+    origin = endpoint_url(options.endpoint) if options.endpoint else _PUBLIC
     config = _config(options)
-    provided = provider(options.identity, _credential)
-    client, way = made(
-        uri,
-        options,
-        lambda given: GCSStore(
-            bucket,
-            config=config,
+    credential_provider = provider(options.identity, _credential)
+    clients: Clients[GCSStore] = Clients(uri, options, origin, _TOKEN_HOSTS)
+
+    def build(url: str, given: ClientConfig, name: str = bucket.name) -> GCSStore:
+        return GCSStore(
+            name,
+            config={**config, "base_url": url},
             client_options=given,
             retry_config=retry(options),
-            credential_provider=provided,
-        ),
-    )
-
-    def at_folder(key: str) -> tuple[GCSStore, Pass]:
-        parent, _, folder = f"{bucket}/{key}".rpartition("/")
-        base = f"{config.get('base_url') or _PUBLIC}/{quote(parent)}"
-        changed: GCSConfig = {**config, "base_url": base}
-        return made(
-            uri,
-            options,
-            lambda given: GCSStore(
-                folder,
-                config=changed,
-                client_options=given,
-                retry_config=retry(options),
-                credential_provider=provided,
-            ),
+            credential_provider=credential_provider,
         )
 
+    def at_folder(key: str) -> tuple[GCSStore, ProxyToken]:
+        parent, _, folder = f"{bucket.name}/{key}".rpartition("/")
+        return clients.make(lambda url, given: build(f"{url}/{quote(parent)}", given, folder))
+
+    client, egress = clients.make(build)
     folders = PlainEraser(at_folder)
     return ObjectStore(
-        f"gs://{bucket}/{prefix}",
-        prefix,
+        bucket.uri,
+        bucket.prefix,
         client,
-        way,
+        egress,
         folders=folders,
         signed="skip_signature" not in config,
-        provided=provided,
+        credential_provider=credential_provider,
         patience=options.patience,
+        bulk=clients.bulk(build),
     )
 
 
 def _config(options: StoreOptions) -> GCSConfig:
     config: GCSConfig = {}
-    if options.endpoint:
-        config["base_url"] = endpoint_url(options.endpoint)
     if options.identity is not None:
         return config
     if key := options.credentials.get(_KEY, "").strip():
@@ -120,5 +100,5 @@ def _checked_key(text: str) -> str:
     return json.dumps({name: account[name] for name in sorted(_ACCOUNT_FIELDS)})
 
 
-def _credential(granted: Granted) -> GCSCredential:
+def _credential(granted: TemporaryCredentials) -> GCSCredential:
     return {"token": granted.values[_TOKEN], "expires_at": granted.expires}

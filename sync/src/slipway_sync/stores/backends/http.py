@@ -6,10 +6,10 @@ import asyncio
 import hashlib
 import threading
 from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 from urllib.parse import quote, urlsplit
 
 import obstore
@@ -17,6 +17,7 @@ import obstore.store
 from obstore.exceptions import NotModifiedError, NotSupportedError
 
 from slipway_sync.exports import Listing, ObjectInfo, hostile_key, printable
+from slipway_sync.store_kinds import WEB
 from slipway_sync.stores.backends import index_cache
 from slipway_sync.stores.backends.index_cache import Known
 from slipway_sync.stores.backends.index_document import (
@@ -37,26 +38,26 @@ from slipway_sync.stores.base import (
     counted,
     paged,
 )
-from slipway_sync.stores.egress.clients import FOREIGN, checked_prefix, invalid, made, retry
-from slipway_sync.stores.egress.proxy import Pass
-from slipway_sync.stores.errors import broke_off, is_beyond_the_end, of_way
+from slipway_sync.stores.egress.clients import FOREIGN, checked_prefix, invalid, made, plain, retry
+from slipway_sync.stores.egress.token import ProxyToken
+from slipway_sync.stores.errors import broke_off, egress_error, is_beyond_the_end
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
     from obstore.store import HTTPStore as ObstoreClient
-
-CREDENTIALS = ("HTTP_BEARER_TOKEN", "HTTP_USERNAME", "HTTP_PASSWORD")
-"""What a Secret may hold: a token, or a name and a password."""
-
-WAYS = (("HTTP_BEARER_TOKEN",), ("HTTP_USERNAME", "HTTP_PASSWORD"))
-"""What suffices to be let in."""
 
 _CHUNK: Final = 1 << 20
 _WHOLE_FILE_SECONDS: Final = 12 * 3600.0
 """For one file from a server that sends no parts; one that stalls is given up much sooner."""
 _SMALL: Final = 1 << 20
 
-_Clients = tuple["ObstoreClient", Pass]
+_Clients = tuple["ObstoreClient", ProxyToken]
+
+
+class _MakeClient(Protocol):
+    def __call__(self, patience: Patience, *, tunnel: bool = False) -> _Clients: ...
+
+
 _parsing = threading.Lock()
 """Large documents are parsed one at a time: each takes some hundred MiB for a moment."""
 _reading = threading.BoundedSemaphore(4)
@@ -75,15 +76,17 @@ def open_http(uri: str, options: StoreOptions) -> HttpStore:
         raise invalid("an http(s) source takes no endpoint: its URI names the server")
     headers = _authorization(options.credentials)
 
-    def client(patience: Patience) -> _Clients:
+    def client(patience: Patience, *, tunnel: bool = False) -> _Clients:
         given = replace(options, patience=patience)
         return made(
             where,
             given,
             lambda config: obstore.store.HTTPStore(
-                where, client_options=config, retry_config=retry(given)
+                where if tunnel else plain(where), client_options=config, retry_config=retry(given)
             ),
             {"default_headers": headers} if headers else None,
+            origin=where,
+            tunnel=tunnel,
         )
 
     return HttpStore(where, client, options.patience, _key(where, options))
@@ -99,7 +102,7 @@ class HttpStore:
     def __init__(
         self,
         uri: str,
-        client: Callable[[Patience], _Clients],
+        client: _MakeClient,
         patience: Patience,
         cache_key: str,
     ) -> None:
@@ -113,9 +116,12 @@ class HttpStore:
         """
         self._uri = uri
         self._make_client = client
-        self._client, self._way = client(patience)
+        self._client, self._egress = client(patience)
+        # Content in large parts: there the library's own TLS is faster.
+        self._tunnels = uri.startswith("https://")
+        self._others: dict[tuple[bool, bool], _Clients] = {}
         self._more_patience = replace(patience, request=_WHOLE_FILE_SECONDS)
-        self._patient: _Clients | None = None
+        self._patience = patience
         self._key = cache_key
         self._index: Index | None = None
         self._told: set[str] = set()
@@ -168,7 +174,7 @@ class HttpStore:
         received = 0
         begun = False
         try:
-            result, skip = await self._get(key, start, None if whole else length)
+            result, skip = await self._get(key, start, None if whole else length, bulk=True)
             if result.meta["size"] != item.size:
                 size = result.meta["size"]
                 raise await self._mismatch(
@@ -201,7 +207,9 @@ class HttpStore:
                 return True  # The transfer meets the same error, and knows what to do.
         return self._parts is not False
 
-    async def _get(self, key: str, start: int, length: int | None) -> tuple[GetResult, int]:
+    async def _get(
+        self, key: str, start: int, length: int | None, *, bulk: bool = False
+    ) -> tuple[GetResult, int]:
         """Ask for a part, or for the whole where the server sends no parts.
 
         Returns:
@@ -212,19 +220,27 @@ class HttpStore:
                 "range": {"offset": start} if length is None else (start, start + length)
             }
             try:
-                result = await obstore.get_async(self._client, key, options=options)
+                client, _ = self._client_for(bulk=bulk)
+                result = await obstore.get_async(client, key, options=options)
             except NotSupportedError:
                 self._parts = False
             else:
                 self._parts = True
                 return result, 0
-        client = self._client
+        client, egress = self._client_for(bulk=bulk, whole=self._parts is False)
         if self._parts is False:
-            if self._patient is None:
-                self._patient = self._make_client(self._more_patience)
-                self._patient[1].most = None
-            client = self._patient[0]
+            egress.most = None
         return await obstore.get_async(client, key), start
+
+    def _client_for(self, *, bulk: bool, whole: bool = False) -> _Clients:
+        """Return the client for content: in large parts or small ones, of whole files however long or not."""
+        kind = (bulk and self._tunnels, whole)
+        if not any(kind):
+            return self._client, self._egress
+        if kind not in self._others:
+            patience = self._more_patience if whole else self._patience
+            self._others[kind] = self._make_client(patience, tunnel=kind[0])
+        return self._others[kind]
 
     async def _mismatch(self, directory: str, item: ObjectInfo, what: str) -> Exception:
         """Return what it means that a file is not the listed one: has the index changed as well?"""
@@ -271,9 +287,9 @@ class HttpStore:
         return f"{self._uri}/{directory}/{printable(path)}"
 
     def _error(self, error: Exception, where: str) -> SourceError:
-        ways = [self._way, *([self._patient[1]] if self._patient is not None else [])]
-        way = next((way for way in ways if way.refusal or way.denial), self._way)
-        return of_way(error, where, way)
+        ways = [self._egress, *(egress for _, egress in self._others.values())]
+        egress = next((egress for egress in ways if egress.refusal or egress.denial), self._egress)
+        return egress_error(error, where, egress)
 
 
 def _checked_uri(uri: str) -> str:
@@ -301,8 +317,8 @@ def _checked_uri(uri: str) -> str:
 
 def _authorization(credentials: Mapping[str, str]) -> dict[str, str]:
     """Return the header that lets in. The library sends it to this very host and port alone."""
-    given = {name: credentials.get(name, "").strip() for name in CREDENTIALS}
-    token, name, word = (given[key] for key in CREDENTIALS)
+    given = {name: credentials.get(name, "").strip() for name in WEB.credentials}
+    token, name, word = (given[key] for key in WEB.credentials)
     if token:
         if not token.isascii() or not token.isprintable() or " " in token:
             raise invalid("HTTP_BEARER_TOKEN contains characters that are invalid in a token")
@@ -310,7 +326,7 @@ def _authorization(credentials: Mapping[str, str]) -> dict[str, str]:
     if not name and not word:
         return {}
     if not name or not word:
-        there, missing = CREDENTIALS[1:] if name else CREDENTIALS[:0:-1]
+        there, missing = WEB.credentials[1:] if name else WEB.credentials[:0:-1]
         raise invalid(f"the credentials hold {there} but no {missing}")
     if ":" in name:
         raise invalid("HTTP_USERNAME contains a colon, which HTTP does not allow")

@@ -44,7 +44,7 @@ class Index:
 
     Attributes:
         versions: The listing of each version's directory, by its name. ETags are SHA-256 in hex.
-        files: Of all versions together.
+        files: How many files all versions have together.
     """
 
     versions: Mapping[str, Listing]

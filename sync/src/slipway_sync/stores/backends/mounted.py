@@ -184,7 +184,7 @@ class MountedStore:
                 objects.append(item)
                 if len(objects) > _MAX_OBJECTS:
                     raise SourceError(
-                        "InvalidSource", f"{directory} holds more than {_MAX_OBJECTS} files"
+                        "InvalidSource", f"{directory} contains more than {_MAX_OBJECTS} files"
                     )
         return tuple(sorted(objects, key=lambda item: item.path))
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import obstore
 from obstore.exceptions import PreconditionError
 
 from slipway_sync.exports import Listing, ObjectInfo, hostile_key, printable
-from slipway_sync.stores.backends.credential_provider import Provider
+from slipway_sync.stores.backends.bucket import Provider
 from slipway_sync.stores.backends.deletion import FolderEraser, erase
-from slipway_sync.stores.backends.listing_limit import MOST_BYTES, ended
-from slipway_sync.stores.backends.zero_copy import Direct, Pouring
+from slipway_sync.stores.backends.zero_copy import RangeTransfer, ZeroCopy
 from slipway_sync.stores.base import (
     PAGE,
     HostileKeyError,
@@ -27,14 +26,19 @@ from slipway_sync.stores.base import (
     counted,
 )
 from slipway_sync.stores.egress.clients import FOREIGN, checked_prefix
-from slipway_sync.stores.egress.proxy import Pass
-from slipway_sync.stores.errors import broke_off, invalid_key, is_beyond_the_end, of_way
+from slipway_sync.stores.egress.token import ProxyToken
+from slipway_sync.stores.errors import broke_off, egress_error, invalid_key, is_beyond_the_end
 from slipway_sync.stores.inspection.listing_summary import listed
 
 if TYPE_CHECKING:
     from obstore import GetOptions, GetResult
     from obstore.store import ObjectStore as ObstoreClient
 
+_Result = TypeVar("_Result")
+_MOST_BYTES: Final = 32 << 20
+"""Of all pages that are held together: some hundred thousand names."""
+_LOOK: Final = 0.1
+"""Seconds between two looks at what a listing has brought."""
 _CHUNK = 1 << 20
 _MAX_HEADS = 8
 _DIRECTORIES = frozenset({"", "assets", "assets.extra", "variables"})
@@ -49,12 +53,13 @@ class ObjectStore:
         uri: str,
         prefix: str,
         client: ObstoreClient,
-        way: Pass,
+        egress: ProxyToken,
         *,
         folders: FolderEraser | None = None,
         signed: bool = True,
-        provided: Provider[Any] | None = None,
-        direct: Direct | None = None,
+        credential_provider: Provider[Any] | None = None,
+        direct: ZeroCopy | None = None,
+        bulk: Callable[[], tuple[ObstoreClient, ProxyToken]] | None = None,
         patience: Patience = Patience(),  # noqa: B008 - frozen
     ) -> None:
         """Use a client of the bucket.
@@ -63,20 +68,22 @@ class ObjectStore:
             uri: What sentences call it.
             prefix: "" or ends with `/`.
             client: Of the library.
-            way: The client's own pass.
+            egress: The client's own token.
             folders: Deletes the markers of folders; None where that cannot be done.
             signed: Whether requests are signed.
-            provided: What gives the client its credentials, if anything does.
+            credential_provider: What gives the client its credentials, if anything does.
             direct: A faster way to the content of objects, where there is one.
+            bulk: Makes the client that streams content, where another one is faster.
             patience: How long to wait for listings.
         """
         self._prefix = prefix
         self._client = client
-        self._way = way
+        self._egress = egress
         self._folders = folders
         self._signed = signed
-        self._provided = provided
-        self._direct = direct
+        self._credential_provider = credential_provider
+        self._zero_copy = direct
+        self._bulk = bulk
         self._patience = patience
         self._uri = uri.rstrip("/")
 
@@ -93,23 +100,24 @@ class ObjectStore:
             f"{scheme}://{bucket}/{prefix}",
             prefix,
             self._client,
-            self._way,
+            self._egress,
             folders=self._folders,
             signed=self._signed,
-            provided=self._provided,
-            direct=self._direct,
+            credential_provider=self._credential_provider,
+            direct=self._zero_copy,
+            bulk=self._bulk,
             patience=self._patience,
         )
 
     async def children(self) -> tuple[str, ...]:
         """Name the version directories and their siblings (see Store)."""
         try:
-            found = await ended(
+            found = await _within_limit(
                 obstore.list_with_delimiter_async(self._client, self._prefix or None),
                 self._uri,
                 self._patience.request,
-                self._way,
-                MOST_BYTES,
+                self._egress,
+                _MOST_BYTES,
             )
         except FOREIGN as error:
             key = invalid_key(error)
@@ -134,7 +142,9 @@ class ObjectStore:
             pages = aiter(obstore.list(self._client, prefix, chunk_size=PAGE))
             # A page may be empty, and say that there are more: those the library asks for by itself.
             while (
-                page := await ended(anext(pages, None), where, self._patience.request, self._way)
+                page := await _within_limit(
+                    anext(pages, None), where, self._patience.request, self._egress
+                )
             ) is not None:
                 found = (_info(meta, prefix) for meta in page)
                 yield [item for item in found if item.size or item.path not in _DIRECTORIES]
@@ -181,8 +191,6 @@ class ObjectStore:
             options["range"] = {"offset": start}
         try:
             result = await obstore.get_async(self._client, key, options=options)
-            if length is None:
-                return bytes(await result.bytes_async())
             return await _beginning(result, length)
         except FOREIGN as error:
             if is_beyond_the_end(error):
@@ -199,11 +207,12 @@ class ObjectStore:
         if item.etag:
             options["if_match"] = f'"{item.etag}"'
         where = f"{self._uri}/{directory}/{printable(item.path)}"
+        client, egress = (self._client, self._egress) if self._bulk is None else self._bulk()
         received = 0
         begun = False
         try:
             result = await obstore.get_async(
-                self._client, self._key(directory, item.path), options=options
+                client, self._key(directory, item.path), options=options
             )
             # Not every store knows If-Match.
             if result.meta["size"] != item.size or _etag(result.meta["e_tag"]) != item.etag:
@@ -219,7 +228,7 @@ class ObjectStore:
         except FOREIGN as error:
             if is_beyond_the_end(error):
                 raise ObjectReplacedError(item.path) from error
-            found = self._error(error, where)
+            found = self._error(error, where, egress)
             if begun and broke_off(error):
                 raise WrongAnswerError("Truncated", str(found)) from error
             raise found from error
@@ -231,14 +240,14 @@ class ObjectStore:
                 trusted=received < length,
             )
 
-    def pouring(
+    def range_transfer(
         self, directory: str, item: ObjectInfo, sink: Sink, *, start: int, length: int
-    ) -> Pouring | None:
-        """Bring bytes of one listed object into a file (see PouringStore)."""
-        if self._direct is None or not self._direct.open:
+    ) -> RangeTransfer | None:
+        """Bring bytes of one listed object into a file (see RangeTransferStore)."""
+        if self._zero_copy is None or not self._zero_copy.open:
             return None
         key = self._key(directory, item.path)
-        return Pouring(self._direct, key, item, sink, start=start, length=length)
+        return RangeTransfer(self._zero_copy, key, item, sink, start=start, length=length)
 
     async def delete(self, directory: str, paths: Sequence[str]) -> None:
         """Delete objects of one version (see ErasableStore)."""
@@ -274,10 +283,13 @@ class ObjectStore:
         """Say that it is so (see Store)."""
         return True
 
-    def _error(self, error: Exception, where: str) -> SourceError:
-        if self._provided is not None and (failure := self._provided.failure) is not None:
+    def _error(self, error: Exception, where: str, egress: ProxyToken | None = None) -> SourceError:
+        if (
+            self._credential_provider is not None
+            and (failure := self._credential_provider.failure) is not None
+        ):
             return SourceError(failure.reason, f"{where}: {failure}")
-        return of_way(error, where, self._way)
+        return egress_error(error, where, egress or self._egress)
 
     def _key(self, directory: str, path: str) -> str:
         found = hostile_key([path])
@@ -286,14 +298,51 @@ class ObjectStore:
         return f"{self._prefix}{checked_directory(directory)}/{path}"
 
 
-async def _beginning(result: GetResult, length: int) -> bytes:
-    """Return what was sent, as far as it is of use: some more than `length` is as wrong as all of it."""
+async def _within_limit(
+    asking: Awaitable[_Result],
+    where: str,
+    seconds: float,
+    egress: ProxyToken,
+    most: int | None = None,
+) -> _Result:
+    """Wait for what may take any number of requests, and give it up when that are too many.
+
+    Args:
+        asking: What the library gathers.
+        where: The source, as the sentence's subject.
+        seconds: How long a store may take that answers; one that does not is the library's to judge.
+        egress: The client's token, which counts the bytes that came.
+        most: Bytes that may come, where all pages are held: those of other requests of this
+            client count, too.
+
+    Raises:
+        SourceError: It does not end.
+    """
+    task = asyncio.ensure_future(asking)
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + seconds
+    before = egress.received
+    try:
+        while not (await asyncio.wait({task}, timeout=min(_LOOK, seconds)))[0]:
+            came = egress.received - before
+            if (came and loop.time() > deadline) or (most is not None and came > most):
+                raise SourceError("Unavailable", f"{where}: its listing does not end in time")
+        return task.result()
+    finally:
+        task.cancel()
+
+
+async def _beginning(result: GetResult, length: int | None) -> bytes:
+    """Return what was sent, as far as it is of use: some more than `length` is as wrong as all of it.
+
+    Piece by piece: to take it at once, the library would reserve whatever the answer announces.
+    """
     pieces: list[bytes] = []
     received = 0
     async for chunk in result.stream(min_chunk_size=_CHUNK):
         pieces.append(bytes(chunk))
         received += len(chunk)
-        if received > length:
+        if length is not None and received > length:
             break
     return b"".join(pieces)
 

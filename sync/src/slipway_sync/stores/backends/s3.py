@@ -12,40 +12,27 @@ import obstore
 from obstore.store import S3Store
 
 from slipway_sync.exports import printable
-from slipway_sync.stores.backends.credential_provider import provider
+from slipway_sync.store_kinds import S3
+from slipway_sync.stores.backends.bucket import Bucket, Clients, provider
 from slipway_sync.stores.backends.deletion import SignedEraser
 from slipway_sync.stores.backends.object_store import ObjectStore
-from slipway_sync.stores.backends.zero_copy import Direct
+from slipway_sync.stores.backends.zero_copy import ZeroCopy
 from slipway_sync.stores.base import StoreOptions
-from slipway_sync.stores.credentials import Granted
+from slipway_sync.stores.credentials import TemporaryCredentials
 from slipway_sync.stores.egress.clients import (
-    checked_prefix,
     endpoint_url,
     invalid,
-    made,
     retry,
 )
 from slipway_sync.stores.egress.proxy import shared
 
 if TYPE_CHECKING:
-    from obstore.store import S3Config, S3Credential
+    from obstore.store import ClientConfig, S3Config, S3Credential
 
-    from slipway_sync.stores.egress.proxy import Pass
+    from slipway_sync.stores.egress.token import ProxyToken
 
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]", re.ASCII)
-CREDENTIALS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_REGION",
-    "AWS_DEFAULT_REGION",
-)
-"""What a Secret may hold; the first two belong together."""
-
-WAYS = (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"),)
-"""What suffices to sign requests."""
-
-_KEY_PAIR = WAYS[0]
+_KEY_PAIR = S3.auth_methods[0]
 _SIGNED_FOR = timedelta(minutes=10)
 """A URL is used at once; the rest is for clocks that differ."""
 
@@ -56,61 +43,60 @@ def open_s3(uri: str, options: StoreOptions) -> ObjectStore:
     Raises:
         SourceError: The URI or an option cannot be.
     """
-    bucket, _, path = uri.removeprefix("s3://").partition("/")
-    if not _BUCKET.fullmatch(bucket):
-        raise invalid(f"{printable(uri)}: write s3://BUCKET/PATH")
-    prefix = checked_prefix(uri, path)
-    config = _config(bucket, options)
-    provided = provider(options.identity, _credential)
-    client, way = made(
-        uri,
-        options,
-        lambda given: S3Store(
-            bucket,
-            config=config,
+    bucket = Bucket.read(S3, uri, _BUCKET)
+    config, origin = _config(bucket.name, options)
+    credential_provider = provider(options.identity, _credential)
+    clients: Clients[S3Store] = Clients(uri, options, origin)
+
+    def build(url: str, given: ClientConfig) -> S3Store:
+        return S3Store(
+            bucket.name,
+            config={**config, "endpoint": url},
             client_options=given,
             retry_config=retry(options),
-            credential_provider=provided,
-        ),
-    )
-
-    def at_folder(key: str) -> tuple[S3Store, Pass]:
-        changed = _at_folder(bucket, key, config)
-        return made(
-            uri,
-            options,
-            lambda given: S3Store(
-                bucket, config=changed, client_options=given, credential_provider=provided
-            ),
+            credential_provider=credential_provider,
         )
+
+    def at_folder(key: str) -> tuple[S3Store, ProxyToken]:
+        return clients.make(
+            lambda url, given: S3Store(
+                bucket.name,
+                config=_at_folder(bucket.name, key, {**config, "endpoint": url}),
+                client_options=given,
+                credential_provider=credential_provider,
+            )
+        )
+
+    client, egress = clients.make(build)
 
     def signed(key: str) -> str:
         return obstore.sign(client, "GET", key, _SIGNED_FOR)
 
-    direct = Direct(signed, partial(shared().connect, way), options.patience)
-    folders = SignedEraser(at_folder, options.ca_bundle)
+    direct = ZeroCopy(signed, partial(shared().connect, egress), options.patience)
+    folders = SignedEraser(at_folder)
     return ObjectStore(
-        f"s3://{bucket}/{prefix}",
-        prefix,
+        bucket.uri,
+        bucket.prefix,
         client,
-        way,
+        egress,
         folders=folders,
         signed="skip_signature" not in config,
-        provided=provided,
+        credential_provider=credential_provider,
         patience=options.patience,
-        direct=direct if _is_direct(config) and way.route.proxy is None else None,
+        bulk=clients.bulk(build),
+        direct=direct if _is_direct(config, origin) and egress.route.proxy is None else None,
     )
 
 
-def _is_direct(config: S3Config) -> bool:
+def _is_direct(config: S3Config, origin: str) -> bool:
     """Whether plain HTTP is spoken and there are keys: without, the library would look for an identity to sign with."""
-    return "access_key_id" in config and config.get("endpoint", "").startswith("http://")
+    return "access_key_id" in config and origin.startswith("http://")
 
 
 def _at_folder(bucket: str, key: str, config: S3Config) -> S3Config:
     """Return the configuration of a client to which the empty key is `key/`."""
-    endpoint = config.get("endpoint") or f"https://s3.{config['region']}.amazonaws.com"
-    if not (config["virtual_hosted_style_request"] and "endpoint" in config):
+    endpoint = config["endpoint"]
+    if not config["virtual_hosted_style_request"]:
         endpoint = f"{endpoint}/{bucket}"
     return {
         **config,
@@ -119,7 +105,7 @@ def _at_folder(bucket: str, key: str, config: S3Config) -> S3Config:
     }
 
 
-def _config(bucket: str, options: StoreOptions) -> S3Config:
+def _config(bucket: str, options: StoreOptions) -> tuple[S3Config, str]:
     credentials = {name: value.strip() for name, value in options.credentials.items()}
     config: S3Config = {
         "region": options.region
@@ -130,10 +116,9 @@ def _config(bucket: str, options: StoreOptions) -> S3Config:
     }
     if options.addressing not in {"path", "virtual"}:
         raise invalid(f"addressing is {printable(options.addressing)}: write path or virtual")
-    if options.endpoint:
-        config["endpoint"] = _endpoint(bucket, options)
+    origin = _origin(bucket, config["region"], options)
     if options.identity is not None:
-        return config
+        return config, origin
     given = [name for name in _KEY_PAIR if credentials.get(name)]
     if not given:
         config["skip_signature"] = True
@@ -145,11 +130,11 @@ def _config(bucket: str, options: StoreOptions) -> S3Config:
         config["secret_access_key"] = credentials["AWS_SECRET_ACCESS_KEY"]
         if credentials.get("AWS_SESSION_TOKEN"):
             config["session_token"] = credentials["AWS_SESSION_TOKEN"]
-    return config
+    return config, origin
 
 
-def _endpoint(bucket: str, options: StoreOptions) -> str:
-    endpoint = endpoint_url(options.endpoint)
+def _origin(bucket: str, region: str, options: StoreOptions) -> str:
+    endpoint = endpoint_url(options.endpoint or f"https://s3.{region}.amazonaws.com")
     if options.addressing != "virtual":
         return endpoint
     parts = urlsplit(endpoint)
@@ -159,7 +144,7 @@ def _endpoint(bucket: str, options: StoreOptions) -> str:
     return f"{parts.scheme}://{bucket}.{parts.netloc}{parts.path}"
 
 
-def _credential(granted: Granted) -> S3Credential:
+def _credential(granted: TemporaryCredentials) -> S3Credential:
     values = granted.values
     return {
         "access_key_id": values["AWS_ACCESS_KEY_ID"],

@@ -1,10 +1,10 @@
 """Ranges of objects straight into files: a signed URL, a judged connection, and the kernel moves the bytes.
 
-The library's way takes every byte through the gate, the library and Python: three copies more than are needed. Here
-the library only signs; the URL is asked over a connection that is judged as the gate judges, and the body goes from the
-socket to the file by `splice`. That is for plain HTTP: what is encrypted has to pass a library anyway, and Python's is
-slower than the other one. This way explains nothing: any answer but the expected one, and any trouble on the line, ends
-it, and the caller goes on in the library's way, which knows retries, redirects and sentences.
+The library's way takes every byte through the egress proxy, the library and Python: three copies more than are needed.
+Here the library only signs; the URL is asked over a connection that is judged as the egress proxy judges, and the body
+goes from the socket to the file by `splice`. That is for plain HTTP: what is encrypted has to pass a library anyway,
+and Python's is slower than the other one. This way explains nothing: any answer but the expected one, and any trouble
+on the line, ends it, and the caller goes on in the library's way, which knows retries, redirects and sentences.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from urllib.parse import urlsplit
 
 from slipway_sync.exports import ObjectInfo
 from slipway_sync.stores.base import Patience, Sink
-from slipway_sync.stores.egress.proxy import PIPE_BYTES, Refused, widen
+from slipway_sync.stores.egress.answers import PIPE_BYTES, widen
+from slipway_sync.stores.egress.proxy import Refused
 
 _HEAD_BUFFER: Final = 64 << 10
 _PORT: Final = 80
@@ -38,7 +39,7 @@ Connect = Callable[[str, int], socket.socket]
 """From host and port to a connection; raises Refused or OSError."""
 
 
-class Direct:
+class ZeroCopy:
     """The direct way to the objects of one client.
 
     Args:
@@ -111,7 +112,7 @@ class Direct:
             _close_all(self._idle)
 
 
-class Pouring:
+class RangeTransfer:
     """One range on its way into a file.
 
     Attributes:
@@ -119,16 +120,16 @@ class Pouring:
     """
 
     def __init__(
-        self, way: Direct, key: str, item: ObjectInfo, sink: Sink, *, start: int, length: int
+        self, egress: ZeroCopy, key: str, item: ObjectInfo, sink: Sink, *, start: int, length: int
     ) -> None:
         self.position = start
-        self._way = way
+        self._egress = egress
         self._key = key
         self._item = item
         self._sink = sink
         self._start = start
         self._end = start + length
-        self._deadline = way.clock() + way.patience.request
+        self._deadline = egress.clock() + egress.patience.request
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._cancelled = False
@@ -136,13 +137,13 @@ class Pouring:
     def run(self) -> None:
         """Bring as much as comes without trouble; `position` says how much that was. Blocks."""
         # Python reads a head to its end, however slowly it comes.
-        limit = threading.Timer(self._way.patience.request, self.cancel)
+        limit = threading.Timer(self._egress.patience.request, self.cancel)
         limit.daemon = True
         limit.start()
         try:
             connection = self._asked()
         except (OSError, HTTPException, Refused, ValueError):
-            self._way.failed(for_good=False)
+            self._egress.failed(for_good=False)
             return
         finally:
             limit.cancel()
@@ -155,11 +156,11 @@ class Pouring:
         finally:
             if self.position == self._end and not connection.ends:
                 connection.finish()
-                self._way.done(connection)
+                self._egress.done(connection)
             else:
                 connection.close()
                 if self.position == self._start:
-                    self._way.failed(for_good=False)
+                    self._egress.failed(for_good=False)
             with self._lock:
                 self._socket = None
 
@@ -174,12 +175,12 @@ class Pouring:
     def _asked(self) -> _Connection | None:
         """Return a connection whose next bytes are the range, or None."""
         try:
-            url = self._way.sign(self._key)
+            url = self._egress.sign(self._key)
         except Exception:  # noqa: BLE001 - whatever the library raises, its own way says it better
-            self._way.failed(for_good=True)
+            self._egress.failed(for_good=True)
             return None
         while True:
-            connection = self._way.connection(url)
+            connection = self._egress.connection(url)
             used = connection.used
             try:
                 self._watch(connection)
@@ -195,7 +196,7 @@ class Pouring:
             if right:
                 return connection
             connection.close()
-            self._way.failed(for_good=connection.status < 500)  # noqa: PLR2004 - HTTP
+            self._egress.failed(for_good=connection.status < 500)  # noqa: PLR2004 - HTTP
             return None
 
     def _watch(self, connection: _Connection) -> None:
@@ -230,7 +231,7 @@ class Pouring:
             os.close(writer)
 
     def _in_time(self) -> bool:
-        return not self._cancelled and self._way.clock() < self._deadline
+        return not self._cancelled and self._egress.clock() < self._deadline
 
 
 class _Connection:

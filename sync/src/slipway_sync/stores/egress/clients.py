@@ -1,10 +1,10 @@
-"""What every client of the library is made with: timeouts, retries, the gate, and no environment."""
+"""What every client of the library is made with: timeouts, retries, the egress proxy, and no environment."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
@@ -14,8 +14,10 @@ from obstore.exceptions import BaseError
 
 from slipway_sync.exports import hostile_key, printable
 from slipway_sync.stores.base import SourceError, StoreOptions
-from slipway_sync.stores.egress.proxy import Pass, shared
+from slipway_sync.stores.egress.proxy import shared
 from slipway_sync.stores.egress.routes import Exceptions, Proxy, Route
+from slipway_sync.stores.egress.tls import trust
+from slipway_sync.stores.egress.token import ProxyToken
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 FOREIGN = (BaseError, OSError, ValueError)
 """Everything that the library documents to raise."""
 
+_TLS_PORT = 443
 _MAX_PAUSE = timedelta(seconds=3)
 _ENVIRONMENT = ("AWS_", "AZURE_", "GOOGLE_", "IDENTITY_", "MSI_")
 _environment_lock = threading.Lock()
@@ -38,19 +41,35 @@ def made(
     options: StoreOptions,
     make: Callable[[ClientConfig], _Client],
     further: ClientConfig | None = None,
-) -> tuple[_Client, Pass]:
-    """Make a client that goes through the gate; no request is made.
+    *,
+    origin: str,
+    token_hosts: Container[str] = (),
+    tunnel: bool = False,
+) -> tuple[_Client, ProxyToken]:
+    """Make a client that goes through the egress proxy; no request is made.
 
     Args:
         uri: What sentences call it.
         options: For its certificates and addresses.
         make: Calls the library's constructor.
         further: Options of this client beside those of all.
+        origin: URL of the store. The library is to be given `plain(origin)`: TLS is spoken by the egress proxy.
+        tunnel: Whether the library speaks TLS itself, which is faster: only for content in large parts, which
+            only the agent takes.
+        token_hosts: Where the library fetches tokens by itself, over TLS of its own.
 
     Raises:
         SourceError: The library refuses the options.
     """
-    way = shared().issue(options.addresses, route(options))
+    trust(options.ca_bundle)
+    parts = urlsplit(origin)
+    egress = shared().issue_token(
+        options.addresses,
+        route(options),
+        ca_bundle=options.ca_bundle,
+        tls_port=(parts.port or _TLS_PORT) if parts.scheme == "https" and not tunnel else None,
+        tunnels=None if tunnel else token_hosts,
+    )
     client: ClientConfig = {
         "allow_http": True,
         "connect_timeout": timedelta(seconds=options.patience.connect),
@@ -58,18 +77,30 @@ def made(
         "read_timeout": timedelta(seconds=options.patience.stall),
         "timeout": timedelta(seconds=options.patience.request),
         **(further or {}),
-        "proxy_url": way.url,
+        "proxy_url": egress.url,
     }
     if options.ca_bundle is not None:
         client["root_certificate"] = options.ca_bundle
     try:
         with _no_environment():
-            return make(client), way
+            return make(client), egress
     except FOREIGN as error:
         what = (
             "the CA bundle contains no certificate" if options.ca_bundle is not None else "refused"
         )
         raise invalid(f"{uri}: {what}") from error
+
+
+def plain(url: str) -> str:
+    """Return a URL as the library gets it: what is https there, the egress proxy makes of it.
+
+    >>> plain("https://s3.example:443/path")
+    'http://s3.example/path'
+    """
+    parts = urlsplit(url)
+    if parts.scheme != "https":
+        return url
+    return f"http://{parts.netloc.removesuffix(f':{_TLS_PORT}')}{parts.path}"
 
 
 def retry(options: StoreOptions) -> RetryConfig:

@@ -2,8 +2,11 @@
 
 The object store library resolves names and follows redirects by itself, and offers no hook for either. So it is told
 to use this proxy, which resolves each name once, judges all its addresses, and connects to the very address that it
-judged: no redirect, no second answer of a DNS server and no other spelling gets past it. Bytes are moved by the
-kernel (`splice`), not by Python.
+judged: no redirect, no second answer of a DNS server and no other spelling gets past it.
+
+The library also takes some answers whole into memory, and reserves what their head announces. So it speaks plain HTTP
+to this proxy, which speaks TLS to the store where that is asked for, reads each head and holds its length to a limit
+(ADR 13). Bodies that were not encrypted are moved by the kernel (`splice`), not by Python.
 
 Where the way leads through another proxy, every host that is known here is judged all the same, and so is that proxy;
 what a name means that is not known here is the proxy's word.
@@ -12,14 +15,12 @@ what a name means that is not known here is the proxy's word.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
-import secrets
 import socket
 import threading
-from collections.abc import Callable, Sequence
-from functools import cache, partial
+from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
+from functools import cache
 from ipaddress import ip_address
 from typing import Final
 from weakref import WeakValueDictionary
@@ -30,27 +31,30 @@ from slipway_sync.stores.addresses import (
     first_refusal,
     refusal_unseen,
 )
-from slipway_sync.stores.egress.request_head import Asked, read_head
+from slipway_sync.stores.egress.answers import PIPE_BYTES, widen
+from slipway_sync.stores.egress.exchange import (
+    AnswerMeter,
+    Exchange,
+    answer_with,
+    read_request,
+    shut,
+)
+from slipway_sync.stores.egress.request_head import ProxyRequest
 from slipway_sync.stores.egress.routes import Proxy, Route
+from slipway_sync.stores.egress.tls import tls_trouble, trust
+from slipway_sync.stores.egress.token import ProxyToken
 from slipway_sync.stores.egress.upstream_proxy import (
-    WRONG_CREDENTIALS,
     ProxyError,
-    asks_for_credentials,
     open_tunnel,
-    read_to_empty_line,
     trouble,
 )
 
 Resolve = Callable[[str, int], Sequence[Address]]
 
-PIPE_BYTES: Final = 1 << 20
-ANSWER_BYTES: Final = 64 << 20
-"""Of one answer: twice the longest that anybody asks for, but for whole files."""
-_REQUEST_BYTES: Final = 64
-"""No request is as short; what TLS says by itself is."""
 _CONNECT_SECONDS: Final = 5.0
 _HEAD_SECONDS: Final = 30.0
 _BREATH: Final = 0.1
+_PLAIN_PORT: Final = 80
 _TUNNEL: Final = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
@@ -68,59 +72,7 @@ class Refused(Exception):  # noqa: N818 - what happened, in one word
     """A host may not be reached; str() is the sentence."""
 
 
-class Pass:
-    """One client's right to use the gate, and what its last attempt to connect met.
-
-    Attributes:
-        url: What the client's `proxy_url` has to be; nobody else knows it.
-        refusal: Why the address may not be reached, as a sentence without its subject; or None.
-        trouble: Why it could not be reached, likewise.
-        denial: Why a proxy on the way does not let it through, likewise.
-        most: Bytes that one answer may have; None sets no limit.
-        received: Bytes of all answers together.
-    """
-
-    def __init__(self, policy: AddressPolicy, route: Route, address: str) -> None:
-        self.policy = policy
-        self.route = route
-        self.most: int | None = ANSWER_BYTES
-        self.received = 0
-        self.token = secrets.token_hex(16)
-        self.url = f"http://slipway:{self.token}@{address}"
-        self.refusal: str | None = None
-        self.trouble: str | None = None
-        self.denial: str | None = None
-
-
-class _Answer:
-    """What has come of the answer that is under way on one connection.
-
-    The library takes a listing's page, or a refusal, into memory before it looks at it.
-    """
-
-    def __init__(self, owner: Pass) -> None:
-        self._owner = owner
-        self._bytes = 0
-
-    def asked(self, count: int) -> None:
-        """Note that bytes of a request went out."""
-        if count > _REQUEST_BYTES:
-            self._bytes = 0
-
-    def came(self, count: int) -> None:
-        """Note that bytes came.
-
-        Raises:
-            OSError: They are too many.
-        """
-        self._bytes += count
-        self._owner.received += count
-        if self._owner.most is not None and self._bytes > self._owner.most:
-            self._owner.trouble = "its answer does not end"
-            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
-
-
-class Gate:
+class EgressProxy:
     """A proxy for the clients of this process.
 
     Args:
@@ -129,19 +81,36 @@ class Gate:
 
     def __init__(self, resolve: Resolve = resolved) -> None:
         self._resolve = resolve
-        self._passes: WeakValueDictionary[str, Pass] = WeakValueDictionary()
+        self._passes: WeakValueDictionary[str, ProxyToken] = WeakValueDictionary()
+        self._redirected: WeakValueDictionary[str, ProxyToken] = WeakValueDictionary()
         self._closed = threading.Event()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self._thread = threading.Thread(target=self._accept, name="gate", daemon=True)
+        self._thread = threading.Thread(target=self._accept, name="egress-proxy", daemon=True)
         self._thread.start()
 
-    def issue(self, policy: AddressPolicy, route: Route | None = None) -> Pass:
-        """Let a client through to what a policy does not refuse, for as long as the pass is kept."""
-        made = Pass(policy, route or Route(), f"127.0.0.1:{self._listener.getsockname()[1]}")
+    def issue_token(
+        self,
+        policy: AddressPolicy,
+        route: Route | None = None,
+        *,
+        ca_bundle: bytes | None = None,
+        tls_port: int | None = None,
+        tunnels: Container[str] | None = None,
+    ) -> ProxyToken:
+        """Let a client through to what a policy does not refuse, for as long as the token is kept (see there)."""
+        made = ProxyToken(
+            policy,
+            route or Route(),
+            f"127.0.0.1:{self._listener.getsockname()[1]}",
+            ca_bundle=ca_bundle,
+            tls_port=tls_port,
+            tunnels=tunnels,
+        )
         self._passes[made.token] = made
+        self._redirected[made.alias_suffix] = made
         return made
 
-    def connect(self, owner: Pass, host: str, port: int) -> socket.socket:
+    def connect(self, owner: ProxyToken, host: str, port: int) -> socket.socket:
         """Connect to an address that was judged, for who needs no proxy between.
 
         Raises:
@@ -176,64 +145,65 @@ class Gate:
         with client:
             try:
                 client.settimeout(_HEAD_SECONDS)
-                asked, rest = _read_request(client, b"")
-                owner = self._passes.get(asked.token)
-                if owner is None:
-                    _answer(client, 407)
+                asked, rest = read_request(client, b"")
+                owner, asked = self._admitted(asked)
+                if owner is None or (asked.tunnel and not owner.may_tunnel(asked.host)):
+                    answer_with(client, 407)
                     return
                 server, through = self._connect(owner, asked)
             except Refused:
-                _answer(client, 403)
+                answer_with(client, 403)
+                return
+            except OSError:  # Before ValueError: a certificate that is not trusted is both.
+                answer_with(client, 502)
                 return
             except ValueError:
-                _answer(client, 400)
-                return
-            except OSError:
-                _answer(client, 502)
+                answer_with(client, 400)
                 return
             with server:
                 self._relay(client, server, owner, asked, rest, through)
+
+    def _admitted(self, asked: ProxyRequest) -> tuple[ProxyToken | None, ProxyRequest]:
+        """Return whose request it is, and what it asks of whom in truth."""
+        if (owner := self._passes.get(asked.token)) is not None:
+            if owner.tls_port is None or asked.tunnel:
+                return owner, asked
+            port = owner.tls_port if asked.port == _PLAIN_PORT else asked.port
+            return owner, replace(asked, port=port, tls=True)
+        owner = self._redirected.get(asked.host.partition(".")[2])
+        place = owner.aliased(asked.host) if owner is not None and not asked.tunnel else None
+        return (None, asked) if place is None else (owner, asked.redirected_to(*place))
 
     def _relay(
         self,
         client: socket.socket,
         server: socket.socket,
-        owner: Pass,
-        asked: Asked,
+        owner: ProxyToken,
+        asked: ProxyRequest,
         rest: bytes,
         through: Proxy | None,
     ) -> None:
-        answer = _Answer(owner)
+        client.settimeout(None)
+        server.settimeout(None)
         if asked.tunnel:
-            try:
-                early = open_tunnel(server, asked, through) if through is not None else b""
-            except ProxyError as error:
-                if error.denied:
-                    owner.denial = str(error)
-                else:
-                    owner.trouble = str(error)
-                _answer(client, 502)
-                return
-            client.settimeout(None)
-            server.settimeout(None)
-            client.sendall(_TUNNEL + early)
+            client.sendall(_TUNNEL)
             server.sendall(rest)
+            answer = AnswerMeter(owner)
             back = threading.Thread(target=_move, args=(server, client, answer.came), daemon=True)
             back.start()
             _move(client, server, answer.asked)
         else:
-            client.settimeout(None)
-            server.settimeout(None)
-            answers = _move if through is None else partial(_move_from_proxy, owner)
-            back = threading.Thread(target=answers, args=(server, client, answer.came), daemon=True)
+            exchange = Exchange(client, server, owner, through, self._admitted)
+            back = threading.Thread(target=exchange.bring_answers, daemon=True)
             back.start()
-            _forward(client, server, asked, rest, through, answer.asked)
+            exchange.forward(asked, rest)
         # The client has gone. A server that stays, and says nothing, would keep this connection for ever.
-        with contextlib.suppress(OSError):
-            server.shutdown(socket.SHUT_RDWR)
+        shut(server)
         back.join()
 
-    def _connect(self, owner: Pass, asked: Asked) -> tuple[socket.socket, Proxy | None]:
+    def _connect(
+        self, owner: ProxyToken, asked: ProxyRequest
+    ) -> tuple[socket.socket, Proxy | None]:
         """Connect to the host or, where the way leads through one, to the proxy."""
         owner.refusal = owner.trouble = owner.denial = None
         through = owner.route.proxy
@@ -254,14 +224,19 @@ class Gate:
             through = None
         try:
             if through is None:
-                return _first_connected(addresses, asked.port), None
-            ways = self._judged(owner, through.host, through.port, f"the proxy {through.host}")
-            return _first_connected(ways, through.port), through
+                server = _first_connected(addresses, asked.port)
+            else:
+                ways = self._judged(owner, through.host, through.port, f"the proxy {through.host}")
+                server = _first_connected(ways, through.port)
         except OSError as error:
             owner.trouble = trouble(error, "it" if through is None else "the proxy")
             raise
+        if through is not None and (asked.tunnel or asked.tls):
+            _tunnel(owner, server, asked, through)
+            through = None
+        return (_secured(owner, server, asked.host) if asked.tls else server), through
 
-    def _judged(self, owner: Pass, host: str, port: int, name: str) -> Sequence[Address]:
+    def _judged(self, owner: ProxyToken, host: str, port: int, name: str) -> Sequence[Address]:
         """Return the addresses of a host, all of which may be reached."""
         addresses = self._resolve(host, port)
         if (found := first_refusal(owner.policy, addresses)) is not None:
@@ -272,9 +247,9 @@ class Gate:
 
 
 @cache
-def shared() -> Gate:
-    """Return the gate of this process; it lives as long as the process."""
-    return Gate()
+def shared() -> EgressProxy:
+    """Return the egress proxy of this process; it lives as long as the process."""
+    return EgressProxy()
 
 
 def _refusal(host: str, address: str, kind: str) -> str:
@@ -298,51 +273,37 @@ def _first_connected(addresses: Sequence[Address], port: int) -> socket.socket:
     raise last
 
 
-def _read_request(client: socket.socket, start: bytes) -> tuple[Asked, bytes]:
-    """Read one head; `start` is what has arrived of it, and what comes after it is returned."""
-    head, rest = read_to_empty_line(client, start)
-    return read_head(head), rest
+def _tunnel(owner: ProxyToken, proxy: socket.socket, asked: ProxyRequest, through: Proxy) -> None:
+    """Have a proxy open a tunnel.
 
-
-def _forward(
-    client: socket.socket,
-    server: socket.socket,
-    asked: Asked,
-    rest: bytes,
-    through: Proxy | None,
-    sent: Callable[[int], object],
-) -> None:
-    """Pass plain requests on, one after the other: each to the host that was judged, none with the pass."""
-    first = asked
+    Raises:
+        OSError: It does not.
+    """
     try:
-        while (asked.host, asked.port, asked.tunnel) == (first.host, first.port, False):
-            sent(PIPE_BYTES)
-            server.sendall(asked.forwarded(through))
-            body, rest = rest[: asked.body], rest[asked.body :]
-            server.sendall(body)
-            left = asked.body - len(body)
-            while left and (chunk := client.recv(min(left, PIPE_BYTES))):
-                server.sendall(chunk)
-                left -= len(chunk)
-            asked, rest = _read_request(client, rest)
-    except (OSError, ValueError):
-        pass  # The client has gone, or sends what no client of ours does.
-    finally:
-        with contextlib.suppress(OSError):
-            server.shutdown(socket.SHUT_WR)
+        open_tunnel(proxy, asked, through)
+    except ProxyError as error:
+        proxy.close()
+        if error.denied:
+            owner.denial = str(error)
+        else:
+            owner.trouble = str(error)
+        raise OSError(str(error)) from error
 
 
-def _answer(client: socket.socket, status: int) -> None:
-    with contextlib.suppress(OSError):
-        client.sendall(b"HTTP/1.1 %d -\r\nContent-Length: 0\r\nConnection: close\r\n\r\n" % status)
+def _secured(owner: ProxyToken, server: socket.socket, host: str) -> socket.socket:
+    """Speak TLS on a connection.
 
-
-def _move_from_proxy(
-    owner: Pass, proxy: socket.socket, client: socket.socket, moved: Callable[[int], object]
-) -> None:
-    if asks_for_credentials(proxy):
-        owner.denial = WRONG_CREDENTIALS
-    _move(proxy, client, moved)
+    Raises:
+        OSError: The server does not, or is not who it should be.
+    """
+    try:
+        server.settimeout(_HEAD_SECONDS)
+        return trust(owner.ca_bundle).wrap_socket(server, server_hostname=host.rstrip("."))
+    except (OSError, ValueError) as error:
+        server.close()
+        failure = error if isinstance(error, OSError) else OSError(str(error))
+        owner.trouble = tls_trouble(failure)
+        raise failure from error
 
 
 def _move(source: socket.socket, target: socket.socket, moved: Callable[[int], object]) -> None:
@@ -362,9 +323,3 @@ def _move(source: socket.socket, target: socket.socket, moved: Callable[[int], o
         os.close(writer)
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_WR)
-
-
-def widen(pipe: int) -> None:
-    """Let a pipe hold PIPE_BYTES, where the system allows it."""
-    with contextlib.suppress(OSError):
-        fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE_BYTES)

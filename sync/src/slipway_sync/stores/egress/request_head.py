@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from slipway_sync.stores.egress.routes import Proxy
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ProxyRequest:
     """The head of a request to the proxy.
 
     Attributes:
         tunnel: Whether a tunnel is asked for (CONNECT), else this one request.
-        token: Whose pass it shows, or "".
+        token: Whose token it shows, or "".
         method: As it came.
         target: What the server is asked for: path and query; of a tunnel nothing.
+        netloc: Host and port as the client wrote them.
+        ranged: Whether a part is asked for: the library takes such answers piece by piece.
+        tls: Whether the server is spoken to by TLS.
         headers: As they came, without what was meant for the proxy.
         body: Bytes that follow the head.
     """
@@ -30,11 +33,26 @@ class Asked:
     target: bytes
     headers: tuple[bytes, ...]
     body: int
+    netloc: str = ""
+    ranged: bool = False
+    tls: bool = False
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """Scheme, host and port of the server."""
+        return "https" if self.tls else "http", self.host, self.port
 
     @property
     def authority(self) -> str:
         """`HOST:PORT`, an IPv6 address in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    def redirected_to(self, host: str, port: int) -> ProxyRequest:
+        """Return this request for another host, by TLS."""
+        moved = replace(self, host=host, port=port, tls=True)
+        name = moved.authority.removesuffix(":443").encode("ascii")
+        others = (line for line in self.headers if not line.lower().startswith(b"host:"))
+        return replace(moved, headers=(b"Host: " + name, *others))
 
     def forwarded(self, through: Proxy | None = None) -> bytes:
         """Return the head for the server, or for another proxy on the way to it."""
@@ -48,7 +66,7 @@ class Asked:
         return b"\r\n".join((first, *self.headers, *own)) + b"\r\n\r\n"
 
 
-def read_head(head: bytes) -> Asked:
+def read_head(head: bytes) -> ProxyRequest:
     r"""Read the head of a proxy request, up to and without its empty line.
 
     Raises:
@@ -69,7 +87,7 @@ def read_head(head: bytes) -> Asked:
         raise ValueError(where)
     if not tunnel and parts.scheme != "http":
         raise ValueError(where)
-    token, body = "", 0
+    token, body, ranged = "", 0, False
     kept = []
     for header in headers:
         name, _, value = header.partition(b":")
@@ -78,6 +96,10 @@ def read_head(head: bytes) -> Asked:
                 shown = b64decode(value.strip().removeprefix(b"Basic ").strip())
                 token = shown.decode("ascii").partition(":")[2]
                 continue
+            case b"referer":
+                continue  # After a redirect it is spelled for this proxy alone.
+            case b"range":
+                ranged = True
             case b"content-length":
                 body = int(value)
             case b"transfer-encoding":
@@ -85,7 +107,7 @@ def read_head(head: bytes) -> Asked:
             case _:
                 pass
         kept.append(header)
-    return Asked(
+    return ProxyRequest(
         host=parts.hostname,
         port=parts.port or (443 if tunnel else 80),
         tunnel=tunnel,
@@ -94,6 +116,8 @@ def read_head(head: bytes) -> Asked:
         target=b"" if tunnel else _target(where),
         headers=tuple(kept),
         body=body,
+        netloc=parts.netloc,
+        ranged=ranged,
     )
 
 

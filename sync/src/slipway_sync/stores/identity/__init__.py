@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slipway_sync.stores.credentials import Granted, Identity
+from slipway_sync.stores.credentials import Identity, TemporaryCredentials
 from slipway_sync.stores.identity.ambient import ambient
 from slipway_sync.stores.identity.annotations import (
     AnnotationError,
@@ -17,8 +17,8 @@ __all__ = [
     "AnnotationError",
     "CachedIdentity",
     "Federation",
-    "Granted",
     "Identity",
+    "TemporaryCredentials",
     "TokenSource",
     "ambient",
     "audience_to_ask",

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+from slipway_sync.store_kinds import Cloud, kind_of
 from slipway_sync.stores.identity.endpoints import is_amazon
 
 ROLE_ARN: Final = "eks.amazonaws.com/role-arn"
@@ -68,21 +69,30 @@ def federation(
 
     Args:
         scheme: `s3`, `gs` or `az`.
-        annotations: Of the ServiceAccount.
+        annotations: The ServiceAccount's; others than those named above are left alone.
         endpoint: Of the source, which the Model chooses; "" for the cloud's own.
         issuer: Of the cluster's tokens, where known: GKE's names its own pool.
 
     Raises:
         AnnotationError: One is missing or cannot be.
     """
-    if scheme == "s3":
-        return _aws(annotations, endpoint)
-    return _google(annotations, issuer) if scheme == "gs" else _azure(annotations)
+    match _cloud(scheme):
+        case Cloud.AMAZON:
+            return _aws(annotations, endpoint)
+        case Cloud.GOOGLE:
+            return _google(annotations, issuer)
+        case _:
+            return _azure(annotations)
 
 
 def audience_to_ask(scheme: str, annotations: Mapping[str, str]) -> bool:
     """Whether only the issuer of the cluster's tokens can tell the audience."""
-    return scheme == "gs" and not annotations.get(GOOGLE_AUDIENCE)
+    return _cloud(scheme) is Cloud.GOOGLE and not annotations.get(GOOGLE_AUDIENCE)
+
+
+def _cloud(scheme: str) -> Cloud | None:
+    kind = kind_of(scheme)
+    return None if kind is None else kind.cloud
 
 
 def _aws(annotations: Mapping[str, str], endpoint: str) -> Federation:

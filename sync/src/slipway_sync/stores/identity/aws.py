@@ -9,9 +9,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from slipway_sync.stores.base import SourceError, StoreOptions
-from slipway_sync.stores.credentials import Granted
+from slipway_sync.stores.credentials import TemporaryCredentials
 from slipway_sync.stores.egress.clients import endpoint_url
-from slipway_sync.stores.identity.token_http import Answer, Asker, moment, refused
+from slipway_sync.stores.identity.token_http import Answer, TokenClient, moment, refused
 
 _SESSION: Final = "slipway"
 _FIELDS: Final = {
@@ -28,7 +28,7 @@ class Role:
     """A role that a token's bearer takes on.
 
     Attributes:
-        arn: Of the role.
+        arn: The role's Amazon Resource Name.
         sts: URL of the token service.
     """
 
@@ -40,7 +40,7 @@ class Role:
         """Subject of sentences."""
         return f"the role {self.arn}"
 
-    async def take_on(self, asker: Asker, token: str) -> Granted:
+    async def take_on(self, asker: TokenClient, token: str) -> TemporaryCredentials:
         """Exchange a token for keys (AssumeRoleWithWebIdentity).
 
         Raises:
@@ -63,7 +63,7 @@ class Role:
                 "check that its trust policy names this cluster's issuer, the ServiceAccount and "
                 "the audience",
             )
-        return Granted(values, moment(_element(text, "Expiration")))
+        return TemporaryCredentials(values, moment(_element(text, "Expiration")))
 
 
 def role(settings: Mapping[str, str], options: StoreOptions) -> Role:
@@ -94,7 +94,7 @@ def sts_url(region: str, *, regional: bool = True) -> str:
     return f"https://sts.{region}.amazonaws.com" if regional else "https://sts.amazonaws.com"
 
 
-async def of_container(asker: Asker, url: str, authorization: str) -> Granted:
+async def of_container(asker: TokenClient, url: str, authorization: str) -> TemporaryCredentials:
     """Return what a container's own endpoint gives (ECS, EKS Pod Identity).
 
     Raises:
@@ -106,7 +106,7 @@ async def of_container(asker: Asker, url: str, authorization: str) -> Granted:
     return _of_document(what, answer)
 
 
-async def of_instance(asker: Asker, endpoint: str) -> Granted:
+async def of_instance(asker: TokenClient, endpoint: str) -> TemporaryCredentials:
     """Return the keys of the instance's role, by version 2 of its metadata service.
 
     Raises:
@@ -126,7 +126,7 @@ async def of_instance(asker: Asker, endpoint: str) -> Granted:
     return _of_document(what, await asker.ask(what, "GET", f"{path}{name}", headers=shown))
 
 
-def _of_document(what: str, answer: Answer) -> Granted:
+def _of_document(what: str, answer: Answer) -> TemporaryCredentials:
     found = answer.fields()
     values = {
         "AWS_ACCESS_KEY_ID": found.get("AccessKeyId"),
@@ -135,7 +135,7 @@ def _of_document(what: str, answer: Answer) -> Granted:
     }
     if answer.status != 200 or not all(isinstance(v, str) and v for v in values.values()):  # noqa: PLR2004
         raise refused(what, answer, "check the role that is bound to it")
-    return Granted(
+    return TemporaryCredentials(
         {name: str(value) for name, value in values.items()}, moment(found.get("Expiration"))
     )
 

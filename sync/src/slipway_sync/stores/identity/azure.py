@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
 
-from slipway_sync.stores.credentials import Granted
+from slipway_sync.stores.credentials import TemporaryCredentials
 from slipway_sync.stores.egress.clients import endpoint_url
 from slipway_sync.stores.identity.google import of_bearer
-from slipway_sync.stores.identity.token_http import Asker
+from slipway_sync.stores.identity.token_http import TokenClient
 
 AUTHORITY: Final = "https://login.microsoftonline.com"
 _RESOURCE: Final = "https://storage.azure.com/"
@@ -30,7 +30,7 @@ class Application:
     tenant: str
     authority: str = AUTHORITY
 
-    async def log_in(self, asker: Asker, token: str) -> Granted:
+    async def log_in(self, asker: TokenClient, token: str) -> TemporaryCredentials:
         """Exchange a token for a bearer token.
 
         Raises:
@@ -67,7 +67,7 @@ def application(settings: Mapping[str, str]) -> Application:
     return Application(settings["client-id"], settings["tenant-id"], authority)
 
 
-async def of_machine(asker: Asker, endpoint: str, client: str) -> Granted:
+async def of_machine(asker: TokenClient, endpoint: str, client: str) -> TemporaryCredentials:
     """Return the token of the node's managed identity.
 
     Args:

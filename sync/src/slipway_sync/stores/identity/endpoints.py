@@ -9,19 +9,9 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import urlsplit
 
+from slipway_sync.store_kinds import kind_of
+
 _AMAZON: Final = (".amazonaws.com", ".amazonaws.com.cn")
-_OWN: Final = {
-    "gs": ("Google Cloud Storage", (".googleapis.com",)),
-    "az": (
-        "Azure Blob Storage",
-        (
-            ".core.windows.net",
-            ".core.usgovcloudapi.net",
-            ".core.chinacloudapi.cn",
-            ".storage.azure.net",
-        ),
-    ),
-}
 
 
 def is_amazon(endpoint: str) -> bool:
@@ -35,9 +25,9 @@ def stranger(scheme: str, endpoint: str) -> str | None:
     >>> stranger("gs", "https://storage.example.com")
     'Google Cloud Storage'
     """
-    if not endpoint or scheme not in _OWN:
+    kind = kind_of(scheme)
+    if not endpoint or kind is None or not kind.bearer_hosts:
         return None
-    whose, hosts = _OWN[scheme]
     parts = urlsplit(endpoint)
-    own = parts.scheme == "https" and (parts.hostname or "").endswith(hosts)
-    return None if own else whose
+    own = parts.scheme == "https" and (parts.hostname or "").endswith(kind.bearer_hosts)
+    return None if own else kind.service

@@ -6,17 +6,22 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
+from slipway_sync.store_kinds import Cloud, kind_of
 from slipway_sync.stores.base import SourceError, StoreOptions
-from slipway_sync.stores.credentials import Granted
+from slipway_sync.stores.credentials import TemporaryCredentials
 from slipway_sync.stores.identity import aws, azure, google
 from slipway_sync.stores.identity.endpoints import stranger
 from slipway_sync.stores.identity.refresh import CachedIdentity
-from slipway_sync.stores.identity.token_http import Asker
+from slipway_sync.stores.identity.token_http import TokenClient
 
 TokenSource = Callable[[], Awaitable[str]]
 """Returns the ServiceAccount's token as it is now; may raise SourceError."""
 
-_REQUIRED = {"s3": ("role-arn",), "gs": ("audience",), "az": ("client-id", "tenant-id")}
+_REQUIRED = {
+    Cloud.AMAZON: ("role-arn",),
+    Cloud.GOOGLE: ("audience",),
+    Cloud.MICROSOFT: ("client-id", "tenant-id"),
+}
 
 
 def federated(
@@ -25,23 +30,26 @@ def federated(
     """Return the identity that a ServiceAccount has in a source's cloud; no request is made.
 
     Args:
-        uri: Of the source.
-        settings: Of its Federation.
+        uri: The source's; its scheme names the cloud.
+        settings: What its Federation says.
         token: For its audience.
         options: How the source is reached; those who grant are asked likewise.
 
     Raises:
         SourceError: The settings are not enough, or cannot be.
     """
-    scheme = uri.partition("://")[0]
-    missing = [name for name in _REQUIRED.get(scheme, ("a cloud",)) if not settings.get(name)]
+    kind = kind_of(uri)
+    cloud = kind.cloud if kind is not None else None
+    if kind is None or cloud is None:
+        raise SourceError("InvalidSource", "the identity lacks a cloud")
+    missing = [name for name in _REQUIRED[cloud] if not settings.get(name)]
     if missing:
         raise SourceError("InvalidSource", f"the identity lacks {' and '.join(missing)}")
-    require_own_host(scheme, options)
-    exchange = _exchange(scheme, settings, options)
+    require_own_host(kind.scheme, options)
+    exchange = _exchange(cloud, settings, options)
 
-    async def granted() -> Granted:
-        return await exchange(Asker.of(options), await token())
+    async def granted() -> TemporaryCredentials:
+        return await exchange(TokenClient.of(options), await token())
 
     return CachedIdentity(granted)
 
@@ -52,10 +60,10 @@ def require_own_host(scheme: str, options: StoreOptions) -> None:
     Raises:
         SourceError: The endpoint is a stranger's.
     """
-    if whose := stranger(scheme, options.endpoint):
+    if owner := stranger(scheme, options.endpoint):
         raise SourceError(
             "InvalidSource",
-            f"with an identity the endpoint has to be https and {whose}'s own: a token is sent "
+            f"with an identity the endpoint has to be https and {owner}'s own: a token is sent "
             "nowhere else",
         )
 
@@ -79,10 +87,12 @@ def token_file(path: Path) -> TokenSource:
 
 
 def _exchange(
-    scheme: str, settings: Mapping[str, str], options: StoreOptions
-) -> Callable[[Asker, str], Awaitable[Granted]]:
-    if scheme == "s3":
-        return aws.role(settings, options).take_on
-    if scheme == "gs":
-        return google.pool(settings).enter
-    return azure.application(settings).log_in
+    cloud: Cloud, settings: Mapping[str, str], options: StoreOptions
+) -> Callable[[TokenClient, str], Awaitable[TemporaryCredentials]]:
+    match cloud:
+        case Cloud.AMAZON:
+            return aws.role(settings, options).take_on
+        case Cloud.GOOGLE:
+            return google.pool(settings).enter
+        case Cloud.MICROSOFT:
+            return azure.application(settings).log_in

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from slipway_sync.stores.credentials import Granted
-from slipway_sync.stores.identity.token_http import Answer, Asker, moment, refused
+from slipway_sync.stores.credentials import TemporaryCredentials
+from slipway_sync.stores.identity.token_http import Answer, TokenClient, moment, refused
 
 _SCOPE: Final = "https://www.googleapis.com/auth/devstorage.read_write"
 """Retention deletes; what else the account may do is its roles to say."""
@@ -31,7 +31,7 @@ class Pool:
     sts: str = "https://sts.googleapis.com"
     iam: str = "https://iamcredentials.googleapis.com"
 
-    async def enter(self, asker: Asker, token: str) -> Granted:
+    async def enter(self, asker: TokenClient, token: str) -> TemporaryCredentials:
         """Exchange a token for a bearer token.
 
         Raises:
@@ -57,7 +57,9 @@ class Pool:
             return federated
         return await self._impersonate(asker, federated)
 
-    async def _impersonate(self, asker: Asker, federated: Granted) -> Granted:
+    async def _impersonate(
+        self, asker: TokenClient, federated: TemporaryCredentials
+    ) -> TemporaryCredentials:
         what = f"the service account {self.account}"
         answer = await asker.ask(
             what,
@@ -72,7 +74,7 @@ class Pool:
             raise refused(
                 what, answer, "grant the ServiceAccount roles/iam.workloadIdentityUser on it"
             )
-        return Granted({"GOOGLE_BEARER_TOKEN": token}, moment(found.get("expireTime")))
+        return TemporaryCredentials({"GOOGLE_BEARER_TOKEN": token}, moment(found.get("expireTime")))
 
 
 def pool(settings: Mapping[str, str]) -> Pool:
@@ -80,7 +82,7 @@ def pool(settings: Mapping[str, str]) -> Pool:
     return Pool(settings["audience"], settings.get("service-account", ""))
 
 
-async def of_metadata(asker: Asker, host: str) -> Granted:
+async def of_metadata(asker: TokenClient, host: str) -> TemporaryCredentials:
     """Return the token of the pod's, or the node's, service account.
 
     Raises:
@@ -99,7 +101,7 @@ async def of_metadata(asker: Asker, host: str) -> Granted:
 
 def of_bearer(
     what: str, answer: Answer, advice: str, now: datetime, name: str = "GOOGLE_BEARER_TOKEN"
-) -> Granted:
+) -> TemporaryCredentials:
     """Return the bearer token of an OAuth answer.
 
     Raises:
@@ -109,7 +111,7 @@ def of_bearer(
     token = found.get("access_token")
     if answer.status != 200 or not isinstance(token, str) or not token:  # noqa: PLR2004 - HTTP
         raise refused(what, answer, advice)
-    return Granted({name: token}, _in_seconds(now, found.get("expires_in")))
+    return TemporaryCredentials({name: token}, _in_seconds(now, found.get("expires_in")))
 
 
 def _in_seconds(now: datetime, text: Any) -> datetime | None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from slipway_sync.stores.base import SourceError
-from slipway_sync.stores.credentials import Granted
+from slipway_sync.stores.credentials import TemporaryCredentials
 
 _MARGIN: Final = timedelta(minutes=5)
 """How long before their end credentials are renewed: a request that starts now outlives none."""
@@ -23,16 +23,16 @@ class CachedIdentity:
 
     def __init__(
         self,
-        exchange: Callable[[], Awaitable[Granted]],
+        exchange: Callable[[], Awaitable[TemporaryCredentials]],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._exchange = exchange
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._held: Granted | None = None
+        self._held: TemporaryCredentials | None = None
         self._since = clock()
 
-    async def granted(self) -> Granted:
+    async def granted(self) -> TemporaryCredentials:
         """Return what is held, or what is granted anew (see Identity)."""
         async with self._lock:
             now = self._clock()
@@ -60,5 +60,5 @@ class CachedIdentity:
         return expires - min(_MARGIN, (expires - self._since) / _SHORT)
 
     @staticmethod
-    def _ended(held: Granted, now: datetime) -> bool:
+    def _ended(held: TemporaryCredentials, now: datetime) -> bool:
         return held.expires is not None and now >= held.expires

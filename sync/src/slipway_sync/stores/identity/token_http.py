@@ -1,4 +1,4 @@
-"""Requests to those who grant credentials: through the gate, in bounded time and size.
+"""Requests to those who grant credentials: through the egress proxy, in bounded time and size.
 
 Whoever may create a Model, or annotate a ServiceAccount, may choose whom is asked. So the answer is
 as little trusted as a store's: nothing of it but a plain error code reaches a sentence.
@@ -13,20 +13,20 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import lru_cache
 from ipaddress import ip_network
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
-import certifi
 import httpcore
 
 from slipway_sync.stores.addresses import AddressPolicy
 from slipway_sync.stores.base import SourceError, StoreOptions
 from slipway_sync.stores.egress.clients import route
-from slipway_sync.stores.egress.proxy import Pass, shared
+from slipway_sync.stores.egress.proxy import shared
 from slipway_sync.stores.egress.routes import Route
-from slipway_sync.stores.errors import of_way
+from slipway_sync.stores.egress.tls import trust
+from slipway_sync.stores.egress.token import ProxyToken
+from slipway_sync.stores.errors import egress_error
 
 _SECONDS: Final = 20.0
 """For a whole exchange, however slowly its answer trickles in."""
@@ -87,7 +87,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class TokenClient:
     """Asks those who grant credentials.
 
     Attributes:
@@ -103,11 +103,11 @@ class Asker:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     @classmethod
-    def of(cls, options: StoreOptions) -> Asker:
+    def of(cls, options: StoreOptions) -> TokenClient:
         """Ask as the store is asked."""
         return cls(options.addresses, options.ca_bundle, route(options))
 
-    def metadata(self) -> Asker:
+    def metadata(self) -> TokenClient:
         """Return one that also reaches the machine's own metadata service, straight."""
         allowed = AddressPolicy((*self.addresses.allowed, *_METADATA))
         return replace(self, addresses=allowed, route=Route())
@@ -136,21 +136,21 @@ class Asker:
             SourceError: There is no answer, or it is too long.
         """
         where = f"{what}: {urlsplit(url).hostname or 'the address'}"
-        way = shared().issue(self.addresses, self.route)
+        egress = shared().issue_token(self.addresses, self.route)
         content, kind = _body(form, document)
         sent: list[tuple[bytes | str, bytes | str]] = [("Accept-Encoding", "identity")]
         sent += [*kind.items(), *(headers or {}).items()]
         try:
             async with (
                 asyncio.timeout(_SECONDS),
-                _through(way, _context(self.ca_bundle)) as pool,
+                _through(egress, trust(self.ca_bundle)) as pool,
                 pool.stream(
                     method, _url(url), headers=sent, content=content, extensions=_TIMEOUT
                 ) as response,
             ):
-                if way.refusal is not None or way.trouble is not None:
-                    # To plain http it is the gate itself that answers.
-                    raise httpcore.ConnectError("the gate")
+                if egress.refusal is not None or egress.trouble is not None:
+                    # To plain http it is the egress proxy itself that answers.
+                    raise httpcore.ConnectError("the egress proxy")
                 body = b""
                 async for chunk in response.aiter_stream():
                     body += chunk
@@ -160,11 +160,11 @@ class Asker:
         except TimeoutError as error:
             raise SourceError("Unavailable", f"{where} does not answer in time") from error
         except _FOREIGN as error:
-            raise of_way(error, where, way) from error
+            raise egress_error(error, where, egress) from error
 
 
-def _through(way: Pass, context: ssl.SSLContext) -> httpcore.AsyncHTTPProxy:
-    parts = urlsplit(way.url)
+def _through(egress: ProxyToken, context: ssl.SSLContext) -> httpcore.AsyncHTTPProxy:
+    parts = urlsplit(egress.url)
     return httpcore.AsyncHTTPProxy(
         f"http://{parts.hostname}:{parts.port}",
         proxy_auth=(parts.username or "", parts.password or ""),
@@ -216,16 +216,3 @@ def refused(what: str, answer: Answer, advice: str) -> SourceError:
     if answer.status < 400:  # noqa: PLR2004 - HTTP
         return SourceError("InvalidSource", f"{what}: the answer ({told}) contains no credentials")
     return SourceError("AccessDenied", f"{what}: refused ({told}): {advice}")
-
-
-@lru_cache(maxsize=16)
-def _context(ca_bundle: bytes | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    # Images without the system's own certificates have these.
-    context.load_verify_locations(certifi.where())
-    if ca_bundle is not None:
-        try:
-            context.load_verify_locations(cadata=ca_bundle.decode("ascii"))
-        except (ssl.SSLError, UnicodeDecodeError) as error:
-            raise SourceError("InvalidSource", "the CA bundle contains no certificate") from error
-    return context

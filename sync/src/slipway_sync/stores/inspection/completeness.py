@@ -14,23 +14,24 @@ from slipway_sync.exports import (
     READ_LIMIT,
     GraphError,
     Listing,
+    ListingSummary,
     ManifestError,
     Proof,
+    ProofReason,
     Requirements,
-    Survey,
     Verdict,
     examine,
-    glimpse,
-    interest,
+    graph_fields_of,
+    precheck,
     printable,
     read_manifest,
     reads,
-    skeleton_of,
-    surveyed,
+    summarized,
     unreadable_graph,
+    watchlist,
 )
 from slipway_sync.stores.base import SourceError, Store, WrongAnswerError
-from slipway_sync.stores.inspection.listing_summary import survey
+from slipway_sync.stores.inspection.listing_summary import summarize
 
 _PART = 4 << 20
 """Bytes of one read: copying them takes a millisecond."""
@@ -54,7 +55,7 @@ _READS = 2
 async def prove(
     store: Store,
     directory: str,
-    found: Survey | Listing,
+    found: ListingSummary | Listing,
     requirements: Requirements = _DEFAULT,
     *,
     limit: int = READ_LIMIT,
@@ -71,9 +72,11 @@ async def prove(
     Raises:
         SourceError: The store cannot be read.
     """
-    looked = found if isinstance(found, Survey) else await in_parser(lambda: surveyed(found))
+    looked = (
+        found if isinstance(found, ListingSummary) else await in_parser(lambda: summarized(found))
+    )
     # What the listing alone can say is said before anything is read.
-    finding = glimpse(looked, requirements)
+    finding = precheck(looked, requirements)
     if finding is not None:
         return finding
     for left in reversed(range(_READS)):
@@ -84,7 +87,7 @@ async def prove(
 
 
 async def _proven(
-    store: Store, directory: str, looked: Survey, requirements: Requirements, limit: int
+    store: Store, directory: str, looked: ListingSummary, requirements: Requirements, limit: int
 ) -> Proof:
     """Read what matters, and judge."""
     contents: dict[str, bytes | memoryview] = {}
@@ -156,13 +159,13 @@ async def in_parser(function: Callable[[], _Result]) -> _Result:
 async def _content(store: Store, directory: str, path: str, size: int) -> bytes | memoryview | None:
     """Read what matters of one file; None where that is too scattered."""
     if path in {GRAPHS[0], GRAPHS[2]} and size > _WHOLE:
-        steps = skeleton_of(path, size, step=_STEP)
+        steps = graph_fields_of(path, size, step=_STEP)
         try:
             start, length = next(steps)
             for _ in range(_MOST_READS):
                 start, length = steps.send(await _read(store, directory, path, start, length))
-        except StopIteration as ended:
-            kept: bytes = ended.value
+        except StopIteration as within_limit:
+            kept: bytes = within_limit.value
             return kept
         return None
     return await _read(store, directory, path, 0, size)
@@ -190,15 +193,15 @@ async def _read(store: Store, directory: str, path: str, start: int, length: int
 async def _looked_through(
     store: Store,
     directory: str,
-    before: Survey,
+    before: ListingSummary,
     contents: Mapping[str, bytes | memoryview],
     requirements: Requirements,
-) -> Survey | None:
+) -> ListingSummary | None:
     """Look through a long listing for what the export needs; None when it has changed."""
-    wanted = await in_parser(lambda: interest(before, contents, requirements))
-    found = await survey(store, directory, wanted)
+    wanted = await in_parser(lambda: watchlist(before, contents, requirements))
+    found = await summarize(store, directory, wanted)
     return found if found is not None and found.revision == before.revision else None
 
 
 def _moved(message: str, path: str) -> Proof:
-    return Proof(Verdict.INCOMPLETE, "Moved", message, path)
+    return Proof(Verdict.INCOMPLETE, ProofReason.MOVED, message, path)

@@ -12,13 +12,13 @@ from typing import Protocol
 from slipway_sync.exports import (
     MOST,
     Glance,
-    Interest,
     Listing,
+    ListingSummarizer,
+    ListingSummary,
     ObjectInfo,
-    Survey,
-    Surveyor,
+    Watchlist,
     in_slices,
-    surveyed,
+    summarized,
 )
 from slipway_sync.stores.base import PAGE, HostileKeyError, Pages, SourceError
 
@@ -51,15 +51,15 @@ async def listed(store: Paged, directory: str, where: str, *, most: int = MOST) 
             async for page in pages:
                 objects += page
                 if len(objects) > most:
-                    raise SourceError("InvalidSource", f"{where} holds more than {most} objects")
+                    raise SourceError("InvalidSource", f"{where} contains more than {most} objects")
     except HostileKeyError as error:
         return _only(error)
     return tuple(await _in_order(store, directory, objects))
 
 
-async def survey(
-    store: Paged, directory: str, interest: Interest | None = None, *, unless: str = ""
-) -> Survey | None:
+async def summarize(
+    store: Paged, directory: str, watchlist: Watchlist | None = None, *, unless: str = ""
+) -> ListingSummary | None:
     """Look over the listing of a directory.
 
     Costs the requests of one listing; another one where a long listing holds empty objects or does
@@ -68,7 +68,7 @@ async def survey(
     Args:
         store: Where it lies.
         directory: The version's directory.
-        interest: What is looked for.
+        watchlist: What is looked for.
         unless: A fingerprint; where the store still answers that, nothing more is asked.
 
     Returns:
@@ -77,7 +77,7 @@ async def survey(
     Raises:
         SourceError: The store cannot be read.
     """
-    glance = Glance(Surveyor(interest))
+    glance = Glance(ListingSummarizer(watchlist))
     try:
         async with aclosing(_pages(store, directory)) as pages:
             async for page in pages:
@@ -87,27 +87,27 @@ async def survey(
         if glance.fingerprint == unless:
             return None
         if glance.ordered and (not glance.hollow or glance.enough):
-            return glance.surveyor.survey(glance.fingerprint)
-        return await _thorough(store, directory, interest, glance)
+            return glance.summarizer.summarize(glance.fingerprint)
+        return await _thorough(store, directory, watchlist, glance)
     except HostileKeyError as error:
-        found = surveyed(_only(error))
+        found = summarized(_only(error))
         if found.revision == unless:
             return None
         return replace(found, fingerprint=found.revision)
 
 
 async def _thorough(
-    store: Paged, directory: str, interest: Interest | None, glance: Glance
-) -> Survey:
+    store: Paged, directory: str, watchlist: Watchlist | None, glance: Glance
+) -> ListingSummary:
     """Look over a listing that holds empty objects, or does not come in order."""
-    surveyor = Surveyor(interest)
+    summarizer = ListingSummarizer(watchlist)
     if glance.few is None and glance.ordered:
         async with aclosing(_pages(store, directory)) as pages:
             async for page in pages:
-                surveyor.add(await _files(store, directory, page))
-                if surveyor.enough:
+                summarizer.add(await _files(store, directory, page))
+                if summarizer.enough:
                     break
-        return surveyor.survey(glance.fingerprint)
+        return summarizer.summarize(glance.fingerprint)
     objects = glance.few
     if objects is None:
         objects = []
@@ -118,9 +118,9 @@ async def _thorough(
                     break
     ordered = await _in_order(store, directory, objects)
     for part in in_slices(ordered, PAGE):
-        surveyor.add(part)
+        summarizer.add(part)
         await asyncio.sleep(0)
-    return surveyor.survey(glance.fingerprint)
+    return summarizer.summarize(glance.fingerprint)
 
 
 async def _pages(store: Paged, directory: str) -> Pages:

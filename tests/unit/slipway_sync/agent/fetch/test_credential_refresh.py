@@ -14,12 +14,12 @@ from fake_s3 import Asked, FakeS3, Fault
 from grants import sts_keys
 from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.fetch import transfer
-from slipway_sync.agent.fetch.credentials import IdentityKind, Whose, opened
-from slipway_sync.agent.fetch.fetch import Request, Surroundings, fetch
-from slipway_sync.agent.retry import Pauses
+from slipway_sync.agent.fetch.credentials import CredentialSource, IdentityKind, opened
+from slipway_sync.agent.fetch.fetch import FetchRequest, Runtime, fetch
+from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.exports import ExitCode, SyncOutcome, revision
 from slipway_sync.stores import StoreOptions, open_store
-from slipway_sync.stores.identity import refresh as granting
+from slipway_sync.stores.identity import refresh
 from small_exports import contents
 
 ARN = "arn:aws:iam::123456789012:role/reader"
@@ -85,13 +85,15 @@ async def _no_sleep(_: float) -> None:
     pass
 
 
-def synced(s3: FakeS3, destination: Path, whose: Whose, planned: str) -> SyncOutcome:
-    request = Request("1", 1, planned, destination, concurrency=2)
-    around = Surroundings(lambda _: None, lambda: 0.0, Pauses(_no_sleep, lambda: 0.5))
+def synced(
+    s3: FakeS3, destination: Path, credential_source: CredentialSource, planned: str
+) -> SyncOutcome:
+    request = FetchRequest("1", 1, planned, destination, concurrency=2)
+    runtime = Runtime(lambda _: None, lambda: 0.0, RetryPolicy(_no_sleep, lambda: 0.5))
 
     async def run() -> SyncOutcome:
-        store = opened("s3://models/m", StoreOptions(endpoint=s3.endpoint), whose, {})
-        return await fetch(request, store, around)
+        store = opened("s3://models/m", StoreOptions(endpoint=s3.endpoint), credential_source, {})
+        return await fetch(request, store, runtime)
 
     return asyncio.run(run())
 
@@ -113,7 +115,7 @@ def test_a_secret_that_is_replaced_under_a_running_sync_is_used(
     secret(tmp_path / "secret", "KEY1")
     s3.fault = rotating = Rotating(["KEY1", "KEY2", "KEY3"], 6, code, status)
     rotating.turned = lambda key: secret(tmp_path / "secret", key)
-    outcome = synced(s3, tmp_path / "models", Whose(secret=tmp_path / "secret"), version)
+    outcome = synced(s3, tmp_path / "models", CredentialSource(secret=tmp_path / "secret"), version)
     assert outcome.reason == "Synced"
     assert rotating.keys == ["KEY3"]
     assert {"KEY1", "KEY2", "KEY3"} == {key_of(asked) for asked in s3.asked[2:]}
@@ -125,7 +127,7 @@ def test_a_secret_that_stays_as_it_is_is_tried_once(s3: FakeS3, tmp_path: Path) 
     before = len(s3.asked)
     s3.fault = lambda _: Fault(403, "ExpiredToken")
     with pytest.raises(SyncError) as caught:
-        synced(s3, tmp_path / "models", Whose(secret=tmp_path / "secret"), version)
+        synced(s3, tmp_path / "models", CredentialSource(secret=tmp_path / "secret"), version)
     assert caught.value.code is ExitCode.ACCESS_DENIED
     assert "ExpiredToken" in str(caught.value)
     assert len(s3.asked) == before + 1
@@ -135,7 +137,7 @@ def test_an_identity_is_granted_anew_in_mid_sync_with_the_token_of_then(
     s3: FakeS3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The keys live an hour, but the store ends them early; the kubelet has rotated the token."""
-    monkeypatch.setattr(granting, "_YOUNG", granting._YOUNG * 0)
+    monkeypatch.setattr(refresh, "_YOUNG", refresh._YOUNG * 0)
     version = planned(s3)
     token = tmp_path / "token"
     token.write_text("KEY1")
@@ -143,8 +145,8 @@ def test_an_identity_is_granted_anew_in_mid_sync_with_the_token_of_then(
     rotating.turned = token.write_text  # type: ignore[assignment]
     with Edge(lambda call: sts_keys(call.form["WebIdentityToken"])) as sts:
         settings = [f"role-arn={ARN}", f"sts-endpoint={sts.url}"]
-        whose = Whose(None, IdentityKind.SERVICE_ACCOUNT, token, settings)
-        outcome = synced(s3, tmp_path / "models", whose, version)
+        credential_source = CredentialSource(None, IdentityKind.SERVICE_ACCOUNT, token, settings)
+        outcome = synced(s3, tmp_path / "models", credential_source, version)
     assert outcome.reason == "Synced"
     assert rotating.keys == ["KEY3"]
     assert [call.form["WebIdentityToken"] for call in sts.calls] == ["KEY1", "KEY2", "KEY3"]
@@ -172,8 +174,10 @@ def test_keys_of_a_short_life_are_renewed_before_the_store_minds(
     s3.fault = slowly
     with Edge(grant) as sts:
         settings = [f"role-arn={ARN}", f"sts-endpoint={sts.url}"]
-        whose = Whose(None, IdentityKind.SERVICE_ACCOUNT, tmp_path / "token", settings)
-        outcome = synced(s3, tmp_path / "models", whose, version)
+        credential_source = CredentialSource(
+            None, IdentityKind.SERVICE_ACCOUNT, tmp_path / "token", settings
+        )
+        outcome = synced(s3, tmp_path / "models", credential_source, version)
     assert outcome.reason == "Synced"
     assert len({key_of(asked) for asked in s3.asked[before:]}) > 1
 
@@ -184,9 +188,11 @@ def test_a_token_service_that_refuses_is_the_syncs_end_with_its_sentence(
     (tmp_path / "token").write_text("the-token")
     with Edge(lambda _: Reply(403, b"<Code>AccessDenied</Code>")) as sts:
         settings = [f"role-arn={ARN}", f"sts-endpoint={sts.url}"]
-        whose = Whose(None, IdentityKind.SERVICE_ACCOUNT, tmp_path / "token", settings)
+        credential_source = CredentialSource(
+            None, IdentityKind.SERVICE_ACCOUNT, tmp_path / "token", settings
+        )
         with pytest.raises(SyncError) as caught:
-            synced(s3, tmp_path / "models", whose, "0" * 64)
+            synced(s3, tmp_path / "models", credential_source, "0" * 64)
     assert caught.value.code is ExitCode.ACCESS_DENIED
     assert f"the role {ARN} at 127.0.0.1: refused (403 AccessDenied): check" in str(caught.value)
     assert "the-token" not in str(caught.value)

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from slipway_sync.agent.errors import SyncError
-from slipway_sync.agent.fetch import file_check as checking
-from slipway_sync.agent.fetch import transfer
-from slipway_sync.agent.fetch.fetch import Request, Surroundings, fetch
-from slipway_sync.agent.retry import Pauses
+from slipway_sync.agent.fetch import file_check, transfer
+from slipway_sync.agent.fetch.fetch import FetchRequest, Runtime, fetch
+from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.agent.volume import volume
 from slipway_sync.agent.volume.filesystem import FileSystem
 from slipway_sync.agent.volume.layout import Layout
@@ -53,9 +52,9 @@ class World:
         return asyncio.run(self.store().listing(DIRECTORY))
 
     def fetch(self, store: Store | None = None, **changes: Any) -> SyncOutcome:
-        request = Request(DIRECTORY, 3, revision(self.listing()), self.destination)
-        around = Surroundings(self.reports.append, self.clock, Pauses(self.sleep, lambda: 0.5))
-        return asyncio.run(fetch(replace(request, **changes), store or self.store(), around))
+        request = FetchRequest(DIRECTORY, 3, revision(self.listing()), self.destination)
+        runtime = Runtime(self.reports.append, self.clock, RetryPolicy(self.sleep, lambda: 0.5))
+        return asyncio.run(fetch(replace(request, **changes), store or self.store(), runtime))
 
     def fails(self, store: Store | None = None, **changes: Any) -> SyncError:
         with pytest.raises(SyncError) as caught:
@@ -83,7 +82,7 @@ def world(tmp_path: Path) -> World:
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that small files have many parts."""
     monkeypatch.setattr(transfer, "PART", 1000)
-    monkeypatch.setattr(checking, "_CHUNK", 300)
+    monkeypatch.setattr(file_check, "_CHUNK", 300)
 
 
 def no_version(world: World) -> bool:
@@ -470,11 +469,11 @@ def test_leftovers_of_other_runs_go_and_others_stay(world: World) -> None:
 
 def test_a_sync_under_way_is_not_disturbed(world: World) -> None:
     world.destination.mkdir(parents=True)
-    around = volume.World(FileSystem(), world.clock, world.clock, lambda *_: None)
+    runtime = volume.World(FileSystem(), world.clock, world.clock, lambda *_: None)
 
     def begun(version: int, planned: str) -> volume.Turn:
-        place = volume.Volume(Layout(world.destination, version, planned), around)
-        return asyncio.run(place.acquire(Pauses(world.sleep, lambda: 0.5)))
+        place = volume.Volume(Layout(world.destination, version, planned), runtime)
+        return asyncio.run(place.acquire(RetryPolicy(world.sleep, lambda: 0.5)))
 
     other = begun(2, "a" * 64)
     same = begun(3, revision(world.listing()))

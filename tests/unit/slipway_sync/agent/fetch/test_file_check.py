@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from slipway_sync.agent.errors import SyncError
-from slipway_sync.agent.fetch import file_check as checking
+from slipway_sync.agent.fetch import file_check
 from slipway_sync.agent.fetch.file_check import FileCheck
 from slipway_sync.exports import Bundle, ExitCode, ObjectInfo, read_bundle
 from small_exports import INDEX, SHARD_1, contents
@@ -21,7 +21,7 @@ SHARD = FILES[SHARD_1]
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checking, "_CHUNK", 700)
+    monkeypatch.setattr(file_check, "_CHUNK", 700)
 
 
 def bundle() -> Bundle:

@@ -14,8 +14,8 @@ import pytest
 
 from signed_exports import OTHER_KEY, PUBLIC, signed, summed
 from slipway_sync.agent.errors import SyncError
-from slipway_sync.agent.fetch.fetch import Request, Surroundings, fetch
-from slipway_sync.agent.retry import Pauses
+from slipway_sync.agent.fetch.fetch import FetchRequest, Runtime, fetch
+from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.exports import ExitCode, ObjectInfo, Requirements, SyncOutcome, revision
 from slipway_sync.stores import LocalStore, described
 from small_exports import ASSET, SHARD_1, contents, tree, write
@@ -53,13 +53,13 @@ class World:
         store = Line(self.home / "source")
         store.harm, store.times, store.opened = harm, times, self.opened
         planned = revision(asyncio.run(store.listing("3")))
-        request = Request("3", 3, planned, self.home / "volume", **changes)
+        request = FetchRequest("3", 3, planned, self.home / "volume", **changes)
 
         async def sleep(_seconds: float) -> None:
             return
 
-        around = Surroundings(lambda _: None, lambda: 0.0, Pauses(sleep, lambda: 0.5))
-        return asyncio.run(fetch(request, store, around))
+        runtime = Runtime(lambda _: None, lambda: 0.0, RetryPolicy(sleep, lambda: 0.5))
+        return asyncio.run(fetch(request, store, runtime))
 
     def fails(self, **changes: Any) -> SyncError:
         with pytest.raises(SyncError) as caught:

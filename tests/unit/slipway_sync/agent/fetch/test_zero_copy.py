@@ -15,9 +15,9 @@ from fake_s3 import Asked, FakeS3, Fault
 from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.fetch import transfer
 from slipway_sync.agent.fetch.credential_refresh import RenewedStore
-from slipway_sync.agent.fetch.fetch import Request, Surroundings, fetch
+from slipway_sync.agent.fetch.fetch import FetchRequest, Runtime, fetch
 from slipway_sync.agent.fetch.file_check import FileCheck
-from slipway_sync.agent.retry import Pauses
+from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.exports import ExitCode, SyncOutcome, revision
 from slipway_sync.stores import Patience, Store, StoreOptions, open_store
 from small_exports import SHARD_0, SHARD_1, contents, tree
@@ -42,10 +42,10 @@ class World:
     def fetch(self, wrapped: Callable[[Store], Store] = lambda store: store) -> SyncOutcome:
         store = wrapped(self.store())
         planned = revision(asyncio.run(store.listing("3")))
-        request = Request("3", 3, planned, self.home / "volume")
-        pauses = Pauses(lambda _: asyncio.sleep(0), lambda: 0.5)
-        around = Surroundings(self.reports.append, time.monotonic, pauses)
-        return asyncio.run(fetch(request, store, around))
+        request = FetchRequest("3", 3, planned, self.home / "volume")
+        retry = RetryPolicy(lambda _: asyncio.sleep(0), lambda: 0.5)
+        runtime = Runtime(self.reports.append, time.monotonic, retry)
+        return asyncio.run(fetch(request, store, runtime))
 
     def transfers(self) -> list[Asked]:
         """Requests for content to keep; a proof reads the graph and the index without If-Match."""

@@ -11,10 +11,9 @@ import pytest
 
 from signed_exports import PUBLIC, signed
 from slipway_sync.agent.errors import SyncError
-from slipway_sync.agent.fetch.fetch import Request as FetchRequest
-from slipway_sync.agent.fetch.fetch import Surroundings, fetch
-from slipway_sync.agent.inplace.verify import Request, verify
-from slipway_sync.agent.retry import Pauses
+from slipway_sync.agent.fetch.fetch import FetchRequest, Runtime, fetch
+from slipway_sync.agent.inplace.verify import VerifyRequest, verify
+from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.exports import ExitCode, Requirements, SyncOutcome, digest, revision
 from slipway_sync.stores import LocalStore, MountedStore
 from small_exports import ASSET, INDEX, SHARD_0, SHARD_1, contents, tree, write
@@ -34,7 +33,7 @@ class Mount:
         return revision(asyncio.run(self.store.listing("3")))
 
     def verify(self, **changes: Any) -> SyncOutcome:
-        request = replace(Request("3", 3, self.planned()), **changes)
+        request = replace(VerifyRequest("3", 3, self.planned()), **changes)
         ticks = iter(range(1 << 30))
 
         def report(numbers: dict[str, int]) -> None:
@@ -70,10 +69,10 @@ def test_a_good_export_gets_the_digest_that_a_download_of_it_gets(
     async def nothing(_: float) -> None:
         return
 
-    around = Surroundings(lambda _: None, lambda: 0.0, Pauses(nothing, lambda: 0.5))
+    runtime = Runtime(lambda _: None, lambda: 0.0, RetryPolicy(nothing, lambda: 0.5))
     planned = revision(asyncio.run(store.listing("3")))
     request = FetchRequest("3", 3, planned, tmp_path / "volume")
-    assert asyncio.run(fetch(request, store, around)).digest == outcome.digest
+    assert asyncio.run(fetch(request, store, runtime)).digest == outcome.digest
     assert outcome.digest != digest({})
 
 

@@ -358,7 +358,7 @@ def test_a_process_that_is_killed_leaves_old_or_new_and_the_next_one_goes_on(
     while True:
         world.place = tmp_path / "disk"
         before.write_to(world.place)
-        ended = starter.sync(
+        within_limit = starter.sync(
             home=world.home,
             place=world.place,
             kept=world.kept,
@@ -368,10 +368,10 @@ def test_a_process_that_is_killed_leaves_old_or_new_and_the_next_one_goes_on(
             at=at,
         )
         check_seen(scenario, world.volume)
-        if ended == "ended":
+        if within_limit == "ended":
             assert versions(world.volume) == scenario.wanted
             break
-        assert ended == "killed"
+        assert within_limit == "killed"
         lines = [path.read_text() for path in world.volume.glob(".slipway-*.partial/journal.jsonl")]
         check_recovery(scenario, frozenset().union(*map(noted_in, lines)))
         assert "waiting" not in world.events()

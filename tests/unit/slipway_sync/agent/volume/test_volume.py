@@ -332,7 +332,7 @@ def together(world: KeptVolume, *versions: int) -> list[Any]:
     async def all_of_them() -> list[Any]:
         world.store.streamed.clear()
         return await asyncio.gather(
-            *(fetch(world.request(version), world.store, world.around()) for version in versions)
+            *(fetch(world.request(version), world.store, world.runtime()) for version in versions)
         )
 
     requests = {version: world.request(version) for version in versions}

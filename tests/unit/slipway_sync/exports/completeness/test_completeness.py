@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from signed_exports import OTHER_KEY, OTHER_PUBLIC, PUBLIC, signed, summed
-from slipway_sync.exports import Proof, Requirements, Verdict, examine, reads, surveyed
+from slipway_sync.exports import Proof, Requirements, Verdict, examine, reads, summarized
 from slipway_sync.exports.completeness.completeness import CHECKS, INDEX_LIMIT, READ_LIMIT
 from slipway_sync.exports.manifest import MANIFEST_LIMIT
 from slipway_sync.wire import tensorflow_pb2 as wire
@@ -158,7 +158,7 @@ def test_every_check_of_the_chain_is_what_finds_something() -> None:
         assert not all(results), left_out.__name__
 
 
-TOO_MANY = replace(surveyed(listing_of(contents())), too_many=True)
+TOO_MANY = replace(summarized(listing_of(contents())), too_many=True)
 
 
 def test_a_listing_without_end_is_rejected() -> None:

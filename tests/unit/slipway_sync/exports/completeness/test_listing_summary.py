@@ -16,20 +16,20 @@ from hypothesis import strategies as st
 from paged_stores import PagedStore, item
 from signed_exports import PUBLIC, signed
 from slipway_sync.exports import (
-    Interest,
+    ListingSummarizer,
+    ListingSummary,
     ObjectInfo,
     Proof,
     Requirements,
-    Survey,
-    Surveyor,
     Verdict,
+    Watchlist,
     hostile_key,
     revision,
-    surveyed,
+    summarized,
 )
 from slipway_sync.exports.completeness import listing_summary as module
 from slipway_sync.exports.listing import KeyJudge
-from slipway_sync.stores import prove, survey
+from slipway_sync.stores import prove, summarize
 from small_exports import ASSET, SHARD_1, contents, graph
 
 
@@ -39,8 +39,10 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "HELD", 6)
 
 
-def looked(store: PagedStore, interest: Interest | None = None, *, unless: str = "") -> Survey:
-    found = asyncio.run(survey(store, "1", interest, unless=unless))
+def looked(
+    store: PagedStore, watchlist: Watchlist | None = None, *, unless: str = ""
+) -> ListingSummary:
+    found = asyncio.run(summarize(store, "1", watchlist, unless=unless))
     assert found is not None
     return found
 
@@ -95,14 +97,14 @@ def test_a_survey_says_what_the_whole_listing_says(
             replace(o, path=o.path.rstrip("/")) for o in objects if not o.path.endswith("/")
         )
         found = looked(store)
-        whole = surveyed(files)
+        whole = summarized(files)
         assert found.revision == whole.revision == revision(files)
         assert (found.bytes, found.count) == (whole.bytes, len(files))
         assert found.hostile == whole.hostile == hostile_key(o.path for o in files)
         assert found.whole == (found.count <= held)
         if found.whole:
             assert found.sizes == whole.sizes
-        assert asyncio.run(survey(store, "1", unless=found.fingerprint)) is None
+        assert asyncio.run(summarize(store, "1", unless=found.fingerprint)) is None
 
 
 def test_an_unchanged_listing_costs_its_pages_and_nothing_else(few: None) -> None:  # noqa: ARG001
@@ -113,7 +115,7 @@ def test_an_unchanged_listing_costs_its_pages_and_nothing_else(few: None) -> Non
         found = looked(store)
         assert "HEAD 1/made" in store.asked
         store.asked.clear()
-        assert asyncio.run(survey(store, "1", unless=found.fingerprint)) is None
+        assert asyncio.run(summarize(store, "1", unless=found.fingerprint)) is None
         assert store.asked == ["LIST 1"]
 
 
@@ -150,13 +152,13 @@ def test_a_key_that_the_library_cannot_name_is_the_listing() -> None:
     store = PagedStore({"1": [item("a")]}, hostile="a//b")
     found = looked(store)
     assert found.hostile == ("a//b", "contains an empty segment")
-    assert asyncio.run(survey(store, "1", unless=found.fingerprint)) is None
+    assert asyncio.run(summarize(store, "1", unless=found.fingerprint)) is None
 
 
 def proof_of(store: PagedStore, **asked: object) -> Proof:
     requirements = Requirements(**asked)  # type: ignore[arg-type]
-    interest = Interest(frozenset({requirements.marker} - {""}))
-    return asyncio.run(prove(store, "1", looked(store, interest), requirements))
+    watchlist = Watchlist(frozenset({requirements.marker} - {""}))
+    return asyncio.run(prove(store, "1", looked(store, watchlist), requirements))
 
 
 def long_export(**others: bytes) -> PagedStore:
@@ -229,17 +231,17 @@ def test_of_a_large_graph_only_some_pieces_are_read() -> None:
 
 
 def test_surveyors_refuse_what_is_out_of_order() -> None:
-    surveyor = Surveyor()
-    surveyor.add([item("b")])
+    summarizer = ListingSummarizer()
+    summarizer.add([item("b")])
     with pytest.raises(module.OutOfOrderError):
-        surveyor.add([item("a")])
+        summarizer.add([item("a")])
 
 
 MEASURE = """
 import asyncio, resource, sys, time
 from slipway_sync.exports import ObjectInfo
 from slipway_sync.exports.completeness import listing_summary as module
-from slipway_sync.stores import prove, survey
+from slipway_sync.stores import prove, summarize
 from paged_stores import PagedStore, item
 from signed_exports import PUBLIC, signed
 from small_exports import contents
@@ -272,11 +274,11 @@ class Loop(asyncio.SelectorEventLoop):
 
 async def main():
     small = PagedStore.of(files)
-    assert (await prove(small, "1", await survey(small, "1"))).reason == "Complete"
+    assert (await prove(small, "1", await summarize(small, "1"))).reason == "Complete"
     store = Big({}, {f"1/{path}": content for path, content in files.items()})
     before, began = peak(), time.process_time()
     Loop.worst = 0.0
-    found = await survey(store, "1")
+    found = await summarize(store, "1")
     spent = time.process_time() - began
     proof = await prove(store, "1", found)
     print(found.count, proof.reason, peak() - before, round(Loop.worst * 1000), round(spent, 2))
@@ -329,7 +331,7 @@ def test_the_agent_holds_some_hundred_bytes_of_each_file() -> None:
     record = Record("0" * 64, "sha256:0", "", files)
     for what, limit in (
         (lambda: revision(listing), 50),
-        (lambda: surveyed(listing), 400),
+        (lambda: summarized(listing), 400),
         (lambda: read_manifest(manifest), 600),
         (record.render, 600),
     ):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from slipway_sync.stores.backends import index_document as index
+from slipway_sync.stores.backends import index_document
 from slipway_sync.stores.backends.index_document import (
     IndexDocumentError,
     parse_index,
@@ -25,7 +25,7 @@ def file(**fields: Any) -> dict[str, Any]:
     return document(files=[{"path": "a", "size": 1, "sha256": SHA} | fields])
 
 
-def parsed(value: Any) -> index.Index:
+def parsed(value: Any) -> index_document.Index:
     return parse_index(json.dumps(value).encode())
 
 
@@ -132,12 +132,12 @@ def test_what_is_no_document_is_refused_in_one_sentence(text: bytes, said: str) 
 
 def test_a_document_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(IndexDocumentError, match="longer than 32 MiB"):
-        parse_index(b" " * (index.MAX_BYTES + 1))
+        parse_index(b" " * (index_document.MAX_BYTES + 1))
     with pytest.raises(IndexDocumentError, match="more than 500000 objects and arrays"):
         parse_index(b"[" + b"[]," * 500_000 + b"0]")
     with pytest.raises(IndexDocumentError, match="more than 2000000 values"):
         parse_index(b"[" + b"0," * 2_000_001 + b"0]")
-    monkeypatch.setattr(index, "MAX_FILES", 2)
+    monkeypatch.setattr(index_document, "MAX_FILES", 2)
     entries = [{"path": str(n), "size": 0, "sha256": SHA} for n in range(3)]
     with pytest.raises(IndexDocumentError, match=r"versions\[0\].files: it lists more than 2"):
         parsed(document(files=entries))

@@ -18,10 +18,10 @@ from fake_s3 import Asked, FakeS3, Fault
 from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.fetch.zero_copy import FileSink
 from slipway_sync.agent.volume.filesystem import FileSystem
-from slipway_sync.agent.volume.staging import Partial
+from slipway_sync.agent.volume.staging import StagingDirectory
 from slipway_sync.exports import ObjectInfo
 from slipway_sync.stores import AddressPolicy, ObjectStore, Patience, StoreOptions, open_store
-from slipway_sync.stores.backends.zero_copy import Direct, Pouring
+from slipway_sync.stores.backends.zero_copy import RangeTransfer, ZeroCopy
 from slipway_sync.stores.egress.proxy import shared
 
 CONTENT = bytes(range(256)) * 4000  # 1 MB: more than any buffer on the way
@@ -123,7 +123,7 @@ def _request(client: socket.socket) -> bytes | None:
 class Target:
     """A file and what was told of it."""
 
-    partial: Partial
+    partial: StagingDirectory
     descriptor: int
     clock: Callable[[], float]
     moved: list[int] = field(default_factory=list)
@@ -138,18 +138,18 @@ class Target:
 
 @pytest.fixture
 def target(tmp_path: Path) -> Iterator[Target]:
-    partial = Partial(tmp_path, FileSystem(), lambda: 0.0, kept=False)
+    partial = StagingDirectory(tmp_path, FileSystem(), lambda: 0.0, kept=False)
     partial.files.mkdir()
     descriptor = partial.create("weights")
     yield Target(partial, descriptor, lambda: 0.0)
     os.close(descriptor)
 
 
-def way(
+def zero_copy(
     url: str, patience: Patience = PATIENCE, clock: Callable[[], float] = lambda: 0.0
-) -> Direct:
-    passed = shared().issue(AddressPolicy())
-    return Direct(
+) -> ZeroCopy:
+    passed = shared().issue_token(AddressPolicy())
+    return ZeroCopy(
         lambda key: f"{url}/models/{key}?signed=yes",
         lambda host, port: shared().connect(passed, host, port),
         patience,
@@ -157,17 +157,19 @@ def way(
     )
 
 
-def pour(direct: Direct, target: Target, start: int = 0, length: int = len(CONTENT)) -> int:
-    pouring = Pouring(direct, "weights", info(), target.sink(), start=start, length=length)
-    pouring.run()
-    return pouring.position - start
+def pour(direct: ZeroCopy, target: Target, start: int = 0, length: int = len(CONTENT)) -> int:
+    range_transfer = RangeTransfer(
+        direct, "weights", info(), target.sink(), start=start, length=length
+    )
+    range_transfer.run()
+    return range_transfer.position - start
 
 
 def test_a_range_comes_into_its_place_and_nothing_beside_it(target: Target) -> None:
     start, length = 1000, 700_000
     server = Server([head(start, length) + CONTENT[start : start + length]])
     with server.up() as url:
-        assert pour(way(url), target, start, length) == length
+        assert pour(zero_copy(url), target, start, length) == length
     assert target.path.read_bytes() == bytes(start) + CONTENT[start : start + length]
     (request,) = server.requests
     lines = request.decode().split("\r\n")
@@ -183,7 +185,7 @@ def test_one_connection_serves_many_ranges(target: Target) -> None:
         [head(0, half) + CONTENT[:half], head(half, half) + CONTENT[half:]],
     )
     with server.up() as url:
-        direct = way(url)
+        direct = zero_copy(url)
         assert pour(direct, target, 0, half) == half
         assert pour(direct, target, half, half) == half
         direct.close()
@@ -195,7 +197,7 @@ def test_a_server_that_closes_after_each_answer_is_connected_to_again(target: Ta
     answer = head(0, len(CONTENT), "Connection: close") + CONTENT
     server = Server([answer, answer])
     with server.up() as url:
-        direct = way(url)
+        direct = zero_copy(url)
         for _ in range(2):
             assert pour(direct, target) == len(CONTENT)
     assert target.path.read_bytes() == CONTENT
@@ -206,7 +208,7 @@ def test_an_idle_connection_that_was_closed_is_no_failure(target: Target) -> Non
     answer = head(0, len(CONTENT)) + CONTENT
     server = Server([answer, None, answer])
     with server.up() as url:
-        direct = way(url)
+        direct = zero_copy(url)
         assert pour(direct, target) == len(CONTENT)
         assert pour(direct, target) == len(CONTENT)
         direct.close()
@@ -249,7 +251,7 @@ def test_another_answer_brings_nothing(name: str, target: Target) -> None:
     answer, given_up = REFUSED[name]
     server = Server([answer + CONTENT])
     with server.up() as url:
-        direct = way(url)
+        direct = zero_copy(url)
         assert pour(direct, target) == 0
         assert direct.open is not given_up
     assert target.path.read_bytes() == b""
@@ -259,7 +261,7 @@ def test_another_answer_brings_nothing(name: str, target: Target) -> None:
 def test_a_body_that_breaks_off_brings_what_came(target: Target) -> None:
     answer = head(0, N, "Connection: close") + CONTENT[:500_000]
     with Server([answer]).up() as url:
-        assert pour(way(url), target) == 500_000
+        assert pour(zero_copy(url), target) == 500_000
     assert target.path.read_bytes() == CONTENT[:500_000]
 
 
@@ -267,7 +269,7 @@ def test_an_answer_that_is_shorter_than_it_says_brings_what_it_has(target: Targe
     short = head(0, N).replace(b"Content-Length: %d" % N, b"Content-Length: 70000")
     server = Server([short + CONTENT[:70_000]])
     with server.up() as url:
-        assert pour(way(url), target) == 70_000
+        assert pour(zero_copy(url), target) == 70_000
     assert target.path.read_bytes() == CONTENT[:70_000]
 
 
@@ -275,7 +277,7 @@ def test_three_failures_in_a_row_give_the_way_up_and_a_success_forgives(target: 
     busy = REFUSED["busy"][0]
     right = head(0, N) + CONTENT
     with Server([busy, busy, right, busy, busy, busy]).up() as url:
-        direct = way(url)
+        direct = zero_copy(url)
         brought = [pour(direct, target) for _ in range(5)]
         assert brought == [0, 0, N, 0, 0]
         assert direct.open
@@ -286,30 +288,34 @@ def test_three_failures_in_a_row_give_the_way_up_and_a_success_forgives(target: 
 def test_a_silent_server_is_left_after_a_while(target: Target) -> None:
     server = Server([head(0, N) + CONTENT[:100_000]])
     with server.up() as url:
-        assert pour(way(url, Patience(stall=0.2)), target) == 100_000
+        assert pour(zero_copy(url, Patience(stall=0.2)), target) == 100_000
     assert target.path.read_bytes() == CONTENT[:100_000]
 
 
 def test_cancelled_it_returns_at_once(target: Target) -> None:
     server = Server([])
     with server.up() as url:
-        pouring = Pouring(way(url), "weights", info(), target.sink(), start=0, length=N)
-        thread = threading.Thread(target=pouring.run)
+        range_transfer = RangeTransfer(
+            zero_copy(url), "weights", info(), target.sink(), start=0, length=N
+        )
+        thread = threading.Thread(target=range_transfer.run)
         thread.start()
         assert server.silent.wait(10)
-        pouring.cancel()
+        range_transfer.cancel()
         thread.join(3)  # PATIENCE is longer.
         assert not thread.is_alive()
-    assert pouring.position == 0
+    assert range_transfer.position == 0
 
 
 def test_cancelled_before_it_began_it_asks_nothing(target: Target) -> None:
     server = Server([head(0, N) + CONTENT])
     with server.up() as url:
-        pouring = Pouring(way(url), "weights", info(), target.sink(), start=0, length=N)
-        pouring.cancel()
-        pouring.run()
-    assert pouring.position == 0
+        range_transfer = RangeTransfer(
+            zero_copy(url), "weights", info(), target.sink(), start=0, length=N
+        )
+        range_transfer.cancel()
+        range_transfer.run()
+    assert range_transfer.position == 0
     assert server.requests == []
 
 
@@ -317,7 +323,7 @@ def test_a_trickle_ends_with_the_time_for_one_request(target: Target) -> None:
     now = chain([0.0], repeat(301.0))
     server = Server([head(0, N) + CONTENT])
     with server.up() as url:
-        direct = way(url, clock=lambda: next(now))
+        direct = zero_copy(url, clock=lambda: next(now))
         assert pour(direct, target) < N
 
 
@@ -333,13 +339,13 @@ class FullSink:
 
 def test_what_the_file_says_is_not_taken_for_trouble_on_the_line() -> None:
     with Server([head(0, N) + CONTENT]).up() as url:
-        direct = way(url)
+        direct = zero_copy(url)
         with pytest.raises(RuntimeError, match="full"):
-            Pouring(direct, "weights", info(), FullSink(), start=0, length=N).run()
+            RangeTransfer(direct, "weights", info(), FullSink(), start=0, length=N).run()
 
 
 def test_an_address_that_may_not_be_reached_is_not(target: Target) -> None:
-    direct = way("http://169.254.169.254")
+    direct = zero_copy("http://169.254.169.254")
     assert pour(direct, target) == 0
     assert target.path.read_bytes() == b""
 
@@ -359,7 +365,7 @@ def test_a_file_system_without_splice_gets_the_bytes_all_the_same(
 
     monkeypatch.setattr(os, "splice", splice)
     with Server([head(0, N) + CONTENT]).up() as url:
-        assert pour(way(url), target) == N
+        assert pour(zero_copy(url), target) == N
     assert target.path.read_bytes() == CONTENT
     assert len(refused) == (0 if spliced else 1), "it is tried once"
 
@@ -403,10 +409,10 @@ def test_a_store_with_keys_signs_the_url(target: Target) -> None:
         store = opened(fake)
         (item,) = asyncio.run(store.listing("3"))
         fake.asked.clear()
-        pouring = store.pouring("3", item, target.sink(), start=0, length=N)
-        assert pouring is not None
-        pouring.run()
-        assert pouring.position == N
+        range_transfer = store.range_transfer("3", item, target.sink(), start=0, length=N)
+        assert range_transfer is not None
+        range_transfer.run()
+        assert range_transfer.position == N
         (asked,) = fake.asked
     assert asked.query["X-Amz-Signature"]
     assert target.path.read_bytes() == CONTENT
@@ -415,7 +421,7 @@ def test_a_store_with_keys_signs_the_url(target: Target) -> None:
 def test_without_keys_there_is_no_direct_way(target: Target) -> None:
     with FakeS3(objects={"digits/3/weights": CONTENT}) as fake:
         store = opened(fake, ())
-        assert store.pouring("3", info(), target.sink(), start=0, length=N) is None
+        assert store.range_transfer("3", info(), target.sink(), start=0, length=N) is None
 
 
 def test_a_store_that_takes_no_signed_urls_is_asked_once(target: Target) -> None:
@@ -424,11 +430,11 @@ def test_a_store_that_takes_no_signed_urls_is_asked_once(target: Target) -> None
 
     with FakeS3(objects={"digits/3/weights": CONTENT}, fault=fault) as fake:
         store = opened(fake)
-        first = store.pouring("3", info(), target.sink(), start=0, length=N)
+        first = store.range_transfer("3", info(), target.sink(), start=0, length=N)
         assert first is not None
         first.run()
         assert first.position == 0
-        assert store.pouring("3", info(), target.sink(), start=0, length=N) is None
+        assert store.range_transfer("3", info(), target.sink(), start=0, length=N) is None
 
 
 def test_what_is_encrypted_goes_the_librarys_way(target: Target) -> None:
@@ -436,8 +442,8 @@ def test_what_is_encrypted_goes_the_librarys_way(target: Target) -> None:
     options = StoreOptions(endpoint="https://127.0.0.1:1", credentials=keys)
     store = open_store("s3://models/digits", options)
     assert isinstance(store, ObjectStore)
-    assert store.pouring("3", info(), target.sink(), start=0, length=N) is None
-    assert pour(way("https://127.0.0.1:1"), target) == 0
+    assert store.range_transfer("3", info(), target.sink(), start=0, length=N) is None
+    assert pour(zero_copy("https://127.0.0.1:1"), target) == 0
 
 
 def test_with_a_proxy_on_the_way_there_is_no_direct_one(target: Target) -> None:
@@ -447,7 +453,7 @@ def test_with_a_proxy_on_the_way_there_is_no_direct_one(target: Target) -> None:
     )
     store = open_store("s3://models/digits", options)
     assert isinstance(store, ObjectStore)
-    assert store.pouring("3", info(), target.sink(), start=0, length=N) is None
+    assert store.range_transfer("3", info(), target.sink(), start=0, length=N) is None
 
 
 @pytest.mark.parametrize("drop", [b"H", b"HTTP/1.1 100 Continue\r\n\r\n"], ids=["slow", "continue"])
@@ -467,13 +473,13 @@ def test_a_head_that_never_ends_is_given_up(target: Target, drop: bytes) -> None
     with socket.create_server(("127.0.0.1", 0)) as listener:
         dripping = threading.Thread(target=drip, args=(listener,))
         dripping.start()
-        direct = way(f"http://127.0.0.1:{listener.getsockname()[1]}", Patience(5.0, 5.0, 0.3))
-        pouring = Pouring(direct, "weights", info(), target.sink(), start=0, length=N)
-        running = threading.Thread(target=pouring.run, daemon=True)
+        direct = zero_copy(f"http://127.0.0.1:{listener.getsockname()[1]}", Patience(5.0, 5.0, 0.3))
+        range_transfer = RangeTransfer(direct, "weights", info(), target.sink(), start=0, length=N)
+        running = threading.Thread(target=range_transfer.run, daemon=True)
         running.start()
         running.join(5)
-        ended = not running.is_alive()
+        within_limit = not running.is_alive()
         stop.set()
         dripping.join()
-    assert ended
-    assert pouring.position == 0
+    assert within_limit
+    assert range_transfer.position == 0

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import contextlib
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,8 +15,16 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from slipway_sync.stores import AddressPolicy, Patience, SourceError, StoreOptions, open_store
-from slipway_sync.stores.egress.proxy import Gate
+from certificates import Authority, server_context
+from slipway_sync.stores import (
+    AddressPolicy,
+    Patience,
+    SourceError,
+    Store,
+    StoreOptions,
+    open_store,
+)
+from slipway_sync.stores.egress.proxy import EgressProxy
 
 PATIENCE = Patience(stall=5.0, request=20.0, retries=0)
 HASTE = Patience(request=1.0, retries=0)
@@ -32,6 +41,7 @@ class Endless:
     sent: int = 0
     open_ones: list[socket.socket] = field(default_factory=list)
     asked: threading.Event = field(default_factory=threading.Event)
+    tls: ssl.SSLContext | None = None
     stays: threading.Event | None = None
     """Set: connections are closed when their clients have gone."""
 
@@ -40,10 +50,10 @@ class Endless:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             thread = threading.Thread(target=self._accept, args=(listener,))
             thread.start()
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            yield f"http{'s' if self.tls else ''}://127.0.0.1:{listener.getsockname()[1]}"
             for one in (listener, *self.open_ones):
                 with contextlib.suppress(OSError):
-                    one.shutdown(socket.SHUT_RDWR)
+                    socket.socket.shutdown(one, socket.SHUT_RDWR)
         thread.join()
 
     def _accept(self, listener: socket.socket) -> None:
@@ -58,7 +68,12 @@ class Endless:
             thread.join()
 
     def _serve(self, client: socket.socket) -> None:
-        with client, contextlib.suppress(OSError):
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(client)
+            stack.enter_context(contextlib.suppress(OSError))
+            if self.tls is not None:
+                client = stack.enter_context(self.tls.wrap_socket(client, server_side=True))
+                self.open_ones.append(client)
             while _request(client):
                 self.asked.set()
                 for piece in self.answer():
@@ -119,20 +134,94 @@ def test_a_version_of_endless_empty_pages_ends() -> None:
             asyncio.run(asyncio.wait_for(store.listing("1"), 30))
 
 
-@pytest.mark.parametrize(
-    "head",
-    [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
-        b"HTTP/1.1 403 No\r\nContent-Length: 99999999999\r\n\r\n",
-    ],
-)
-def test_a_page_without_end_is_cut(head: bytes) -> None:
-    server = Endless(lambda: endless_body(head))
-    with server.up() as url:
-        store = open_store("s3://models/m", StoreOptions(endpoint=url, patience=PATIENCE))
-        with pytest.raises(SourceError):
-            asyncio.run(asyncio.wait_for(store.children(), 30))
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+@pytest.fixture(scope="module")
+def tls(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    return server_context(authority.issue(), tmp_path_factory.mktemp("tls"))
+
+
+def opened(uri: str, url: str, authority: Authority) -> Store:
+    credentials = {"AZURE_STORAGE_ACCOUNT_NAME": "account"} if uri.startswith("az") else {}
+    return open_store(
+        url if uri == "http" else uri,
+        StoreOptions(
+            endpoint="" if uri == "http" else url,
+            credentials=credentials,
+            ca_bundle=authority.pem,
+            patience=PATIENCE,
+        ),
+    )
+
+
+# Where the system refuses what it has not, the process would be gone at the first; elsewhere at the last.
+HUGE = (10**11, 10**15, 2**63 - 1, 2**63, 2**64)
+ENDLESS = {
+    **{f"{status} of {n}": b"HTTP/1.1 %d No\r\nContent-Length: %d\r\n\r\n" % (status, n)
+       for status in (200, 403, 404) for n in HUGE},
+    "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n",
+    "a huge chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffff\r\n",
+    "no length": b"HTTP/1.1 200 OK\r\n\r\n",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 99999999999\r\n\r\n",
+    "bare line feeds": b"HTTP/1.1 200 OK\nContent-Length: 99999999999\n\n",
+    "a folded length": b"HTTP/1.1 200 OK\r\nContent-Length:\r\n 99999999999\r\n\r\n",
+    "chunks and a length": b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\nfffffff\r\n",
+    "after an answer": b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"
+    b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
+    "after an interim answer": b"HTTP/1.1 100 Go\r\nContent-Length: 5\r\n\r\n"
+    b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("uri", ["s3://models/m", "gs://models/m", "az://models/m", "http"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("head", ENDLESS.values(), ids=ENDLESS)
+def test_a_page_without_end_is_cut(
+    head: bytes, scheme: str, uri: str, authority: Authority, tls: ssl.SSLContext
+) -> None:
+    server = Endless(lambda: endless_body(head), tls=tls if scheme == "https" else None)
+    with server.up() as url, pytest.raises(SourceError):
+        asyncio.run(asyncio.wait_for(opened(uri, url, authority).children(), 30))
     assert server.sent < 200 << 20
+
+
+@pytest.mark.parametrize("uri", ["s3://models/m", "gs://models/m", "az://models/m", "http"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("status", [200, 206, 403, 416])
+def test_no_answer_to_a_read_is_reserved_for(
+    status: int, scheme: str, uri: str, authority: Authority, tls: ssl.SSLContext
+) -> None:
+    head = (
+        b"HTTP/1.1 %d OK\r\nContent-Length: %d\r\nContent-Range: bytes 0-%d/%d\r\n"
+        b'ETag: "a"\r\nLast-Modified: Mon, 01 Jan 2024 00:00:00 GMT\r\n\r\n'
+    ) % (status, 10**15, 10**15 - 1, 10**15)
+    server = Endless(lambda: endless_body(head), tls=tls if scheme == "https" else None)
+    with server.up() as url:
+        store = opened(uri, url, authority)
+        for length in (None, 100):
+            with contextlib.suppress(SourceError):
+                asyncio.run(asyncio.wait_for(store.read("1", "f", length=length), 30))
+    assert server.sent < 300 << 20
+
+
+def test_a_redirect_over_tls_leads_to_no_answer_of_any_length(
+    authority: Authority, tls: ssl.SSLContext
+) -> None:
+    last = Endless(lambda: endless_body(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % 10**15))
+    last.tls = tls
+    with last.up() as target:
+        location = f"{target}/index.json".replace("127.0.0.1", "localhost").encode()
+        answer = b"HTTP/1.1 307 Go\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % location
+        with (
+            Endless(lambda: iter((answer,)), tls=tls).up() as url,
+            pytest.raises(SourceError, match="its answer does not end"),
+        ):
+            asyncio.run(opened("http", url, authority).children())
+    assert last.asked.is_set()
 
 
 @pytest.mark.parametrize("uri", ["s3://models/m", "http"])
@@ -153,13 +242,13 @@ def test_a_part_without_end_is_not_taken_into_memory(uri: str) -> None:
 def test_a_server_that_says_nothing_keeps_no_thread_when_its_client_has_gone() -> None:
     stays = threading.Event()
     server = Endless(lambda: iter(()), stays=stays)
-    gate = Gate()
-    way = gate.issue(AddressPolicy())
+    gate = EgressProxy()
+    egress = gate.issue_token(AddressPolicy())
     with server.up() as url:
         begun = threading.active_count()
         host = url.removeprefix("http://")
         place = gate._listener.getsockname()
-        proof = _proof(way.token)
+        proof = _proof(egress.token)
         for head in (f"GET {url}/a HTTP/1.1", f"CONNECT {host} HTTP/1.1"):
             with socket.create_connection(place, timeout=10) as client:
                 client.sendall(f"{head}\r\n{proof}\r\n\r\n".encode())
@@ -180,7 +269,7 @@ def test_a_server_that_says_nothing_keeps_no_thread_when_its_client_has_gone() -
 def test_the_gate_lives_on_when_there_are_too_many_connections(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    gate = Gate()
+    gate = EgressProxy()
     place = gate._listener.getsockname()
     start, failures = threading.Thread.start, iter([RuntimeError("can't start new thread")])
 
@@ -212,7 +301,7 @@ def test_more_folders_than_anybody_has_are_not_told() -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     with Endless(lambda: iter((answer,))).up() as url:
         store = open_store("s3://models/m", StoreOptions(endpoint=url, patience=PATIENCE))
-        with pytest.raises(SourceError, match="s3://models/m holds more than 100000 folders"):
+        with pytest.raises(SourceError, match="s3://models/m contains more than 100000 folders"):
             asyncio.run(store.children())
 
 
@@ -223,5 +312,5 @@ def test_more_directories_than_anybody_has_are_not_told() -> None:
     answer = b"HTTP/1.1 200 OK\r\n%s\r\nContent-Length: %d\r\n\r\n" % (dated, len(body)) + body
     with Endless(lambda: iter((answer,))).up() as url:
         store = open_store(f"{url}/m", StoreOptions(patience=PATIENCE))
-        with pytest.raises(SourceError, match="/m holds more than 100000 folders"):
+        with pytest.raises(SourceError, match="/m contains more than 100000 folders"):
             asyncio.run(store.children())

@@ -16,22 +16,21 @@ from certificates import Authority
 from edge import Call, Edge, Reply
 from grants import bearer, sts_error, sts_keys
 from slipway_sync.stores import AddressPolicy, SourceError, StoreOptions
-from slipway_sync.stores.credentials import Granted
-from slipway_sync.stores.egress import proxy as gate
-from slipway_sync.stores.egress.proxy import Gate
-from slipway_sync.stores.identity import ambient, federated, token_file
-from slipway_sync.stores.identity import token_http as asking
+from slipway_sync.stores.credentials import TemporaryCredentials
+from slipway_sync.stores.egress import proxy
+from slipway_sync.stores.egress.proxy import EgressProxy
+from slipway_sync.stores.identity import ambient, federated, token_file, token_http
 from slipway_sync.stores.identity.azure import Application
 from slipway_sync.stores.identity.google import Pool, of_bearer
-from slipway_sync.stores.identity.token_http import Answer, Asker
+from slipway_sync.stores.identity.token_http import Answer, TokenClient
 
 ARN = "arn:aws:iam::123456789012:role/reader"
 TOKEN = "eyJ.the-token.of-the-pod"
 NOW = datetime(2040, 1, 1, tzinfo=UTC)
-ASKER = Asker(AddressPolicy(), clock=lambda: NOW)
+ASKER = TokenClient(AddressPolicy(), clock=lambda: NOW)
 
 
-def aws(edge: Edge, tmp_path: Path, endpoint: str = "", **options: Any) -> Granted:
+def aws(edge: Edge, tmp_path: Path, endpoint: str = "", **options: Any) -> TemporaryCredentials:
     (tmp_path / "token").write_text(TOKEN)
     identity = federated(
         "s3://models/m",
@@ -97,7 +96,7 @@ def test_what_goes_wrong_is_one_sentence_without_the_body(
 def test_an_answer_that_trickles_ends_at_the_deadline(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(asking, "_SECONDS", 0.3)
+    monkeypatch.setattr(token_http, "_SECONDS", 0.3)
     hold = threading.Event()
     with Edge(lambda _: Reply(200, b"xx", hold=hold)) as edge:
         error = expected(edge, tmp_path)
@@ -171,7 +170,7 @@ def google_answer(call: Call) -> Reply:
 def test_google_federates_and_impersonates() -> None:
     with Edge(google_answer) as edge:
         granted = asyncio.run(Pool(GOOGLE, EMAIL, edge.url, edge.url).enter(ASKER, TOKEN))
-    assert granted == Granted({"GOOGLE_BEARER_TOKEN": "impersonated"}, NOW)
+    assert granted == TemporaryCredentials({"GOOGLE_BEARER_TOKEN": "impersonated"}, NOW)
     first, second = edge.calls
     assert first.document == {
         "audience": GOOGLE,
@@ -189,7 +188,9 @@ def test_google_federates_and_impersonates() -> None:
 def test_google_without_a_service_account_reads_as_the_federated_identity() -> None:
     with Edge(google_answer) as edge:
         granted = asyncio.run(Pool(GOOGLE, "", edge.url, edge.url).enter(ASKER, TOKEN))
-    assert granted == Granted({"GOOGLE_BEARER_TOKEN": "federated"}, NOW + timedelta(minutes=30))
+    assert granted == TemporaryCredentials(
+        {"GOOGLE_BEARER_TOKEN": "federated"}, NOW + timedelta(minutes=30)
+    )
     [call] = edge.calls
     assert call.document["scope"] == "https://www.googleapis.com/auth/devstorage.read_write"
 
@@ -211,7 +212,9 @@ def test_azure_takes_the_token_as_an_assertion() -> None:
     with Edge(lambda _: bearer("azure", "3599")) as edge:
         login = Application("client", "tenant", edge.url)
         granted = asyncio.run(login.log_in(ASKER, TOKEN))
-    assert granted == Granted({"AZURE_BEARER_TOKEN": "azure"}, NOW + timedelta(seconds=3599))
+    assert granted == TemporaryCredentials(
+        {"AZURE_BEARER_TOKEN": "azure"}, NOW + timedelta(seconds=3599)
+    )
     [call] = edge.calls
     assert call.path == "/tenant/oauth2/v2.0/token"
     assert call.form == {
@@ -233,7 +236,7 @@ def test_azure_that_refuses_gives_its_word_and_no_description() -> None:
 
 def surrounded(
     environment: Mapping[str, str], uri: str = "s3://models/m", **options: Any
-) -> Granted:
+) -> TemporaryCredentials:
     return asyncio.run(ambient(uri, environment, StoreOptions(**options)).granted())
 
 
@@ -302,7 +305,7 @@ def test_the_webhooks_variables_lead_to_the_token_service_and_never_to_the_model
 
 def test_keys_of_the_environment_do_not_end() -> None:
     keys = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "t"}
-    assert surrounded(keys) == Granted(keys, None)
+    assert surrounded(keys) == TemporaryCredentials(keys, None)
 
 
 def test_googles_metadata_server_wants_its_header() -> None:
@@ -363,10 +366,10 @@ def test_the_metadata_address_is_open_to_the_request_for_credentials_alone(
 ) -> None:
     """The gate's judgement is the real one; what answers behind it is a server of this test."""
     metadata = ip_address("169.254.169.254")
-    with Edge(lambda _: Reply(418)) as edge, closing(Gate(lambda *_: (metadata,))) as opened:
-        monkeypatch.setattr(asking, "shared", lambda: opened)
+    with Edge(lambda _: Reply(418)) as edge, closing(EgressProxy(lambda *_: (metadata,))) as opened:
+        monkeypatch.setattr(token_http, "shared", lambda: opened)
         behind = ("127.0.0.1", edge.port)
-        monkeypatch.setattr(gate, "_first_connected", lambda *_: socket.create_connection(behind))
+        monkeypatch.setattr(proxy, "_first_connected", lambda *_: socket.create_connection(behind))
         with pytest.raises(SourceError, match=r"refused \(418\)"):
             surrounded({}, uri)
         assert [call.path for call in edge.calls] == [path]
@@ -388,6 +391,6 @@ def test_a_private_authority_is_trusted_with_its_bundle_only(tmp_path: Path) -> 
 
 def test_a_life_without_end_is_no_life_that_is_known() -> None:
     answer = Answer(200, b'{"access_token": "t", "expires_in": 1e999}')
-    assert of_bearer("the pool", answer, "check it", NOW) == Granted(
+    assert of_bearer("the pool", answer, "check it", NOW) == TemporaryCredentials(
         {"GOOGLE_BEARER_TOKEN": "t"}, None
     )

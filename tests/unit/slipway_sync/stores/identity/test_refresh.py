@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from slipway_sync.stores import SourceError
-from slipway_sync.stores.credentials import Granted
+from slipway_sync.stores.credentials import TemporaryCredentials
 from slipway_sync.stores.identity import CachedIdentity
 
 
@@ -20,12 +20,12 @@ class Cloud:
     away: SourceError | None = None
     granted: list[str] = field(default_factory=list)
 
-    async def exchange(self) -> Granted:
+    async def exchange(self) -> TemporaryCredentials:
         await asyncio.sleep(0)
         if self.away is not None:
             raise self.away
         self.granted.append(f"key-{len(self.granted) + 1}")
-        return Granted({"AWS_ACCESS_KEY_ID": self.granted[-1]}, self.now + self.life)
+        return TemporaryCredentials({"AWS_ACCESS_KEY_ID": self.granted[-1]}, self.now + self.life)
 
     def identity(self) -> CachedIdentity:
         return CachedIdentity(self.exchange, lambda: self.now)
@@ -58,7 +58,7 @@ def test_requests_at_once_ask_once() -> None:
     cloud = Cloud()
     identity = cloud.identity()
 
-    async def many() -> list[Granted]:
+    async def many() -> list[TemporaryCredentials]:
         return await asyncio.gather(*(identity.granted() for _ in range(20)))
 
     assert len({id(granted) for granted in asyncio.run(many())}) == 1
@@ -103,4 +103,4 @@ def test_refused_credentials_are_asked_for_again_but_not_at_every_request() -> N
 
 
 def test_secrets_are_in_no_representation() -> None:
-    assert "s3cr3t" not in repr(Granted({"AWS_SECRET_ACCESS_KEY": "s3cr3t"}, None))
+    assert "s3cr3t" not in repr(TemporaryCredentials({"AWS_SECRET_ACCESS_KEY": "s3cr3t"}, None))

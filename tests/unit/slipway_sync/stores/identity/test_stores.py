@@ -7,7 +7,7 @@ import pytest
 
 from edge import Call, Edge, Reply
 from slipway_sync.stores import SourceError, StoreOptions, open_store
-from slipway_sync.stores.credentials import Granted
+from slipway_sync.stores.credentials import TemporaryCredentials
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": "ASIAKEY",
@@ -25,10 +25,10 @@ class Person:
         self.failure = failure
         self._seconds = seconds
 
-    async def granted(self) -> Granted:
+    async def granted(self) -> TemporaryCredentials:
         if self.failure is not None:
             raise self.failure
-        return Granted(KEYS, datetime.now(UTC) + timedelta(seconds=self._seconds))
+        return TemporaryCredentials(KEYS, datetime.now(UTC) + timedelta(seconds=self._seconds))
 
     def refuse(self) -> bool:
         return False

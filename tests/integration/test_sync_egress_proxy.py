@@ -16,8 +16,8 @@ from certificates import Authority, server_context
 from cluster.s3 import S3Server
 from slipway_sync.stores import SourceError, Store, StoreOptions, open_store
 from slipway_sync.stores.addresses import Address, AddressPolicy
-from slipway_sync.stores.egress import proxy as gate
-from slipway_sync.stores.egress.proxy import Gate
+from slipway_sync.stores.egress import proxy
+from slipway_sync.stores.egress.proxy import EgressProxy
 from static_server import StaticServer, indexed
 from world import BUCKET, Bucket
 
@@ -161,7 +161,7 @@ def test_a_redirect_to_a_name_that_rebinds_is_refused(
             return [ip_address(host)]
         return [next(answers, ip_address(LINK_LOCAL))]
 
-    ours = Gate(resolve)
+    ours = EgressProxy(resolve)
     monkeypatch.setattr("slipway_sync.stores.egress.clients.shared", lambda: ours)
     with StaticServer(indexed({"1/a": b""}), tls=tls) as server:
         server.redirects = {"m/index.json": f"https://localhost:{server.port}/new/index.json"}
@@ -221,7 +221,7 @@ def test_a_name_that_changes_its_mind_is_judged_at_every_connection(
         assert host == "rebinding.example"
         return next(answers, [ip_address(LINK_LOCAL)])
 
-    ours = Gate(resolve)
+    ours = EgressProxy(resolve)
     monkeypatch.setattr("slipway_sync.stores.egress.clients.shared", lambda: ours)
     port = s3.endpoint.rpartition(":")[2]
 
@@ -247,8 +247,8 @@ def test_an_allowed_network_is_reached() -> None:
 
 def test_without_the_pass_nobody_gets_through() -> None:
     with serving("/") as server:
-        way = gate.shared().issue(AddressPolicy())
-        port = int(way.url.rpartition(":")[2])
+        egress = proxy.shared().issue_token(AddressPolicy())
+        port = int(egress.url.rpartition(":")[2])
         with socket.create_connection(("127.0.0.1", port), timeout=5) as stranger:
             stranger.sendall(f"GET {server.url}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             assert stranger.recv(100).startswith(b"HTTP/1.1 407")
