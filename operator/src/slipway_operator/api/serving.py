@@ -209,4 +209,4 @@ class Serving(SpecType):
     service_account: ShortText = ""
     """ServiceAccount of the pods; its API token is never mounted."""
     drain_seconds: Annotated[int, Field(ge=0, le=3600, json_schema_extra={"format": "int32"})] = 12
-    """Seconds that a terminating pod keeps answering requests before it shuts down."""
+    """Maximum seconds that a terminating pod keeps answering requests; it stops earlier once no client is connected."""

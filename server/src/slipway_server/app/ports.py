@@ -5,6 +5,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from slipway_server.app.drain import Clients
+from slipway_server.app.sockets import client_peers
 from slipway_server.frontends.http.connection import ConnectionLimits
 from slipway_server.frontends.http.messages import HttpHandler, HttpResponse
 from slipway_server.frontends.http.server import RestLimits, RestServer
@@ -182,6 +184,31 @@ class Ports:
             self.rpc.enter_shutdown()
         if self.rest:
             self.rest.drain()
+
+    def clients(self) -> Clients:
+        """Count the clients, without connections to the health port or only for health pages and metrics."""
+        requests = 0
+        pages_only: Collection[str] = ()
+        ports = [self._settings.port] if self.rpc and self._settings.port else []
+        if self.rpc:
+            requests += self.rpc.requests
+        if self.rest:
+            requests += self.rest.requests
+            pages_only = self.rest.pages_only()
+            ports += [port for port in self.rest.ports if port != self._settings.health_port]
+        peers = client_peers(ports, self._settings.socket_path if self.rpc else "")
+        if peers is None:
+            return Clients(None, requests)
+        return Clients(sum(peer not in pages_only for peer in peers), requests)
+
+    def close_idle(self) -> None:
+        """Close REST connections that have been idle for drain_seconds.
+
+        A client that sends requests more often gets `Connection: close` with a response before the drain is over, and
+        never sees its connection close unannounced.
+        """
+        if self.rest:
+            self.rest.close_idle(self._settings.drain)
 
     def stop(self, grace: float) -> None:
         """Take no new request, give those in flight `grace` seconds, leave nothing behind."""

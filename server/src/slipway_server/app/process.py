@@ -3,7 +3,7 @@
 ports open, /livez answers, /readyz says 503
 → TensorFlow imported, methods in place, models loading
 → every configured model has a version: ready
-→ SIGTERM: not ready at once; for `drain` seconds requests are answered while clients are asked to go elsewhere
+→ SIGTERM: not ready at once; requests are answered while clients are asked to go elsewhere, until none is connected
 → no new request; those in flight finish → exit 0
 """
 
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from slipway_server.app.drain import Clients, Drain, DrainLimits
 from slipway_server.app.ports import Pages, Ports
 from slipway_server.app.readiness import Report
 from slipway_server.errors import Code, ServingError
@@ -69,6 +70,7 @@ class Process:
         self._ports = Ports(settings, pages, self._say_certificate)
         self._assembly: Assembly | None = None
         self._draining = False
+        self._interrupts = 0
         self._showing = threading.Lock()
         self._shown: AbstractSet[str] = frozenset()
         self._log: Any = None
@@ -235,14 +237,17 @@ class Process:
     def _drain(self, number: int) -> int:
         """Leave without failing a request: first out of rotation, then wait until every client has gone."""
         served = any(self._report().models.values())
+        self._interrupts = int(number == signal.SIGINT)
+        limits = DrainLimits(self._settings.drain_least, self._settings.drain)
+        drain = Drain(limits, self._look, self._interrupted)
         self._draining = True
         self._ports.drain()
         seconds = self._settings.drain if served else 0.0
         self._log.info(
             "draining", signal=signal.Signals(number).name, seconds=seconds, served=served
         )
-        self._wait_out(seconds, interrupts=int(number == signal.SIGINT))
-        self._log.info("stopping", grace_seconds=STOP_GRACE_SECONDS)
+        reason = drain.wait() if served else "nothing was served"
+        self._log.info("stopping", reason=reason, grace_seconds=STOP_GRACE_SECONDS)
         if self._assembly:
             self._assembly.stop()
         self._ports.stop(STOP_GRACE_SECONDS)
@@ -251,22 +256,28 @@ class Process:
         self._log.info("stopped")
         return EXIT_OK
 
-    def _wait_out(self, seconds: float, interrupts: int) -> None:
+    def _look(self) -> Clients:
+        """Count the clients, after closing connections that have long been idle."""
+        self._ports.close_idle()
+        return self._ports.clients()
+
+    def _interrupted(self, seconds: float) -> bool:
         """Wait; only a second SIGINT (a person at a terminal) cuts it short."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             try:
                 event = self._events.get(timeout=left)
             except queue.Empty:
-                return
+                break
             if isinstance(event, _Signal):
-                interrupts += event.number == signal.SIGINT
-                cut = interrupts > 1
+                self._interrupts += event.number == signal.SIGINT
+                cut = self._interrupts > 1
                 self._log.info(
                     "signal while draining", signal=signal.Signals(event.number).name, cut_short=cut
                 )
                 if cut:
-                    return
+                    return True
+        return False
 
 
 def _livez() -> HttpResponse:

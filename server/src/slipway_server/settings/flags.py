@@ -295,7 +295,12 @@ OWN: Final[tuple[Flag, ...]] = (
     Flag(
         "drain_seconds",
         12.0,
-        "Seconds after SIGTERM during which the server keeps answering while clients reconnect elsewhere.",
+        "Maximum seconds after SIGTERM for clients to reconnect elsewhere; ends early once no client is connected.",
+    ),
+    Flag(
+        "drain_min_seconds",
+        3.0,
+        "Minimum seconds after SIGTERM, in which every proxy removes the endpoint; at most drain_seconds.",
     ),
     Flag(
         "max_connection_age_seconds",
@@ -307,11 +312,7 @@ OWN: Final[tuple[Flag, ...]] = (
         False,
         "Exit with code 65 when no version of a model could be loaded.",
     ),
-    Flag(
-        "load_timeout_seconds",
-        1800.0,
-        "Timeout of a load in seconds; 0 disables it.",
-    ),
+    Flag("load_timeout_seconds", 1800.0, "Timeout of a load in seconds; 0 disables it."),
     Flag(
         "run_on_caller_thread",
         "auto",

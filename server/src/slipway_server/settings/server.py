@@ -76,6 +76,7 @@ class Settings:
     isolated_load_gpu: bool
     check_method_names: bool
     drain: float
+    drain_least: float
     exit_on_failed_load: bool
     termination_log: str
 
@@ -169,6 +170,7 @@ def settings(
         isolated_load_gpu=values["isolated_load_gpu"],
         check_method_names=values["enable_signature_method_name_check"],
         drain=values["drain_seconds"],
+        drain_least=min(values["drain_min_seconds"], values["drain_seconds"]),
         exit_on_failed_load=values["exit_on_failed_load"],
         termination_log=values["termination_log"],
     )
@@ -180,6 +182,7 @@ _INT32_MAX: Final = 2**31 - 1
 _INT64_MAX: Final = 2**63 - 1
 _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "drain_seconds": (0, _DAY),
+    "drain_min_seconds": (0, _DAY),
     "max_connection_age_seconds": (0, _DAY),
     "max_connection_age_grace_seconds": (0, _DAY),
     "rest_api_receive_timeout_seconds": (1, _DAY),

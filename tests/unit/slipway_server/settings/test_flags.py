@@ -220,6 +220,7 @@ def test_flags_without_effect_are_said_only_when_given() -> None:
         ),
         (["--aspired_version_policy=best"], "availability_preserving, resource_preserving"),
         (["--drain_seconds=-1"], "--drain_seconds must be between 0 and 86400 seconds"),
+        (["--drain_min_seconds=-1"], "--drain_min_seconds must be between 0 and 86400 seconds"),
         (["--drain_seconds=nan"], "--drain_seconds must be between 0 and 86400 seconds"),
     ],
 )
@@ -283,6 +284,12 @@ def test_requests_that_wait_for_a_batch_have_threads_enough() -> None:
     assert _settings("--grpc_max_threads=5").rpc_threads == 5
     batching = _settings("--enable_batching", "--rest_api_num_threads=3")
     assert (batching.rpc_threads >= 256, batching.rest_threads) == (True, 3)
+
+
+def test_the_least_time_of_a_drain_is_within_the_most() -> None:
+    assert (_settings().drain_least, _settings().drain) == (3, 12)
+    assert _settings("--drain_min_seconds=20").drain_least == 12
+    assert _settings("--drain_seconds=0").drain_least == 0
 
 
 def test_connections_are_recycled_within_the_drain() -> None:

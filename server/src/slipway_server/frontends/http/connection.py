@@ -18,6 +18,7 @@ from typing import Any, Final
 import httptools
 from typing_extensions import override
 
+from slipway_server.frontends.http.listener import has_unread
 from slipway_server.frontends.http.messages import HttpRequest, HttpResponse, failure
 
 _MAX_PIECES: Final = 1024
@@ -106,6 +107,8 @@ class HttpConnection(asyncio.Protocol):
         self._writable = True
         self._half_closes = True
         self._peer = ""
+        self.asked_api: bool | None = None
+        """Whether there was a request other than for a page; None before the first request."""
 
     # ---- asyncio.Protocol --------------------------------------------------------------------------------------
 
@@ -279,6 +282,11 @@ class HttpConnection(asyncio.Protocol):
             or unsent
         )
 
+    @property
+    def peer(self) -> str:
+        """The client's address and port, as in logs."""
+        return self._peer
+
     def sweep(self, now: float) -> None:
         """End the connection when it is idle or sends too slowly; called every few seconds."""
         if self._current is not None or self._transport is None:
@@ -291,6 +299,13 @@ class HttpConnection(asyncio.Protocol):
         elif self._transport.get_write_buffer_size() and age > self._limits.request_seconds:
             self._transport.abort()  # closing would wait for a client that does not read
         elif self._phase is _Phase.IDLE and age > self._limits.idle_seconds:
+            self._transport.close()
+
+    def close_idle(self, before: float) -> None:
+        """Close the connection if it has been idle since `before` and no unread data has arrived."""
+        if self._transport is None or self._phase is not _Phase.IDLE or self.busy:
+            return
+        if self._since < before and not has_unread(self._transport):
             self._transport.close()
 
     def close(self) -> None:

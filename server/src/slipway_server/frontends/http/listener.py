@@ -7,6 +7,7 @@ context of its moment, so a new certificate is used without closing the port.
 import asyncio
 import contextlib
 import errno
+import select
 import socket
 import ssl
 from collections.abc import Callable
@@ -108,6 +109,16 @@ def _reject(client: socket.socket, *, plain: bool) -> None:
         with contextlib.suppress(OSError):
             client.send(head.encode() + body)
     client.close()
+
+
+def has_unread(transport: asyncio.BaseTransport) -> bool:
+    """Whether data, or the end of the stream, has arrived that the event loop has not delivered yet."""
+    connected = transport.get_extra_info("socket")
+    if connected is None:
+        return False
+    poll = select.poll()
+    poll.register(connected.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def listening_socket(port: int) -> socket.socket:

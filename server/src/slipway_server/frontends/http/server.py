@@ -85,6 +85,7 @@ class RestServer:
         self._api: HttpHandler | None = None
         self._connections: set[HttpConnection] = set()
         self._draining = False
+        self._requests = 0
         self._loop = asyncio.new_event_loop()
         mailbox = Mailbox(self._loop)
         self._inference_admission = Admission(
@@ -133,6 +134,15 @@ class RestServer:
         """How many connections are open."""
         return len(self._connections)
 
+    @property
+    def requests(self) -> int:
+        """Number of requests since the start, without pages."""
+        return self._requests
+
+    def pages_only(self) -> frozenset[str]:
+        """The peers of connections that were used for pages only."""
+        return frozenset(one.peer for one in tuple(self._connections) if one.asked_api is False)
+
     def start(self) -> None:
         """Begin to answer: pages at once, everything else 503 until `serve`."""
         self._thread.start()
@@ -144,6 +154,10 @@ class RestServer:
     def drain(self) -> None:
         """From now on ask every client, with its next answer, to connect anew (elsewhere)."""
         self._draining = True
+
+    def close_idle(self, seconds: float) -> None:
+        """Close the connections that have been idle for so many seconds."""
+        self._loop.call_soon_threadsafe(self._close_idle, seconds)
 
     def stop(self, grace: float) -> None:
         """Accept no more connections, let requests in flight finish for up to `grace` seconds, close the rest."""
@@ -174,6 +188,8 @@ class RestServer:
         # Answers go out from the loop, not from here: a client may have sent a thousand requests at once, and each
         # answer starts the next one.
         page = request.path in self._pages or request.path in self._slow_pages
+        connection.asked_api = bool(connection.asked_api) or not page
+        self._requests += not page
         if page and request.method in {"GET", "HEAD"}:
             self._dispatch_page(connection, request)
         elif self._api is None:
@@ -203,6 +219,11 @@ class RestServer:
         for connection in tuple(self._connections):
             connection.sweep(now)
         self._loop.call_later(_SWEEP_SECONDS, self._sweep)
+
+    def _close_idle(self, seconds: float) -> None:
+        before = monotonic() - seconds
+        for connection in tuple(self._connections):
+            connection.close_idle(before)
 
     async def _stop(self, grace: float) -> None:
         for listener in self._listeners:

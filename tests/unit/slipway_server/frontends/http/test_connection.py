@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from itertools import pairwise
 from time import monotonic
 from typing import Any
@@ -137,6 +138,50 @@ def test_a_draining_server_ends_every_connection_with_its_next_answer() -> None:
     client.answer()
     assert client.transport.closed
     assert b"\r\nConnection: close\r\n" in client.written
+
+
+def test_a_connection_is_closed_as_idle_only_between_requests() -> None:
+    client = Client(draining=False)
+    soon = monotonic() + 5
+    client.connection.close_idle(monotonic() - 5)
+    assert not client.transport.closed, "it has just come and is about to ask"
+    client.send(GET[:10])
+    client.connection.close_idle(soon)
+    assert not client.transport.closed, "a request is arriving"
+    client.send(GET[10:])
+    client.connection.close_idle(soon)
+    assert not client.transport.closed, "a request is worked on"
+    client.transport.unsent = 3
+    client.answer()
+    client.connection.close_idle(soon)
+    assert not client.transport.closed, "an answer is on its way"
+    client.transport.unsent = 0
+    client.connection.close_idle(soon)
+    assert client.transport.closed
+
+
+def test_a_request_that_has_arrived_unread_keeps_its_connection() -> None:
+    client = Client()
+    connection = client.connection
+
+    async def converse(here: socket.socket, there: socket.socket) -> tuple[bytes, bytes]:
+        await asyncio.get_running_loop().connect_accepted_socket(lambda: connection, here)
+        there.sendall(GET)
+        connection.close_idle(monotonic() + 5)  # before the loop had a turn to read
+        await asyncio.sleep(0.05)
+        client.answer()
+        await asyncio.sleep(0.05)
+        answer = there.recv(100)
+        connection.close_idle(monotonic() + 5)
+        await asyncio.sleep(0.05)
+        return answer, there.recv(100)
+
+    here, there = socket.socketpair()
+    with there:
+        there.settimeout(5)
+        answer, end = asyncio.run(converse(here, there))
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert end == b""
 
 
 def test_head_has_no_body() -> None:

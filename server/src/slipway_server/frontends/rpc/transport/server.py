@@ -83,6 +83,11 @@ class RpcServer:
         """Inference requests that no thread has taken yet."""
         return self._pool.waiting
 
+    @property
+    def requests(self) -> int:
+        """Number of calls since the start, without those of the early methods."""
+        return self._methods.calls
+
     def start(self) -> None:
         """Begin to answer: health at once, everything else UNAVAILABLE until `serve`."""
         self._server.start()
@@ -127,6 +132,8 @@ class _LateMethods(grpc.GenericRpcHandler):
             refusals,
             ServingError(Code.UNAVAILABLE, "The server is starting; its models are not loaded yet"),
         )
+        self.calls = 0
+        self._early = frozenset(early)
         self._reload_pool = rpc_workers(1, "rpc-reload")
         self._pools = dict.fromkeys(early, self._status_pool)
         self._handlers = self._handlers_of(early)
@@ -155,6 +162,7 @@ class _LateMethods(grpc.GenericRpcHandler):
     @override
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
         path = handler_call_details.method
+        self.calls += path not in self._early
         handler = self._handlers.get(path)
         if handler is None:
             return self._starting if not self._bound and path.startswith(_PREFIXES) else None
