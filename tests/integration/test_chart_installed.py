@@ -317,8 +317,10 @@ def test_the_chart_comes_grows_and_goes(fresh: ControlPlane, tmp_path: Path) -> 
     assert "CustomResourceDefinition] models.slipway.dev" in said
     assert kubectl.run("get", "models", "--output=name") == "model.slipway.dev/mnist\n"
     assert not kube.apps.list_namespaced_deployment(NAMESPACE).items
+    made = "clusterroles,clusterrolebindings,roles,rolebindings,serviceaccounts,services"
+    policies = "validatingadmissionpolicies,validatingadmissionpolicybindings,networkpolicies"
     left = kubectl.run(
-        *("get", "clusterroles,clusterrolebindings,roles,rolebindings,serviceaccounts,services"),
+        *("get", f"{made},{policies}"),
         *("--all-namespaces", "--output=name", "--selector=app.kubernetes.io/part-of=slipway"),
     )
     assert left == ""

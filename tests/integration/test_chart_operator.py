@@ -1,7 +1,7 @@
 """The operator's process with what the chart gives it: its flags, its variables, its rights.
 
-Forbidden is what it must never hear; a namespace with restricted Pod Security is where it must be
-able to serve.
+Forbidden is what it must never hear, from RBAC or from the chart's admission policy; a namespace with
+restricted Pod Security is where it must be able to serve.
 """
 
 import http.client
@@ -13,13 +13,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
-from charts import NAMESPACE, Helm, one
+from charts import NAMESPACE, Helm, admission_policy_holds, one
 from cloud_iam import ROLE, CloudIam
 from cluster.controlplane import ControlPlane
 from cluster.kubectl import Kubectl
@@ -60,6 +61,12 @@ def installed(plane: ControlPlane, kube: Kube, tmp_path_factory: pytest.TempPath
     for release, (_, settings) in RELEASES.items():
         helm.install(*settings, release=release)
     eventually("the Model kind is served", kube.serves_models)
+    for name, _ in RELEASES.values():
+        account = Kube(
+            str(plane.kubeconfig_for(f"system:serviceaccount:{NAMESPACE}:{name}", GROUPS))
+        )
+        holds = partial(admission_policy_holds, account, SERVED)
+        eventually("its policy is in force", holds)
 
 
 @pytest.fixture
@@ -161,7 +168,10 @@ def refused(plane: ControlPlane, operator: Running) -> list[str]:
     return [
         f"{event['verb']} {event['requestURI']}"
         for event in events
-        if event["user"]["username"] == account and event["responseStatus"]["code"] == 403
+        if event["user"]["username"] == account
+        and event["responseStatus"]["code"] == 403
+        # Asked by the fixture, to see that the admission policy is in force.
+        and "dryRun=All" not in event["requestURI"]
     ]
 
 
@@ -267,7 +277,9 @@ def test_with_its_rights_alone_it_serves_and_replaces_a_version(
             "pollInterval": "1s",
             "settle": "0s",
         }
-        spec = {"source": source, "serving": {"replicas": 2}, "labels": {"stable": 1}}
+        claim = {"claimTemplate": {"size": "1Gi", "accessModes": ["ReadWriteMany"]}}
+        serving = {"replicas": 2, "cache": claim}
+        spec = {"source": source, "serving": serving, "labels": {"stable": 1}}
         kube.create_model(SERVED, name, spec)
 
         eventually(
@@ -283,6 +295,13 @@ def test_with_its_rights_alone_it_serves_and_replaces_a_version(
         wait("version 1 serves", "1")
         bucket.upload(f"{name}/2", tiny_export(2))
         wait("version 2 serves", "2")
+        cache = f"{name}-cache"
+        eventually(
+            "the list of what its cache keeps follows",
+            lambda: '"2-' in kube.core.read_namespaced_config_map(cache, SERVED).data["keep.json"],
+        )
+        assert kube.core.read_namespaced_persistent_volume_claim(cache, SERVED)
+        assert kube.policy.read_namespaced_pod_disruption_budget(name, SERVED)
 
         # The other release's operator has to find it gone.
         kubectl.run("delete", "rolebinding", "slipway-credentials", f"--namespace={SERVED}")
@@ -293,6 +312,35 @@ def test_with_its_rights_alone_it_serves_and_replaces_a_version(
     assert any(e.involved_object.name == name and e.involved_object.kind == "Model" for e in events)
     assert refused(plane, operator) == []
     assert [line for line in complaints(operator) if "may not read Secret" not in line] == []
+
+
+def test_with_its_rights_alone_it_lists_a_volume_and_leaves_it(
+    operator: Running, kube: Kube, plane: ControlPlane
+) -> None:
+    name = f"shelf-{operator.name.partition('-')[0]}"
+    size = {"requests": {"storage": "1Gi"}}
+    claim = {"accessModes": ["ReadWriteMany"], "resources": size}
+    kube.core.create_namespaced_persistent_volume_claim(
+        SERVED, {"metadata": {"name": name}, "spec": claim}
+    )
+    kube.create_model(SERVED, name, {"source": {"uri": f"pvc://{name}/here"}})
+
+    def listed(directory: str) -> bool:
+        found = kube.apps.list_namespaced_deployment(
+            SERVED, label_selector=f"slipway.dev/source={name}"
+        )
+        return any(
+            f"--path={directory}" in item.spec.template.spec.containers[0].args
+            for item in found.items
+        )
+
+    eventually("a pod lists it", lambda: listed("here"), state=operator.log.read_text)
+    kube.patch_model(SERVED, name, {"source": {"uri": f"pvc://{name}/there"}})
+    eventually("it lists the other folder", lambda: listed("there"), state=operator.log.read_text)
+    kube.patch_model(SERVED, name, {"source": {"uri": "s3://nowhere/m"}})
+    eventually("nothing lists it", lambda: not listed("there"), state=operator.log.read_text)
+    kube.custom.delete_namespaced_custom_object("slipway.dev", "v1alpha1", SERVED, "models", name)
+    assert refused(plane, operator) == []
 
 
 def test_a_service_account_reads_the_source_once_its_namespace_allows_it(
