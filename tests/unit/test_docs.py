@@ -126,7 +126,7 @@ def test_models_are_good(page: Path) -> None:
         *re.findall(r"<<'EOF'\n(.*?)^EOF$", page.read_text(), re.DOTALL | re.MULTILINE),
     ]
     for manifest in (yaml.safe_load(block) for block in shown):
-        if manifest["kind"] == "Model":
+        if manifest.get("kind") == "Model":
             manifest["metadata"] |= {"namespace": "default", "uid": "1"}
             parse(manifest)
 
