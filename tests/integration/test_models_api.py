@@ -228,4 +228,4 @@ def test_models_answer_to_all_their_names(
 
 def test_every_field_is_explained(kubectl: Kubectl) -> None:
     said = kubectl.run("explain", "model.spec.transition.maxSurge")
-    assert "extra pods allowed" in said
+    assert "maximum extra pods" in said

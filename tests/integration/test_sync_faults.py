@@ -158,8 +158,8 @@ STAYING = {
     "listing: 503": Row("listing", Fault(503, LATER), UNAVAILABLE, "answers 503"),
     "listing: never answered": Row("listing", Fault(hold=NEVER), UNAVAILABLE, "in time"),
     "listing: stalls": Row("listing", Fault(stall_after=70), UNAVAILABLE, "in time"),
-    "listing: reset": Row("listing", Fault(reset_after=70), UNAVAILABLE, "breaks connections off"),
-    "listing: truncated": Row("listing", Fault(cut_after=70), UNAVAILABLE, "breaks connections off"),
+    "listing: reset": Row("listing", Fault(reset_after=70), UNAVAILABLE, "closes connections early"),
+    "listing: truncated": Row("listing", Fault(cut_after=70), UNAVAILABLE, "closes connections early"),
     "listing: too short": Row("listing", Fault(keep=70), UNAVAILABLE, "no listing"),
     "listing: a login page": Row("listing", Fault(200, body=PORTAL), UNAVAILABLE, "no listing"),
     "listing: empty": Row("listing", emptied, MOVED, "empty now"),
@@ -187,11 +187,11 @@ STAYING = {
     "transfer: trickles": Row("transfer", Fault(trickle=20), UNAVAILABLE, "in time"),
     "transfer: reset": Row(
         "transfer", absolute(100_000, lambda n: Fault(reset_after=n)), REJECTED,
-        "breaks connections off", "Truncated",
+        "closes connections early", "Truncated",
     ),
     "transfer: truncated": Row(
         "transfer", absolute(100_000, lambda n: Fault(cut_after=n)), REJECTED,
-        "breaks connections off", "Truncated",
+        "closes connections early", "Truncated",
     ),
     "transfer: too short": Row(
         "transfer", absolute(100_000, lambda n: Fault(keep=n)), REJECTED, "sent 0 of", "WrongSize"
@@ -211,10 +211,10 @@ STAYING = {
     ),
     "transfer: another range": Row(
         "transfer", Fault(headers={"Content-Range": f"bytes 1-{SIZE}/{SIZE}"}), UNAVAILABLE,
-        "another part of the object",
+        "a different range of the object",
     ),
     "transfer: a login page": Row(
-        "transfer", Fault(200, {"ETag": '"x"', **MODIFIED}, PORTAL), UNAVAILABLE, "otherwise than asked"
+        "transfer", Fault(200, {"ETag": '"x"', **MODIFIED}, PORTAL), UNAVAILABLE, "does not answer as expected"
     ),
     "transfer: redirected": Row(
         "transfer", Fault(302, {"Location": "http://127.0.0.1:1/"}), ExitCode.USAGE, "redirects"

@@ -93,8 +93,8 @@ FAULTS = {
     "503": Row(Fault(503, {"Retry-After": "1"}), "Unavailable", "answers 503"),
     "never answered": Row(Fault(hold=NEVER), "Unavailable", "in time"),
     "stalls": Row(Fault(stall_after=20), "Unavailable", "in time"),
-    "reset": Row(Fault(reset_after=20), "Unavailable", "breaks connections off"),
-    "truncated": Row(Fault(cut_after=20), "Unavailable", "breaks connections off"),
+    "reset": Row(Fault(reset_after=20), "Unavailable", "closes connections early"),
+    "truncated": Row(Fault(cut_after=20), "Unavailable", "closes connections early"),
 }
 
 

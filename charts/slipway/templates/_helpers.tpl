@@ -32,7 +32,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- printf "%s%s:%s" $root.Values.imagePrefix $image.repository $tag -}}
 {{- end -}}
 
-{{/* What Pod Security `restricted` asks of a pod, and of a container. */}}
+{{/* What Pod Security `restricted` requires of a pod, and of a container. */}}
 {{- define "slipway.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 65532
@@ -49,7 +49,7 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
-{{/* What the operator does in the namespaces it serves: each rule is one use in its code. */}}
+{{/* Permissions of the operator in the namespaces it watches: each rule is one use in its code. */}}
 {{- define "slipway.rules" -}}
 - apiGroups: [slipway.dev]
   resources: [models]
@@ -69,19 +69,19 @@ capabilities:
 - apiGroups: [discovery.k8s.io]
   resources: [endpointslices]
   verbs: [list, watch]
-# Pods come and go by their Deployments; the operator only sets a label that puts them in rotation.
+# Deployments create and delete pods; the operator only sets a label that makes them Service endpoints.
 - apiGroups: [""]
   resources: [pods]
   verbs: [list, watch, patch]
-# A Model's own cache is made and grows; other claims are only looked at.
+# A Model's own cache claim is created and expanded; other claims are only read.
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, create, patch]
-# Certificates and public keys that sources name; NAME-cache, which says what a cache has to keep.
+# CA certificates and public keys that sources name; NAME-cache, the list of versions that a cache keeps.
 - apiGroups: [""]
   resources: [configmaps]
   verbs: [get, create, patch]
-# The progress of a download, and what a volume was seen to hold.
+# Progress of downloads, and listings of volumes.
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
