@@ -131,6 +131,21 @@ def test_models_are_good(page: Path) -> None:
             parse(manifest)
 
 
+def test_a_token_is_in_a_url_only_for_senders_that_cannot_set_a_header() -> None:
+    page = ROOT / "docs" / "guide" / "notifications.md"
+    commands = [
+        command
+        for block in blocks(page, "sh")
+        for command in re.split(r"(?<!\\)\n", block)
+        if "/v1/notifications" in command
+    ]
+    assert len(commands) >= 6
+    for command in commands:
+        sender = " ".join(command.split()[:3])
+        cannot = ("versitygw", "aws sns subscribe", "gcloud pubsub subscriptions")
+        assert ("?token=" in command) == sender.startswith(cannot), command
+
+
 def test_words_of_the_guide_are_words_of_the_code() -> None:
     """A reason, phase, state or metric that a page names is one that the code has."""
     code = "\n".join(
