@@ -180,6 +180,21 @@ def test_nothing_is_created_that_no_model_owns(
             operator.create(plural, named(manifest, "orphan", **metadata))
 
 
+@pytest.mark.parametrize("plural", [plural for plural in FOREIGN if plural != "pods"])
+def test_what_a_model_owns_is_written(
+    operator: Writer, administrator: Writer, owner: Manifest, plural: str
+) -> None:
+    manifest = copy.deepcopy(FOREIGN[plural][0])
+    if plural == "services":
+        manifest["spec"]["selector"] = OURS
+    elif plural == "poddisruptionbudgets":
+        manifest["spec"]["selector"]["matchLabels"] = OURS
+    operator.create(plural, named(manifest, "digits", labels=OURS, ownerReferences=[owner]))
+    operator.patch(plural, "digits", {"metadata": {"annotations": {"seen": "yes"}}})
+    assert administrator.get(plural, "digits")["metadata"]["annotations"]["seen"] == "yes"
+    (operator if plural in DELETED else administrator).delete(plural, "digits")
+
+
 def test_of_a_models_pod_only_the_rotation_changes(operator: Writer, administrator: Writer) -> None:
     administrator.create("pods", named({"spec": APP}, "digits-1", labels=OURS))
     rotation = {"slipway.dev/rotation": "in"}

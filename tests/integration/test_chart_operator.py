@@ -161,17 +161,25 @@ def complaints(operator: Running) -> list[str]:
     ]
 
 
-def refused(plane: ControlPlane, operator: Running) -> list[str]:
-    """Writes of the operator that the API server has refused."""
+def writes(plane: ControlPlane, operator: Running) -> list[dict[str, Any]]:
+    """The audit log's entries on the operator's writes."""
     account = f"system:serviceaccount:{NAMESPACE}:{operator.name}"
     events = [json.loads(line) for line in plane.audit_log.read_text().splitlines()]
     return [
-        f"{event['verb']} {event['requestURI']}"
+        event
         for event in events
         if event["user"]["username"] == account
-        and event["responseStatus"]["code"] == 403
         # Asked by the fixture, to see that the admission policy is in force.
         and "dryRun=All" not in event["requestURI"]
+    ]
+
+
+def refused(plane: ControlPlane, operator: Running) -> list[str]:
+    """Writes of the operator that the API server has refused."""
+    return [
+        f"{event['verb']} {event['requestURI']}"
+        for event in writes(plane, operator)
+        if event["responseStatus"]["code"] == 403
     ]
 
 
@@ -301,7 +309,17 @@ def test_with_its_rights_alone_it_serves_and_replaces_a_version(
             lambda: '"2-' in kube.core.read_namespaced_config_map(cache, SERVED).data["keep.json"],
         )
         assert kube.core.read_namespaced_persistent_volume_claim(cache, SERVED)
-        assert kube.policy.read_namespaced_pod_disruption_budget(name, SERVED)
+        kube.patch_model(SERVED, name, {"serving": {"replicas": 1}})
+        eventually(
+            "one pod needs no budget",
+            lambda: (
+                name
+                not in {
+                    budget.metadata.name
+                    for budget in kube.policy.list_namespaced_pod_disruption_budget(SERVED).items
+                }
+            ),
+        )
 
         # The other release's operator has to find it gone.
         kubectl.run("delete", "rolebinding", "slipway-credentials", f"--namespace={SERVED}")
@@ -310,6 +328,16 @@ def test_with_its_rights_alone_it_serves_and_replaces_a_version(
             "slipway.dev", "v1alpha1", SERVED, "models", name
         )
     assert any(e.involved_object.name == name and e.involved_object.kind == "Model" for e in events)
+    done = {(e["objectRef"]["resource"], e["verb"]) for e in writes(plane, operator)}
+    for resource, verbs in {
+        "deployments": "create patch delete",
+        "services": "create patch delete",
+        "poddisruptionbudgets": "create delete",
+        "configmaps": "create patch",
+        "persistentvolumeclaims": "create",
+        "pods": "patch",
+    }.items():
+        assert {(resource, verb) for verb in verbs.split()} <= done
     assert refused(plane, operator) == []
     assert [line for line in complaints(operator) if "may not read Secret" not in line] == []
 
