@@ -159,7 +159,15 @@ capabilities:
 {{- $address := first $parts -}}
 {{- $groups := list -}}
 {{- $width := 8 -}}
+{{- $ipv4 := "((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])[.]){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])" -}}
 {{- if contains ":" $address -}}
+  {{- with regexFind (printf ":%s$" $ipv4) $address | trimPrefix ":" -}}
+    {{- /* An IPv6 address that ends with an IPv4 address: these are its last two groups. */ -}}
+    {{- $bytes := splitList "." . -}}
+    {{- $high := add (mul 256 (int (index $bytes 0))) (int (index $bytes 1)) -}}
+    {{- $low := add (mul 256 (int (index $bytes 2))) (int (index $bytes 3)) -}}
+    {{- $address = printf "%s%x:%x" (trimSuffix . $address) $high $low -}}
+  {{- end -}}
   {{- $width = 16 -}}
   {{- $halves := list -}}
   {{- $valid := le (len (splitList "::" $address)) 2 -}}
@@ -180,7 +188,7 @@ capabilities:
       {{- $groups = ternary (concat $groups (last $halves)) (list) (gt $zeros 0) -}}
     {{- end -}}
   {{- end -}}
-{{- else if regexMatch "^((25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])[.]){3}(25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])$" $address -}}
+{{- else if regexMatch (printf "^%s$" $ipv4) $address -}}
   {{- $groups = splitList "." $address -}}
 {{- end -}}
 {{- $count := ternary 4 8 (eq $width 8) -}}
