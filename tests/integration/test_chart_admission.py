@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from kubernetes.client.exceptions import ApiException
 
+from chart_operator import GROUPS
 from charts import NAMESPACE, Helm, admission_policy_holds
 from cluster.controlplane import ControlPlane
 from world import Kube, eventually
@@ -23,7 +24,6 @@ RELEASES = {
         ("crds.install=false", "clusterRoles.install=false", f"namespaces={{{SERVED}}}"),
     ),
 }
-GROUPS = ("system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}", "system:authenticated")
 REFUSED = "ValidatingAdmissionPolicy 'slipway-system.(ml-)?slipway-operator'.* denied request: "
 ANY = dict.fromkeys((200, 201, 202), "object")
 Manifest = dict[str, Any]

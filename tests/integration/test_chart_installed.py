@@ -11,6 +11,7 @@ import pytest
 import yaml
 from kubernetes import client
 
+from chart_operator import GROUPS
 from charts import CHART, NAMESPACE, Helm, HelmError
 from cluster.controlplane import ControlPlane
 from cluster.errors import ClusterError
@@ -20,7 +21,6 @@ from world import Kube, eventually
 EVERYWHERE = "slipway-operator"
 LISTED = "ml-slipway-operator"
 SERVED, OTHER = "served", "other"
-GROUPS = ("system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}", "system:authenticated")
 
 
 @contextmanager
