@@ -11,6 +11,7 @@ import pytest
 import yaml
 from kubernetes import client
 
+from chart_operator import GROUPS
 from charts import CHART, NAMESPACE, Helm, HelmError
 from cluster.controlplane import ControlPlane
 from cluster.errors import ClusterError
@@ -20,7 +21,6 @@ from world import Kube, eventually
 EVERYWHERE = "slipway-operator"
 LISTED = "ml-slipway-operator"
 SERVED, OTHER = "served", "other"
-GROUPS = ("system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}", "system:authenticated")
 
 
 @contextmanager
@@ -272,6 +272,21 @@ def test_restricted_pod_security_admits_the_operator_and_the_test(
             kube.core.create_namespaced_pod(name, pod, dry_run="All")
 
 
+def test_the_api_server_takes_every_network_policy(
+    plane: ControlPlane, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    manifests = Helm(tmp_path, plane.kubeconfig).render(
+        *("networkPolicy.enabled=true", f"networkPolicy.modelNamespaces={{{SERVED},{OTHER}}}"),
+        *("webhook.enabled=true", "webhook.tokenSecret.name=hook"),
+        "sources.allowedNetworks={169.254.20.0/24,fe80:0:0:1::/64}",
+        "networkPolicy.ingress.metrics[0].ipBlock.cidr=192.0.2.0/24",
+        "networkPolicy.ingress.models[0].namespaceSelector.matchLabels.team=web",
+    )
+    policies = [manifest for manifest in manifests if manifest["kind"] == "NetworkPolicy"]
+    assert len(policies) == 5
+    kubectl.run("apply", "--filename=-", "--dry-run=server", stdin=yaml.safe_dump_all(policies))
+
+
 # ---- install, upgrade, uninstall
 
 
@@ -308,7 +323,9 @@ def test_the_chart_comes_grows_and_goes(fresh: ControlPlane, tmp_path: Path) -> 
     assert "Message" not in kubectl.run(*crd)
     eventually("Models are served", lambda: "mnist" in try_create(kubectl))
 
-    helm.run("upgrade", "slipway", str(CHART), f"--namespace={NAMESPACE}", "--set=replicas=3")
+    more = ("--set=replicas=3", "--set=networkPolicy.enabled=true")
+    helm.run("upgrade", "slipway", str(CHART), f"--namespace={NAMESPACE}", *more)
+    assert "networkpolicy" in kubectl.run("get", "netpol", "-n", NAMESPACE, "--output=name")
     assert kube.apps.read_namespaced_deployment(EVERYWHERE, NAMESPACE).spec.replicas == 3
     assert "Message" in kubectl.run(*crd)
     eventually("the new field is stored", lambda: paused(kube))
@@ -317,8 +334,10 @@ def test_the_chart_comes_grows_and_goes(fresh: ControlPlane, tmp_path: Path) -> 
     assert "CustomResourceDefinition] models.slipway.dev" in said
     assert kubectl.run("get", "models", "--output=name") == "model.slipway.dev/mnist\n"
     assert not kube.apps.list_namespaced_deployment(NAMESPACE).items
+    made = "clusterroles,clusterrolebindings,roles,rolebindings,serviceaccounts,services"
+    policies = "validatingadmissionpolicies,validatingadmissionpolicybindings,networkpolicies"
     left = kubectl.run(
-        *("get", "clusterroles,clusterrolebindings,roles,rolebindings,serviceaccounts,services"),
+        *("get", f"{made},{policies}"),
         *("--all-namespaces", "--output=name", "--selector=app.kubernetes.io/part-of=slipway"),
     )
     assert left == ""

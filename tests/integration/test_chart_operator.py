@@ -1,35 +1,31 @@
 """The operator's process with what the chart gives it: its flags, its variables, its rights.
 
-Forbidden is what it must never hear; a namespace with restricted Pod Security is where it must be
-able to serve.
+Forbidden is what it must never hear, from RBAC or from the chart's admission policy; a namespace with
+restricted Pod Security is where it must be able to serve.
 """
 
-import http.client
-import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
-from charts import NAMESPACE, Helm, one
+from chart_operator import GROUPS, Running, complaints, refused, running, writes
+from charts import NAMESPACE, Helm, admission_policy_holds, one
 from cloud_iam import ROLE, CloudIam
 from cluster.controlplane import ControlPlane
 from cluster.kubectl import Kubectl
-from cluster.ports import free_ports
 from cluster.s3 import S3Server
 from fakekubelet import FakeKubelet
 from world import BUCKET, Bucket, Kube, eventually, tiny_export
 
 SERVED = "served"
-GROUPS = ("system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}", "system:authenticated")
 RELEASES = {
     "slipway": ("slipway-operator", ()),
     "ml": (
@@ -60,77 +56,18 @@ def installed(plane: ControlPlane, kube: Kube, tmp_path_factory: pytest.TempPath
     for release, (_, settings) in RELEASES.items():
         helm.install(*settings, release=release)
     eventually("the Model kind is served", kube.serves_models)
+    for name, _ in RELEASES.values():
+        account = Kube(
+            str(plane.kubeconfig_for(f"system:serviceaccount:{NAMESPACE}:{name}", GROUPS))
+        )
+        holds = partial(admission_policy_holds, account, SERVED)
+        eventually("its policy is in force", holds)
 
 
 @pytest.fixture
 def kubelet(plane: ControlPlane) -> Iterator[FakeKubelet]:
     with FakeKubelet(str(plane.kubeconfig)) as running:
         yield running
-
-
-class Running:
-    """A process that was started as the pod of a Deployment would be."""
-
-    def __init__(self, kube: Kube, plane: ControlPlane, name: str, directory: Path) -> None:
-        self.name = name
-        self.log = directory / f"{name}.log"
-        [self.port] = free_ports(1)
-        pod = kube.apps.read_namespaced_deployment(name, NAMESPACE).spec.template.spec
-        [container] = pod.containers
-        fields = {
-            "metadata.namespace": NAMESPACE,
-            "spec.serviceAccountName": pod.service_account_name,
-            "status.podIP": "127.0.0.1",
-        }
-        given = {
-            entry.name: fields[entry.value_from.field_ref.field_path]
-            if entry.value_from
-            else entry.value
-            for entry in container.env
-        }
-        account = f"system:serviceaccount:{NAMESPACE}:{pod.service_account_name}"
-        kubeconfig = plane.kubeconfig_for(account, GROUPS)
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "slipway_operator", *container.args, f"--port={self.port}"],
-                env=os.environ | given | {"KUBECONFIG": str(kubeconfig)},
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-
-    def get(self, path: str) -> tuple[int, str]:
-        """Status and body; 0 while nothing listens."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        except OSError:
-            return 0, ""
-        finally:
-            connection.close()
-
-    def entries(self) -> list[dict[str, Any]]:
-        """The log; every line of it is JSON."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
-
-    def leads(self) -> bool:
-        return "slipway_operator_leader 1.0" in self.get("/metrics")[1]
-
-    def stop(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
-
-
-@contextmanager
-def running(kube: Kube, plane: ControlPlane, name: str, directory: Path) -> Iterator[Running]:
-    started = Running(kube, plane, name, directory)
-    try:
-        yield started
-    finally:
-        if started.process.poll() is None:
-            started.process.kill()
-            started.process.wait(10)
 
 
 @pytest.fixture(params=list(RELEASES), ids=["everywhere", "listed"])
@@ -142,27 +79,6 @@ def operator(
     name, _ = RELEASES[request.param]
     with running(kube, plane, name, tmp_path) as started:
         yield started
-
-
-def complaints(operator: Running) -> list[str]:
-    """Log lines that tell of rights that are missing."""
-    words = ("forbidden", "permission")
-    return [
-        line
-        for line in operator.log.read_text().splitlines()
-        if any(word in line.lower() for word in words)
-    ]
-
-
-def refused(plane: ControlPlane, operator: Running) -> list[str]:
-    """Writes of the operator that the API server has refused."""
-    account = f"system:serviceaccount:{NAMESPACE}:{operator.name}"
-    events = [json.loads(line) for line in plane.audit_log.read_text().splitlines()]
-    return [
-        f"{event['verb']} {event['requestURI']}"
-        for event in events
-        if event["user"]["username"] == account and event["responseStatus"]["code"] == 403
-    ]
 
 
 def test_it_gets_ready_leads_and_gives_the_lease_back(operator: Running, kube: Kube) -> None:
@@ -267,7 +183,9 @@ def test_with_its_rights_alone_it_serves_and_replaces_a_version(
             "pollInterval": "1s",
             "settle": "0s",
         }
-        spec = {"source": source, "serving": {"replicas": 2}, "labels": {"stable": 1}}
+        claim = {"claimTemplate": {"size": "1Gi", "accessModes": ["ReadWriteMany"]}}
+        serving = {"replicas": 2, "cache": claim}
+        spec = {"source": source, "serving": serving, "labels": {"stable": 1}}
         kube.create_model(SERVED, name, spec)
 
         eventually(
@@ -283,6 +201,23 @@ def test_with_its_rights_alone_it_serves_and_replaces_a_version(
         wait("version 1 serves", "1")
         bucket.upload(f"{name}/2", tiny_export(2))
         wait("version 2 serves", "2")
+        cache = f"{name}-cache"
+        eventually(
+            "the list of what its cache keeps follows",
+            lambda: '"2-' in kube.core.read_namespaced_config_map(cache, SERVED).data["keep.json"],
+        )
+        assert kube.core.read_namespaced_persistent_volume_claim(cache, SERVED)
+        kube.patch_model(SERVED, name, {"serving": {"replicas": 1}})
+        eventually(
+            "one pod needs no budget",
+            lambda: (
+                name
+                not in {
+                    budget.metadata.name
+                    for budget in kube.policy.list_namespaced_pod_disruption_budget(SERVED).items
+                }
+            ),
+        )
 
         # The other release's operator has to find it gone.
         kubectl.run("delete", "rolebinding", "slipway-credentials", f"--namespace={SERVED}")
@@ -291,8 +226,47 @@ def test_with_its_rights_alone_it_serves_and_replaces_a_version(
             "slipway.dev", "v1alpha1", SERVED, "models", name
         )
     assert any(e.involved_object.name == name and e.involved_object.kind == "Model" for e in events)
+    done = {(e["objectRef"]["resource"], e["verb"]) for e in writes(plane, operator)}
+    for resource, verbs in {
+        "deployments": "create patch delete",
+        "services": "create patch delete",
+        "poddisruptionbudgets": "create delete",
+        "configmaps": "create patch",
+        "persistentvolumeclaims": "create",
+        "pods": "patch",
+    }.items():
+        assert {(resource, verb) for verb in verbs.split()} <= done
     assert refused(plane, operator) == []
     assert [line for line in complaints(operator) if "may not read Secret" not in line] == []
+
+
+def test_with_its_rights_alone_it_lists_a_volume_and_leaves_it(
+    operator: Running, kube: Kube, plane: ControlPlane
+) -> None:
+    name = f"shelf-{operator.name.partition('-')[0]}"
+    size = {"requests": {"storage": "1Gi"}}
+    claim = {"accessModes": ["ReadWriteMany"], "resources": size}
+    kube.core.create_namespaced_persistent_volume_claim(
+        SERVED, {"metadata": {"name": name}, "spec": claim}
+    )
+    kube.create_model(SERVED, name, {"source": {"uri": f"pvc://{name}/here"}})
+
+    def listed(directory: str) -> bool:
+        found = kube.apps.list_namespaced_deployment(
+            SERVED, label_selector=f"slipway.dev/source={name}"
+        )
+        return any(
+            f"--path={directory}" in item.spec.template.spec.containers[0].args
+            for item in found.items
+        )
+
+    eventually("a pod lists it", lambda: listed("here"), state=operator.log.read_text)
+    kube.patch_model(SERVED, name, {"source": {"uri": f"pvc://{name}/there"}})
+    eventually("it lists the other folder", lambda: listed("there"), state=operator.log.read_text)
+    kube.patch_model(SERVED, name, {"source": {"uri": "s3://nowhere/m"}})
+    eventually("nothing lists it", lambda: not listed("there"), state=operator.log.read_text)
+    kube.custom.delete_namespaced_custom_object("slipway.dev", "v1alpha1", SERVED, "models", name)
+    assert refused(plane, operator) == []
 
 
 def test_a_service_account_reads_the_source_once_its_namespace_allows_it(

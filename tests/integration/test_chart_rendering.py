@@ -57,6 +57,7 @@ def test_the_crd_is_upgraded_with_the_chart_and_kept_when_that_goes(helm: Helm) 
         ("sources.proxy=http://ada:word@proxy:3128", "at '/sources/proxy'"),
         ("sources.proxy=https://proxy", "at '/sources/proxy'"),
         ("crds=false", "at '/crds': got boolean, want object"),
+        ("admissionPolicy.enable=false", "'enable' not allowed"),
         ("crds.install=1", "at '/crds/install': got number, want boolean"),
         ("webhook.port=80", "at '/webhook/port': minimum"),
         ("webhook.token=secret", "'token' not allowed"),
@@ -177,19 +178,39 @@ def test_no_wildcard_and_no_secret_nor_token(helm: Helm, settings: tuple[str, ..
 def test_the_roles_for_secrets_and_tokens_are_bound_by_nobody(
     helm: Helm, settings: tuple[str, ...]
 ) -> None:
-    bindings = [m for m in helm.render(*settings) if m["kind"].endswith("Binding")]
+    bindings = [m for m in helm.render(*settings) if m["kind"].endswith("RoleBinding")]
     assert bindings
     unbound = {"slipway-credentials", "slipway-identities"}
     assert not unbound & {binding["roleRef"]["name"] for binding in bindings}
 
 
 def test_listed_namespaces_get_roles_of_their_own_and_the_cluster_nothing(helm: Helm) -> None:
-    manifests = helm.render("namespaces={a,b}", "clusterRoles.install=false", "crds.install=false")
+    manifests = helm.render(
+        *("namespaces={a,b}", "clusterRoles.install=false", "crds.install=false"),
+        "admissionPolicy.enabled=false",
+    )
     assert not kinds(manifests) & {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+    assert all("namespace" in m["metadata"] for m in manifests)
     where = {m["metadata"]["namespace"] for m in manifests if m["kind"] == "Role"}
     assert where == {"a", "b", NAMESPACE}
     [leases] = [rule for m, rule in rules(manifests) if rule["verbs"] == ["get", "update"]]
     assert leases["resourceNames"] == ["slipway-operator"]
+
+
+def test_the_policy_is_about_this_releases_account_alone(helm: Helm) -> None:
+    for settings, account in (
+        ((), "slipway-operator"),
+        (("serviceAccount.name=boss",), "boss"),
+    ):
+        manifests = helm.render(*settings)
+        policy = one(manifests, "ValidatingAdmissionPolicy")
+        [condition] = policy["spec"]["matchConditions"]
+        assert condition["expression"] == (
+            f"request.userInfo.username == 'system:serviceaccount:{NAMESPACE}:{account}'"
+        )
+        binding = one(manifests, "ValidatingAdmissionPolicyBinding")
+        assert binding["spec"]["policyName"] == policy["metadata"]["name"]
+        assert binding["spec"]["validationActions"] == ["Deny"]
 
 
 def test_two_replicas_are_guarded_and_one_is_not(helm: Helm) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from kubernetes.client.exceptions import ApiException
 
 from cluster import tools
+from world import Kube
 
 ROOT: Final = Path(__file__).parents[2]
 CHART: Final = ROOT / "charts" / "slipway"
@@ -79,3 +81,17 @@ def one(manifests: list[Manifest], kind: str, name: str = "") -> Manifest:
 
 def kinds(manifests: list[Manifest]) -> set[str]:
     return {manifest["kind"] for manifest in manifests}
+
+
+def admission_policy_holds(operator: Kube, namespace: str) -> bool:
+    """Whether the policy is in force for an operator's account: it is a moment after its creation.
+
+    Asked by the creation of a ConfigMap without an owner, as a dry run.
+    """
+    try:
+        operator.core.create_namespaced_config_map(
+            namespace, {"metadata": {"name": "probe"}}, dry_run="All"
+        )
+    except ApiException as refusal:
+        return "ValidatingAdmissionPolicy" in str(refusal)
+    return False

@@ -109,9 +109,24 @@ def test_models_are_good(page: Path) -> None:
         *re.findall(r"<<'EOF'\n(.*?)^EOF$", page.read_text(), re.DOTALL | re.MULTILINE),
     ]
     for manifest in (yaml.safe_load(block) for block in shown):
-        if manifest["kind"] == "Model":
+        if manifest.get("kind") == "Model":
             manifest["metadata"] |= {"namespace": "default", "uid": "1"}
             parse(manifest)
+
+
+def test_a_token_is_in_a_url_only_for_senders_that_cannot_set_a_header() -> None:
+    page = ROOT / "docs" / "guide" / "notifications.md"
+    commands = [
+        command
+        for block in blocks(page, "sh")
+        for command in re.split(r"(?<!\\)\n", block)
+        if "/v1/notifications" in command
+    ]
+    assert len(commands) >= 6
+    for command in commands:
+        sender = " ".join(command.split()[:3])
+        cannot = ("versitygw", "aws sns subscribe", "gcloud pubsub subscriptions")
+        assert ("?token=" in command) == sender.startswith(cannot), command
 
 
 def test_words_of_the_guide_are_words_of_the_code() -> None:
