@@ -20,7 +20,7 @@ from cluster.s3 import S3Server
 from fake_s3 import Asked, FakeS3, Fault
 from kept_volumes import KeptVolume
 from recorded_files import Unsynced
-from slipway_server.loading.directory_lock import hold
+from slipway_server.loading.directory_lock import lock_directory
 from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.volume.layout import LOCK
 from slipway_sync.exports import ExitCode, SyncOutcome, revision
@@ -307,7 +307,7 @@ def test_a_server_that_mounts_its_version_read_only_keeps_it(counted: Counted) -
         subprocess.run(["mount", "-o", "remount,bind,ro", str(mounted)], check=True)
         with pytest.raises(OSError, match="Read-only file system"):
             (mounted / "x").write_bytes(b"")
-        held = hold(str(mounted))
+        held = lock_directory(str(mounted))
         assert held is not None
         counted.cluster.sync(3, f"--keep={keep}")
         assert content(old) == contents(seed=2)
