@@ -29,7 +29,6 @@ _METADATA: Final = frozenset(
         "100.100.100.200",  # Alibaba Cloud
         "168.63.129.16",  # Azure's host
         "192.0.0.192",  # Oracle Cloud, of old
-        "fd00:ec2::254",  # AWS over IPv6
         "fd20:ce::254",  # Google Cloud over IPv6
     )
 )
@@ -38,10 +37,13 @@ _METADATA_NAMES: Final = frozenset(
 )
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _THIS_HOST: Final = ip_network("0.0.0.0/8")
-_TRANSLATED: Final = tuple(
-    ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96")
-)
-"""NAT64, the well-known prefix and the one for local use, and SIIT."""
+_TRANSLATED: Final = tuple(ip_network(text) for text in ("64:ff9b::/96", "::ffff:0:0:0/96"))
+"""NAT64 by its well-known prefix, and SIIT."""
+_LOCAL_NAT64: Final = ip_network("64:ff9b:1::/48")
+"""Where the IPv4 address stands in it is the network's own choice (RFC 8215), so that no reader can judge it."""
+_RESERVED: Final = ip_network("240.0.0.0/4")
+_AWS_LOCAL: Final = ip_network("fd00:ec2::/32")
+"""Services that AWS gives an instance over IPv6: metadata, and a pod's credentials at ::23."""
 _COMPATIBLE: Final = ip_network("::/96")
 
 
@@ -127,16 +129,22 @@ def refusal_unseen(host: str) -> str | None:
 
 
 def _kind(address: Address) -> str | None:
-    if address in _METADATA:
+    if address in _METADATA or _within(address, (_AWS_LOCAL,)):
         return "a cloud's metadata service"
     if address.is_link_local:
         return "a link-local address"
+    if isinstance(address, IPv6Address) and address.is_site_local:
+        return "a site-local address"
+    if _within(address, (_LOCAL_NAT64,)):
+        return "an address of a local translator"
     if address.is_unspecified or (isinstance(address, IPv4Address) and address in _THIS_HOST):
         return "not a host address"
     if address.is_multicast:
         return "a multicast address"
     if address == IPv4Address("255.255.255.255"):
         return "the broadcast address"
+    if _within(address, (_RESERVED,)):
+        return "a reserved address"
     return None
 
 
