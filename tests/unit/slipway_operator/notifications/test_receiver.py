@@ -172,7 +172,7 @@ def test_a_follower_without_a_leader_asks_to_try_again() -> None:
     assert asked(Replica(leads=False, leader="http://127.0.0.1:1"), story) == (503, "5")
 
 
-KEY = Key("ml", "digits")
+KEY = Key("ml", "digits", "u-1")
 
 
 class Work:
@@ -200,7 +200,16 @@ class NoApi:
     """Lists the one Model."""
 
     async def list(self, _: object, __: str) -> list[dict[str, Any]]:
-        return [{"metadata": {"namespace": "ml", "name": "digits", "resourceVersion": "1"}}]
+        return [
+            {
+                "metadata": {
+                    "namespace": "ml",
+                    "name": "digits",
+                    "uid": "u-1",
+                    "resourceVersion": "1",
+                }
+            }
+        ]
 
 
 def test_a_burst_of_ten_thousand_is_a_poll_now_and_one_when_it_is_over() -> None:

@@ -57,7 +57,7 @@ class VolumeWatchers:
         Raises:
             ClusterError: The API server does not answer.
         """
-        key = Key(model.namespace, model.name)
+        key = Key.of(model)
         volume = judge(model, await find_claim(self._client, model))
         if volume.reason:
             return _failed(before, WatcherProblem(volume.reason, volume.message))
