@@ -1,6 +1,6 @@
 """From manifests, as the API server holds them, to the snapshot's types. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -195,15 +195,15 @@ def _selects(metadata: Mapping[str, Any]) -> str:
 
 
 def ready_endpoints(
-    slices: Iterable[Mapping[str, Any]], services: Mapping[str, Child], tried: str
+    slices: Iterable[Mapping[str, Any]], services: Mapping[str, Child], tried: Collection[str]
 ) -> dict[str, frozenset[str]]:
     """Uids of pods that each Service's EndpointSlices show ready, which is where requests go.
 
     Args:
         slices: EndpointSlices.
         services: The Services they may belong to, by name.
-        tried: The Service that tries a selector out: a slice that was computed for an earlier
-            selector of it proves nothing and does not count.
+        tried: Services that try a selector out: a slice that was computed for an earlier selector
+            of theirs proves nothing and does not count.
     """
     found: dict[str, set[str]] = {name: set() for name in services}
     for item in slices:
@@ -211,7 +211,7 @@ def ready_endpoints(
         if service is None:
             continue
         current = _selects(item["metadata"]) == _selects(service.manifest["metadata"])
-        if service.name == tried and not current:
+        if service.name in tried and not current:
             continue
         for endpoint in item.get("endpoints") or ():
             target = endpoint.get("targetRef") or {}

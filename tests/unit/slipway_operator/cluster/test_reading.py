@@ -248,7 +248,7 @@ SERVICES: dict[str, Child] = service(OF, "v2-k") | service(OF, "v2-k", following
 def test_endpoints_are_those_that_are_shown_ready(
     slices: list[dict[str, Any]], name: set[str], following: set[str]
 ) -> None:
-    assert reading.ready_endpoints(slices, SERVICES, "digits-next") == {
+    assert reading.ready_endpoints(slices, SERVICES, {"digits-next"}) == {
         "digits": name,
         "digits-next": following,
     }
