@@ -31,6 +31,8 @@ VOLUME_LABEL: Final = f"{GROUP}/volume"
 
 REVISION_ANNOTATION: Final = f"{GROUP}/revision"
 DIRECTORY_ANNOTATION: Final = f"{GROUP}/directory"
+HOSTS_ANNOTATION: Final = f"{GROUP}/hosts"
+"""On a Secret: the hosts that its credentials may be sent to, comma-separated."""
 INPUTS_ANNOTATION: Final = f"{GROUP}/inputs"
 """On the watcher's Deployment and pod: hash of what they were made from."""
 
