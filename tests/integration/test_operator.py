@@ -278,6 +278,25 @@ def test_a_service_that_is_not_ours_is_left_alone(lab: Lab) -> None:
     lab.wait_serving(1)
 
 
+@pytest.mark.usefixtures("operator", "kubelet")
+@pytest.mark.parametrize("suffix", ["next", "pods", "v2"])
+def test_a_service_of_another_beside_the_main_one_stops_no_change(lab: Lab, suffix: str) -> None:
+    """Such as the main Service of a Model that is called so."""
+    name = f"m-{suffix}"
+    foreign = {
+        "metadata": {"name": name},
+        "spec": {"ports": [{"port": 80}], "selector": {"a": "b"}},
+    }
+    before = lab.kube.core.create_namespaced_service(lab.namespace, foreign)
+    lab.upload(1)
+    lab.create(serving={"replicas": 2})
+    lab.wait_serving(1)
+    lab.upload(2)
+    lab.wait_serving(2)
+    after = lab.kube.core.read_namespaced_service(name, lab.namespace)
+    assert after.metadata.resource_version == before.metadata.resource_version
+
+
 @pytest.mark.usefixtures("kubelet")
 def test_deleting_the_model_removes_every_child_without_the_operator(
     lab: Lab, controlplane: ControlPlane, tmp_path: Path

@@ -1,5 +1,6 @@
 """The operator and the pods' sync on the way to a source: one server, one authority, one proxy."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -108,3 +109,59 @@ def put(kube: Kube, namespace: str, authority: bytes, keys: dict[str, str]) -> N
     kube.core.create_namespaced_secret(
         namespace, {"metadata": {"name": "keys"}, "stringData": keys}
     )
+
+
+def test_a_model_made_again_under_its_name_waits_for_no_store_of_the_deleted_one(
+    controlplane: ControlPlane, kube: Kube, tmp_path: Path
+) -> None:
+    namespace = kube.namespace()
+    hangs, answers, answered = (threading.Event() for _ in range(3))
+
+    def before(path: str) -> None:
+        if path.startswith("old/"):
+            hangs.set()
+            answers.wait(60)
+            answered.set()
+
+    export = contents()
+    files = indexed({f"9/{name}": data for name, data in export.items()}, "old")
+    files |= indexed({f"3/{name}": data for name, data in export.items()}, "new")
+
+    def create(base: str, url: str) -> None:
+        source = {"uri": f"{url}/{base}", "pollInterval": "1s", "settle": "0s"}
+        kube.create_model(namespace, "m", {"source": source})
+
+    def state() -> object:
+        return kube.describe(namespace), (tmp_path / "operator.log").read_text()
+
+    def versions() -> list[str]:
+        found = kube.apps.list_namespaced_deployment(namespace).items
+        return [item.metadata.labels["slipway.dev/version"] for item in found]
+
+    with (
+        StaticServer(files, before=before) as server,
+        running_operator(
+            str(controlplane.kubeconfig),
+            tmp_path / "operator.log",
+            f"--namespace={namespace}",
+            "--allow-network=127.0.0.0/8",
+        ),
+    ):
+        create("old", server.url)
+        assert hangs.wait(30), state()
+        kube.custom.delete_namespaced_custom_object(
+            "slipway.dev", "v1alpha1", namespace, "models", "m"
+        )
+        create("new", server.url)
+        # Sooner than the request to the old store could have been given up.
+        eventually("the new source is polled", lambda: versions() == ["3"], seconds=8, state=state)
+        answers.set()
+        assert answered.wait(10)
+        eventually(
+            "only the new source is polled",
+            lambda: all(path.startswith("/new/") for path in server.paths()[-4:]),
+            state=state,
+        )
+        assert versions() == ["3"], state()
+        assert "9" not in [row["version"] for row in kube.status(namespace, "m")["versions"]]
+    kube.core.delete_namespace(namespace)

@@ -286,7 +286,7 @@ class Fleet:
             current = child.manifest["metadata"]["labels"][SELECTS_LABEL]
             if shown is not None and shown.selects == current:
                 caught_up.add(name)
-            tried = name == names.next_service(self.model.name)
+            tried = name.startswith(names.next_service(self.model.name))
             valid = shown is not None and (not tried or shown.selects == current)
             endpoints[name] = shown.ready if shown is not None and valid else frozenset()
         return Observed(

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from kubelet_expansion import expand
 from world import Kube
 
 
@@ -34,7 +35,7 @@ def sync_by_hand(kube: Kube, namespace: str, deployment: str, directory: Path) -
             sys.executable,
             "-m",
             "slipway_sync.agent",
-            *(_here(a, places) for a in container["args"]),
+            *(_here(expand(a), places) for a in container["args"]),
         ],
         capture_output=True,
         text=True,

@@ -62,7 +62,7 @@ class Cluster:
                 },
             },
         }
-        return Key(NAMESPACE, name)
+        return Key(NAMESPACE, name, name)
 
     async def get(self, resource: Resource, _: str, name: str) -> dict[str, Any]:
         if resource == MODELS:

@@ -18,6 +18,7 @@ from kubernetes.client.exceptions import ApiException
 from typing_extensions import override
 
 from certificates import Authority
+from kubelet_expansion import expand
 from slipway_operator.api.names import SOURCE_LABEL
 from world import Kube
 
@@ -111,7 +112,7 @@ class WatcherNode:
                 self._tell(pod, "Running", {"running": {"startedAt": _now()}})
 
     def _start(self, pod: Any) -> None:
-        args = [arg.replace("$$", "$") for arg in pod.spec.containers[0].args]
+        args = [expand(arg) for arg in pod.spec.containers[0].args]
         args = [arg.replace(f"--mount={MOUNT}", f"--mount={self.volume}") for arg in args]
         with (self._logs / f"{pod.metadata.name}.log").open("wb") as log:
             self._agents[pod.metadata.name] = subprocess.Popen(

@@ -44,6 +44,8 @@ class Reason(StrEnum):
     not exist or is invalid."""
     CREDENTIALS_FORBIDDEN = "CredentialsForbidden"
     """RBAC does not let the operator use what the source names; the message says how to allow it."""
+    HOST_NOT_ALLOWED = "HostNotAllowed"
+    """The annotation slipway.dev/hosts of the Secret does not name the host of the source, or of its proxy."""
 
     WATCHER_NOT_READY = "WatcherNotReady"
     """The pod that lists a volume for the operator is not running; the message says why."""

@@ -1,5 +1,6 @@
 """Names that other programs see: the API group, labels, annotations and the names of children."""
 
+import hashlib
 from typing import Final
 
 GROUP: Final = "slipway.dev"
@@ -30,6 +31,8 @@ VOLUME_LABEL: Final = f"{GROUP}/volume"
 
 REVISION_ANNOTATION: Final = f"{GROUP}/revision"
 DIRECTORY_ANNOTATION: Final = f"{GROUP}/directory"
+HOSTS_ANNOTATION: Final = f"{GROUP}/hosts"
+"""On a Secret: the hosts that its credentials may be sent to, comma-separated."""
 INPUTS_ANNOTATION: Final = f"{GROUP}/inputs"
 """On the watcher's Deployment and pod: hash of what they were made from."""
 
@@ -68,6 +71,11 @@ def pods_service(model: str) -> str:
 def next_service(model: str) -> str:
     """The Service that tries out the selector to which NAME is about to be flipped."""
     return f"{model}-next"
+
+
+def spare_next_service(model: str) -> str:
+    """What tries the selector out while NAME-next belongs to someone else, such as a Model of that name."""
+    return f"{next_service(model)}-{hashlib.sha256(model.encode()).hexdigest()[:8]}"
 
 
 def servable_id(version: int, key: str) -> str:

@@ -42,7 +42,7 @@ class EnvVar(SpecType):
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$", max_length=253)]
     """Name of the variable."""
     value: Annotated[str, StringConstraints(max_length=4096)] = ""
-    """Value, as in a pod: the kubelet expands $(VAR) references."""
+    """Value, taken literally: a $ is a $, and $(VAR) is not expanded."""
 
 
 class Toleration(SpecType):

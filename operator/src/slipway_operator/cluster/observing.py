@@ -76,7 +76,11 @@ async def observe(client: Client, model: ModelResource, source: SourceObservatio
         ),
         pods=tuple(pod for item in pods if (pod := reading.pod(item))),
         children=children,
-        endpoints=reading.ready_endpoints(slices, ours, names.next_service(model.name)),
+        endpoints=reading.ready_endpoints(
+            slices,
+            ours,
+            {names.next_service(model.name), names.spare_next_service(model.name)},
+        ),
         caught_up=reading.caught_up(slices, ours),
         claim=claim,
         foreign=frozenset(foreign),

@@ -1,6 +1,6 @@
 """From manifests, as the API server holds them, to the snapshot's types. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -10,6 +10,8 @@ from slipway_operator.model.observed import Child, Container, ContainerState, De
 from slipway_operator.model.pvc import Claim
 from slipway_operator.model.volume_watcher import WatchPod
 
+_TEMPLATE_LABEL: Final = "pod-template-hash"
+"""Set by the Deployment controller; the end of its ReplicaSet's name."""
 _ACTIVE: Final = ("Pending", "Running")
 
 
@@ -110,12 +112,35 @@ def _container(statuses: Iterable[Mapping[str, Any]], name: str) -> Container:
     )
 
 
+def made_by(manifest: Mapping[str, Any], deployment_name: str) -> bool:
+    """Whether a pod was made by the ReplicaSet of that Deployment.
+
+    Anyone who may create pods can copy the labels. An owner that does not exist has the pod deleted by the
+    garbage collector, and a pod that names the real one is counted, and removed again, by the ReplicaSet.
+    """
+    metadata = manifest["metadata"]
+    template = (metadata.get("labels") or {}).get(_TEMPLATE_LABEL)
+    owners = (o for o in metadata.get("ownerReferences") or () if o.get("controller"))
+    owner: Mapping[str, Any] = next(owners, {})
+    return bool(template) and (owner.get("apiVersion"), owner.get("kind"), owner.get("name")) == (
+        "apps/v1",
+        "ReplicaSet",
+        f"{deployment_name}-{template}",
+    )
+
+
 def pod(manifest: Mapping[str, Any]) -> Pod | None:
-    """A pod that is Pending or Running; None for one that has ended or is not a servable's."""
+    """A pod that is Pending or Running; None for one that has ended or is no Deployment's of ours."""
     metadata = manifest["metadata"]
     labels = metadata.get("labels") or {}
     status = manifest.get("status") or {}
-    if status.get("phase", "Pending") not in _ACTIVE or names.SERVABLE_LABEL not in labels:
+    model, servable = labels.get(names.MODEL_LABEL, ""), labels.get(names.SERVABLE_LABEL, "")
+    version = labels.get(names.VERSION_LABEL, "")
+    if (
+        status.get("phase", "Pending") not in _ACTIVE
+        or not made_by(manifest, names.deployment_name(model, servable))
+        or not version.isdecimal()
+    ):
         return None
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
     ready = conditions.get("Ready", {})
@@ -128,8 +153,8 @@ def pod(manifest: Mapping[str, Any]) -> Pod | None:
     return Pod(
         name=metadata["name"],
         uid=metadata["uid"],
-        servable=labels[names.SERVABLE_LABEL],
-        version=int(labels[names.VERSION_LABEL]),
+        servable=servable,
+        version=int(version),
         created_at=created,
         ready=ready.get("status") == "True",
         ready_at=moment(ready.get("lastTransitionTime")),
@@ -153,8 +178,13 @@ def _requests(spec: Mapping[str, Any]) -> frozenset[str]:
     )
 
 
-def watch_pod(manifest: Mapping[str, Any]) -> WatchPod:
-    """The pod that lists a volume."""
+def watch_pods(manifests: Iterable[Mapping[str, Any]], model: str) -> list[WatchPod]:
+    """The pods that list a volume for the Model of that name, without those that only say so."""
+    deployment_name = names.watcher(model)
+    return [_watch_pod(manifest) for manifest in manifests if made_by(manifest, deployment_name)]
+
+
+def _watch_pod(manifest: Mapping[str, Any]) -> WatchPod:
     metadata = manifest["metadata"]
     status = manifest.get("status") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
@@ -195,15 +225,15 @@ def _selects(metadata: Mapping[str, Any]) -> str:
 
 
 def ready_endpoints(
-    slices: Iterable[Mapping[str, Any]], services: Mapping[str, Child], tried: str
+    slices: Iterable[Mapping[str, Any]], services: Mapping[str, Child], tried: Collection[str]
 ) -> dict[str, frozenset[str]]:
     """Uids of pods that each Service's EndpointSlices show ready, which is where requests go.
 
     Args:
         slices: EndpointSlices.
         services: The Services they may belong to, by name.
-        tried: The Service that tries a selector out: a slice that was computed for an earlier
-            selector of it proves nothing and does not count.
+        tried: Services that try a selector out: a slice that was computed for an earlier selector
+            of theirs proves nothing and does not count.
     """
     found: dict[str, set[str]] = {name: set() for name in services}
     for item in slices:
@@ -211,7 +241,7 @@ def ready_endpoints(
         if service is None:
             continue
         current = _selects(item["metadata"]) == _selects(service.manifest["metadata"])
-        if service.name == tried and not current:
+        if service.name in tried and not current:
             continue
         for endpoint in item.get("endpoints") or ():
             target = endpoint.get("targetRef") or {}

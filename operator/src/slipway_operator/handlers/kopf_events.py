@@ -24,7 +24,7 @@ def registry_for(loop: Loop) -> kopf.OperatorRegistry:
     coroutines because kopf runs plain functions in threads, where the loop must not be touched.
     """
     registry = kopf.OperatorRegistry()
-    generations: dict[Key, int] = {}
+    generations: dict[tuple[str, str], tuple[Key, int]] = {}
 
     @kopf.on.login(registry=registry)
     async def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
@@ -34,15 +34,16 @@ def registry_for(loop: Loop) -> kopf.OperatorRegistry:
     @kopf.on.event(names.GROUP, names.VERSION, names.PLURAL, registry=registry)
     async def on_model(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 (kopf's name)
         metadata = body["metadata"]
-        key = Key(metadata["namespace"], metadata["name"])
+        place = metadata["namespace"], metadata["name"]
+        key = Key(*place, metadata["uid"])
         if type == "DELETED":
-            generations.pop(key, None)
+            generations.pop(place, None)
             loop.model_deleted(key)
             return
         loop.model_changed(key, int(metadata["resourceVersion"]))
-        generation = metadata.get("generation", 0)
-        if generations.get(key) != generation:
-            generations[key] = generation
+        generation = key, metadata.get("generation", 0)
+        if generations.get(place) != generation:
+            generations[place] = generation
             loop.spec_changed(key)
 
     for group, version, plural in _CHILDREN:
@@ -59,7 +60,7 @@ def registry_for(loop: Loop) -> kopf.OperatorRegistry:
         )
         async def on_child(body: kopf.Body, **_: Any) -> None:
             metadata = body["metadata"]
-            loop.child_changed(Key(metadata["namespace"], metadata["labels"][names.MODEL_LABEL]))
+            loop.child_changed(metadata["namespace"], metadata["labels"][names.MODEL_LABEL])
 
     return registry
 

@@ -127,7 +127,7 @@ class Observed:
         children: Objects that `Apply` writes, by kind and name; Deployments of servables are not
             among them.
         endpoints: For each Service of ours, the uids of the pods that its EndpointSlices show ready;
-            of NAME-next, counting only slices that were computed for its present selector.
+            of NAME-next, or what takes its place, counting only slices that were computed for its present selector.
         caught_up: Services whose EndpointSlices were computed for their present selector.
         claim: What the Model's pods mount as cache or as source; None when it does not exist.
         refusal: What was refused when that claim was to be made, or to grow.

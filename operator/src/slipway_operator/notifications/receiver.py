@@ -18,6 +18,7 @@ import structlog
 from aiohttp import web
 
 from slipway_operator import metrics
+from slipway_operator.notifications import signatures
 from slipway_operator.notifications.messages import (
     MAX_BYTES,
     Notification,
@@ -69,15 +70,9 @@ def application(deps: ReceiverDeps) -> web.Application:
     """The endpoint."""
 
     async def post(request: web.Request) -> web.Response:
-        if not allowed(request, deps.token()):
-            return _answer("refused", 401, "the token is missing or wrong")
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                body = await request.read()
-        except web.HTTPRequestEntityTooLarge:
-            return _answer("too-large", 413, f"the body is larger than {MAX_BYTES} bytes")
-        except TimeoutError:
-            return _answer("invalid", 408, f"the body was not received within {_BODY_SECONDS:g} s")
+        body = await _body(request, deps.token())
+        if isinstance(body, web.Response):
+            return body
         headers = {name.lower(): value for name, value in request.headers.items()}
         try:
             found = read(body, headers)
@@ -103,6 +98,24 @@ def application(deps: ReceiverDeps) -> web.Application:
     app.router.add_post(PATH, post)
     app.router.add_route("OPTIONS", PATH, options)
     return app
+
+
+async def _body(request: web.Request, token: str) -> bytes | web.Response:
+    """The body of a request that shows the token or is signed with it, or the refusal of any other."""
+    signature = request.headers.get(signatures.HEADER, "")
+    shown = allowed(request, token)
+    if not shown and not signatures.is_signed(token, signature):
+        return _answer("refused", 401, "the token is missing or wrong")
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            body = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        return _answer("too-large", 413, f"the body is larger than {MAX_BYTES} bytes")
+    except TimeoutError:
+        return _answer("invalid", 408, f"the body was not received within {_BODY_SECONDS:g} s")
+    if not shown and not signatures.covers(signature, request.headers, body):
+        return _answer("refused", 401, "the signature is another notification's")
+    return body
 
 
 def allowed(request: web.Request, token: str) -> bool:
@@ -139,12 +152,9 @@ async def _forward(
     leader = deps.leader()
     if not leader or _FORWARDED in request.headers:
         return _answer("no-leader", _NOT_YET, "no replica is the leader at the moment")
-    headers = {
-        name: value
-        for name, value in request.headers.items()
-        if name.lower().startswith("ce-") or name.lower() == "content-type"
-    }
-    headers |= {"Authorization": f"Bearer {deps.token()}", _FORWARDED: "1"}
+    # The client would add a type, and what is signed is what arrives.
+    headers = {"content-type": "application/octet-stream"} | signatures.relevant(request.headers)
+    headers |= {signatures.HEADER: signatures.sign(deps.token(), headers, body), _FORWARDED: "1"}
     timeout = aiohttp.ClientTimeout(total=_FORWARD_SECONDS)
     try:
         async with (

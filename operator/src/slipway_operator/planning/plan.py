@@ -7,6 +7,7 @@ desired state whatever happened before: the operator may die between any two of 
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from slipway_operator.api.resource import InvalidModel
 from slipway_operator.model.actions import Action, Plan
@@ -24,6 +25,9 @@ from slipway_operator.planning.volumes.pvc import volume_due
 from slipway_operator.planning.workloads.deployments import deletions, deployment_actions
 from slipway_operator.planning.workloads.disruption_budget import disruption_budget_actions
 from slipway_operator.rendering.settings import RenderSettings
+
+_CONFLICT: Final = timedelta(seconds=10)
+"""What is not ours is not watched: how often a conflict of names is looked at while it lasts."""
 
 
 def plan(observed: Observed | InvalidModel, settings: RenderSettings, now: datetime) -> Plan:
@@ -69,5 +73,11 @@ def _requeue(decision: Decision) -> timedelta | None:
         deadline_due(decision.observed, decision.desired, decision.now),
         progress_due(decision.observed),
         volume_due(decision.volume),
+        _conflict_due(decision.observed),
     )
     return min((wait for wait in due if wait is not None), default=None)
+
+
+def _conflict_due(observed: Observed) -> timedelta | None:
+    """When to look whether what bears a name of ours is gone."""
+    return _CONFLICT if observed.foreign else None

@@ -1,7 +1,8 @@
 """The operator's three schedules, and the slow sweep that makes up for what a watch has missed."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Final
 
@@ -54,7 +55,8 @@ class Loop:
         self._spacing = spacing.total_seconds()
         self._next_first = 0.0
         self._retentions = Scheduler("retain", self._retain, concurrency=2)
-        self._known: set[Key] = set()
+        self._known: dict[tuple[str, str], Key] = {}
+        """The Model that stands under each namespace and name."""
         self._since: dict[Key, float] = {}
         self._seen: dict[Key, int] = {}
         self._notified: dict[Key, float] = {}
@@ -69,12 +71,19 @@ class Loop:
 
     def model_changed(self, key: Key, version: int) -> None:
         """Take an event of the watch: a Model was created or edited, or its status written."""
-        self._seen[key] = version
         self._model_seen(key)
+        self._seen[key] = version
+
+    def _is_known(self, key: Key) -> bool:
+        return self._known.get((key.namespace, key.name)) == key
 
     def _model_seen(self, key: Key) -> None:
-        if key not in self._known:
-            self._known.add(key)
+        before = self._known.get((key.namespace, key.name))
+        if before != key:
+            if before is not None:
+                # Its deletion was missed.
+                self.model_deleted(before)
+            self._known[key.namespace, key.name] = key
             self._poll_first(key)
         self._reconciles.wake(key, _COALESCE)
         metrics.MODELS.set(len(self._known))
@@ -98,7 +107,7 @@ class Loop:
         Returns:
             How many Models that is.
         """
-        named = self._sources.owners_of(uris) & self._known
+        named = {key for key in self._sources.owners_of(uris) if self._is_known(key)}
         now = asyncio.get_running_loop().time()
         for key in named:
             last = self._notified.get(key, float("-inf"))
@@ -108,29 +117,42 @@ class Loop:
             self._polls.wake(key, timedelta(seconds=last - now))
         return len(named)
 
-    def child_changed(self, key: Key) -> None:
-        """Something that belongs to a Model has changed."""
-        if key in self._known:
+    def child_changed(self, namespace: str, name: str) -> None:
+        """Something that belongs to the Model of that name has changed."""
+        if (key := self._known.get((namespace, name))) is not None:
             self._reconciles.wake(key, _COALESCE)
 
     def model_deleted(self, key: Key) -> None:
         """A Model is gone; its children follow by their owner references."""
-        self._known.discard(key)
+        if self._is_known(key):
+            del self._known[key.namespace, key.name]
         self._since.pop(key, None)
         self._seen.pop(key, None)
         self._notified.pop(key, None)
         self._reconciles.forget(key)
         self._polls.forget(key)
         self._retentions.forget(key)
+        self._forget_kept(key)
+        metrics.MODELS.set(len(self._known))
+
+    def _forget_kept(self, key: Key) -> None:
         self._sources.forget(key)
         self._reconciler.forget(key)
-        metrics.MODELS.set(len(self._known))
+
+    @contextmanager
+    def _working_on(self, key: Key) -> Iterator[None]:
+        """Work that ends after its Model has gone may have kept something again."""
+        try:
+            yield
+        finally:
+            if not self._is_known(key):
+                self._forget_kept(key)
 
     async def run(self) -> None:
         """Work until cancelled."""
         # This replica may have watched for days before it leads: all first polls are due by now.
         self._next_first = 0.0
-        for key in sorted(self._known):
+        for key in sorted(self._known.values()):
             self._polls.forget(key)
             self._poll_first(key)
         async with asyncio.TaskGroup() as group:
@@ -149,11 +171,13 @@ class Loop:
         if not self._sources.polled(key) and waited < _FIRST_POLL.total_seconds():
             # Rounded up: less than a microsecond would be no wait at all.
             return timedelta(seconds=_FIRST_POLL.total_seconds() - waited) + _COALESCE
-        return await self._reconciler.reconcile(key)
+        with self._working_on(key):
+            return await self._reconciler.reconcile(key)
 
     async def _poll(self, key: Key) -> timedelta | None:
-        polled = await self._reconciler.poll(key)
-        if polled is None:
+        with self._working_on(key):
+            polled = await self._reconciler.poll(key)
+        if polled is None or not self._is_known(key):
             return None
         if polled.news:
             self._reconciles.wake(key)
@@ -163,23 +187,28 @@ class Loop:
 
     async def _retain(self, key: Key) -> None:
         """Retention decides after a poll, and asks for the next one when its notice is over."""
-        again = await self._reconciler.retain(key)
-        if again is not None and key in self._known:
+        with self._working_on(key):
+            again = await self._reconciler.retain(key)
+        if again is not None and self._is_known(key):
             self._polls.wake(key, again)
 
     async def _sweep(self) -> None:
         """List the Models now and then: drop those that are gone, and check that the watch still delivers."""
         while True:
+            before = set(self._known.values())
             try:
                 listed = await self._list()
             except ClusterError as error:
                 _log.warning("listing Models failed", error=str(error))
                 await asyncio.sleep(_LAG.total_seconds())
                 continue
-            for key in self._known - set(listed):
+            # What the watch has told of meanwhile is newer than the list.
+            for key in before - set(listed):
                 self.model_deleted(key)
-            for key in listed:
-                self._model_seen(key)
+            for key, version in listed.items():
+                standing = self._known.get((key.namespace, key.name), key)
+                if standing == key or self._seen.get(standing, 0) < version:
+                    self._model_seen(key)
             await asyncio.sleep(_LAG.total_seconds())
             self.watch_alive = not self._missed(listed)
             await asyncio.sleep((RESYNC - _LAG).total_seconds())
@@ -187,11 +216,12 @@ class Loop:
     async def _list(self) -> dict[Key, int]:
         """Resource versions of all Models."""
         return {
-            Key(item["metadata"]["namespace"], item["metadata"]["name"]): int(
-                item["metadata"]["resourceVersion"]
+            Key(metadata["namespace"], metadata["name"], metadata["uid"]): int(
+                metadata["resourceVersion"]
             )
             for namespace in self._namespaces
             for item in await self._client.list(MODELS, namespace)
+            for metadata in [item["metadata"]]
         }
 
     def _missed(self, listed: dict[Key, int]) -> bool:
@@ -199,7 +229,7 @@ class Loop:
         missed = [
             key
             for key, version in listed.items()
-            if key in self._known and self._seen.get(key, 0) < version
+            if self._is_known(key) and self._seen.get(key, 0) < version
         ]
         if missed:
             _log.error("the watch of Models is stuck", models=[str(key) for key in missed[:5]])

@@ -132,12 +132,15 @@ class Reconciler:
             del self._locks[key]
 
     async def _fetch(self, key: Key) -> ModelResource | None:
-        """The Model as it is now; one that is being deleted needs nothing from us."""
+        """The Model as it is now; None when it is gone, even if another one has its name.
+
+        One that is being deleted needs nothing from us.
+        """
         try:
             body = await self._client.get(MODELS, key.namespace, key.name)
         except NotFoundError:
             return None
-        if "deletionTimestamp" in body["metadata"]:
+        if body["metadata"]["uid"] != key.uid or "deletionTimestamp" in body["metadata"]:
             return None
         try:
             return parse(body)
@@ -147,7 +150,7 @@ class Reconciler:
             await self._write_status(refused, plan(refused, self._settings, self._clock()))
             return None
 
-    async def _report(self, key: Key, uid: str, retention: RetentionStatus | None) -> None:
+    async def _report(self, key: Key, retention: RetentionStatus | None) -> None:
         """Write what a pass of retention has to say, by a plan that takes it up.
 
         Raises:
@@ -155,7 +158,7 @@ class Reconciler:
         """
         async with self._locks[key]:
             model = await self._fetch(key)
-            if model is None or model.uid != uid:
+            if model is None:
                 raise NotFoundError(f"Model {key.namespace}/{key.name} is gone")
             await self._step(key, model, RetentionReport(retention))
 

@@ -9,9 +9,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Final, Self
 
 import structlog
+
+from slipway_operator.api.resource import ModelResource
 
 FIRST_RETRY: Final = timedelta(seconds=1)
 LAST_RETRY: Final = timedelta(minutes=2)
@@ -21,10 +23,16 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, order=True)
 class Key:
-    """A Model, by namespace and name."""
+    """One Model; another one that is made under its name later has another uid, and so nothing of it."""
 
     namespace: str
     name: str
+    uid: str
+
+    @classmethod
+    def of(cls, model: ModelResource) -> Self:
+        """The key of a Model."""
+        return cls(model.namespace, model.name, model.uid)
 
 
 Work = Callable[[Key], Awaitable[timedelta | None]]

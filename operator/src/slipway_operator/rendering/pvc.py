@@ -157,9 +157,7 @@ def verify_arguments(model: ModelResource, servable: Servable, source: MountedSo
 
 def place_arguments(source: MountedSource) -> list[str]:
     """Where the agent finds the source in its container."""
-    # Kubernetes replaces $(NAME) in arguments, and makes one $ of two.
-    path = source.path.replace("$", "$$")
-    return [f"--mount={SOURCE_DIR}", *([f"--path={path}"] if path else [])]
+    return [f"--mount={SOURCE_DIR}", *([f"--path={source.path}"] if source.path else [])]
 
 
 def keep_manifest(model: ModelResource, directories: Iterable[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from slipway_operator.api import names
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.model.servable import Servable
 from slipway_operator.rendering.batching import batching_arguments
+from slipway_operator.rendering.literal import literal
 from slipway_operator.rendering.metadata import MODELS_DIR, RESTRICTED, TERMINATION_LOG, TMP
 from slipway_operator.rendering.pvc import server_mounts
 from slipway_operator.rendering.settings import RenderSettings
@@ -22,7 +23,7 @@ def server_container(
     """The container that answers requests."""
     serving = model.spec.serving
     resources = serving.resources.model_dump(by_alias=True, exclude_defaults=True)
-    return {
+    container = {
         "name": names.SERVER_CONTAINER,
         "image": serving.image or settings.server_image,
         "imagePullPolicy": settings.image_pull_policy,
@@ -53,6 +54,7 @@ def server_container(
         "readinessProbe": _probe("/readyz", period=2, failures=2),
         "volumeMounts": [*server_mounts(model, servable), TMP],
     }
+    return literal(container)
 
 
 def _tags(tags: Sequence[str]) -> tuple[str, ...]:

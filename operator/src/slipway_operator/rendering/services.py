@@ -55,9 +55,9 @@ def model_service(model: ModelResource, selects: str) -> dict[str, Any]:
     return _service(model, model.name, selects, _selector(model, selects))
 
 
-def next_service(model: ModelResource, selects: str) -> dict[str, Any]:
-    """NAME-next: tries out the selector to which NAME is about to be flipped."""
-    name = names.next_service(model.name)
+def next_service(model: ModelResource, selects: str, name: str = "") -> dict[str, Any]:
+    """NAME-next, or what takes its place: tries out the selector to which NAME is about to be flipped."""
+    name = name or names.next_service(model.name)
     return _service(model, name, selects, _selector(model, selects), headless=True)
 
 

@@ -6,6 +6,7 @@ from slipway_operator.api import names
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.model.servable import Servable
 from slipway_operator.model.source import CloudIdentity
+from slipway_operator.rendering.literal import literal
 from slipway_operator.rendering.metadata import MODELS_DIR, RESTRICTED, TERMINATION_LOG, TMP
 from slipway_operator.rendering.pvc import (
     cache_arguments,
@@ -31,7 +32,7 @@ def sync_container(
         args += part.arguments
         if part.volume is not None:
             mounts.append(part.mount)
-    return {
+    container = {
         "name": names.SYNC_CONTAINER,
         "image": settings.sync_image,
         "imagePullPolicy": settings.image_pull_policy,
@@ -45,6 +46,7 @@ def sync_container(
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
     }
+    return literal(container)
 
 
 def tag_arguments(model: ModelResource) -> list[str]:

@@ -9,6 +9,7 @@ from slipway_operator.api import names
 from slipway_operator.api.quantities import parse_duration
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.model.pvc import Sharing
+from slipway_operator.rendering.literal import literal
 from slipway_operator.rendering.metadata import RESTRICTED, TMP, USER, child_metadata
 from slipway_operator.rendering.pvc import (
     SOURCE_DIR,
@@ -120,6 +121,23 @@ def _pod(
     # Only the public key matters to a source that is mounted: no store is asked.
     parts = list(sync_credentials(model, None))
     claim = {"claimName": source.claim, "readOnly": True}
+    container = {
+        "name": names.WATCH_CONTAINER,
+        "image": settings.sync_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "args": [*_arguments(model, source), *(a for p in parts for a in p.arguments)],
+        "resources": {
+            "requests": {"cpu": "10m", "memory": "64Mi"},
+            "limits": {"memory": "512Mi"},
+        },
+        "securityContext": RESTRICTED,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [
+            {"name": VOLUME, "mountPath": SOURCE_DIR, "readOnly": True},
+            TMP,
+            *(part.mount for part in parts if part.volume),
+        ],
+    }
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -130,25 +148,7 @@ def _pod(
             "runAsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [
-            {
-                "name": names.WATCH_CONTAINER,
-                "image": settings.sync_image,
-                "imagePullPolicy": settings.image_pull_policy,
-                "args": [*_arguments(model, source), *(a for p in parts for a in p.arguments)],
-                "resources": {
-                    "requests": {"cpu": "10m", "memory": "64Mi"},
-                    "limits": {"memory": "512Mi"},
-                },
-                "securityContext": RESTRICTED,
-                "terminationMessagePolicy": "FallbackToLogsOnError",
-                "volumeMounts": [
-                    {"name": VOLUME, "mountPath": SOURCE_DIR, "readOnly": True},
-                    TMP,
-                    *(part.mount for part in parts if part.volume),
-                ],
-            }
-        ],
+        "containers": [literal(container)],
         "volumes": [
             {"name": VOLUME, "persistentVolumeClaim": claim},
             {"name": "tmp", "emptyDir": {}},

@@ -8,6 +8,7 @@ def test_the_names_of_the_children_fit_into_a_dns_label() -> None:
         names.label_service(model, "l" * 15),
         names.pods_service(model),
         names.next_service(model),
+        names.spare_next_service(model),
     ]
     assert [name for name in longest if len(name) > 63] == []
 

@@ -1,5 +1,6 @@
 """From manifests, as the API server holds them, to the snapshot's types."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from datetime import UTC, datetime
 from typing import Any
@@ -31,7 +32,17 @@ def pod(**status: Any) -> dict[str, Any]:
                 "slipway.dev/model": "digits",
                 "slipway.dev/version": "3",
                 "slipway.dev/servable": "v3-0123abcd",
+                "pod-template-hash": "5d9c7b8f64",
             },
+            "ownerReferences": [
+                {
+                    "apiVersion": "apps/v1",
+                    "kind": "ReplicaSet",
+                    "name": "digits-v3-0123abcd-5d9c7b8f64",
+                    "uid": "rs",
+                    "controller": True,
+                }
+            ],
         },
         "status": {"phase": "Pending", **status},
     }
@@ -163,6 +174,41 @@ def test_a_pod_of_no_servable_is_none_of_ours() -> None:
     assert reading.pod(strange) is None
 
 
+FORGERIES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "nobody's": lambda m: m.pop("ownerReferences"),
+    "not the controller": lambda m: m["ownerReferences"][0].update(controller=False),
+    "not said": lambda m: m["ownerReferences"][0].pop("controller"),
+    "a StatefulSet's": lambda m: m["ownerReferences"][0].update(kind="StatefulSet"),
+    "another API's": lambda m: m["ownerReferences"][0].update(apiVersion="example.com/v1"),
+    "another Deployment's": lambda m: m["ownerReferences"][0].update(name="web-5d9c7b8f64"),
+    "another version's": lambda m: m["labels"].update({"slipway.dev/servable": "v2-0123abcd"}),
+    "another Model's": lambda m: m["labels"].update({"slipway.dev/model": "fashion"}),
+    "another template's": lambda m: m["labels"].update({"pod-template-hash": "0"}),
+    "no template's": lambda m: m["labels"].pop("pod-template-hash"),
+    "no version": lambda m: m["labels"].pop("slipway.dev/version"),
+    "no number": lambda m: m["labels"].update({"slipway.dev/version": "three"}),
+}
+
+
+@pytest.mark.parametrize("forge", list(FORGERIES.values()), ids=list(FORGERIES))
+def test_labels_alone_make_no_pod_of_ours(forge: Callable[[dict[str, Any]], object]) -> None:
+    forged = pod(phase="Running", conditions=[SCHEDULED, {"type": "Ready", "status": "True"}])
+    forge(forged["metadata"])
+    assert reading.pod(forged) is None
+
+
+def test_the_pod_that_lists_a_volume_is_made_by_its_deployment() -> None:
+    listing = pod()
+    [owner] = listing["metadata"]["ownerReferences"]
+    owner["name"] = "digits-source-5d9c7b8f64"
+    [found] = reading.watch_pods([listing], "digits")
+    assert found.uid == "1"
+    assert not reading.watch_pods([listing], "fashion")
+    assert not reading.watch_pods([pod()], "digits")
+    del listing["metadata"]["ownerReferences"]
+    assert not reading.watch_pods([listing], "digits")
+
+
 def stored(replicas: int = 2) -> dict[str, Any]:
     of = model()
     manifest = deepcopy(
@@ -248,7 +294,7 @@ SERVICES: dict[str, Child] = service(OF, "v2-k") | service(OF, "v2-k", following
 def test_endpoints_are_those_that_are_shown_ready(
     slices: list[dict[str, Any]], name: set[str], following: set[str]
 ) -> None:
-    assert reading.ready_endpoints(slices, SERVICES, "digits-next") == {
+    assert reading.ready_endpoints(slices, SERVICES, {"digits-next"}) == {
         "digits": name,
         "digits-next": following,
     }

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
-from aiohttp.web import Application, Request
+from aiohttp.web import Application, Request, Response
 
 import virtualtime
 from slipway_operator.notifications.messages import MAX_BYTES
@@ -163,6 +163,67 @@ def test_a_follower_passes_on_once_and_says_when_nobody_leads() -> None:
     assert leader.told == ["s3://models/digits/2/x"]
 
 
+def forwarded(*, typed: bool = True) -> tuple[str, dict[str, str], bytes]:
+    """Path, headers and body of what a follower sends to the leader, as someone between them sees it."""
+    seen: list[tuple[str, dict[str, str], bytes]] = []
+
+    async def leader(request: Request) -> Response:
+        seen.append((str(request.rel_url), dict(request.headers), await request.read()))
+        return Response(status=202, text="{}", content_type="application/json")
+
+    async def body() -> int:
+        app = Application()
+        app.router.add_post(PATH, leader)
+        async with TestServer(app) as at:
+            follower = Replica(leads=False, leader=str(at.make_url("")).rstrip("/"))
+            async with (
+                TestClient(TestServer(follower.app)) as client,
+                client.post(
+                    f"{PATH}?token={TOKEN}",
+                    data=BODY,
+                    headers=BEARER,
+                    skip_auto_headers=() if typed else ("Content-Type",),
+                ) as answer,
+            ):
+                return answer.status
+
+    assert asyncio.run(body()) == 202
+    [sent] = seen
+    return sent
+
+
+def test_the_token_does_not_travel_between_replicas() -> None:
+    assert TOKEN not in str(forwarded())
+
+
+@pytest.mark.parametrize("typed", [True, False], ids=["typed", "untyped"])
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        (lambda headers, body: (headers, body), 202),
+        (lambda headers, body: (headers, body.replace(b"digits", b"others")), 401),
+        (lambda headers, body: (headers | {"Content-Type": "text/plain"}, body), 401),
+        (lambda headers, body: (headers | {"X-Slipway-Signature": ""}, body), 401),
+        (lambda headers, body: (headers | {"X-Slipway-Signature": "0.0"}, body), 401),
+        (lambda headers, body: (headers | {"X-Slipway-Signature": "ü"}, body), 401),
+    ],
+    ids=["as sent", "another body", "another type", "none", "a wrong one", "no text"],
+)
+def test_what_a_replica_forwards_is_signed(change: Any, status: int, *, typed: bool) -> None:
+    path, headers, body = forwarded(typed=typed)
+    headers, body = change({k: v for k, v in headers.items() if k != "Content-Length"}, body)
+    leader = Replica()
+
+    async def story(client: Client) -> int:
+        async with client.post(path, data=body, headers=headers) as answer:
+            return answer.status
+
+    assert asked(leader, story) == status
+    assert leader.told == (["s3://models/digits/2/x"] if status == 202 else [])
+    assert asked(Replica(token=""), story) == 401
+    assert asked(Replica(token="another"), story) == 401
+
+
 def test_a_follower_without_a_leader_asks_to_try_again() -> None:
     async def story(client: Client) -> tuple[int, str]:
         async with client.post(PATH, data=BODY, headers=BEARER) as answer:
@@ -172,7 +233,7 @@ def test_a_follower_without_a_leader_asks_to_try_again() -> None:
     assert asked(Replica(leads=False, leader="http://127.0.0.1:1"), story) == (503, "5")
 
 
-KEY = Key("ml", "digits")
+KEY = Key("ml", "digits", "u-1")
 
 
 class Work:
@@ -200,7 +261,16 @@ class NoApi:
     """Lists the one Model."""
 
     async def list(self, _: object, __: str) -> list[dict[str, Any]]:
-        return [{"metadata": {"namespace": "ml", "name": "digits", "resourceVersion": "1"}}]
+        return [
+            {
+                "metadata": {
+                    "namespace": "ml",
+                    "name": "digits",
+                    "uid": "u-1",
+                    "resourceVersion": "1",
+                }
+            }
+        ]
 
 
 def test_a_burst_of_ten_thousand_is_a_poll_now_and_one_when_it_is_over() -> None:

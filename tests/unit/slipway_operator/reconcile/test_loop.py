@@ -13,7 +13,7 @@ from slipway_operator.cluster.client import ClusterError
 from slipway_operator.reconcile.loop import SPACING, Loop
 from slipway_operator.reconcile.scheduler import Key
 
-KEY = Key("ml", "digits")
+KEY = Key("ml", "digits", "u-1")
 
 
 class FakeApi:
@@ -27,8 +27,8 @@ class FakeApi:
         if self.failures:
             self.failures -= 1
             raise ClusterError("the API server does not answer")
-        metadata = {"namespace": "ml", "name": "digits", "resourceVersion": str(self.version)}
-        return [{"metadata": metadata}]
+        metadata = {"namespace": "ml", "name": "digits", "uid": "u-1"}
+        return [{"metadata": metadata | {"resourceVersion": str(self.version)}}]
 
 
 class FakeWork:
@@ -88,6 +88,70 @@ def test_an_api_server_that_does_not_answer_ends_nothing() -> None:
     assert loop.watch_alive
 
 
+class Keys(FakeWork):
+    """Writes down which Models are reconciled and forgotten."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.keys: list[Key] = []
+        self.forgotten: list[Key] = []
+
+    async def reconcile(self, key: Key) -> timedelta | None:
+        self.keys.append(key)
+        return None
+
+    def forget(self, key: Key) -> None:
+        self.forgotten.append(key)
+
+
+class SlowApi(FakeApi):
+    """Its list takes a second to arrive."""
+
+    async def list(self, resource: object, namespace: str) -> list[dict[str, Any]]:
+        listed = await super().list(resource, namespace)
+        await asyncio.sleep(1)  # virtual
+        return listed
+
+
+@pytest.mark.parametrize(
+    ("told", "reconciled"),
+    [
+        (Key("ml", "fashion", "u-2"), {KEY, Key("ml", "fashion", "u-2")}),
+        (Key("ml", "digits", "u-2"), {Key("ml", "digits", "u-2")}),
+    ],
+    ids=["another name", "the same name"],
+)
+def test_a_model_that_is_made_while_the_models_are_listed_is_kept(
+    told: Key, reconciled: set[Key]
+) -> None:
+    work = Keys()
+
+    async def body() -> None:
+        loop = Loop(cast("Any", SlowApi(5)), cast("Any", work), cast("Any", work), ())
+        running = asyncio.create_task(loop.run())
+        await asyncio.sleep(0.5)  # virtual
+        loop.model_changed(told, 6)
+        await asyncio.sleep(20)  # virtual
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    virtualtime.run(body())
+    assert (set(work.keys), work.forgotten) == (reconciled, [])
+
+
+def test_a_model_that_only_the_list_shows_takes_the_place_of_the_one_before() -> None:
+    work, before = Keys(), Key("ml", "digits", "u-0")
+
+    async def body() -> None:
+        loop = Loop(cast("Any", FakeApi(5)), cast("Any", work), cast("Any", work), ())
+        loop.model_changed(before, 4)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(loop.run(), 20)  # virtual seconds
+
+    virtualtime.run(body())
+    assert (set(work.keys), set(work.forgotten)) == ({KEY}, {before})
+
+
 class Diary(FakeWork):
     """Writes down when polls begin; no Model has been polled until then."""
 
@@ -113,8 +177,8 @@ def test_the_first_polls_stand_in_a_row(*, leads_first: bool) -> None:
         running = asyncio.create_task(loop.run()) if leads_first else None
         await asyncio.sleep(0)
         for number in range(1000):
-            loop.model_changed(Key("ml", f"m{number}"), 1)
-            loop.spec_changed(Key("ml", f"m{number}"))
+            loop.model_changed(Key("ml", f"m{number}", f"u-{number}"), 1)
+            loop.spec_changed(Key("ml", f"m{number}", f"u-{number}"))
         if running is None:
             await asyncio.sleep(day)  # virtual seconds
             running = asyncio.create_task(loop.run())

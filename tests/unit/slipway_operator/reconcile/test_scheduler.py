@@ -9,7 +9,7 @@ import pytest
 import virtualtime
 from slipway_operator.reconcile.scheduler import Key, Scheduler, retry_delay
 
-A, B = Key("ml", "a"), Key("ml", "b")
+A, B = Key("ml", "a", "u-a"), Key("ml", "b", "u-b")
 Script = Callable[[Key, int], Awaitable[timedelta | None]]
 
 
@@ -154,7 +154,7 @@ def test_so_many_at_once_and_no_more() -> None:
 
     async def story() -> None:
         for number in range(10):
-            diary.scheduler.wake(Key("ml", str(number)))
+            diary.scheduler.wake(Key("ml", str(number), f"u-{number}"))
         await diary.until(100)
 
     virtualtime.run(story())

@@ -60,9 +60,16 @@ def _may_flip(observed: Observed, traffic: Traffic, now: str, future: str) -> bo
         return True
     servable = now if traffic.mixed else future
     expected = {p.uid for p in live_pods(observed) if p.ready and p.servable == servable}
-    next_name = names.next_service(observed.model.name)
+    next_name = _next_name(observed)
     tried = selects_now(observed, next_name) == future
     return not expected or (tried and expected <= observed.endpoints.get(next_name, frozenset()))
+
+
+def _next_name(observed: Observed) -> str:
+    """The Service that tries selectors out; another one's NAME-next must not hold the traffic up."""
+    name = names.next_service(observed.model.name)
+    taken = f"Service/{name}" in observed.foreign
+    return names.spare_next_service(observed.model.name) if taken else name
 
 
 def _with_labels(observed: Observed, traffic: Traffic, now: str, step: ServiceStep) -> ServiceStep:
@@ -115,7 +122,7 @@ def _wanted(decision: Decision, step: ServiceStep) -> list[dict[str, Any]]:
             manifests.pods_service(model, step.selects),
         ]
     if step.preflight:
-        wanted.append(manifests.next_service(model, step.preflight))
+        wanted.append(manifests.next_service(model, step.preflight, _next_name(observed)))
     versions = {servable.version for servable in decision.desired.servables}
     versions |= {d.version for d in observed.deployments}
     wanted += [manifests.version_service(model, version) for version in sorted(versions)]

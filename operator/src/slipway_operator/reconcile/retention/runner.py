@@ -43,8 +43,8 @@ FRESH: Final = timedelta(minutes=5)
 source that is polled every second must not be listed whole every second."""
 
 Fetch = Callable[[Key], Awaitable[ModelResource | None]]
-Report = Callable[[Key, str, RetentionStatus | None], Awaitable[None]]
-"""Has retention's part of the status of the Model of that uid written."""
+Report = Callable[[Key, RetentionStatus | None], Awaitable[None]]
+"""Has retention's part of a Model's status written."""
 _Listed = tuple[tuple[int, str, Readiness], ...]
 
 _log = structlog.get_logger()
@@ -140,15 +140,15 @@ class RetentionRunner:
         status = decision.status
         for doomed in decision.delete:
             if status is not None:
-                status = await self._delete(key, model.uid, doomed, status)
+                status = await self._delete(key, doomed, status)
         return decision.again
 
     async def _delete(
-        self, key: Key, uid: str, doomed: DoomedVersion, status: RetentionStatus
+        self, key: Key, doomed: DoomedVersion, status: RetentionStatus
     ) -> RetentionStatus | None:
         """Delete one export, if it still may be; None when the pass must end."""
         model = await self._fetch(key)
-        if model is None or model.uid != uid:
+        if model is None:
             return None
         if key_of(model.spec) != status.key or model.spec.paused:
             return None
@@ -198,7 +198,7 @@ class RetentionRunner:
     async def _write(self, model: ModelResource, status: RetentionStatus | None) -> None:
         """Have retention's part of the status written, unless it is there already."""
         if model.status.retention != status:
-            await self._report(Key(model.namespace, model.name), model.uid, status)
+            await self._report(Key.of(model), status)
 
     async def _record(self, model: ModelResource, event: KubernetesEvent) -> None:
         await record(self._client, model, event, self._instance, self._clock())

@@ -17,6 +17,7 @@ from slipway_operator.reconcile.sources.referenced_objects import (
     ReferencedObjects,
     describe_reference,
 )
+from slipway_operator.reconcile.sources.secret_hosts import check_hosts
 from slipway_sync.exports import PublicKeyError, read_public_keys
 from slipway_sync.stores import (
     StoreOptions,
@@ -107,6 +108,7 @@ class AccessResolver:
         uri = model.spec.source.uri
         missing = f"create it with {missing_credentials(uri, ())}"
         secret = await self._objects.get(SECRETS, model.namespace, name, missing, fresh=fresh)
+        check_hosts(secret, f"{model.namespace}/{name}", model.spec.source)
         return decode(secret.get("data") or {}, f"{model.namespace}/{name}", uri)
 
     async def _public_keys(self, model: ModelResource) -> tuple[bytes, ...]:

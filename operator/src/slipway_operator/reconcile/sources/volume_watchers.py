@@ -57,12 +57,14 @@ class VolumeWatchers:
         Raises:
             ClusterError: The API server does not answer.
         """
-        key = Key(model.namespace, model.name)
+        key = Key.of(model)
         volume = judge(model, await find_claim(self._client, model))
         if volume.reason:
             return _failed(before, WatcherProblem(volume.reason, volume.message))
         pods = await self._client.list(PODS, model.namespace, {names.SOURCE_LABEL: model.name})
-        pod = current_pod(map(reading.watch_pod, pods), watcher_inputs(model, volume.sharing))
+        pod = current_pod(
+            reading.watch_pods(pods, model.name), watcher_inputs(model, volume.sharing)
+        )
         found: Report | WatcherProblem | None = pod_problem(model, claim_name(model), pod)
         if found is None and pod is not None:
             found = await self._read_log(key, model, pod)

@@ -159,6 +159,16 @@ def test_refused_credentials_are_read_anew_and_only_others_are_tried() -> None:
     assert after.options.credentials["AWS_ACCESS_KEY_ID"] == "AKIB"
 
 
+def test_a_secret_that_names_its_hosts_is_used_for_no_other() -> None:
+    world = World()
+    metadata = {"annotations": {"slipway.dev/hosts": "minio.ml.svc"}}
+    world.api.put("secrets", "s3", metadata=metadata, data=keys())
+    elsewhere = model(credentialsSecret="s3", endpoint="https://evil.example.net")
+    assert world.fails(elsewhere).reason == Reason.HOST_NOT_ALLOWED
+    there = model(credentialsSecret="s3", endpoint="http://minio.ml.svc:9000")
+    assert world.of(there).options.credentials["AWS_ACCESS_KEY_ID"] == "AKIA"
+
+
 def test_an_account_is_exchanged_once_for_all_models_that_share_it() -> None:
     world = World()
     with Edge(lambda _: sts_keys()) as sts:
