@@ -160,6 +160,8 @@ class Fleet:
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
     source: SourceObservation = field(default_factory=SourceObservation)
     store_down: bool = False
+    long_drains: set[int] = field(default_factory=set)
+    """Versions whose pods do not get done with draining in a turn."""
     hidden: set[int] = field(default_factory=set)
     """Exports that someone has taken out of the store."""
     deployments: dict[str, SimDeployment] = field(default_factory=dict)
@@ -638,8 +640,9 @@ class Fleet:
         for pod in list(self.pods.values()):
             yield self.advance(pod)
         for pod in [p for p in self.pods.values() if p.terminating]:
-            self.reap(pod)
-            yield True
+            if int(pod.labels[names.VERSION_LABEL]) not in self.long_drains:
+                self.reap(pod)
+                yield True
         for uid in {**self.pods, **self.noticed}:
             yield self.notice(uid)
         for name in sorted(self.services):

@@ -164,14 +164,26 @@ class History:
         return total
 
     def held(self) -> int:
-        """Pods that exist or that a Deployment is entitled to; not those that someone else took."""
+        """Pods that exist or that a Deployment is entitled to; not those that someone else took.
+
+        Terminating ones count while one servable replaces another.
+        """
         total = 0
         for name, deployment in self.fleet.deployments.items():
             live = [
                 p for p in self.fleet.pods.values() if p.deployment == name and not p.terminating
             ]
             total += max(deployment.replicas, len(live))
+        if not self.mixed():
+            return total
         return total + sum(p.terminating and not p.taken for p in self.fleet.pods.values())
+
+    def mixed(self) -> bool:
+        """Whether there are more servables than are aspired at the most: one replaces another."""
+        deployments = self.fleet.deployments.values()
+        labels = [d.labels for d in deployments if d.replicas]
+        labels += [p.labels for p in self.fleet.pods.values() if not p.taken]
+        return len({found[SERVABLE_LABEL] for found in labels}) > self.aspired_at_most()
 
     def aspired_at_most(self) -> int:
         versions = self.fleet.model.spec.versions

@@ -94,6 +94,7 @@ def _desired_draft(
     proven: bool,
     gone: bool,
     waits: _Draft | None,
+    drains: bool,
 ) -> _Draft:
     """Where a desired version stands."""
     live = [pod for pod in pods if not pod.terminating]
@@ -112,6 +113,10 @@ def _desired_draft(
                 "replaced; upload it again, or a newer version",
             )
         return _Draft(VersionState.AVAILABLE, reason, message)
+    if finding and finding.state is VersionState.UNSCHEDULABLE and drains:
+        # It passes by itself: nobody needs to be warned.
+        waiting = f"waits for the hardware of pods that shut down: {finding.message}"
+        return _Draft(VersionState.SYNCING, None, waiting)
     if finding:
         return _Draft(finding.state, finding.reason, finding.message)
     if waits:
@@ -263,6 +268,7 @@ def _serving_draft(decision: Decision, desired: Servable, pods: Sequence[Pod]) -
         proven=is_proven(before, desired.key),
         gone=candidate.reason == Reason.SOURCE_GONE,
         waits=_waits(decision, desired, pods),
+        drains=any(pod.terminating for pod in decision.observed.pods),
     )
     if draft.reason:
         return draft

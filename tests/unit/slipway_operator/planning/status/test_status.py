@@ -98,6 +98,20 @@ def test_there_is_no_gpu_for_the_new_version() -> None:
     assert condition(status, ConditionType.DEGRADED) == ("True", Reason.UNSCHEDULABLE)
 
 
+def test_a_new_pod_that_waits_for_the_gpu_of_one_that_drains_is_no_trouble() -> None:
+    fleet = serving()
+    fleet.gpus = 3
+    fleet.long_drains = {3}
+    fleet.upload(4)
+    status = run(fleet).status
+    assert columns(status) == "True | 3 50%, 4 50% | 4 | Shifting 1/2 | 2/2"
+    assert "waits for the hardware of pods that shut down: 0/1 nodes" in status.message
+    assert condition(status, ConditionType.DEGRADED) == ("False", Reason.AS_DESIRED)
+    fleet.gpus = 2  # and one is taken by others
+    fleet.long_drains.clear()
+    assert run(fleet).status.phase == "WaitingForGPU"
+
+
 @pytest.mark.parametrize(
     ("sentence", "limits", "phase"),
     [
