@@ -154,6 +154,7 @@ class Fleet:
     gpus: int = 8
     now: datetime = START
     generation: int = 1
+    model_uid: str = "model-uid"
     status: ModelStatus = field(default_factory=ModelStatus)
     settings: RenderSettings = field(default_factory=lambda: RenderSettings("server:1", "sync:1"))
     exports: dict[int, Export] = field(default_factory=dict)
@@ -195,12 +196,30 @@ class Fleet:
         return ModelResource(
             namespace="ml",
             name="digits",
-            uid="model-uid",
+            uid=self.model_uid,
             generation=self.generation,
             resource_version=str(self._count),
             spec=self._parsed,
             status=self.status,
         )
+
+    def recreate(self) -> None:
+        """Delete the Model and create it again under its name; its pods are still on their way out."""
+        for name in list(self.deployments):
+            self._delete_deployment(name)
+        for pod in self.pods.values():
+            pod.taken = True
+        self.services.clear()
+        self.noticed_services.clear()
+        self.slices.clear()
+        self.budgets.clear()
+        if self.claim and self.claim.owned:
+            self.claim = None
+        self.watcher = self.keep = None
+        self.status = ModelStatus()
+        self.source = SourceObservation()
+        self.generation = 1
+        self.model_uid = self._uid("model")
 
     def edit(self, **parts: Mapping[str, Any] | bool) -> None:
         """Edit the spec: each part is merged, a policy of versions is replaced."""

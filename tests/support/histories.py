@@ -61,6 +61,8 @@ class History:
         self.fleet = fleet
         self.calm = False
         self.failed: set[str] = set()
+        self.were_ready: set[int] = set()
+        """Versions of which a pod has been ready."""
         self.come_to_rest()
         self.calm = calm
 
@@ -196,6 +198,9 @@ class History:
     def check_instant(self) -> None:
         """What must hold between any two steps."""
         self._check_volume()
+        self.were_ready |= {
+            int(p.labels[VERSION_LABEL]) for p in self.fleet.pods.values() if p.ready
+        }
         if not self.calm:
             return
         fleet = self.fleet
@@ -249,6 +254,10 @@ class History:
         spec = fleet.model.spec
         if ready and spec.serving.replicas and not spec.paused and not fleet.in_rotation():
             self.broken("T2: there are ready pods, and none of them gets requests")
+        target = int(fleet.status.target or -1)
+        lost = target >= 0 and target not in fleet.listed
+        if lost and target not in self.were_ready and not (fleet.store_down or spec.paused):
+            self.broken(f"version {target} never served, its export is gone, and it is waited for")
 
     def wait(self) -> None:
         """Let time go on until the planner waits for nothing any more."""
@@ -537,6 +546,11 @@ def _lose_status(history: History, _: int) -> None:
     history.failed.clear()
 
 
+def _recreate(history: History, _: int) -> None:
+    history.fleet.recreate()
+    history.failed.clear()
+
+
 def _take_pod(history: History, number: int) -> None:
     if pods := list(history.fleet.pods.values()):
         history.fleet.take(pods[number % len(pods)])
@@ -573,6 +587,7 @@ EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "restart": _restart,
     "upgrade": _upgrade,
     "lose status": _lose_status,
+    "recreate": _recreate,
     "take pod": _take_pod,
     "crash pod": _crash_pod,
     "take service": _take_service,
