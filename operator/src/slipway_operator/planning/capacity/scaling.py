@@ -7,8 +7,10 @@ Words used here, for R replicas wanted of each of A desired servables:
     budget    A·R + surge  of what is entitled in all   (AvailabilityPreserving)
               A·R          of what is occupied in all   (ResourcePreserving, in a transition)
               A·R          of what is entitled in all   (ResourcePreserving, otherwise)
+              A·R + 1      of what is occupied in all   (ResourcePreserving, R fell to 1 in a transition)
     floor     pods in rotation that must remain:  R     (AvailabilityPreserving)
-                                        R − missing     (ResourcePreserving; at least 1 when R > 1)
+                                        R − missing     (ResourcePreserving; at least 1 unless the
+                                                         transition began with R = 1)
 
     old servables keep      max(0, floor − new pods in rotation)    pods in rotation, for certain
     new servables may grow  by budget − entitled, or occupied
@@ -64,10 +66,15 @@ def limits_of(
     if policy.policy == "AvailabilityPreserving":
         return Limits(replicas, resolve_count(policy.max_surge, replicas), replicas, mounting)
     missing = resolve_count(policy.max_unavailable, replicas)
-    # T2: only a Model with one replica may have a gap, however much may be missing.
-    least = 1 if replicas > 1 else 0
+    began = transition.replicas if transition else replicas
+    if mounting is not None:
+        began = min(began, mounting)  # It never had more, and there cannot be a second pod.
+    # T2: only a transition that began with one replica may have a gap, however much may be missing.
+    least = 1 if replicas and max(began, replicas) > 1 else 0
     floor = max(least, replicas - missing)
-    return Limits(replicas, 0, floor, mounting, awaits_drains=transition is not None)
+    # One that began with more goes on, when an autoscaler leaves one, with a second pod.
+    surge = 1 if 0 < floor == replicas else 0
+    return Limits(replicas, surge, floor, mounting, awaits_drains=transition is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Whether a transition is under way: remembered in the status, since pods alone do not tell.
 
 After a rollback, for example, one version has some of its pods and waits for the drains of its own:
-a scale-up looks the same.
+a scale-up looks the same. Nor do they tell with how many replicas it began, which decides whether there
+may be a gap while there is only one (T2).
 """
 
 from datetime import datetime
@@ -24,12 +25,13 @@ def transition_under_way(
     known = observed.model.status.transition
     if not desired.servables:
         return known
+    replicas = observed.model.spec.serving.replicas
     if _replaced(observed, desired):
-        replicas = observed.model.spec.serving.replicas
         return known or TransitionStatus(replicas=replicas, since=timestamp(now))
-    if all(_arrived(observed, servable) for servable in desired.servables):
+    if known is None or all(_arrived(observed, servable) for servable in desired.servables):
         return None
-    return known
+    # Nothing is left to be replaced; should a newer version come, its transition begins now.
+    return known.model_copy(update={"replicas": max(known.replicas, replicas)})
 
 
 def _replaced(observed: Observed, desired: DesiredVersions) -> bool:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway_operator.api.spec import ModelSpec
+from slipway_operator.api.status import TransitionStatus
 from slipway_operator.planning.capacity.scaling import Fleet, Limits, limits_of, scale
 
 SURGING = Limits(replicas=2, surge=1, floor=2)
@@ -87,6 +88,36 @@ def test_resource_preserving_with_two_replicas_and_one_missing(
 ) -> None:
     decided = scale([before[1], before[0]], FRUGAL)
     assert (decided["v1"], decided["v2"]) == after
+
+
+class TestOneReplicaIsLeftInMidTransition:
+    """ResourcePreserving, and an autoscaler that touches 1."""
+
+    @staticmethod
+    def limits(began: int) -> Limits:
+        spec = ModelSpec.model_validate(
+            {
+                "source": {"uri": "s3://models/digits"},
+                "transition": {"policy": "ResourcePreserving"},
+                "serving": {"replicas": 1},
+            }
+        )
+        since = "2026-03-01T12:00:00Z"
+        return limits_of(spec, transition=TransitionStatus(replicas=began, since=since))
+
+    def test_what_serves_stays_when_the_transition_began_with_more(self) -> None:
+        v2 = new(2, rotating=0)
+        assert scale([v2, old(1)], self.limits(3)) == {"v2": 1, "v1": 1}
+        assert scale([new(1, rotating=0), old(2)], self.limits(3)) == {"v2": 1, "v1": 1}
+
+    def test_it_goes_on_without_a_gap(self) -> None:
+        limits = self.limits(2)
+        assert scale([new(0), old(1, terminating=1)], limits) == {"v2": 0, "v1": 1}
+        assert scale([new(0), old(1)], limits) == {"v2": 1, "v1": 1}
+        assert scale([new(1), old(1)], limits) == {"v2": 1, "v1": 0}
+
+    def test_there_is_a_gap_when_it_began_with_one(self) -> None:
+        assert scale([new(0), old(1)], self.limits(1)) == {"v2": 0, "v1": 0}
 
 
 @pytest.mark.parametrize("policy", ["AvailabilityPreserving", "ResourcePreserving"])

@@ -57,3 +57,21 @@ def test_a_rollback_waits_for_the_drains_of_the_version_it_returns_to() -> None:
     fleet.long_drains.clear()
     assert live(run(fleet), 3) == 2
     assert fleet.status.transition is None
+
+
+def test_an_autoscaler_that_touches_one_in_mid_transition_opens_no_gap() -> None:
+    fleet = serving(transition=FRUGAL)
+    fleet.upload(4, Behaviour.HANGING)
+    run(fleet)
+    assert (live(fleet, 3), live(fleet, 4)) == (1, 1)
+    assert fleet.status.transition
+    assert fleet.status.transition.replicas == 2
+    fleet.edit(serving={"replicas": 1})
+    for _ in range(20):
+        run(fleet, 1)
+        assert len(fleet.in_rotation()) == 1
+    fleet.behaviours = dict.fromkeys(fleet.behaviours, Behaviour.GOOD)
+    while fleet.status.phase != "Available":
+        run(fleet, 1)
+        assert fleet.in_rotation()
+    assert (fleet.status.serving, fleet.status.transition) == ("4", None)
