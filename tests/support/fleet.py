@@ -154,12 +154,15 @@ class Fleet:
     gpus: int = 8
     now: datetime = START
     generation: int = 1
+    model_uid: str = "model-uid"
     status: ModelStatus = field(default_factory=ModelStatus)
     settings: RenderSettings = field(default_factory=lambda: RenderSettings("server:1", "sync:1"))
     exports: dict[int, Export] = field(default_factory=dict)
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
     source: SourceObservation = field(default_factory=SourceObservation)
     store_down: bool = False
+    long_drains: set[int] = field(default_factory=set)
+    """Versions whose pods do not get done with draining in a turn."""
     hidden: set[int] = field(default_factory=set)
     """Exports that someone has taken out of the store."""
     deployments: dict[str, SimDeployment] = field(default_factory=dict)
@@ -193,12 +196,30 @@ class Fleet:
         return ModelResource(
             namespace="ml",
             name="digits",
-            uid="model-uid",
+            uid=self.model_uid,
             generation=self.generation,
             resource_version=str(self._count),
             spec=self._parsed,
             status=self.status,
         )
+
+    def recreate(self) -> None:
+        """Delete the Model and create it again under its name; its pods are still on their way out."""
+        for name in list(self.deployments):
+            self._delete_deployment(name)
+        for pod in self.pods.values():
+            pod.taken = True
+        self.services.clear()
+        self.noticed_services.clear()
+        self.slices.clear()
+        self.budgets.clear()
+        if self.claim and self.claim.owned:
+            self.claim = None
+        self.watcher = self.keep = None
+        self.status = ModelStatus()
+        self.source = SourceObservation()
+        self.generation = 1
+        self.model_uid = self._uid("model")
 
     def edit(self, **parts: Mapping[str, Any] | bool) -> None:
         """Edit the spec: each part is merged, a policy of versions is replaced."""
@@ -638,8 +659,9 @@ class Fleet:
         for pod in list(self.pods.values()):
             yield self.advance(pod)
         for pod in [p for p in self.pods.values() if p.terminating]:
-            self.reap(pod)
-            yield True
+            if int(pod.labels[names.VERSION_LABEL]) not in self.long_drains:
+                self.reap(pod)
+                yield True
         for uid in {**self.pods, **self.noticed}:
             yield self.notice(uid)
         for name in sorted(self.services):

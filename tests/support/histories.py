@@ -55,14 +55,21 @@ class History:
     Attributes:
         calm: Nothing is lost but by the planner's own doing: capacity must then hold at every
             instant. Otherwise no action of the planner may make a loss worse.
+        autoscaled: The same, but an autoscaler changes the replicas: capacity is then that something
+            serves at every instant, unless a transition began with one replica.
     """
 
-    def __init__(self, fleet: Fleet, *, calm: bool = False) -> None:
+    def __init__(self, fleet: Fleet, *, calm: bool = False, autoscaled: bool = False) -> None:
         self.fleet = fleet
-        self.calm = False
+        self.calm = self.autoscaled = False
+        self.began: int | None = None
+        """Replicas with which the transition under way began."""
         self.failed: set[str] = set()
+        self.were_ready: set[int] = set()
+        """Versions of which a pod has been ready."""
         self.come_to_rest()
         self.calm = calm
+        self.autoscaled = autoscaled
 
     def play(self, events: list[Event]) -> None:
         """Play a history."""
@@ -76,6 +83,7 @@ class History:
         """One pass of the operator, killed before the write of that number; True if it wrote."""
         fleet = self.fleet
         planned = self._plan_twice()
+        self._remember_the_beginning(planned.status)
         pending: list[Action | None] = list(planned.actions)
         if planned.status != fleet.status:
             pending.insert(0, None)
@@ -102,6 +110,18 @@ class History:
             self.broken(f"a condition has an undeclared reason: {judged}")
         return planned
 
+    def _remember_the_beginning(self, status: ModelStatus) -> None:
+        """A transition is under way until the target serves and nothing else is there."""
+        keys = {str(row.version): row.key for row in status.versions}
+        target = f"v{status.target}-{keys.get(status.target)}"
+        deployments = [d.labels for d in self.fleet.deployments.values() if d.replicas]
+        labels = [*deployments, *(pod.labels for pod in self.fleet.pods.values())]
+        alone = all(found[SERVABLE_LABEL] == target for found in labels)
+        if alone and self.fleet.in_rotation():
+            self.began = None
+        elif self.began is None:
+            self.began = self.fleet.model.spec.serving.replicas
+
     def _remember_failures(self) -> None:
         for row in self.fleet.status.versions:
             if row.failed_key:
@@ -125,7 +145,8 @@ class History:
         if before_ready > 0 and not gap and self.secure(all_ready=True) == 0:
             self.broken(f"T2: {action} may remove the last pod that can serve")
         if self.policy == "ResourcePreserving":
-            budget = self.aspired_at_most() * limits.replicas
+            limits = limits_of(self.fleet.model.spec, transition=self.fleet.status.transition)
+            budget = self.aspired_at_most() * limits.replicas + limits.surge
             if self.held() > max(budget, before_held):
                 self.broken(f"T4: {action} holds {self.held()} pods, {budget} are allowed")
 
@@ -164,14 +185,26 @@ class History:
         return total
 
     def held(self) -> int:
-        """Pods that exist or that a Deployment is entitled to; not those that someone else took."""
+        """Pods that exist or that a Deployment is entitled to; not those that someone else took.
+
+        Terminating ones count while one servable replaces another.
+        """
         total = 0
         for name, deployment in self.fleet.deployments.items():
             live = [
                 p for p in self.fleet.pods.values() if p.deployment == name and not p.terminating
             ]
             total += max(deployment.replicas, len(live))
+        if not self.mixed():
+            return total
         return total + sum(p.terminating and not p.taken for p in self.fleet.pods.values())
+
+    def mixed(self) -> bool:
+        """Whether there are more servables than are aspired at the most: one replaces another."""
+        deployments = self.fleet.deployments.values()
+        labels = [d.labels for d in deployments if d.replicas]
+        labels += [p.labels for p in self.fleet.pods.values() if not p.taken]
+        return len({found[SERVABLE_LABEL] for found in labels}) > self.aspired_at_most()
 
     def aspired_at_most(self) -> int:
         versions = self.fleet.model.spec.versions
@@ -184,6 +217,13 @@ class History:
     def check_instant(self) -> None:
         """What must hold between any two steps."""
         self._check_volume()
+        self.were_ready |= {
+            int(p.labels[VERSION_LABEL]) for p in self.fleet.pods.values() if p.ready
+        }
+        if self.autoscaled:
+            gap = self.policy == "ResourcePreserving" and self.began == 1
+            if not gap and not self.fleet.in_rotation():
+                self.broken(f"T2: nothing serves in a transition that began with {self.began}")
         if not self.calm:
             return
         fleet = self.fleet
@@ -237,6 +277,10 @@ class History:
         spec = fleet.model.spec
         if ready and spec.serving.replicas and not spec.paused and not fleet.in_rotation():
             self.broken("T2: there are ready pods, and none of them gets requests")
+        target = int(fleet.status.target or -1)
+        lost = target >= 0 and target not in fleet.listed
+        if lost and target not in self.were_ready and not (fleet.store_down or spec.paused):
+            self.broken(f"version {target} never served, its export is gone, and it is waited for")
 
     def wait(self) -> None:
         """Let time go on until the planner waits for nothing any more."""
@@ -479,6 +523,10 @@ def _replicas(history: History, number: int) -> None:
     history.fleet.edit(serving={"replicas": number % 4})
 
 
+def _autoscale(history: History, number: int) -> None:
+    history.fleet.edit(serving={"replicas": (1, 2, 1, 3)[number % 4]})
+
+
 def _pause(history: History, number: int) -> None:
     history.fleet.edit(paused=number % 2 == 0)
 
@@ -525,6 +573,11 @@ def _lose_status(history: History, _: int) -> None:
     history.failed.clear()
 
 
+def _recreate(history: History, _: int) -> None:
+    history.fleet.recreate()
+    history.failed.clear()
+
+
 def _take_pod(history: History, number: int) -> None:
     if pods := list(history.fleet.pods.values()):
         history.fleet.take(pods[number % len(pods)])
@@ -552,6 +605,7 @@ EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "policy": _policy,
     "versions": _versions,
     "replicas": _replicas,
+    "autoscale": _autoscale,
     "pause": _pause,
     "gpus": _gpus,
     "store": _store,
@@ -561,6 +615,7 @@ EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "restart": _restart,
     "upgrade": _upgrade,
     "lose status": _lose_status,
+    "recreate": _recreate,
     "take pod": _take_pod,
     "crash pod": _crash_pod,
     "take service": _take_service,
@@ -571,3 +626,15 @@ CALM: Final = (
     "image", "gpus", "store", "empty", "vanish", "restart", "upgrade",
 )  # fmt: skip
 """Nothing is lost here, and neither replicas nor policies change."""
+AUTOSCALED: Final = (
+    "drift",
+    "drift",
+    "step",
+    "rest",
+    "upload",
+    "vanish",
+    "restart",
+    "autoscale",
+    "autoscale",
+)
+"""An autoscaler with a minimum of 1."""

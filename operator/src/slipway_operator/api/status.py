@@ -99,6 +99,15 @@ class VersionStatus(ApiType):
     """When it came into this state."""
 
 
+class TransitionStatus(ApiType):
+    """A transition under way; survives restarts of the operator."""
+
+    replicas: Count
+    """spec.serving.replicas when it began."""
+    since: Timestamp
+    """When it began."""
+
+
 class DoomedVersion(ApiType):
     """An export that retention is about to delete."""
 
@@ -174,6 +183,8 @@ class ModelStatus(ApiType):
 
     retention: RetentionStatus | None = None
     """Retention: announced and running deletions."""
+    transition: TransitionStatus | None = None
+    """The transition under way; absent when no version replaces another."""
 
     def as_manifest(self) -> dict[str, Any]:
         """The JSON object that is written to the API server."""

@@ -166,7 +166,17 @@ def pod(manifest: Mapping[str, Any]) -> Pod | None:
         sync=_container(status.get("initContainerStatuses") or (), names.SYNC_CONTAINER),
         server=_container(status.get("containerStatuses") or (), names.SERVER_CONTAINER),
         requests=_requests(manifest.get("spec") or {}),
+        memory_limit=_memory_limit(manifest.get("spec") or {}),
     )
+
+
+def _memory_limit(spec: Mapping[str, Any]) -> str:
+    """Memory limit of a pod's server; empty when it has none."""
+    for container in spec.get("containers") or ():
+        if container.get("name") == names.SERVER_CONTAINER:
+            limits = (container.get("resources") or {}).get("limits") or {}
+            return str(limits.get("memory", ""))
+    return ""
 
 
 def _requests(spec: Mapping[str, Any]) -> frozenset[str]:

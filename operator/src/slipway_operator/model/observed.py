@@ -68,6 +68,7 @@ class Pod:
         unschedulable: The scheduler's own sentence; empty when it is scheduled or not judged yet.
         in_rotation: Carries the rotation label.
         requests: Names of the resources that its containers request.
+        memory_limit: Memory limit of its server, `1500Mi` for example; empty when it has none.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Pod:
     server: Container = field(default_factory=Container)
     progress: SyncProgress | None = None
     requests: frozenset[str] = frozenset()
+    memory_limit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

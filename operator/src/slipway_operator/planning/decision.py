@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from slipway_operator.api.status import VersionStatus
 from slipway_operator.model.observed import Observed, Pod
@@ -10,6 +11,7 @@ from slipway_operator.model.pvc import Volume
 from slipway_operator.model.source import SourceVersion
 from slipway_operator.planning import endpoints
 from slipway_operator.planning.capacity.scaling import Limits, limits_of
+from slipway_operator.planning.capacity.transition import transition_under_way
 from slipway_operator.planning.versions.desired import DesiredVersions
 from slipway_operator.planning.versions.diagnosis import Finding
 from slipway_operator.planning.versions.failures import judge
@@ -22,7 +24,8 @@ class Decision:
     """Everything that actions and status are made from.
 
     Attributes:
-        observed: The snapshot, with every failure that was found written into its status.
+        observed: The snapshot, with every failure that was found, and the transition that is under
+            way, written into its status.
         findings: What keeps pods from serving, by the servable's id.
         volume: What the claim that the pods mount lets them do.
         selects: What NAME selects now.
@@ -75,12 +78,14 @@ class Decision:
 def decide(observed: Observed, settings: RenderSettings, now: datetime) -> Decision:
     """Decide which servables should serve, what has failed, and how many pods there may be."""
     judged, desired, findings = judge(_with_report(observed), now)
+    transition = transition_under_way(judged, desired, now)
+    judged = _with_status(judged, transition=transition)
     volume = volume_of(judged)
     return Decision(
         observed=judged,
         desired=desired,
         findings=findings,
-        limits=limits_of(judged.model.spec, volume.most),
+        limits=limits_of(judged.model.spec, volume.most, transition),
         volume=volume,
         settings=settings,
         now=now,
@@ -95,5 +100,9 @@ def _with_report(observed: Observed) -> Observed:
     """The snapshot with what retention has to say, as if the status had it already."""
     if observed.retention is None:
         return observed
-    changed = observed.model.status.model_copy(update={"retention": observed.retention.status})
+    return _with_status(observed, retention=observed.retention.status)
+
+
+def _with_status(observed: Observed, **fields: Any) -> Observed:
+    changed = observed.model.status.model_copy(update=fields)
     return replace(observed, model=replace(observed.model, status=changed))

@@ -89,6 +89,15 @@ def test_a_pod_requests_what_any_of_its_containers_does() -> None:
     assert read(manifest).requests == {"cpu", "nvidia.com/gpu"}
 
 
+def test_the_memory_limit_of_a_pod_is_its_servers() -> None:
+    manifest = pod()
+    assert read(manifest).memory_limit == ""
+    server = {"name": "server", "resources": {"limits": {"memory": "1500Mi"}}}
+    other = {"name": "proxy", "resources": {"limits": {"memory": "64Mi"}}}
+    manifest["spec"] = {"containers": [other, server]}
+    assert read(manifest).memory_limit == "1500Mi"
+
+
 def test_a_ready_pod_with_what_its_containers_did() -> None:
     found = read(
         pod(

@@ -165,3 +165,27 @@ def test_the_way_back_is_not_judged() -> None:
     )
     status = plan(state, RenderSettings("server:1", "sync:1"), T0).status
     assert (status.versions[0].key, status.versions[0].failed_key) == (before.key, after.key)
+
+
+def test_the_target_falls_back_when_an_export_is_deleted_before_it_was_loaded() -> None:
+    """Its pod cannot be scheduled, so no deadline would end the wait either."""
+    world = serving(calm=False)
+    world.fleet.gpus = 2
+    world.fleet.upload(2)
+    world.come_to_rest()
+    assert (world.fleet.status.target, world.fleet.status.phase) == ("2", "WaitingForGPU")
+    world.fleet.hidden.add(2)
+    world.come_to_rest()
+    assert (world.fleet.status.target, world.fleet.status.phase) == ("1", "Available")
+    assert world.fleet.pods_of(2) == []
+
+
+def test_the_good_version_beside_a_deleted_export_is_started_where_nothing_serves() -> None:
+    fleet = Fleet()
+    fleet.upload(1)
+    fleet.upload(2, Behaviour.HANGING)
+    world = History(fleet)
+    assert fleet.status.target == "2"
+    fleet.hidden.add(2)
+    world.come_to_rest()
+    assert (fleet.status.serving, fleet.status.phase) == ("1", "Available")

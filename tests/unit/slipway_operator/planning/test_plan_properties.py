@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet import Fleet
-from histories import CALM, EVENTS, Event, History
+from histories import AUTOSCALED, CALM, EVENTS, Event, History
 
 
 def histories(events: tuple[str, ...]) -> st.SearchStrategy[list[Event]]:
@@ -44,6 +44,17 @@ def test_a_planned_transition_keeps_the_capacity_that_its_policy_promises(
 ) -> None:
     fleet = serving_one(serving={"replicas": replicas}, transition=transition)
     world = History(fleet, calm=True)
+    world.play(history)
+    world.recover()
+
+
+@pytest.mark.parametrize("transition", [AVAILABILITY, RESOURCE])
+@settings(max_examples=2 * settings().max_examples)
+@given(history=histories(AUTOSCALED))
+def test_an_autoscaler_that_touches_one_opens_no_gap(
+    transition: dict[str, Any], history: list[Event]
+) -> None:
+    world = History(serving_one(transition=transition), autoscaled=True)
     world.play(history)
     world.recover()
 

@@ -2,19 +2,24 @@
 
 Words used here, for R replicas wanted of each of A desired servables:
 
-    occupied  pods that a Deployment has or is entitled to, terminating ones included
-    budget    what may be occupied in all:  A·R + surge   (AvailabilityPreserving)
-                                            A·R             (ResourcePreserving)
+    entitled  pods that a Deployment has or may have, terminating ones not counted
+    occupied  the same and terminating pods, which still hold their hardware
+    budget    A·R + surge  of what is entitled in all   (AvailabilityPreserving)
+              A·R          of what is occupied in all   (ResourcePreserving, in a transition)
+              A·R          of what is entitled in all   (ResourcePreserving, otherwise)
+              A·R + 1      of what is occupied in all   (ResourcePreserving, R fell to 1 in a transition)
     floor     pods in rotation that must remain:  R     (AvailabilityPreserving)
-                                        R − missing     (ResourcePreserving; at least 1 when R > 1)
+                                        R − missing     (ResourcePreserving; at least 1 unless the
+                                                         transition began with R = 1)
 
     old servables keep      max(0, floor − new pods in rotation)    pods in rotation, for certain
-    new servables may grow  by budget − occupied
+    new servables may grow  by budget − entitled, or occupied
 
 So in the first policy an old pod goes when a new one has taken its place (T3), and in the second a
-new one comes when an old one has really gone (T4).
+new one comes when an old one has really gone (T4). Only there does anything wait for a drain: where
+nothing is replaced, a scale-up does not wait for the pods of a scale-down before it.
 
-R = 2, surge 1         old 2 new 0 → old 2 new 1 → (in rotation) old 1 new 1 → (gone) old 1 new 2 → old 0 new 2
+R = 2, surge 1         old 2 new 0 → old 2 new 1 → (in rotation) old 1 new 1 → old 1 new 2 → (in rotation) old 0 new 2
 R = 2, missing 1       old 2 new 0 → old 1 new 0 → (gone) old 1 new 1 → (in rotation) old 0 new 1 → (gone) old 0 new 2
 """
 
@@ -24,6 +29,7 @@ from typing import Final
 
 from slipway_operator.api.quantities import resolve_count
 from slipway_operator.api.spec import ModelSpec
+from slipway_operator.api.status import TransitionStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +42,14 @@ class Limits:
         floor: Pods in rotation that old servables must leave.
         mounting: Pods that may mount the Model's volume at a time, terminating ones included; None
             means any number.
+        awaits_drains: Whether terminating pods count against the budget.
     """
 
     replicas: int
     surge: int
     floor: int
     mounting: int | None = None
+    awaits_drains: bool = False
 
     @property
     def atomic(self) -> bool:
@@ -49,16 +57,24 @@ class Limits:
         return self.surge >= self.replicas
 
 
-def limits_of(spec: ModelSpec, mounting: int | None = None) -> Limits:
-    """The limits that a spec sets, and its volume."""
+def limits_of(
+    spec: ModelSpec, mounting: int | None = None, transition: TransitionStatus | None = None
+) -> Limits:
+    """The limits that a spec sets, its volume, and the transition that is under way."""
     replicas = spec.serving.replicas
-    transition = spec.transition
-    if transition.policy == "AvailabilityPreserving":
-        return Limits(replicas, resolve_count(transition.max_surge, replicas), replicas, mounting)
-    missing = resolve_count(transition.max_unavailable, replicas)
-    # T2: only a Model with one replica may have a gap, however much may be missing.
-    least = 1 if replicas > 1 else 0
-    return Limits(replicas, 0, max(least, replicas - missing), mounting)
+    policy = spec.transition
+    if policy.policy == "AvailabilityPreserving":
+        return Limits(replicas, resolve_count(policy.max_surge, replicas), replicas, mounting)
+    missing = resolve_count(policy.max_unavailable, replicas)
+    began = transition.replicas if transition else replicas
+    if mounting is not None:
+        began = min(began, mounting)  # It never had more, and there cannot be a second pod.
+    # T2: only a transition that began with one replica may have a gap, however much may be missing.
+    least = 1 if replicas and max(began, replicas) > 1 else 0
+    floor = max(least, replicas - missing)
+    # One that began with more goes on, when an autoscaler leaves one, with a second pod.
+    surge = 1 if 0 < floor == replicas else 0
+    return Limits(replicas, surge, floor, mounting, awaits_drains=transition is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +108,14 @@ class Fleet:
     mounts: bool = False
 
     @property
+    def entitled(self) -> int:
+        """Pods it has or may have, but for terminating ones."""
+        return max(self.replicas, self.live)
+
+    @property
     def occupied(self) -> int:
-        """Pods it has or is entitled to."""
-        return max(self.replicas, self.live) + self.terminating
+        """Pods that hold hardware, or may come to."""
+        return self.entitled + self.terminating
 
     @property
     def reserve(self) -> int:
@@ -141,7 +162,9 @@ def scale(fleets: Sequence[Fleet], limits: Limits) -> dict[str, int]:
     desired = [fleet for fleet in fleets if fleet.desired]
     old = [fleet for fleet in fleets if not fleet.desired and fleet.exists]
     budget = len(desired) * limits.replicas + limits.surge
-    headroom = budget - sum(fleet.occupied for fleet in fleets)
+    headroom = budget - sum(
+        fleet.occupied if limits.awaits_drains else fleet.entitled for fleet in fleets
+    )
     places = _places(fleets, limits)
     decided: dict[str, int] = {}
     for fleet in desired:

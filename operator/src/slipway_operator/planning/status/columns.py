@@ -15,6 +15,7 @@ from slipway_sync.exports import part_of, size
 PROGRESS_INTERVAL: Final = timedelta(seconds=3)
 """How often sync progress is read; every change of it is a line in `kubectl get -w`."""
 
+_SCALING: Final = "Scaling"
 BAD: Final = frozenset({VersionState.FAILED, VersionState.REJECTED, VersionState.ROLLED_BACK})
 """States of a version that cannot serve as it is."""
 _OF_VOLUMES: Final = frozenset(
@@ -111,11 +112,25 @@ def _transition_phase(decision: Decision) -> str:
         return _syncing(pods)
     if shifted or ready >= wanted:
         return f"Shifting {shifted}/{wanted}"
+    if pods and all(p.sync.state is not ContainerState.TERMINATED for p in pods):
+        # Their containers are being created, or a sync is about to be tried again.
+        return "Syncing" if any(p.sync.exit_code is not None for p in pods) else "Starting"
     if pods:
         return f"Loading {ready}/{wanted}"
     # Where no more hardware may be used, the first new pod waits until an old one is gone.
     leaving = [p.version for p in others if p.terminating]
     return f"Draining {max(leaving)}" if leaving else "Starting"
+
+
+def _scaling(decision: Decision) -> bool:
+    """Whether pods are missing because more are asked for than before, and they are on their way."""
+    primary = decision.desired.primary
+    if primary is None or primary.id in decision.findings:
+        return False
+    status = decision.observed.model.status
+    before = status.ready.partition("/")[2]
+    wanted = decision.limits.replicas * len(decision.desired.servables)
+    return status.phase.startswith(_SCALING) or (before.isdecimal() and int(before) < wanted)
 
 
 def phase_of(decision: Decision) -> str:
@@ -136,6 +151,8 @@ def phase_of(decision: Decision) -> str:
         return _transition_phase(decision)
     ready = len(decision.endpoints)
     if ready < decision.limits.replicas:
+        if _scaling(decision):
+            return f"{_SCALING} {ready}/{decision.limits.replicas}"
         return f"Degraded {ready}/{decision.limits.replicas}"
     if newer:
         return _newer_phase(decision, newer)

@@ -190,6 +190,13 @@ def conditions(
     return out
 
 
+def _waiting(decision: Decision) -> bool:
+    """Whether there is more to say about the primary than its phase."""
+    primary = decision.desired.primary
+    row = decision.rows_by_version.get(primary.version) if primary else None
+    return row is not None and bool(row.message)
+
+
 def message(decision: Decision, values: Mapping[ConditionType, ConditionValue]) -> str:
     """The one sentence to act on: trouble first, then progress."""
     for kind, bad in (
@@ -198,6 +205,8 @@ def message(decision: Decision, values: Mapping[ConditionType, ConditionValue]) 
         (ConditionType.READY, "False"),
         (ConditionType.PROGRESSING, "True"),
     ):
+        if kind is ConditionType.PROGRESSING and not _waiting(decision):
+            continue  # The phase says it all.
         if values[kind].status == bad:
             return values[kind].message
     if newer := newer_row(decision):

@@ -30,9 +30,13 @@ def events(before: ModelStatus, after: ModelStatus) -> tuple[KubernetesEvent, ..
         if was and row.state is VersionState.SYNCING and was.state in _UNDER_WAY:
             # The next pod of the same version syncs; that it starts has been told.
             continue
+        if row.state is VersionState.AVAILABLE and row.reason and not row.ready_replicas:
+            # It was available before, and comes back.
+            continue
         if telling and (was is None or was.state != row.state):
             reason, warning = telling
-            message = f"version {row.version}" + (f": {row.message}" if row.message else "")
+            told = "" if row.reason == Reason.REPLICAS_NOT_READY else row.message
+            message = f"version {row.version}" + (f": {told}" if told else "")
             out.append(KubernetesEvent(reason, message, warning))
     old = {c.type: c for c in before.conditions}
     for condition in after.conditions:

@@ -31,4 +31,5 @@ def summarise(decision: Decision) -> ModelStatus:
         selector=f"{names.MODEL_LABEL}={model.name}",
         versions=list(decision.rows),
         retention=model.status.retention,
+        transition=model.status.transition,
     )

@@ -94,6 +94,7 @@ def _desired_draft(
     proven: bool,
     gone: bool,
     waits: _Draft | None,
+    drains: bool,
 ) -> _Draft:
     """Where a desired version stands."""
     live = [pod for pod in pods if not pod.terminating]
@@ -112,6 +113,10 @@ def _desired_draft(
                 "replaced; upload it again, or a newer version",
             )
         return _Draft(VersionState.AVAILABLE, reason, message)
+    if finding and finding.state is VersionState.UNSCHEDULABLE and drains:
+        # It passes by itself: nobody needs to be warned.
+        waiting = f"waits for the hardware of pods that shut down: {finding.message}"
+        return _Draft(VersionState.SYNCING, None, waiting)
     if finding:
         return _Draft(finding.state, finding.reason, finding.message)
     if waits:
@@ -215,7 +220,9 @@ def _draft(decision: Decision, version: int, held: Servable | None, pods: Sequen
         if still:
             return _unchanged(before)
     if held or pods:
-        return _Draft(VersionState.DRAINING)
+        untouched = before is not None and before.state is VersionState.AVAILABLE
+        alone = {pod.version for pod in decision.endpoints} == {version}
+        return _Draft(VersionState.AVAILABLE if untouched and alone else VersionState.DRAINING)
     listed = decision.listed.get(version)
     if before and before.state in _STARTED and before.available_key:
         if _rewritten(decision, listed, before):
@@ -263,11 +270,13 @@ def _serving_draft(decision: Decision, desired: Servable, pods: Sequence[Pod]) -
         proven=is_proven(before, desired.key),
         gone=candidate.reason == Reason.SOURCE_GONE,
         waits=_waits(decision, desired, pods),
+        drains=any(pod.terminating for pod in decision.observed.pods),
     )
+    if candidate.reason == Reason.CONTENT_CHANGED:
+        parts = [_changed_message(version), *([draft.message] if draft.message else [])]
+        return _Draft(draft.state, Reason.CONTENT_CHANGED, "; ".join(parts))
     if draft.reason:
         return draft
-    if candidate.reason == Reason.CONTENT_CHANGED:
-        return _Draft(draft.state, Reason.CONTENT_CHANGED, _changed_message(version))
     if candidate.reason == Reason.ROLLED_BACK:
         known = before is not None and before.reason == Reason.ROLLED_BACK
         message = before.message if before and known else _ROLLED_BACK_MESSAGE

@@ -99,7 +99,10 @@ def _gone(observed: Observed, listed: SourceVersion | None) -> bool:
 def _held(
     observed: Observed, version: int, row: VersionStatus | None, reason: Reason | None
 ) -> Candidate | None:
-    """What is there of a version whose export cannot be had now; None when nothing is."""
+    """What is there of a version whose export cannot be had now; None when nothing is.
+
+    What never was available and is gone from the source is not waited for: its pods can never sync.
+    """
     deployments = existing(observed, version)
     if not reason:
         # The source may still hold it: go on with what the spec asks for, if that was begun.
@@ -109,7 +112,22 @@ def _held(
     held = of_deployment(deployments[0])
     if row is not None and held.key == row.failed_key:
         return Candidate(held, _way_back(observed, row), reason)
+    if reason is Reason.SOURCE_GONE:
+        available = [d for d in deployments if _was_available(observed, d, row)]
+        if not available:
+            return None
+        held = of_deployment(available[0])
     return Candidate(held, held, reason)
+
+
+def _was_available(observed: Observed, deployment: Deployment, row: VersionStatus | None) -> bool:
+    """Whether all replicas of a Deployment have been ready at once."""
+    ready = sum(
+        pod.ready and not pod.terminating and pod.servable == deployment.servable
+        for pod in observed.pods
+    )
+    known = row is not None and row.available_key == deployment.key
+    return known or ready >= max(1, observed.model.spec.serving.replicas)
 
 
 def _as_specified(observed: Observed, deployment: Deployment) -> bool:
@@ -153,7 +171,7 @@ def desired_versions(observed: Observed) -> DesiredVersions:
     """Decide which servables should serve.
 
     A version counts as known when it is proven complete in the source or has a Deployment: an empty
-    or failing listing therefore takes nothing away.
+    or failing listing therefore takes nothing away that was available.
     """
     rows = {row.version: row for row in observed.model.status.versions}
     listed = {version.number: version for version in observed.source.versions}
@@ -164,8 +182,12 @@ def desired_versions(observed: Observed) -> DesiredVersions:
         if (candidate := _candidate(observed, version, listed.get(version), rows.get(version)))
     }
     policy = observed.model.spec.versions
-    ideal = select(policy, set(candidates))
     usable = {version for version, candidate in candidates.items() if candidate.chosen}
+    if not usable:
+        # T2: a pod that is ready serves, although nothing could be done if it were lost.
+        candidates |= _only_ready(observed, known - set(candidates))
+        usable = {version for version, candidate in candidates.items() if candidate.chosen}
+    ideal = select(policy, set(candidates))
     chosen = select(policy, usable)
     if not chosen:
         # T2: an edit to versions that do not exist (yet) must not take away what serves.
@@ -174,6 +196,18 @@ def desired_versions(observed: Observed) -> DesiredVersions:
         candidate.chosen for version in chosen if (candidate := candidates[version]).chosen
     )
     return DesiredVersions(servables, ideal[0] if ideal else None, candidates)
+
+
+def _only_ready(observed: Observed, versions: set[int]) -> dict[int, Candidate]:
+    """Versions of which nothing is left but pods that are ready."""
+    ready = {pod.servable for pod in observed.pods if pod.ready and not pod.terminating}
+    held = {
+        version: of_deployment(found)
+        for version in versions
+        for found in existing(observed, version)[:1]
+        if found.servable in ready
+    }
+    return {version: Candidate(s, s, Reason.SOURCE_GONE) for version, s in held.items()}
 
 
 def _last_resort(observed: Observed, usable: set[int]) -> list[int]:

@@ -16,6 +16,7 @@ SERVER_LOAD_FAILED: Final = 65
 
 _CRASHES: Final = 3
 """A server that crashed so often while loading will crash again; fewer may be the node's fault."""
+_OUT_OF_MEMORY: Final = "OOMKilled"
 _MAX_MESSAGE: Final = 900
 """A sentence for a column and a condition, not a log."""
 
@@ -85,7 +86,14 @@ def _crashed(pod: Pod) -> Finding | None:
     what = f"the server in pod {pod.name} crashed {max(server.restarts, 1)} time(s), last with "
     message = f"{what}{server.exit_reason or 'Error'} (exit code {server.exit_code})"
     detail = server_message(server)
-    if detail and detail != server.exit_reason:
+    if server.exit_reason == _OUT_OF_MEMORY:
+        # The log ends anywhere, and says nothing of it.
+        limit = f" of {pod.memory_limit}" if pod.memory_limit else ""
+        message += (
+            f": it needs more than its memory limit{limit}: raise "
+            "spec.serving.resources.limits.memory"
+        )
+    elif detail and detail != server.exit_reason:
         message += f": {detail}"
     state = VersionState.FAILED if final else VersionState.LOADING
     return Finding(state, Reason.CRASHED, _cut(message), final=final)

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway_operator.api.spec import ModelSpec
+from slipway_operator.api.status import TransitionStatus
 from slipway_operator.planning.capacity.scaling import Fleet, Limits, limits_of, scale
 
 SURGING = Limits(replicas=2, surge=1, floor=2)
-FRUGAL = Limits(replicas=2, surge=0, floor=1)
+FRUGAL = Limits(replicas=2, surge=0, floor=1, awaits_drains=True)
 
 
 def fleet(  # a fleet at rest, unless said otherwise
@@ -57,9 +58,10 @@ def new(replicas: int, **state: int) -> Fleet:
         ((old(2), new(0)), (2, 1)),
         ((old(2), new(1, rotating=0)), (2, 1)),
         ((old(2), new(1)), (1, 1)),  # in rotation: one old pod goes
-        ((old(1, terminating=1), new(1)), (1, 1)),  # but it still holds its place
-        ((old(1), new(1)), (1, 2)),  # gone
-        ((old(1), new(2)), (0, 2)),
+        ((old(1, terminating=1), new(1)), (1, 2)),  # the next new pod does not wait for its drain
+        ((old(1), new(1)), (1, 2)),
+        ((old(1, terminating=1), new(2, rotating=1)), (1, 2)),
+        ((old(1, terminating=1), new(2)), (0, 2)),  # nor does the next old one
     ],
 )
 def test_availability_preserving_with_two_replicas_and_one_extra(
@@ -86,6 +88,49 @@ def test_resource_preserving_with_two_replicas_and_one_missing(
 ) -> None:
     decided = scale([before[1], before[0]], FRUGAL)
     assert (decided["v1"], decided["v2"]) == after
+
+
+class TestOneReplicaIsLeftInMidTransition:
+    """ResourcePreserving, and an autoscaler that touches 1."""
+
+    @staticmethod
+    def limits(began: int) -> Limits:
+        spec = ModelSpec.model_validate(
+            {
+                "source": {"uri": "s3://models/digits"},
+                "transition": {"policy": "ResourcePreserving"},
+                "serving": {"replicas": 1},
+            }
+        )
+        since = "2026-03-01T12:00:00Z"
+        return limits_of(spec, transition=TransitionStatus(replicas=began, since=since))
+
+    def test_what_serves_stays_when_the_transition_began_with_more(self) -> None:
+        v2 = new(2, rotating=0)
+        assert scale([v2, old(1)], self.limits(3)) == {"v2": 1, "v1": 1}
+        assert scale([new(1, rotating=0), old(2)], self.limits(3)) == {"v2": 1, "v1": 1}
+
+    def test_it_goes_on_without_a_gap(self) -> None:
+        limits = self.limits(2)
+        assert scale([new(0), old(1, terminating=1)], limits) == {"v2": 0, "v1": 1}
+        assert scale([new(0), old(1)], limits) == {"v2": 1, "v1": 1}
+        assert scale([new(1), old(1)], limits) == {"v2": 1, "v1": 0}
+
+    def test_there_is_a_gap_when_it_began_with_one(self) -> None:
+        assert scale([new(0), old(1)], self.limits(1)) == {"v2": 0, "v1": 0}
+
+
+@pytest.mark.parametrize("policy", ["AvailabilityPreserving", "ResourcePreserving"])
+def test_a_scale_up_does_not_wait_for_the_drains_of_a_scale_down(policy: str) -> None:
+    spec = ModelSpec.model_validate(
+        {
+            "source": {"uri": "s3://models/digits"},
+            "transition": {"policy": policy},
+            "serving": {"replicas": 4},
+        }
+    )
+    scaled_down = fleet("v1", 1, terminating=3, desired=True, selected=True)
+    assert scale([scaled_down], limits_of(spec)) == {"v1": 4}
 
 
 @pytest.mark.parametrize(
@@ -200,7 +245,8 @@ FLEETS = st.builds(
 @given(
     st.lists(FLEETS, max_size=4, unique_by=lambda f: f.id),
     st.sampled_from([Limits(r, s, r) for r in range(4) for s in (1, 2, 4)]
-                    + [Limits(r, 0, max(r > 1, r - m)) for r in range(4) for m in (1, 2)]),
+                    + [Limits(r, 0, max(r > 1, r - m), awaits_drains=drains)
+                       for r in range(4) for m in (1, 2) for drains in (False, True)]),
 )  # fmt: skip
 def test_for_any_fleets_the_floor_and_the_budget_hold(fleets: list[Fleet], limits: Limits) -> None:
     decided = scale(fleets, limits)
@@ -212,6 +258,7 @@ def test_for_any_fleets_the_floor_and_the_budget_hold(fleets: list[Fleet], limit
         assert guaranteed >= min(limits.floor, before)
     budget = limits.replicas * sum(f.desired for f in fleets) + limits.surge
     grown = [f.id for f in fleets if after[f.id] > f.replicas]
-    occupied = sum(max(after[f.id], f.live) + f.terminating for f in fleets)
-    entitled = sum(max(f.replicas, f.live) + f.terminating for f in fleets)
-    assert not grown or occupied <= max(budget, entitled)
+    draining = sum(f.terminating for f in fleets) if limits.awaits_drains else 0
+    allowed = sum(max(after[f.id], f.live) for f in fleets) + draining
+    before = sum(max(f.replicas, f.live) for f in fleets) + draining
+    assert not grown or allowed <= max(budget, before)

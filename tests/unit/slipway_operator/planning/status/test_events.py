@@ -43,6 +43,15 @@ def test_a_row_that_was_never_seen_in_between_is_told_as_it_is() -> None:
     )
 
 
+def test_a_version_that_comes_back_is_not_called_available_before_it_is() -> None:
+    before = ModelStatus(versions=[row(3, VersionState.RETIRED)])
+    missing = {"reason": "ReplicasNotReady", "message": "0 of 3 replicas are ready"}
+    assert events(before, ModelStatus(versions=[row(3, **missing)])) == ()
+    some = {**missing, "ready_replicas": 1}
+    [event] = events(before, ModelStatus(versions=[row(3, **some)]))
+    assert (event.reason, event.message) == ("VersionAvailable", "version 3")
+
+
 @pytest.mark.parametrize(
     ("before", "told"),
     [

@@ -10,7 +10,7 @@ from fleet import BROKEN_IMAGE, NO_ROOM, Behaviour, Fleet
 from fleets_at_rest import run, serving
 from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.names import SELECTS_ROTATION
-from slipway_operator.api.status import ModelStatus
+from slipway_operator.api.status import ModelStatus, VersionState
 from slipway_operator.model.observed import Container, ContainerState, Observed, SyncProgress
 from slipway_operator.planning.plan import plan
 from slipway_operator.rendering.settings import RenderSettings
@@ -76,7 +76,10 @@ def test_bytes_are_moving() -> None:
     status = status_of(shifting(pod))
     phase = "Syncing 62% 1.2/2.0 GB 124/200 files 180 MB/s"
     assert columns(status) == f"True | 3 | 4 | {phase} | 2/2"
-    assert status.message == f"version 4: {phase}"
+    assert status.message == "", "the phase says it all"
+    assert next(c.message for c in status.conditions if c.type is ConditionType.PROGRESSING) == (
+        f"version 4: {phase}"
+    )
     assert condition(status, ConditionType.PROGRESSING) == ("True", Reason.TRANSITION)
     unknown = status_of(shifting(replace(pod, progress=None)))
     assert unknown.phase == "Syncing"
@@ -98,6 +101,20 @@ def test_there_is_no_gpu_for_the_new_version() -> None:
     assert condition(status, ConditionType.DEGRADED) == ("True", Reason.UNSCHEDULABLE)
 
 
+def test_a_new_pod_that_waits_for_the_gpu_of_one_that_drains_is_no_trouble() -> None:
+    fleet = serving()
+    fleet.gpus = 3
+    fleet.long_drains = {3}
+    fleet.upload(4)
+    status = run(fleet).status
+    assert columns(status) == "True | 3 50%, 4 50% | 4 | Shifting 1/2 | 2/2"
+    assert "waits for the hardware of pods that shut down: 0/1 nodes" in status.message
+    assert condition(status, ConditionType.DEGRADED) == ("False", Reason.AS_DESIRED)
+    fleet.gpus = 2  # and one is taken by others
+    fleet.long_drains.clear()
+    assert run(fleet).status.phase == "WaitingForGPU"
+
+
 @pytest.mark.parametrize(
     ("sentence", "limits", "phase"),
     [
@@ -114,6 +131,40 @@ def test_the_phase_names_a_gpu_only_where_the_pod_asks_for_one(
     status = status_of(shifting(pod))
     assert status.phase == phase
     assert sentence in status.message
+
+
+def test_a_pod_whose_containers_are_being_created_neither_syncs_nor_loads() -> None:
+    [placed] = pods(V4, 1, ready=False)
+    assert status_of(shifting(placed)).phase == "Starting"
+    syncing = replace(placed, sync=Container(ContainerState.RUNNING))
+    assert status_of(shifting(syncing)).phase == "Syncing"
+    again = replace(placed, sync=Container(ContainerState.WAITING, exit_code=75))
+    assert status_of(shifting(again)).phase == "Syncing"
+    synced = replace(placed, sync=Container(ContainerState.TERMINATED, exit_code=0))
+    assert status_of(shifting(synced)).phase == "Loading 0/2"
+
+
+def test_what_carries_all_traffic_is_not_draining() -> None:
+    fleet = serving()
+    fleet.upload(4, Behaviour.HANGING)
+    assert [(r.version, r.state, r.weight) for r in run(fleet).status.versions] == [
+        (4, VersionState.LOADING, 0),
+        (3, VersionState.AVAILABLE, 100),
+    ]
+
+
+def test_a_scale_up_is_not_trouble() -> None:
+    fleet = serving()
+    fleet.edit(serving={"replicas": 4})
+    fleet.operate()
+    assert columns(fleet.status) == "False | 3 | 3 | Scaling 2/4 | 2/4"
+    list(fleet.turn())
+    fleet.operate()
+    assert fleet.status.phase == "Scaling 2/4"
+    assert columns(run(fleet).status) == "True | 3 | 3 | Available | 4/4"
+    fleet.gpus = 3
+    fleet.take(next(iter(fleet.pods.values())))
+    assert run(fleet).status.phase == "Degraded 3/4"
 
 
 def test_two_versions_share_the_requests() -> None:
@@ -289,6 +340,11 @@ def test_the_content_of_a_number_that_serves_has_changed() -> None:
     assert columns(status) == "True | 3 | 3 | Available | 2/2"
     assert condition(status, ConditionType.DEGRADED) == ("True", Reason.CONTENT_CHANGED)
     assert "spec.source.allowMutation" in status.message
+    fleet.crash(next(iter(fleet.pods.values())))
+    fleet.operate()
+    assert condition(fleet.status, ConditionType.DEGRADED) == ("True", Reason.CONTENT_CHANGED)
+    assert "spec.source.allowMutation" in fleet.status.message
+    assert "crashed 1 time(s)" in fleet.status.message
 
 
 def test_a_status_that_was_lost_is_written_again() -> None:

@@ -189,6 +189,52 @@ def test_a_change_that_cannot_be_synced_any_more_is_not_gone_on_with() -> None:
     assert desired_versions(state).servables[0].key == OLD
 
 
+def starting(state: Observed, *, ready: int = 0, rows: Sequence[Any] = ()) -> Observed:
+    """The same Model with version 4 beside, of whose two pods so many are ready."""
+    found = deployment(MODEL, 4)
+    new = (*pods(found, ready), *pods(found, 2 - ready, first=ready, ready=False))
+    return replace(
+        state,
+        model=model(rows),
+        deployments=(*state.deployments, found),
+        pods=(*state.pods, *new),
+    )
+
+
+class TestAVersionThatNeverWasAvailableAndWhoseExportIsGone:
+    """Its pods can never sync, and what is there of it is no reason to wait for it."""
+
+    @pytest.mark.parametrize("ready", [0, 1])
+    def test_is_given_up_for_the_one_that_serves(self, ready: int) -> None:
+        state = starting(serving(3, listed(3)), ready=ready)
+        assert versions(desired_versions(state)) == [3]
+        assert desired_versions(state).ideal == 3
+
+    def test_is_given_up_for_a_good_one_beside_it_that_has_no_pods_yet(self) -> None:
+        state = starting(observed(MODEL, source=listed(3)))
+        assert versions(desired_versions(state)) == [3]
+
+    def test_is_given_up_where_there_is_nothing_else(self) -> None:
+        assert versions(desired_versions(starting(observed(MODEL, source=listed())))) == []
+
+    def test_stays_where_its_pods_are_the_only_ones_that_can_serve(self) -> None:
+        state = starting(observed(MODEL, source=listed()), ready=1)
+        assert versions(desired_versions(state)) == [4]
+
+    @pytest.mark.parametrize(
+        "source", [SourceObservation(), replace(listed(3), error_reason=Reason.UNAVAILABLE)]
+    )
+    def test_is_waited_for_until_a_good_listing_says_so(self, source: SourceObservation) -> None:
+        assert versions(desired_versions(starting(serving(3, source)))) == [4]
+
+    def test_stays_when_it_was_available_once(self) -> None:
+        rows = [row(4, available_key=key(MODEL, 4))]
+        assert versions(desired_versions(starting(serving(3, listed(3)), rows=rows))) == [4]
+
+    def test_stays_when_all_its_pods_are_ready_and_the_status_does_not_know_it_yet(self) -> None:
+        assert versions(desired_versions(starting(serving(3, listed(3)), ready=2))) == [4]
+
+
 class TestAnEditToVersionsThatDoNotExist:
     def test_keeps_what_serves(self) -> None:
         state = serving(3, listed(1, 3), versions={"specific": [7]})

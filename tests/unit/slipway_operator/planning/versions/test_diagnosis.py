@@ -60,6 +60,16 @@ REJECTED = replace(
 NO_IMAGE = replace(PLACED, sync=Container(WAITING, "ImagePullBackOff", "not found"))
 
 
+def test_out_of_memory_says_which_limit_to_raise_and_shows_no_log() -> None:
+    server = replace(KILLED.server, exit_message="2026-03-01 I loading\n" * 90)
+    found = diagnose([replace(KILLED, server=server, memory_limit="1500Mi")])
+    assert found is not None
+    assert found.message.endswith(
+        "last with OOMKilled (exit code 137): it needs more than its memory limit of 1500Mi: raise "
+        "spec.serving.resources.limits.memory"
+    )
+
+
 @pytest.mark.parametrize(
     ("pod", "state", "reason", "says", "final"),
     [

@@ -294,7 +294,9 @@ def test_whatever_happens_no_mounted_version_is_collected(history: list[Event]) 
 
 
 ONE_POD_EVENTS = tuple(
-    name for name in EVENTS if name not in ("policy", "replicas", "versions", "take deployment")
+    name
+    for name in EVENTS
+    if name not in ("policy", "replicas", "autoscale", "versions", "take deployment")
 )
 
 
