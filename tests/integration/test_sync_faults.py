@@ -160,8 +160,8 @@ STAYING = {
     "listing: stalls": Row("listing", Fault(stall_after=70), UNAVAILABLE, "in time"),
     "listing: reset": Row("listing", Fault(reset_after=70), UNAVAILABLE, "closes connections early"),
     "listing: truncated": Row("listing", Fault(cut_after=70), UNAVAILABLE, "closes connections early"),
-    "listing: too short": Row("listing", Fault(keep=70), UNAVAILABLE, "no listing"),
-    "listing: a login page": Row("listing", Fault(200, body=PORTAL), UNAVAILABLE, "no listing"),
+    "listing: too short": Row("listing", Fault(keep=70), UNAVAILABLE, "not a listing"),
+    "listing: a login page": Row("listing", Fault(200, body=PORTAL), UNAVAILABLE, "not a listing"),
     "listing: empty": Row("listing", emptied, MOVED, "empty now"),
     "listing: redirected": Row(
         "listing", Fault(302, {"Location": "http://127.0.0.1:1/"}), ExitCode.USAGE, "redirects"
@@ -230,9 +230,9 @@ STAYING = {
 
 OVER_HTTPS: dict[str, Row | None] = {
     "listing: 404": Row("listing", Fault(404), MOVED, r"index\.json does not exist"),
-    "listing: too short": Row("listing", Fault(keep=70), ExitCode.USAGE, "no JSON"),
+    "listing: too short": Row("listing", Fault(keep=70), ExitCode.USAGE, "not JSON"),
     "listing: a login page": Row(
-        "listing", Fault(200, body=PORTAL), ExitCode.USAGE, r"index\.json: it is no JSON"
+        "listing", Fault(200, body=PORTAL), ExitCode.USAGE, r"index\.json: it is not JSON"
     ),
     "transfer: 412": Row("transfer", Fault(412), ExitCode.USAGE, r"refuses the request \(412\)"),
     "transfer: too long": None,
