@@ -98,7 +98,8 @@ class Loop:
 
     def spec_changed(self, key: Key) -> None:
         """What its source or policy asks for may have changed: do not wait for the next poll."""
-        if self._sources.polled(key):
+        # One whose spec was invalid at its first poll has not been polled, and is due for no other.
+        if self._sources.polled(key) or not self._polls.waits(key):
             self._polls.wake(key)
 
     def notified(self, uris: Iterable[str]) -> int:
@@ -206,6 +207,8 @@ class Loop:
             for key in before - set(listed):
                 self.model_deleted(key)
             for key, version in listed.items():
+                if key in before and not self._is_known(key):
+                    continue
                 standing = self._known.get((key.namespace, key.name), key)
                 if standing == key or self._seen.get(standing, 0) < version:
                     self._model_seen(key)

@@ -82,6 +82,10 @@ class Scheduler:
             self._due[key] = due
             self._changed.set()
 
+    def waits(self, key: Key) -> bool:
+        """Whether work on a key is due at some time."""
+        return key in self._due
+
     def stalled(self, limit: timedelta) -> bool:
         """Whether work has waited, or run, for longer than `limit` and none has ended meanwhile."""
         if self._ended is None:

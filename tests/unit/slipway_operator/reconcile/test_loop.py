@@ -152,6 +152,57 @@ def test_a_model_that_only_the_list_shows_takes_the_place_of_the_one_before() ->
     assert (set(work.keys), set(work.forgotten)) == ({KEY}, {before})
 
 
+def test_a_model_that_is_deleted_while_the_models_are_listed_stays_deleted() -> None:
+    work = Keys()
+
+    async def body() -> Loop:
+        loop = Loop(cast("Any", SlowApi(5)), cast("Any", work), cast("Any", work), ())
+        loop.model_changed(KEY, 5)
+        running = asyncio.create_task(loop.run())
+        await asyncio.sleep(0.5)  # virtual
+        work.keys.clear()
+        loop.model_deleted(KEY)
+        await asyncio.sleep(60)  # virtual
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return loop
+
+    assert virtualtime.run(body()).watch_alive
+    assert work.keys == []
+
+
+class Unpolled(FakeWork):
+    """Its Model's spec is invalid: a poll does nothing, and asks for no other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.polls = 0
+
+    async def poll(self, _: Key) -> None:
+        self.polls += 1
+
+    def polled(self, _: Key) -> bool:
+        return False
+
+
+def test_a_model_whose_spec_was_invalid_at_its_first_poll_is_polled_when_that_changes() -> None:
+    work = Unpolled()
+
+    async def body() -> None:
+        loop = Loop(cast("Any", FakeApi(5)), cast("Any", work), cast("Any", work), ())
+        loop.model_changed(KEY, 5)
+        running = asyncio.create_task(loop.run())
+        await asyncio.sleep(5)  # virtual
+        assert work.polls == 1
+        loop.spec_changed(KEY)
+        await asyncio.sleep(1)  # virtual
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    virtualtime.run(body())
+    assert work.polls == 2
+
+
 class Diary(FakeWork):
     """Writes down when polls begin; no Model has been polled until then."""
 

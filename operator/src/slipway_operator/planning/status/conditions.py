@@ -35,11 +35,12 @@ def _source(decision: Decision) -> ConditionValue:
         )
     if not source.versions:
         uri = decision.observed.model.spec.source.uri
+        serving = "; current versions keep serving" if decision.endpoints else ""
         return ConditionValue(
             "False",
             Reason.NO_VERSIONS,
-            f"{uri}/ contains no version: upload exports as {uri.rstrip('/')}/1/, …/2/ and so on; "
-            "current versions keep serving",
+            f"{uri}/ contains no version: upload exports as {uri.rstrip('/')}/1/, …/2/ and so on"
+            f"{serving}",
         )
     complete = [v for v in source.versions if v.readiness is Readiness.COMPLETE]
     if not complete:

@@ -10,6 +10,7 @@ from slipway_operator.api.status import VersionState, VersionStatus, timestamp
 from slipway_operator.model.observed import ContainerState, Pod
 from slipway_operator.model.servable import Servable
 from slipway_operator.model.source import Readiness, SourceVersion
+from slipway_operator.planning.capacity.shortage import shortages
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.traffic.routing import percent
 from slipway_operator.planning.versions.desired import existing
@@ -106,14 +107,20 @@ def _desired_draft(
             reason = finding.reason if finding else Reason.REPLICAS_NOT_READY
             message = finding.message if finding else f"{ready} of {wanted} replicas are ready"
         if gone:
+            standing = "it serves, but" if ready >= wanted else f"{message}, and"
             return _Draft(
                 VersionState.SOURCE_GONE,
                 Reason.SOURCE_GONE,
-                "it serves, but its export is no longer in the source: a lost pod could not be "
+                f"{standing} its export is no longer in the source: a lost pod could not be "
                 "replaced; upload it again, or a newer version",
             )
         return _Draft(VersionState.AVAILABLE, reason, message)
-    if finding and finding.state is VersionState.UNSCHEDULABLE and drains:
+    if (
+        finding
+        and finding.state is VersionState.UNSCHEDULABLE
+        and drains
+        and shortages(finding.message)
+    ):
         # It passes by itself: nobody needs to be warned.
         waiting = f"waits for the hardware of pods that shut down: {finding.message}"
         return _Draft(VersionState.SYNCING, None, waiting)

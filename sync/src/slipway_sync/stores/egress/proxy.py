@@ -298,7 +298,10 @@ def _secured(owner: ProxyToken, server: socket.socket, host: str) -> socket.sock
     """
     try:
         server.settimeout(_HEAD_SECONDS)
-        return trust(owner.ca_bundle).wrap_socket(server, server_hostname=host.rstrip("."))
+        # An end without TLS's own goodbye is an answer that was cut off, and not its end.
+        return trust(owner.ca_bundle).wrap_socket(
+            server, server_hostname=host.rstrip("."), suppress_ragged_eofs=False
+        )
     except (OSError, ValueError) as error:
         server.close()
         failure = error if isinstance(error, OSError) else OSError(str(error))

@@ -52,7 +52,8 @@ def trust(ca_bundle: bytes | None) -> ssl.SSLContext:
     context.hostname_checks_common_name = False
     if ca_bundle is not None:
         try:
-            context.load_verify_locations(cadata=ca_bundle.decode("ascii"))
+            # Bundles have comments in any encoding between their certificates.
+            context.load_verify_locations(cadata=ca_bundle.decode("ascii", "ignore"))
         except (ssl.SSLError, ValueError) as error:
             raise SourceError("InvalidSource", "the CA bundle contains no certificate") from error
     return context

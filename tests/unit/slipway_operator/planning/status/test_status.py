@@ -192,6 +192,18 @@ def test_an_upload_is_not_whole() -> None:
     assert condition(status, ConditionType.DEGRADED) == ("False", Reason.AS_DESIRED)
 
 
+def test_a_served_export_was_deleted_and_its_pods_are_lost() -> None:
+    fleet = serving()
+    fleet.hidden.add(3)
+    fleet.behaviours = dict.fromkeys(fleet.behaviours, Behaviour.HANGING)
+    fleet.pods.clear()
+    status = run(fleet).status
+    [row] = status.versions
+    assert row.reason == Reason.SOURCE_GONE
+    # What ails the pod that should take the place of a lost one comes first.
+    assert row.message.startswith("the sync ended with RevisionMoved, and its export is no longer")
+
+
 def test_a_served_export_was_deleted() -> None:
     fleet = serving()
     fleet.hidden.add(3)

@@ -383,6 +383,8 @@ def test_a_private_authority_is_trusted_with_its_bundle_only(tmp_path: Path) -> 
     authority = Authority()
     with Edge(lambda _: sts_keys(), tls=authority.issue()) as edge:
         assert aws(edge, tmp_path, ca_bundle=authority.pem).values["AWS_ACCESS_KEY_ID"] == "ASIAKEY"
+        commented = "# NetLock Arany Főtanúsítvány\n".encode() + authority.pem
+        assert aws(edge, tmp_path, ca_bundle=commented).values["AWS_ACCESS_KEY_ID"] == "ASIAKEY"
         error = expected(edge, tmp_path)
     assert "unknown CA: add that CA to caBundle" in str(error)
     with pytest.raises(SourceError, match="contains no certificate"):
