@@ -97,6 +97,7 @@ class PodHistory(_Follower):
 
     Attributes:
         most: Pods in phase Pending or Running at once, terminating ones included.
+        most_live: Likewise, without those that are terminating.
         most_gpus: GPUs that such pods were given at once.
         fewest_ready: Ready pods that were not terminating, at the least.
     """
@@ -105,6 +106,7 @@ class PodHistory(_Follower):
         super().__init__(kube.core.list_namespaced_pod, namespace)
         self._core = kube.core
         self.most = 0
+        self.most_live = 0
         self.most_gpus = 0
         self.fewest_ready = 10**6
 
@@ -128,8 +130,10 @@ class PodHistory(_Follower):
             if pod.status.phase in ("Pending", "Running")
             and pod.metadata.name != _LAST["metadata"]["name"]
         ]
-        ready = [p for p in alive if not p.metadata.deletion_timestamp and is_ready(p)]
+        live = [p for p in alive if not p.metadata.deletion_timestamp]
+        ready = [p for p in live if is_ready(p)]
         self.most = max(self.most, len(alive))
+        self.most_live = max(self.most_live, len(live))
         self.most_gpus = max(self.most_gpus, sum(gpus(p) for p in alive if p.spec.node_name))
         self.fewest_ready = min(self.fewest_ready, len(ready))
 
