@@ -114,6 +114,7 @@ def status() -> dict[str, Any]:
                     "since": NOW,
                 }
             ],
+            "transition": {"replicas": 2, "since": NOW},
             "retention": {
                 "key": "e" * 64,
                 "reason": "Settling",

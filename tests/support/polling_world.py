@@ -70,7 +70,8 @@ class Cluster:
         if resource.plural == "secrets":
             from base64 import b64encode
 
-            return {"data": {k: b64encode(v.encode()).decode() for k, v in self._secret.items()}}
+            data = {k: b64encode(v.encode()).decode() for k, v in self._secret.items()}
+            return {"metadata": {"name": name}, "data": data}
         raise NotFoundError("there is none")
 
     async def list(self, resource: Resource, *_: object, **__: object) -> Iterable[dict[str, Any]]:
