@@ -108,16 +108,21 @@ class Watched:
 
 
 class Counting(Reconciler):
-    """Writes down when polls end."""
+    """Writes down when polls end; one that is cut off may have asked for nothing yet, and does not count."""
 
     watched: Watched
 
     @override
     async def poll(self, key: Key) -> Polled | None:
+        cut_off = False
         try:
             return await super().poll(key)
+        except asyncio.CancelledError:
+            cut_off = True
+            raise
         finally:
-            self.watched.polls.setdefault(key.name, []).append(time.monotonic())
+            if not cut_off:
+                self.watched.polls.setdefault(key.name, []).append(time.monotonic())
 
 
 def operator_of(
