@@ -64,10 +64,13 @@ async def fenced_api(configuration: kube.Configuration, fence: Fence) -> kube.Ap
 
 
 def _context(configuration: kube.Configuration) -> ssl.SSLContext:
+    """Trust what the library's own connections trust: a write must not fail where a read succeeds."""
     context = ssl.create_default_context(cafile=configuration.ssl_ca_cert)
     if configuration.cert_file:
         context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
     if not configuration.verify_ssl:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
+    if configuration.disable_strict_ssl_verification:
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context
