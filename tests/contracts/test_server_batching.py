@@ -239,7 +239,7 @@ def test_outputs_that_cannot_be_told_apart(talk: Talk) -> None:
 
 
 def test_a_deadline_passes_in_the_queue(talk: Talk) -> None:
-    held = talk.wide([[1.0]], 2 * RUN)
+    held = talk.wide([[1.0]], 10 * RUN)
     time.sleep(0.06)
     ask = Ask({"rows": ("float", [[7.0]]), "seconds": ("float", [0.0])}, "slow", signature="wide")
     request = talk.stubs.predict_request(ask, content=False)
@@ -249,7 +249,7 @@ def test_a_deadline_passes_in_the_queue(talk: Talk) -> None:
         lambda message: talk.stubs.prediction.Predict(message, timeout=RUN / 2), request
     )
     assert code == "DEADLINE_EXCEEDED"
-    assert time.monotonic() - began < 1.5 * RUN
+    assert time.monotonic() - began < 9 * RUN
     assert held.result(30) == ([1.0], 1)
     assert talk.wide([[1.0]], 0.0).result(30) == ([1.0], 1)
     eventually("only two have run", lambda: talk.runs() == before + 2)

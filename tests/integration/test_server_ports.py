@@ -316,7 +316,7 @@ def test_what_is_too_large_is_refused_at_once(
         began = time.monotonic()
         client.sendall(sent)
         assert client.recv(12) == b"HTTP/1.1 " + status
-        assert time.monotonic() - began < 2.0  # it is milliseconds, but the machine is shared
+        assert time.monotonic() - began < 8  # it is milliseconds, but the machine is shared
 
 
 def test_a_body_in_tiny_chunks_arrives_whole(rest: Callable[..., RestServer]) -> None:

@@ -414,7 +414,7 @@ def test_a_term_signal_stops_it_at_once_and_leaves_only_the_partial_directory(sl
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=30)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8, "it does not wait for the file that stands still"
     assert process.returncode == 143
     (left,) = slow.agent.volume.iterdir()
     assert left.name == f".slipway-3-{slow.agent.revision[:12]}.partial"
