@@ -235,6 +235,7 @@ def made_today(children: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
             if "readinessProbe" in container:
                 assert container["readinessProbe"]["periodSeconds"] == 2
                 container["readinessProbe"]["periodSeconds"] = 1
+                container["readinessProbe"]["httpGet"]["path"] += "?wait=1"
     return today
 
 
