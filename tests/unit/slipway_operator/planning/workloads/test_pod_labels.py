@@ -18,7 +18,7 @@ def degraded(fleet: Fleet) -> tuple[str, str, str]:
 def test_nothing_is_started_and_the_service_is_named() -> None:
     fleet = Fleet(selected_by=frozenset({"shop"}))
     fleet.upload(1)
-    world = History(fleet, calm=True)
+    world = History(fleet)
     assert not fleet.deployments, world.describe()
     assert fleet.status.phase == Reason.POD_LABELS_CONFLICT
     status, reason, message = degraded(fleet)
@@ -62,7 +62,7 @@ def test_what_runs_goes_on_and_no_other_version_is_started(policy: str) -> None:
 def test_a_conflict_stops_no_pods_of_a_version_that_has_them() -> None:
     fleet = Fleet()
     fleet.upload(1)
-    world = History(fleet, calm=True)
+    world = History(fleet)
     fleet.selected_by = frozenset({"shop"})
     fleet.edit(serving={"replicas": 3})
     world.come_to_rest()
