@@ -175,6 +175,7 @@ class Fleet:
     """The Services as that controller last saw them: its watches are not ordered among themselves."""
     slices: dict[str, Slices] = field(default_factory=dict)
     foreign: frozenset[str] = frozenset()
+    selected_by: frozenset[str] = frozenset()
     claim: Claim | None = None
     """What the pods mount as cache; None when it does not exist."""
     watcher: Child | None = None
@@ -325,6 +326,7 @@ class Fleet:
             caught_up=frozenset(caught_up),
             claim=self.claim,
             foreign=self.foreign,
+            selected_by=self.selected_by,
         )
 
     def plan(self) -> Plan:

@@ -113,6 +113,8 @@ class Reason(StrEnum):
     """It serves, but its export is no longer in the source."""
     NAME_CONFLICT = "NameConflict"
     """An object with this name exists and is not owned by the Model."""
+    POD_LABELS_CONFLICT = "PodLabelsConflict"
+    """spec.serving.podLabels would make the pods endpoints of a Service that is not the Model's."""
 
     # States that stand for themselves
     SETTLING = "Settling"

@@ -214,6 +214,38 @@ def _watch_pod(manifest: Mapping[str, Any]) -> WatchPod:
     )
 
 
+def selected_by(
+    services: Iterable[Mapping[str, Any]], pod_labels: Mapping[str, str]
+) -> frozenset[str]:
+    """Names of the Services that select a Model's pods because of the labels that its spec adds to them.
+
+    One whose selector names the Model (`slipway.dev/model`) is meant to, and one that does without the added labels is
+    not there because of them.
+
+    Args:
+        services: Services of others.
+        pod_labels: The labels that the spec adds.
+    """
+    added = {key: value for key, value in pod_labels.items() if key != names.MANAGED_BY_LABEL}
+    found = set()
+    for item in services:
+        spec = item.get("spec") or {}
+        selector = spec.get("selector") or {}
+        if names.MODEL_LABEL in selector or spec.get("type") == "ExternalName":
+            continue
+        rest = {key: value for key, value in selector.items() if added.get(key) != value}
+        if len(rest) < len(selector) and all(_may_be_ours(*label) for label in rest.items()):
+            found.add(item["metadata"]["name"])
+    return frozenset(found)
+
+
+def _may_be_ours(key: str, value: str) -> bool:
+    """Whether pods of some version of a Model have this label, whatever its spec says."""
+    if key == names.MANAGED_BY_LABEL:
+        return value == names.MANAGED_BY
+    return key.startswith(f"{names.GROUP}/")
+
+
 def caught_up(slices: Iterable[Mapping[str, Any]], services: Mapping[str, Child]) -> frozenset[str]:
     """Services that have EndpointSlices, all of them computed for the present selector."""
     seen: dict[str, bool] = {}

@@ -134,6 +134,7 @@ class Observed:
         claim: What the Model's pods mount as cache or as source; None when it does not exist.
         refusal: What was refused when that claim was to be made, or to grow.
         foreign: `Kind/name` of objects that bear a name of ours and belong to someone else.
+        selected_by: Names of the Services of others that select the pods because of spec.serving.podLabels.
         retention: What a pass of retention has to say; None when none has ended since the status was
             written.
     """
@@ -148,6 +149,7 @@ class Observed:
     claim: Claim | None = None
     refusal: Refusal | None = None
     foreign: frozenset[str] = frozenset()
+    selected_by: frozenset[str] = frozenset()
     retention: RetentionReport | None = None
 
     def of_kind(self, kind: str) -> Mapping[str, Child]:

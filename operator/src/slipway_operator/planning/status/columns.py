@@ -100,6 +100,8 @@ def _transition_phase(decision: Decision) -> str:
     if row and row.state is VersionState.UNSCHEDULABLE:
         if row.reason in _OF_VOLUMES:
             return "WaitingForVolume"
+        if row.reason == Reason.POD_LABELS_CONFLICT:
+            return row.reason
         stuck = [pod for pod in pods if pod.unschedulable and not pod.ready]
         gpu = any(lacks_gpu(pod.unschedulable, pod.requests) for pod in stuck)
         return "WaitingForGPU" if gpu else "Unschedulable"

@@ -9,7 +9,7 @@ from slipway_operator.api.status import Condition, VersionState, VersionStatus, 
 from slipway_operator.model.source import Readiness
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.status.columns import BAD, newer_row, serving_column
-from slipway_operator.planning.status.version_rows import row_reason
+from slipway_operator.planning.status.version_rows import row_reason, selectors_message
 from slipway_operator.planning.volumes.pvc import not_grown
 
 RETENTION_FAILURES: Final = frozenset({Reason.RETENTION_DENIED, Reason.RETENTION_FAILED})
@@ -119,7 +119,8 @@ def _progress(decision: Decision, phase: str) -> ConditionValue:
     return ConditionValue("True", reason, f"version {primary.version}: {phase}{detail}")
 
 
-def _degraded(decision: Decision) -> ConditionValue:
+def _conflict(decision: Decision) -> ConditionValue | None:
+    """What of others bears our names, or selects our pods."""
     if decision.observed.foreign:
         listed = ", ".join(sorted(decision.observed.foreign))
         return ConditionValue(
@@ -128,6 +129,16 @@ def _degraded(decision: Decision) -> ConditionValue:
             f"{listed} exists and is not owned by this Model: delete or rename it, or rename "
             "the Model",
         )
+    if decision.observed.selected_by:
+        return ConditionValue(
+            "True", Reason.POD_LABELS_CONFLICT, selectors_message(decision.observed)
+        )
+    return None
+
+
+def _degraded(decision: Decision) -> ConditionValue:
+    if conflict := _conflict(decision):
+        return conflict
     if decision.volume.reason or decision.volume.exclusive:
         return ConditionValue(
             "True",

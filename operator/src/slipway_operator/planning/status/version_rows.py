@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from slipway_operator.api import names
 from slipway_operator.api.conditions import Reason, reason_of
 from slipway_operator.api.status import VersionState, VersionStatus, timestamp
-from slipway_operator.model.observed import ContainerState, Pod
+from slipway_operator.model.observed import ContainerState, Observed, Pod
 from slipway_operator.model.servable import Servable
 from slipway_operator.model.source import Readiness, SourceVersion
 from slipway_operator.planning.capacity.shortage import shortages
@@ -246,10 +247,26 @@ def _draft(decision: Decision, version: int, held: Servable | None, pods: Sequen
     return _Draft(VersionState.DISCOVERED)
 
 
+def selectors_message(observed: Observed) -> str:
+    """Which Services of others would send requests to the pods, and what to do about it."""
+    services = ", ".join(sorted(observed.selected_by))
+    model = observed.model
+    several = len(observed.selected_by) > 1
+    return (
+        f"the selector{'s' if several else ''} of Service{'s' if several else ''} {services} "
+        f"match{'' if several else 'es'} labels of spec.serving.podLabels, so that requests to "
+        f"{'them' if several else 'it'} would reach this Model: no new version is started; change podLabels or, "
+        f"if this is intended, add {names.MODEL_LABEL}: {model.name} to the selector"
+    )
+
+
 def _waits(decision: Decision, desired: Servable, pods: Sequence[Pod]) -> _Draft | None:
-    """That pods which are still wanted are not created: they could not have their volume."""
+    """That pods which are still wanted are not created: of their labels, or for want of their volume."""
     volume = decision.volume
     found = [d for d in decision.observed.deployments if d.servable == desired.id]
+    if decision.observed.selected_by and not found:
+        sentence = selectors_message(decision.observed)
+        return _Draft(VersionState.UNSCHEDULABLE, Reason.POD_LABELS_CONFLICT, sentence)
     if volume.reason:
         draft = _Draft(VersionState.UNSCHEDULABLE, volume.reason, volume.message)
         return None if found else draft
