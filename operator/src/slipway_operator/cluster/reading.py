@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from slipway_operator.api import names
 from slipway_operator.api.quantities import parse_quantity
+from slipway_operator.cluster.template_edits import template_edits
 from slipway_operator.model.observed import Child, Container, ContainerState, Deployment, Pod
 from slipway_operator.model.pvc import Claim
 from slipway_operator.model.volume_watcher import WatchPod
@@ -41,6 +42,7 @@ def deployment(manifest: Mapping[str, Any]) -> Deployment | None:
         servable = labels[names.SERVABLE_LABEL]
         created = moment(metadata["creationTimestamp"])
         assert created is not None  # noqa: S101 (every stored object has one)
+        edits = template_edits(manifest)
         return Deployment(
             name=metadata["name"],
             uid=metadata["uid"],
@@ -52,6 +54,8 @@ def deployment(manifest: Mapping[str, Any]) -> Deployment | None:
             replicas=manifest["spec"].get("replicas", 1),
             created_at=created,
             claims=_claims(manifest["spec"]),
+            edited=edits.fields,
+            editors=edits.editors,
         )
     except (KeyError, ValueError):
         return None

@@ -98,6 +98,8 @@ class Deployment:
         key: Hash of the inputs that its template was rendered from.
         directory: Version directory in the source, `00000003` for 3.
         claims: Names of the PersistentVolumeClaims that its pods mount.
+        edited: Paths of fields in its pod template that someone else has changed.
+        editors: Who has, as the API server names them: `kubectl-edit` for example.
     """
 
     name: str
@@ -110,6 +112,8 @@ class Deployment:
     replicas: int
     created_at: datetime
     claims: frozenset[str] = frozenset()
+    edited: tuple[str, ...] = ()
+    editors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

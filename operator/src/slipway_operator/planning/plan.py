@@ -41,7 +41,7 @@ def plan(observed: Observed | InvalidModel, settings: RenderSettings, now: datet
     return Plan(
         actions=() if paused else tuple(_actions(decision)),
         status=status,
-        events=events(observed.model.status, status),
+        events=events(observed.model.status, status, decision.asks_for),
         requeue=_requeue(decision),
     )
 
