@@ -8,6 +8,7 @@ from fleet import Fleet
 from histories import History
 from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.status import VersionState
+from slipway_operator.planning.plan import plan
 
 
 def degraded(fleet: Fleet) -> tuple[str, str, str]:
@@ -31,7 +32,7 @@ def test_nothing_is_started_and_the_service_is_named() -> None:
     assert fleet.status.message == message
     [row] = fleet.status.versions
     assert (row.state, row.reason) == (VersionState.UNSCHEDULABLE, Reason.POD_LABELS_CONFLICT)
-    requeue = fleet.plan().requeue
+    requeue = plan(fleet.observe(), fleet.settings, fleet.now).requeue
     assert requeue is not None
     assert requeue <= timedelta(seconds=10)
     fleet.selected_by = frozenset()
