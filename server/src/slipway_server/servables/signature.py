@@ -33,6 +33,7 @@ class Signature:
         inputs: alias → tensor, in the order of the aliases.
         outputs: alias → tensor, in the order of the aliases.
         defaults: alias → value of an input that a request may leave out.
+        stateful: whether a run changes what later runs see.
     """
 
     key: str
@@ -40,3 +41,4 @@ class Signature:
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
     defaults: Mapping[str, Array] = field(default_factory=dict)
+    stateful: bool = False

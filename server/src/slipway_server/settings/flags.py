@@ -38,6 +38,7 @@ class Flag:
 
 _CPUS: Final = os.cpu_count() or 1
 _LATER, _MEANINGLESS = Support.LATER, Support.MEANINGLESS
+_NO_PREFIX: Final = "Base paths must be absolute and get no prefix."
 
 CLASSIC: Final[tuple[Flag, ...]] = (
     # TensorFlow Serving's own, in its order.
@@ -284,13 +285,8 @@ OWN: Final[tuple[Flag, ...]] = (
         False,
         "Override strict_version_labels.",
     ),
-    Flag(
-        "model_config_list_root_dir",
-        "",
-        "Base paths must be absolute and get no prefix.",
-        _MEANINGLESS,
-    ),
-    Flag("storage_path_prefix", "", "Base paths must be absolute and get no prefix.", _MEANINGLESS),
+    Flag("model_config_list_root_dir", "", _NO_PREFIX, _MEANINGLESS),
+    Flag("storage_path_prefix", "", _NO_PREFIX, _MEANINGLESS),
     Flag("enforce_session_run_timeout", True, "Deadlines are always enforced.", _MEANINGLESS),
     Flag(
         "drain_seconds",
@@ -333,6 +329,12 @@ OWN: Final[tuple[Flag, ...]] = (
         wide=True,
     ),
     Flag("isolated_load_gpu", False, "Allow that child process to use GPUs."),
+    Flag(
+        "trial_run",
+        "auto",
+        "Run each signature on zeros before a version serves: true, false, or auto (true without model_config_file).",
+        bare="true",
+    ),
     Flag("termination_log", "", "File to write the reason for an unexpected exit to, as JSON."),
     Flag(
         "rest_api_max_body_bytes",

@@ -74,6 +74,7 @@ class Settings:
     isolated_load: bool
     isolated_load_memory: int
     isolated_load_gpu: bool
+    trial_run: bool
     check_method_names: bool
     drain: float
     drain_least: float
@@ -165,9 +166,12 @@ def settings(
         * max(values["num_tflite_interpreters_per_pool"], 1),
         tensor_content=values["enable_serialization_as_tensor_content"],
         load_timeout=values["load_timeout_seconds"],
-        isolated_load=_isolated(values),
+        isolated_load=_switch(
+            "isolated_first_load", values, auto=bool(values["model_config_file"])
+        ),
         isolated_load_memory=values["isolated_load_memory_bytes"],
         isolated_load_gpu=values["isolated_load_gpu"],
+        trial_run=_switch("trial_run", values, auto=not values["model_config_file"]),
         check_method_names=values["enable_signature_method_name_check"],
         drain=values["drain_seconds"],
         drain_least=min(values["drain_min_seconds"], values["drain_seconds"]),
@@ -210,12 +214,12 @@ def _check_bounds(values: Mapping[str, Any]) -> None:
             raise invalid_argument(f"--{name} must be between {low:.0f} and {high:.0f}{unit}")
 
 
-def _isolated(values: Mapping[str, Any]) -> bool:
-    """Return whether versions are tried in a child process: by default where several may share the server."""
-    asked = str(values["isolated_first_load"])
+def _switch(name: str, values: Mapping[str, Any], *, auto: bool) -> bool:
+    """Return what a flag of three values says, where `auto` stands for what suits the other flags."""
+    asked = str(values[name])
     if asked not in {"true", "false", "auto"}:
-        raise invalid_argument(f"--isolated_first_load={asked} must be one of auto, false, true")
-    return asked == "true" or (asked == "auto" and bool(values["model_config_file"]))
+        raise invalid_argument(f"--{name}={asked} must be one of auto, false, true")
+    return asked == "true" or (asked == "auto" and auto)
 
 
 def connection_age(asked: float, drain: float) -> float:
