@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from slipway_server.frontends.rest.json_number import decimals, dumps
+from slipway_server.frontends.codec.json_number import decimals, dumps
 
 KINDS = [np.dtype(np.float32), np.dtype(np.float64)]
 ENOUGH_FOR_A_PASS = 20
