@@ -15,7 +15,11 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
+from slipway_server.servables.dtypes import DType
 from slipway_server.servables.signature import Array
+
+FLOATS: Final = frozenset({DType.FLOAT, DType.DOUBLE, DType.HALF, DType.BFLOAT16})
+"""The floating-point types that have a form in JSON."""
 
 _FEW: Final = 6
 _FLOAT_DIGITS: Final = 9
@@ -46,16 +50,28 @@ def _plain(value: Any) -> Any:
 Written = Any
 
 
+def numbers(array: Array) -> Written:
+    """Return an array of numbers as what orjson writes soonest, for clients that expect no certain number of digits.
+
+    That is the shortest text that reads back as the same number, and with NaN or an infinity among them `decimals`.
+    """
+    dtype = DType.of_array(array)
+    if dtype not in FLOATS:
+        return array
+    if dtype in {DType.HALF, DType.BFLOAT16}:
+        with np.errstate(invalid="ignore"):  # a signalling NaN
+            array = array.astype(np.float32)
+    return array if np.isfinite(array).all() else decimals(array)
+
+
 def decimals(array: Array) -> Written:
     """Return an array of floating-point numbers as what orjson writes in the words described above.
 
     It is an array of doubles, or nested lists; of rank 0 one value.
     """
-    if array.size <= _MOST_ONE_BY_ONE:
-        return _each(array)
-    # Infinities and the largest numbers overflow on the way; they are put into words one by one.
+    # Infinities and the largest numbers overflow on the way, and some NaN are called invalid.
     with np.errstate(over="ignore", invalid="ignore"):
-        return _at_once(array)
+        return _each(array) if array.size <= _MOST_ONE_BY_ONE else _at_once(array)
 
 
 def decimal(value: float, size: int) -> str:

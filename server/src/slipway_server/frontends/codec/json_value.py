@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from slipway_server.errors import Code, ServingError, invalid_argument
+from slipway_server.frontends.codec.json_number import FLOATS
 from slipway_server.frontends.codec.json_string import read_string, wrong_type
 from slipway_server.frontends.codec.json_text import excerpt
 from slipway_server.servables.dtypes import DType
@@ -23,14 +24,13 @@ _NARROW: Final = frozenset({DType.INT8, DType.INT16, DType.UINT8, DType.UINT16})
 _INTEGERS: Final = frozenset(
     {*_NARROW, DType.INT32, DType.INT64, DType.UINT32, DType.UINT64},
 )
-_FLOATS: Final = frozenset({DType.FLOAT, DType.DOUBLE, DType.HALF, DType.BFLOAT16})
 _QUICK_KINDS: Final[dict[DType, str]] = {
-    **dict.fromkeys(_FLOATS, "fiu"),
+    **dict.fromkeys(FLOATS, "fiu"),
     **dict.fromkeys(_INTEGERS, "iu"),
     DType.BOOL: "b",
 }
 _QUICK_TYPES: Final[dict[DType, frozenset[type]]] = {
-    **dict.fromkeys(_FLOATS, frozenset({int, float})),
+    **dict.fromkeys(FLOATS, frozenset({int, float})),
     **dict.fromkeys(_INTEGERS, frozenset({int})),
     DType.BOOL: frozenset({bool}),
 }
@@ -96,7 +96,7 @@ class ValueReader:
             limits[0] <= array.min() and array.max() <= limits[1]
         ):
             return None
-        if self.dtype not in _FLOATS:
+        if self.dtype not in FLOATS:
             return array.astype(kind, copy=False)
         with np.errstate(over="ignore"):  # a double too large for a float is infinite, as in C
             return array.astype(np.float64, copy=False).astype(kind, copy=False)
@@ -146,7 +146,7 @@ class ValueReader:
         if self.dtype in _INTEGERS and self.dtype is not DType.UINT64:
             return np.array(leaves, np.int64).astype(kind)
         with np.errstate(over="ignore"):
-            return np.array(leaves, np.float64 if self.dtype in _FLOATS else kind).astype(kind)
+            return np.array(leaves, np.float64 if self.dtype in FLOATS else kind).astype(kind)
 
     def _limits(self) -> tuple[int, int] | None:
         return (INTEGER_RANGES if self.strict else _LENIENT_RANGES).get(self.dtype)
@@ -157,7 +157,7 @@ class ValueReader:
             return read_string(value)
         if isinstance(value, dict):
             raise wrong_type(value, dtype)
-        if dtype in _FLOATS:
+        if dtype in FLOATS:
             if isinstance(value, int | float) and not isinstance(value, bool):
                 return float(value)
             raise wrong_type(value, dtype)

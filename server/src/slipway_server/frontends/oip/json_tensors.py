@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from slipway_server.errors import ServingError, invalid_argument
-from slipway_server.frontends.codec.json_number import decimals, dumps
+from slipway_server.frontends.codec.json_number import dumps, numbers
 from slipway_server.frontends.codec.json_text import parse
 from slipway_server.frontends.codec.json_value import INTEGER_RANGES
 from slipway_server.frontends.oip.datatypes import (
@@ -28,8 +28,6 @@ from slipway_server.frontends.oip.models import SIGNATURE_PARAMETER, InferReques
 from slipway_server.inference.predictor import Prediction
 from slipway_server.servables.dtypes import DType
 from slipway_server.servables.signature import Array
-
-_FLOATS: Final = frozenset({DType.FLOAT, DType.DOUBLE, DType.HALF, DType.BFLOAT16})
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +206,7 @@ def _json_values(alias: str, dtype: DType, value: Array) -> Any:
             raise invalid_argument(
                 f"Output '{alias}' contains bytes that are not UTF-8: request it with the parameter binary_data"
             ) from error
-    flat = value.ravel()
-    return decimals(flat) if dtype in _FLOATS else flat
+    return numbers(value.ravel())
 
 
 # ---- shapes of JSON --------------------------------------------------------------------------------------------------

@@ -11,16 +11,15 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from slipway_server.errors import invalid_argument
-from slipway_server.frontends.codec.json_number import decimals, dumps
+from slipway_server.frontends.codec.json_number import FLOATS, decimals, dumps
 from slipway_server.frontends.rest.json_tensor import Format
 from slipway_server.servables.dtypes import DType
 from slipway_server.servables.signature import Array
 
 _BYTES_SUFFIX: Final = "_bytes"
-_FLOATS: Final = frozenset({DType.FLOAT, DType.DOUBLE, DType.HALF, DType.BFLOAT16})
 _WRITABLE: Final = frozenset(
     {
-        *_FLOATS,
+        *FLOATS,
         DType.INT8,
         DType.INT16,
         DType.INT32,
@@ -99,7 +98,7 @@ _HINT: Final = (
 
 
 def _column(alias: str, value: Array) -> Any:
-    if DType.of_array(value) in _FLOATS:
+    if DType.of_array(value) in FLOATS:
         return decimals(value)
     if value.dtype.kind not in "OSU":
         return value if value.ndim else value[()]
