@@ -196,7 +196,7 @@ def _refuse_first(instances: list[Any], readers: Readers, optional: set[str]) ->
         for alias, value in instance.items():
             try:
                 if alias not in readers:
-                    raise invalid_argument(f"JSON object: does not have named input: {alias}")
+                    raise invalid_argument(f"JSON object: does not have named input: {alias:.256}")
                 shapes[alias] = _row_shape(value, readers[alias], [], shapes.get(alias))
             except ServingError as error:
                 raise _in_element(number, alias, error) from error
@@ -248,7 +248,7 @@ def _shape_text(shape: tuple[int, ...]) -> str:
 
 
 def _in_element(number: int, alias: str, error: ServingError) -> ServingError:
-    where = f" key: {alias}" if alias else ""
+    where = f" key: {alias:.256}" if alias else ""
     return invalid_argument(
         f"Failed to process element: {number}{where} of 'instances' list. Error: {error}"
     )

@@ -399,6 +399,7 @@ def test_what_has_no_default_may_not(key: str, body: Any, said: str) -> None:
         ([{"b": "x", "a": "x"}, {"a": "x", "b": 1}], "0 key: b of"),
         ([{"a": 1, "b": 1}, {"b": [2], "a": "x"}], "1 key: b of"),
         ([{"a": 1}, {"a": "x"}], "0 of 'instances' list. JSON object: {\"a\":1} keys must be"),
+        ([{"z" * 10**6: 1}], f"named input: {'z' * 256}"),
         ([{"a": 1, "b": 1}, 5, {"z": 1}], "Expecting object but got list at item 1 of input list"),
     ],
 )
@@ -406,6 +407,7 @@ def test_the_first_fault_of_rows_is_told(rows: Any, said: str) -> None:
     with pytest.raises(ServingError) as error:
         read_rows(rows, _readers(a=DType.FLOAT, b=DType.FLOAT))
     assert said in error.value.message
+    assert len(error.value.message) < 1000
 
 
 def test_gunzip_takes_several_members_and_no_more_than_the_limit() -> None:
