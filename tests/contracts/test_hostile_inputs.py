@@ -212,7 +212,10 @@ BODIES: dict[str, tuple[Callable[[], bytes], int, str]] = {
             b'{"instances":[{' + b",".join(b'"k%d":1' % n for n in range(100_000)) + b"}]}"
         ),
         400,
-        "Failed to process element: 0 of 'instances' list. JSON object: {",
+        (
+            "Failed to process element: 0 key: k0 of 'instances' list. "
+            "Error: INVALID_ARGUMENT: JSON object: does not have named input: k0"
+        ),
     ),
     "100 000 examples": (
         lambda: regress(b"{}," * 99_999 + b"{}"),

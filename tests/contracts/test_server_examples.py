@@ -146,6 +146,16 @@ def test_multi_inference(stubs: Stubs, tasks: list[tuple[str, str]], expected: l
         assert one.model_spec.signature_name == (signature or "serving_default")
 
 
+def test_each_input_tensor_of_multi_inference_gets_the_same_examples(stubs: Stubs) -> None:
+    request = _multi(stubs, ("double", REGRESS), ("from others", REGRESS), ("scores", CLASSIFY))
+    double, lengths, scores = stubs.prediction.MultiInference(request).results
+    context = request.input.example_list_with_context.context.ByteSize()
+    sent = request.input.example_list_with_context.examples
+    assert _results(double.regression_result) == [2.0, 6.0]
+    assert _results(lengths.regression_result) == [context + one.ByteSize() for one in sent]
+    assert _results(scores.classification_result) == SCORES
+
+
 @pytest.mark.parametrize(
     ("tasks", "code", "message"),
     [
@@ -176,11 +186,6 @@ def test_multi_inference(stubs: Stubs, tasks: list[tuple[str, str]], expected: l
             [("three outputs", CLASSIFY)],
             "INVALID_ARGUMENT",
             "Expected one or two output Tensors, found 3",
-        ),
-        (
-            [("double", REGRESS), ("from others", REGRESS)],
-            "INVALID_ARGUMENT",
-            "Input tensor must be the same for all Signatures.",
         ),
         (
             [("double", REGRESS), ("longer", REGRESS)],

@@ -167,7 +167,9 @@ def test_metadata_over_grpc(stubs: Stubs) -> None:
     found = pb.SignatureDefMap()
     assert reply.metadata["signature_def"].Unpack(found)
     assert (reply.model_spec.name, reply.model_spec.version.value) == ("columns", 5)
-    assert found.signature_def.keys() == {"serving_default", "uneven", "strange", "infinite"}
+    assert found.signature_def.keys() == {
+        *("serving_default", "uneven", "doubled", "strange", "infinite")
+    }
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from modelserver import ModelServer
 from server_exchanges.kinds import KINDS
 
 JSON_INPUTS = {
-    *("float", "double", "int8", "int16", "int32", "int64", "uint8", "uint32", "uint64"),
-    *("bool", "string"),
+    *("float", "double", "half", "bfloat16", "bool", "string"),
+    *("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
 }
 
 
@@ -61,3 +62,52 @@ def test_what_json_cannot_hold(server: ModelServer, name: str) -> None:
     ):
         answer = server.predict("kinds", {"signature_name": name, **body})
         assert (answer.status_code, answer.json()) == (status, {"error": message})
+
+
+@pytest.mark.parametrize("name", sorted(JSON_INPUTS - {"string"}))
+def test_over_rest(server: ModelServer, name: str) -> None:
+    values = KINDS[name]
+    for form, key in (("inputs", "outputs"), ("instances", "predictions")):
+        numbers = ",".join(map(_token, values.tolist()))
+        body = f'{{"signature_name": "{name}", "{form}": [{numbers}]}}'.encode()
+        answer = server.http.post("/v1/models/kinds:predict", content=body)
+        assert answer.status_code == 200, answer.text
+        again = np.array(json.loads(answer.content)[key], values.dtype)
+        np.testing.assert_array_equal(again, values)
+
+
+def _token(value: Any) -> str:
+    return json.dumps(value if isinstance(value, int) else float(value))
+
+
+WIDE: list[tuple[str, str, list[Any], str]] = [
+    ("int32", "float_val", [1.0, 2.0], "values in float_val, but they belong in int_val"),
+    ("float", "double_val", [1.0, 2.0], "values in double_val, but they belong in float_val"),
+    ("string", "int_val", [1, 2], "values in int_val, but they belong in string_val"),
+    ("half", "float_val", [1.0, 2.0], "values in float_val, but they belong in half_val"),
+    ("int64", "int_val", [1, 2], "values in int_val, but they belong in int64_val"),
+    ("int8", "int_val", [1, 300], "int_val has 300, but type int8 takes -128 to 127"),
+    ("uint8", "int_val", [-1, 2], "int_val has -1, but type uint8 takes 0 to 255"),
+    ("quint16", "int_val", [0, 2**16], "int_val has 65536, but type quint16 takes 0 to 65535"),
+    ("int4", "int_val", [8, 0], "int_val has 8, but type int4 takes -8 to 7"),
+    ("bfloat16", "half_val", [2**16, 0], "half_val has 65536, but type bfloat16 takes 0 to 65535"),
+]
+
+
+@pytest.mark.parametrize(("name", "field", "values", "said"), WIDE, ids=str)
+def test_typed_fields_that_do_not_match_the_type(
+    stubs: Stubs, name: str, field: str, values: list[Any], said: str
+) -> None:
+    from tensorflow_serving.apis import predict_pb2
+
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "kinds"
+    request.model_spec.signature_name = name
+    tensor = request.inputs["x"]
+    tensor.dtype = _tensor(stubs, name, "typed fields").dtype
+    tensor.tensor_shape.dim.add(size=2)
+    getattr(tensor, field).extend(values)
+    code, message = stubs.refused(stubs.prediction.Predict, request)
+    assert code == "INVALID_ARGUMENT"
+    assert message.startswith("tensor parsing error: x: ")
+    assert message.endswith(said)

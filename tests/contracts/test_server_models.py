@@ -19,7 +19,7 @@ from server_exchanges.models import EXAMPLES, PREDICT
 
 MODELS = (
     *("bundle", "words bundle", "text", "plain", "sparse", "keras"),
-    *("lite", "lite plain"),
+    *("lite", "lite plain", "examples"),
 )
 FLAGS = (
     "--prefer_tflite_model",
@@ -27,6 +27,7 @@ FLAGS = (
     "--file_system_poll_wait_seconds=0",
     "--drain_seconds=0",
     "--isolated_first_load=false",
+    "--strict_types=false",
 )
 
 
@@ -38,6 +39,7 @@ def _export(root: Path) -> None:
     odd_exports.save_plain(root / "plain" / "1")
     odd_exports.save_sparse(root / "sparse" / "1")
     odd_exports.save_keras(root / "keras" / "1")
+    odd_exports.save_examples(root / "examples" / "1")
     for name in ("lite", "lite plain"):
         (root / name / "1").mkdir(parents=True)
     lite_models.save_signatures(root / "lite" / "1")
@@ -158,6 +160,110 @@ def test_regression_of_a_bundle_over_multi_inference(stubs: Stubs) -> None:
     stubs.fill_input(request.input, [{"x": 4.0}], None)
     reply = stubs.prediction.MultiInference(request)
     assert [one.value for one in reply.results[0].regression_result.regressions] == [4.0]
+
+
+def test_tasks_of_a_tensorflow_2_export_are_answered_together(stubs: Stubs) -> None:
+    from tensorflow_serving.apis import inference_pb2
+
+    request = inference_pb2.MultiInferenceRequest()
+    for signature, method in (("regress", "regress"), ("", "classify")):
+        task = request.tasks.add(method_name=f"tensorflow/serving/{method}")
+        task.model_spec.name = "examples"
+        task.model_spec.signature_name = signature
+    stubs.fill_input(request.input, [{"x": 0.25}, {"x": 1.0}], None)
+    first, second = stubs.prediction.MultiInference(request).results
+    assert [one.value for one in first.regression_result.regressions] == [0.5, 2.0]
+    scores = [
+        [one.score for one in row.classes] for row in second.classification_result.classifications
+    ]
+    assert scores == [[0.25, 0.75], [1.0, 0.0]]
+
+
+PLAIN = [
+    ("no default", {"instances": [{"x": [1, 2], "bias": 1}]}, {"predictions": [[4.0, 7.0]]}),
+    ("rows of objects", {"instances": [{"x": [1, 2]}, {"x": [0, 0]}]}, [[3.5, 6.5], [0.5, 0.5]]),
+    ("rows of values", {"instances": [[1, 2], [0, 0]]}, [[3.5, 6.5], [0.5, 0.5]]),
+    ("a column by name", {"inputs": {"x": [[1, 2]]}}, {"outputs": [[3.5, 6.5]]}),
+    ("a column", {"inputs": [[1, 2]]}, {"outputs": [[3.5, 6.5]]}),
+    ("no inputs, column", {"signature_name": "no_inputs", "inputs": {}}, {"outputs": 3.0}),
+    ("no inputs, no key", {"signature_name": "no_inputs"}, {"outputs": 3.0}),
+    (
+        "low bits",
+        {"signature_name": "narrow", "inputs": [300, -1]},
+        {"outputs": [44, -1]},
+    ),
+    (
+        "a ragged output, column",
+        {"signature_name": "tokens", "inputs": [2, 0, 1]},
+        {"outputs": {"y/0": [0, 1, 0], "y/1": [0, 2, 2, 3]}},
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "expected"), [pytest.param(*row[1:], id=row[0]) for row in PLAIN])
+def test_defaults_missing_inputs_and_lenient_types_over_rest(
+    server: ModelServer, body: Any, expected: Any
+) -> None:
+    answer = server.predict("plain", body)
+    wanted = expected if isinstance(expected, dict) else {"predictions": expected}
+    assert answer.json() == wanted
+
+
+REFUSED = [
+    (
+        "a default is for all rows",
+        {"instances": [{"x": [1, 2]}, {"x": [0, 0], "bias": 1}]},
+        (
+            "Failed to process element: 1 of 'instances' list. "
+            'JSON object: {"x":[0,0],"bias":1} keys must be equal to: x'
+        ),
+    ),
+    (
+        "a required input is missing",
+        {"instances": [{"bias": 1}]},
+        (
+            "Failed to process element: 0 of 'instances' list. JSON object: {\"bias\":1} "
+            "keys must be equal to: bias,x"
+        ),
+    ),
+    (
+        "a ragged output, rows",
+        {"signature_name": "tokens", "instances": [2, 0, 1]},
+        (
+            "Tensor name: y/1 has inconsistent batch size: 4 expecting: 3. In the row format ('instances') every "
+            "output needs one row for each instance; the column format ('inputs') returns outputs of any shape"
+        ),
+    ),
+    (
+        "rows that a graph mixes",
+        {"signature_name": "one_row", "instances": [[1, 2], [3, 4]]},
+        (
+            'The model takes 1 row in a request with signature "one_row", but 2 were sent, and it returned 1 of output '
+            '"y" for them: send 1 row in each request'
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("body", "said"), [pytest.param(*row[1:], id=row[0]) for row in REFUSED])
+def test_rows_that_are_refused(server: ModelServer, body: Any, said: str) -> None:
+    answer = server.predict("plain", body)
+    assert (answer.status_code, answer.json()["error"]) == (400, said)
+
+
+def test_values_in_the_field_of_another_type_are_zeros_where_types_are_not_strict(
+    stubs: Stubs,
+) -> None:
+    from tensorflow_serving.apis import predict_pb2
+
+    request = predict_pb2.PredictRequest()
+    request.model_spec.name = "plain"
+    request.model_spec.signature_name = "narrow"
+    request.inputs["x"].CopyFrom(stubs.tf.make_tensor_proto([0, 0], stubs.tf.int8))
+    request.inputs["x"].ClearField("tensor_content")
+    request.inputs["x"].float_val.extend([1.0, 2.0])
+    reply = stubs.prediction.Predict(request).outputs["y"]
+    assert stubs.tf.make_ndarray(reply).tolist() == [0, 0]
 
 
 METADATA = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import grpc
@@ -77,6 +78,14 @@ def test_infer_over_rest(server: ModelServer, path: str, version: str, values: A
         "id": "42",
         "outputs": [{"name": "y", "shape": [2], "datatype": "FP32", "data": values}],
     }
+
+
+def test_what_is_not_finite_over_rest(server: ModelServer) -> None:
+    text = json.dumps(REQUEST).replace("[1.0, 2.5]", "[NaN, -Infinity]")
+    for path, data in (("double", text), ("double/versions/1", text.replace("NaN", "null"))):
+        answer = server.http.post(f"/v2/models/{path}/infer", content=data.encode())
+        assert answer.status_code == 200, answer.text
+        assert '"data":[NaN,-Infinity]' in answer.text
 
 
 def test_strings_over_rest(server: ModelServer) -> None:

@@ -41,6 +41,20 @@ def test_the_state_of_a_version_that_could_not_be_loaded(server: ModelServer) ->
     assert "variables/variables.index is missing" in entry["status"]["error_message"]
 
 
+def test_the_list_of_models(server: ModelServer) -> None:
+    listed = server.get("/v1/models")
+    assert listed.headers["content-type"] == "application/json"
+    models = {one.pop("name"): one for one in listed.json()["models"]}
+    assert list(models) == sorted(models)
+    assert models.keys() == {
+        *("double", "kinds", "columns", "words", "old", "constant", "examples", "half uploaded"),
+        "nothing",
+    }
+    assert models["double"] == server.get("/v1/models/double").json()
+    assert models["half uploaded"] == server.get("/v1/models/half%20uploaded").json()
+    assert models["nothing"] == {"model_version_status": []}
+
+
 def test_metadata_over_rest(server: ModelServer) -> None:
     body = server.get("/v1/models/columns/metadata").json()
     assert body["model_spec"] == {"name": "columns", "signature_name": "", "version": "5"}

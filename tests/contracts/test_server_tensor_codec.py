@@ -107,6 +107,26 @@ def test_values_that_are_fewer_or_more_than_elements(
     assert read_tensor(proto).tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("dtype", "field", "sent", "expected"),
+    [
+        (DType.INT32, "float_val", [1.0, 2.0], [0, 0]),
+        (DType.INT8, "int_val", [300, -1], [44, -1]),
+        (DType.UINT4, "int_val", [17, -1], [1, 15]),
+        (DType.HALF, "half_val", [0x10000 | 0x3C00, 0x3C00], [1.0, 1.0]),
+    ],
+)
+def test_what_does_not_match_its_type_is_refused_or_read_as_tensorflow_reads_it(
+    dtype: DType, field: str, sent: list[Any], expected: list[Any]
+) -> None:
+    proto = tensor_pb2.TensorProto(dtype=dtype)
+    proto.tensor_shape.dim.add(size=2)
+    getattr(proto, field).extend(sent)
+    assert read_tensor(proto, strict=False).astype(float).tolist() == expected
+    with pytest.raises(TensorError, match=field):
+        read_tensor(proto)
+
+
 @given(st.binary(max_size=200))
 def test_any_message_is_a_tensor_or_refused(data: bytes) -> None:
     proto = tensor_pb2.TensorProto()

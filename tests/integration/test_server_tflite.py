@@ -64,6 +64,47 @@ def test_a_batch_that_was_converted_as_one_row(model: Any) -> None:
     assert run(model, "fixed", a=rows, b=rows) == {"sum": [[12.0, 12.0], [2.0, 2.0]]}
 
 
+def test_rows_of_a_file_for_one_are_not_mixed(model: Any) -> None:
+    images = np.random.default_rng(1).random((3, 4, 4, 1)).astype(np.float32)
+    alone = [run(model, "detect", image=images[row : row + 1])["boxes"] for row in range(3)]
+    assert np.shape(alone[0]) == (1, 5, 2)
+    assert run(model, "detect", image=images)["boxes"] == [rows for [rows] in alone]
+    assert run(model, "detect", image=images[:1])["boxes"] == alone[0]
+
+
+def test_an_output_without_rows_has_no_answer_for_several(model: Any) -> None:
+    from slipway_server.errors import Code, ServingError
+
+    assert run(model, "flat", x=floats([1, 2, 3])) == {"y": [1.0, 2.0, 3.0]}
+    with pytest.raises(ServingError) as error:
+        run(model, "flat", x=floats([1, 2, 3], [4, 5, 6]))
+    assert error.value.code is Code.INVALID_ARGUMENT
+    assert error.value.message == (
+        'The model takes 1 row in a request with signature "flat", but 2 were sent, and it returned output "y" with '
+        "the shape [3] for a single one: send 1 row in each request"
+    )
+
+
+def test_no_row_is_begun_after_the_deadline(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from slipway_server.errors import Code, ServingError
+    from slipway_server.servables.tflite import model as module
+
+    class Clock:
+        now = 0.0
+
+        def monotonic(self) -> float:
+            self.now += 1
+            return self.now
+
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    rows = np.zeros((100, 3), np.float32)
+    with pytest.raises(ServingError) as error:
+        model.run(model.signatures["fixed"], {"a": rows, "b": rows}, ("sum",), 10.5)
+    assert error.value.code is Code.DEADLINE_EXCEEDED
+    assert clock.now == 11
+
+
 def test_a_selection_of_the_outputs(model: Any) -> None:
     column = model.signatures["column"]
     assert [one.tolist() for one in model.run(column, {"word": words(b"a")}, ("size",))] == [[1]]

@@ -27,16 +27,34 @@ def _half_plus_two() -> Any:
         def fixed(self, a: Any, b: Any) -> Any:
             return {"sum": tf.matmul(a + b, tf.ones([3, 2]))}
 
+        @tf.function(input_signature=[tf.TensorSpec([1, 4, 4, 1], tf.float32, name="image")])  # type: ignore[untyped-decorator]
+        def detect(self, image: Any) -> Any:
+            # As detectors do: maps of several sizes, each as a list of boxes of one image.
+            fine = tf.nn.conv2d(image, tf.reshape(tf.range(8.0), [2, 2, 1, 2]), 2, "SAME")
+            coarse = tf.nn.conv2d(image, tf.reshape(tf.range(32.0), [4, 4, 1, 2]), 4, "SAME")
+            boxes = [tf.reshape(one, [1, -1, 2]) for one in (fine, coarse)]
+            return {"boxes": tf.concat(boxes, 1)}
+
+        @tf.function(input_signature=[tf.TensorSpec([1, 3], tf.float32, name="x")])  # type: ignore[untyped-decorator]
+        def flat(self, x: Any) -> Any:
+            return {"y": tf.reshape(x, [-1])}
+
     return Half()
 
 
 def save_signatures(directory: Path) -> None:
-    """Save a file with three signatures of its own, two of them for batches of any size."""
+    """Save a file with signatures of its own, two of them for batches of any size, the others for one row."""
     import tensorflow as tf
 
     module = _half_plus_two()
     unconverted = directory / "unconverted"
-    signatures = {"serving_default": module.call, "column": module.column, "fixed": module.fixed}
+    signatures = {
+        "serving_default": module.call,
+        "column": module.column,
+        "fixed": module.fixed,
+        "detect": module.detect,
+        "flat": module.flat,
+    }
     tf.saved_model.save(module, str(unconverted), signatures=signatures)
     converter = tf.lite.TFLiteConverter.from_saved_model(
         str(unconverted), signature_keys=list(signatures)

@@ -115,19 +115,29 @@ def save_sparse(directory: Path) -> None:
 
 
 def save_plain(directory: Path) -> None:
-    """Save `y = scale x + bias` with a default for the bias, a signature without inputs, and thin tensor infos."""
+    """Save `y = scale x + bias` with a default for the bias, a signature without inputs, and thin tensor infos.
+
+    `one_row` mixes what is more than one row, `narrow` returns its input, `tokens` is ragged.
+    """
 
     def build(tf: Any) -> dict[str, Any]:
         scale = tf.get_variable("scale", initializer=3.0, use_resource=False)
         x = tf.placeholder(tf.float32, [None, 2], name="x")
         bias = tf.placeholder(tf.float32, [], name="bias")
         y = tf.add(x * scale, bias, name="y")
+        row = tf.placeholder(tf.float32, [1, 2], name="row")
+        narrow = tf.placeholder(tf.int8, [None], name="narrow")
+        lengths = tf.placeholder(tf.int64, [None], name="lengths")
+        tokens = tf.ragged.range(lengths)
         return {
             "serving_default": signature(tf, {"x": x, "bias": bias}, {"y": y}),
             "no_inputs": signature(tf, {}, {"scale": tf.identity(scale)}),
             "reference": signature(tf, {}, {"scale": tf.identity(scale)}),
             "thin": signature(tf, {"x": x, "bias": bias}, {"y": y}),
             "broken": signature(tf, {"x": x}, {"y": y}),
+            "one_row": signature(tf, {"x": row}, {"y": tf.reshape(row, [1, -1, 1])}),
+            "narrow": signature(tf, {"x": narrow}, {"y": tf.identity(narrow)}),
+            "tokens": signature(tf, {"x": lengths}, {"y": tokens}),
         }
 
     save_tf1(directory, build)
@@ -151,6 +161,31 @@ def save_plain(directory: Path) -> None:
         definitions["broken"].outputs["y"].name = "nowhere:0"
 
     edit(directory, change)
+
+
+def save_examples(directory: Path) -> None:
+    """Save a TensorFlow 2 model over Examples with a feature x: each signature has a placeholder of its own."""
+    import tensorflow as tf
+
+    class Examples(tf.Module):  # type: ignore[misc]
+        def parsed(self, examples: Any) -> Any:
+            return tf.io.parse_example(examples, {"x": tf.io.FixedLenFeature([], tf.float32, 0.0)})
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])  # type: ignore[untyped-decorator]
+        def classify(self, inputs: Any) -> Any:
+            x = self.parsed(inputs)["x"]
+            return {"scores": tf.stack([x, 1.0 - x], 1)}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="inputs")])  # type: ignore[untyped-decorator]
+        def regress(self, inputs: Any) -> Any:
+            return {"outputs": 2.0 * self.parsed(inputs)["x"]}
+
+    module = Examples()
+    tf.saved_model.save(
+        module,
+        str(directory),
+        signatures={"serving_default": module.classify, "regress": module.regress},
+    )
 
 
 def save_keras(directory: Path) -> None:

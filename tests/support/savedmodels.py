@@ -125,7 +125,11 @@ def save_columns(directory: Path) -> None:
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])  # type: ignore[untyped-decorator]
         def strange(self, x: Any) -> Any:
-            return {"nan": x / 0.0, "half": tf.cast(x, tf.float16)}
+            return {"complex": tf.cast(x, tf.complex64), "nan": x / 0.0}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="b")])  # type: ignore[untyped-decorator]
+        def doubled(self, b: Any) -> Any:
+            return {"b": tf.concat([b, b], 0)}
 
         @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])  # type: ignore[untyped-decorator]
         def infinite(self, x: Any) -> Any:
@@ -139,6 +143,7 @@ def save_columns(directory: Path) -> None:
             "serving_default": module.call,
             "uneven": module.uneven,
             "strange": module.strange,
+            "doubled": module.doubled,
             "infinite": module.infinite,
         },
     )

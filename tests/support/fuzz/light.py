@@ -7,12 +7,12 @@ from typing import Any
 
 from typing_extensions import override
 
+from slipway_server.frontends.codec.json_text import parse
 from slipway_server.frontends.http.connection import ConnectionLimits, HttpConnection
 from slipway_server.frontends.http.inflate import gunzip
 from slipway_server.frontends.http.messages import HttpHandler, HttpRequest, HttpResponse
 from slipway_server.frontends.rest.json_examples import read_examples
 from slipway_server.frontends.rest.json_tensor import read_predict, signature_name
-from slipway_server.frontends.rest.json_text import parse
 from slipway_server.servables.dtypes import DType
 from slipway_server.servables.signature import Signature, TensorSpec
 from slipway_server.settings import command_line

@@ -88,6 +88,38 @@ PREDICT: list[tuple[str, Ask, Hear]] = [
         Hear({"column": [["a"], ["é"]], "size": [2]}),
     ),
     (
+        "TensorFlow Lite, several rows for a file that was made for one",
+        Ask(
+            {"a": ("float", [[1, 2, 3], [0, 0, 1]]), "b": ("float", [[0, 0, 0], [1, 1, 1]])},
+            "lite",
+            signature="fixed",
+        ),
+        Hear({"sum": [[6.0, 6.0], [4.0, 4.0]]}),
+    ),
+    (
+        "TensorFlow Lite, several rows for an output that has none",
+        Ask({"x": ("float", [[1, 2, 3], [4, 5, 6]])}, "lite", signature="flat"),
+        Hear(
+            code="INVALID_ARGUMENT",
+            message='The model takes 1 row in a request with signature "flat", but 2 were sent, and it returned output '
+            '"y" with the shape [3] for a single one',
+        ),
+    ),
+    (
+        "a graph for one row that mixes several",
+        Ask({"x": ("float", [[1, 2], [3, 4]])}, "plain", signature="one_row"),
+        Hear(
+            code="INVALID_ARGUMENT",
+            message='The model takes 1 row in a request with signature "one_row", but 2 were sent, and it returned 1 '
+            'of output "y" for them: send 1 row in each request',
+        ),
+    ),
+    (
+        "a graph for one row that gets one",
+        Ask({"x": ("float", [[1, 2]])}, "plain", signature="one_row"),
+        Hear({"y": [[[1.0], [2.0]]]}),
+    ),
+    (
         "TensorFlow Lite, a shape that does not fit",
         Ask({"a": ("float", [[1.0]]), "b": ("float", [[1.0]])}, "lite", signature="fixed"),
         Hear(code="INTERNAL", message="Failed to run interpreter: "),

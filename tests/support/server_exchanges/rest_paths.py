@@ -48,7 +48,13 @@ REST_PATHS: list[Row] = [
         404,
         "Could not find any versions of model nothing",
     ),
-    ("no name", Http("GET", "/v1/models"), 400, "Missing model name in request."),
+    (
+        "no name",
+        Http("GET", "/v1/models/versions/1"),
+        400,
+        "Missing model name in request.",
+    ),
+    ("no name to post to", Http("POST", "/v1/models"), 400, "Malformed request: POST /v1/models"),
     (
         "a version that is no int64",
         Http("GET", "/v1/models/double/versions/99999999999999999999"),

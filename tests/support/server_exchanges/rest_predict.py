@@ -194,7 +194,31 @@ REST_PREDICT: list[Row] = [
         400,
         "JSON Value: -1 Type: Number is not of expected type: uint32",
     ),
-    ("int8 is not range-checked", kind("int8", [300]), 200, {"outputs": [44]}),
+    (
+        "an integer beyond int8",
+        kind("int8", [300]),
+        400,
+        'JSON Value: 300 Type: Number is not of expected type: int8: input "x" takes -128 to 127',
+    ),
+    (
+        "an integer beyond int8, rows of values",
+        post({"signature_name": "int8", "instances": [1, 300]}, KINDS),
+        400,
+        element(
+            1,
+            'JSON Value: 300 Type: Number is not of expected type: int8: input "x" takes -128 to 127',
+        ),
+    ),
+    (
+        "an integer beyond int8, rows of objects",
+        post({"signature_name": "int8", "instances": [{"x": -129}]}, KINDS),
+        400,
+        element(
+            0,
+            'JSON Value: -129 Type: Number is not of expected type: int8: input "x" takes -128 to 127',
+            "x",
+        ),
+    ),
     (
         "a number for a bool",
         kind("bool", [1]),
@@ -209,17 +233,17 @@ REST_PREDICT: list[Row] = [
     ),
     (
         "a type JSON cannot hold",
-        kind("half", [1.0]),
+        kind("complex64", [1.0]),
         501,
-        "Conversion of JSON Value: 1.0 to type: half",
+        "Conversion of JSON Value: 1.0 to type: complex64",
     ),
     (
         "and inside instances",
-        post({"signature_name": "half", "instances": [1.0]}, KINDS),
+        post({"signature_name": "complex64", "instances": [1.0]}, KINDS),
         400,
         (
             "Failed to process element: 0 of 'instances' list. "
-            "Error: UNIMPLEMENTED: Conversion of JSON Value: 1.0 to type: half"
+            "Error: UNIMPLEMENTED: Conversion of JSON Value: 1.0 to type: complex64"
         ),
     ),
     # Outputs.
@@ -228,6 +252,27 @@ REST_PREDICT: list[Row] = [
         post({"signature_name": "scalar", "inputs": 1.0}),
         200,
         {"outputs": {"nothing": [], "y": 4.0}},
+    ),
+    (
+        "more predictions than instances",
+        post({"signature_name": "doubled", "instances": [1, 2]}, COLUMNS),
+        400,
+        (
+            "Tensor name: b has inconsistent batch size: 4 expecting: 2. In the row format ('instances') every output "
+            "needs one row for each instance"
+        ),
+    ),
+    (
+        "the same as a column",
+        post({"signature_name": "doubled", "inputs": [1, 2]}, COLUMNS),
+        200,
+        {"outputs": [1.0, 2.0, 1.0, 2.0]},
+    ),
+    (
+        "all of the predictions of one instance",
+        post({"signature_name": "doubled", "instances": [1]}, COLUMNS),
+        200,
+        {"predictions": [1.0, 1.0]},
     ),
     (
         "outputs of different batch sizes",
@@ -239,26 +284,53 @@ REST_PREDICT: list[Row] = [
         "an output that JSON cannot hold",
         post({"signature_name": "strange", "instances": [1]}, COLUMNS),
         400,
-        "Failed to write JSON value for tensor type: half",
+        "Failed to write JSON value for tensor type: complex64",
     ),
     # Further edges of both formats.
     (
         "an object with another key",
         post({"instances": [{"z": 1}]}),
         400,
-        (
-            "Failed to process element: 0 of 'instances' list. JSON object: {\"z\":1} "
-            "keys must be equal to: x"
-        ),
+        element(0, "JSON object: does not have named input: z", "z"),
     ),
     (
         "an object with one key too many",
         post({"instances": [{"image": "a", "k": 1}, {"image": "a", "k": 1, "z": 1}]}, COLUMNS),
         400,
+        element(1, "JSON object: does not have named input: z", "z"),
+    ),
+    (
+        "an object with one key too few",
+        post({"instances": [{"image": "a", "k": 1}, {"image": "a"}]}, COLUMNS),
+        400,
         (
             "Failed to process element: 1 of 'instances' list. "
-            'JSON object: {"image":"a","k":1,"z":1} keys must be equal to: image,k'
+            'JSON object: {"image":"a"} keys must be equal to: image,k'
         ),
+    ),
+    (
+        "a wrong value in a row before an unknown key",
+        post({"instances": [{"image": "a", "k": "b"}, {"z": 1}]}, COLUMNS),
+        400,
+        element(0, 'JSON Value: "b" Type: String is not of expected type: int64', "k"),
+    ),
+    (
+        "the first of two wrong keys in an object",
+        post({"instances": [{"k": 1.5, "z": 1, "image": 2}]}, COLUMNS),
+        400,
+        element(0, "JSON Value: 1.5 Type: Number is not of expected type: int64", "k"),
+    ),
+    (
+        "several wrong values: the row counts, not the input",
+        post({"instances": [{"image": "a", "k": "b"}, {"image": 1, "k": 1}]}, COLUMNS),
+        400,
+        element(0, 'JSON Value: "b" Type: String is not of expected type: int64', "k"),
+    ),
+    (
+        "a wrong value in a row of another shape",
+        post({"signature_name": "float", "instances": [[1, 2], ["a", 2, 3]]}, KINDS),
+        400,
+        element(1, 'JSON Value: "a" Type: String is not of expected type: float'),
     ),
     (
         "rows of lists of strings",
@@ -389,8 +461,51 @@ REST_PREDICT: list[Row] = [
         400,
         "JSON Value: 4294967296 Type: Number is not of expected type: uint32",
     ),
-    ("uint8 is not range-checked", kind("uint8", [256, -1]), 200, {"outputs": [0, 255]}),
-    ("int16 is not range-checked", kind("int16", [2**15]), 200, {"outputs": [-(2**15)]}),
+    (
+        "an integer beyond uint8",
+        kind("uint8", [255, -1]),
+        400,
+        'JSON Value: -1 Type: Number is not of expected type: uint8: input "x" takes 0 to 255',
+    ),
+    (
+        "an integer beyond int16",
+        kind("int16", [2**15]),
+        400,
+        'JSON Value: 32768 Type: Number is not of expected type: int16: input "x" takes -32768 to 32767',
+    ),
+    (
+        "an integer beyond uint16",
+        kind("uint16", {"x": [2**16]}),
+        400,
+        'JSON Value: 65536 Type: Number is not of expected type: uint16: input "x" takes 0 to 65535',
+    ),
+    (
+        "an integer beyond int8 and int32",
+        kind("int8", [2**31]),
+        400,
+        "JSON Value: 2147483648 Type: Number is not of expected type: int8",
+    ),
+    ("half", kind("half", [1.5, -65504, 0.1]), 200, {"outputs": [1.5, -65504.0, 0.0999756]}),
+    ("bfloat16", kind("bfloat16", [[1.5, 1e38]]), 200, {"outputs": [[1.5, 9.96921e37]]}),
+    ("uint16", kind("uint16", [0, 65535]), 200, {"outputs": [0, 65535]}),
+    (
+        "rows of halves",
+        post({"signature_name": "half", "instances": [[1, 2.5], [3, 4]]}, KINDS),
+        200,
+        {"predictions": [[1.0, 2.5], [3.0, 4.0]]},
+    ),
+    (
+        "a string for a half",
+        kind("half", ["a"]),
+        400,
+        'JSON Value: "a" Type: String is not of expected type: half',
+    ),
+    (
+        "NaN and Infinity for a bfloat16",
+        post(b'{"signature_name": "bfloat16", "inputs": [NaN, -Infinity, 1.0]}', KINDS),
+        200,
+        {"outputs": ["NaN", "-Infinity", 1.0]},
+    ),
     (
         "a whole float for an integer",
         kind("int32", [1.0]),
@@ -417,7 +532,7 @@ REST_PREDICT: list[Row] = [
         "Tensor name: total has no shape information ",
     ),
     (
-        "the same as a column",
+        "a number for all rows, as a column",
         post({"signature_name": "total", "inputs": [{"b64": ""}]}, EXAMPLES),
         200,
         {"outputs": 0.0},
@@ -429,7 +544,7 @@ REST_PREDICT: list[Row] = [
         "Cannot convert empty tensor map to JSON",
     ),
     (
-        "a signature without inputs",
+        "a value for a signature without inputs",
         post({"signature_name": "constant", "inputs": []}, EXAMPLES),
         400,
         "Failed to get input map for signature: constant",

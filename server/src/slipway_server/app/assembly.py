@@ -160,7 +160,13 @@ class Assembly:
                 predictor,
                 self._monitor,
                 self._telemetry,
-                ApiSettings(settings.rest_max_decompressed, settings.rest_max_depth, settings.cors),
+                ApiSettings(
+                    settings.rest_max_decompressed,
+                    settings.rest_max_depth,
+                    settings.cors,
+                    settings.strict_types,
+                ),
+                lambda: self._models.names,
             ),
             OipRest(oip, self._telemetry, settings.rest_max_decompressed, settings.rest_max_depth),
         )
@@ -171,6 +177,7 @@ class Assembly:
                 self._telemetry,
                 reload=ReloadMethod(self._models, self._telemetry.registry),
                 tensor_content=settings.tensor_content,
+                strict_types=settings.strict_types,
             ).methods(),
             **GrpcInferenceService(oip, self._telemetry, version()).methods(),
         }

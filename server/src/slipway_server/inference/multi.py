@@ -41,7 +41,7 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class MultiPlan:
-    """How a request is answered: run `signature` for `outputs`, then hand them to `results`."""
+    """How a request is answered: feed all inputs of `signature` the examples, run it for `outputs`, ask `results`."""
 
     signature: Signature
     outputs: tuple[str, ...]
@@ -66,7 +66,7 @@ class MultiPlan:
 def plan(
     tasks: Sequence[Task], signatures: Mapping[str, Signature], *, check_methods: bool
 ) -> MultiPlan:
-    """Combine tasks into one signature: the common input, and every output that a task reads.
+    """Combine tasks into one signature: the input of each, once where several share it, and every output that is read.
 
     Raises:
         ServingError: INVALID_ARGUMENT, or UNIMPLEMENTED for a method that cannot be combined.
@@ -90,8 +90,6 @@ def plan(
             check_method(signature, method)
         wanted_outputs(signature, method)
         chosen[task.signature] = (signature, method)
-        if _input(signature) != _input(chosen[tasks[0].signature][0]):
-            raise invalid_argument("Input tensor must be the same for all Signatures.")
     return _combined(tuple(chosen.values()))
 
 
@@ -101,21 +99,24 @@ def _combined(chosen: Sequence[tuple[Signature, Method]]) -> MultiPlan:
         outputs = wanted_outputs(signature, method)
         return MultiPlan(signature, outputs, (_Part(method, {alias: alias for alias in outputs}),))
     # In one order, whatever the tasks' own: models and batches keep something for each combination.
+    ordered = sorted(chosen, key=lambda one: one[0].key)
+    inputs: dict[str, TensorSpec] = {}
     combined: dict[str, TensorSpec] = {}
     parts: dict[Signature, _Part] = {}
-    ordered = sorted(chosen, key=lambda one: one[0].key)
+    fed: set[str] = set()
     for signature, method in ordered:
+        # TensorFlow 2 exports every signature with a placeholder of its own; older graphs have one for all.
+        own = signature.inputs[INPUTS]
+        if not own.tensor or own.tensor not in fed:
+            inputs[f"{signature.key}/{INPUTS}"] = own
+            fed.add(own.tensor)
         aliases = {alias: f"{signature.key}/{alias}" for alias in wanted_outputs(signature, method)}
         combined |= {to: signature.outputs[alias] for alias, to in aliases.items()}
         parts[signature] = _Part(method, aliases)
-    together = Signature(
-        "+".join(signature.key for signature, _ in ordered), "", ordered[0][0].inputs, combined
-    )
+    if len(inputs) == 1:
+        inputs = {INPUTS: next(iter(inputs.values()))}
+    together = Signature("+".join(signature.key for signature, _ in ordered), "", inputs, combined)
     return MultiPlan(together, tuple(combined), tuple(parts[signature] for signature, _ in chosen))
-
-
-def _input(signature: Signature) -> str:
-    return signature.inputs[INPUTS].tensor
 
 
 def _check_model(task: Task, first: str) -> None:

@@ -17,8 +17,9 @@ from slipway_server.inference.checks import (
     choose_outputs,
     signature_not_found,
 )
-from slipway_server.inference.classification import INPUTS, Method, Result
+from slipway_server.inference.classification import Method, Result
 from slipway_server.inference.multi import Task, plan
+from slipway_server.servables.rows import check_followed, other_rows
 from slipway_server.servables.servable import ServedModel
 from slipway_server.servables.signature import Array, Signature
 
@@ -120,7 +121,8 @@ class Predictor:
 
         Raises:
             ServingError: FAILED_PRECONDITION for an unknown signature, INVALID_ARGUMENT when the request does not fit
-                it, DEADLINE_EXCEEDED when it is too late to run it, or TensorFlow's own code and message.
+                it or has rows that the answer does not follow, DEADLINE_EXCEEDED when it is too late to run it, or
+                TensorFlow's own code and message.
         """
         signature = _signature(handle, signature_name)
         if self._check_methods:
@@ -129,12 +131,15 @@ class Predictor:
         outputs = choose_outputs(signature, output_filter)
         began = perf_counter()
         values = handle.content.run(signature, inputs, outputs, deadline)
+        answer = dict(zip(outputs, values, strict=True))
+        if sent := other_rows(signature, inputs):
+            check_followed(signature, sent, answer)
         name = signature_name or DEFAULT_SIGNATURE
         if self._observer is not None:
             self._observer.ran(
                 "Predict", handle.model, handle.version, name, perf_counter() - began
             )
-        return Prediction(handle.version, name, dict(zip(outputs, values, strict=True)))
+        return Prediction(handle.version, name, answer)
 
     def check_names(
         self, handle: Handle[ServedModel], signature_name: str, inputs: Collection[str]
@@ -255,6 +260,5 @@ def _run_examples(
 ) -> dict[str, Array]:
     if not len(examples):
         raise invalid_argument("Input is empty.")
-    return dict(
-        zip(outputs, model.run(signature, {INPUTS: examples}, outputs, deadline), strict=True)
-    )
+    inputs = dict.fromkeys(signature.inputs, examples)
+    return dict(zip(outputs, model.run(signature, inputs, outputs, deadline), strict=True))

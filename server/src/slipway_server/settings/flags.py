@@ -375,6 +375,7 @@ OWN: Final[tuple[Flag, ...]] = (
         "",
         "Permissions of the UNIX socket in octal, for example 0660; if empty, the umask decides.",
     ),
+    Flag("strict_types", True, "Reject inputs whose values or fields do not match their type."),
     Flag("access_log", "off", "Access log: off, errors or all."),
     Flag(
         "access_log_sampling",

@@ -70,6 +70,7 @@ class Settings:
     warm_up_iterations: int
     tflite_interpreters: int
     tensor_content: bool
+    strict_types: bool
     load_timeout: float
     isolated_load: bool
     isolated_load_memory: int
@@ -165,6 +166,7 @@ def settings(
         tflite_interpreters=max(values["num_tflite_pools"], 1)
         * max(values["num_tflite_interpreters_per_pool"], 1),
         tensor_content=values["enable_serialization_as_tensor_content"],
+        strict_types=values["strict_types"],
         load_timeout=values["load_timeout_seconds"],
         isolated_load=_switch(
             "isolated_first_load", values, auto=bool(values["model_config_file"])

@@ -11,7 +11,7 @@ import pytest
 from slipway_server.core.serving_map import Handle, Servable
 from slipway_server.errors import Code, ServingError
 from slipway_server.inference.classification import Classifications, Regressions, describe
-from slipway_server.inference.multi import Task, plan
+from slipway_server.inference.multi import Task
 from slipway_server.inference.predictor import Predictor
 from slipway_server.servables.dtypes import DType
 from slipway_server.servables.signature import Array, Signature, TensorSpec
@@ -187,13 +187,15 @@ def test_nothing_is_run_without_examples() -> None:
     assert not model.runs
 
 
-def test_tasks_need_one_input_tensor() -> None:
-    tasks = [Task("m", "value", REGRESS), Task("m", "apart", REGRESS)]
-    signatures = {"value": VALUE, "apart": APART}
-    assert refusal(plan, tasks, signatures, check_methods=False) == (
-        Code.INVALID_ARGUMENT,
-        "Input tensor must be the same for all Signatures.",
-    )
+def test_tasks_with_input_tensors_of_their_own_are_fed_the_same_examples() -> None:
+    model = Model(BOTH, APART, VALUE)
+    tasks = [Task("m", "value", REGRESS), Task("m", "apart", REGRESS), Task("m", "both", CLASSIFY)]
+    with handle(model) as held:
+        found = predictor().multi_inference(held, tasks, examples(b"e"))
+    assert [type(one.result) for one in found] == [Regressions, Regressions, Classifications]
+    [(asked, inputs, _, _)] = model.runs
+    assert inputs == {"apart/inputs": [b"e"], "both/inputs": [b"e"]}
+    assert [spec.tensor for spec in asked.inputs.values()] == ["other:0", "in:0"]
 
 
 def test_a_signature_in_words() -> None:

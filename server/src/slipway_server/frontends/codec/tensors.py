@@ -47,8 +47,13 @@ class TensorError(ValueError):
 # ---- reading ---------------------------------------------------------------------------------------------------------
 
 
-def read_tensor(proto: tensor_pb2.TensorProto) -> Array:
+def read_tensor(proto: tensor_pb2.TensorProto, *, strict: bool = True) -> Array:
     """Return the tensor's value; strings become an array of `bytes` objects.
+
+    Args:
+        proto: the message.
+        strict: refuse values that stand in the field of another type, where TensorFlow reads zeros, and integers that a
+            narrow type cannot hold, of which TensorFlow takes the low bits.
 
     Raises:
         TensorError: an element type or shape that no request can have, or values that do not fit the shape.
@@ -62,8 +67,10 @@ def read_tensor(proto: tensor_pb2.TensorProto) -> Array:
     if proto.tensor_content:
         return _from_content(dtype, kind, shape, count, proto.tensor_content)
     read = _READERS[dtype]
-    values = read(proto, count)
+    values = read(proto, strict)
     if len(values) < count:
+        if strict:
+            _check_fields(proto, dtype)
         values = _repeated(values, count, kind)
     return values[:count].reshape(shape)
 
@@ -126,6 +133,16 @@ def _strings_from_content(content: bytes, count: int) -> list[bytes]:
     return strings
 
 
+def _check_fields(proto: tensor_pb2.TensorProto, dtype: DType) -> None:
+    own = _VALUE_FIELDS[dtype]
+    for field, _ in proto.ListFields():
+        if field.number in _ALL_VALUE_FIELDS and field.number != own:
+            raise TensorError(
+                f"a tensor of type {dtype.label} has its values in {field.name}, but they belong in "
+                f"{proto.DESCRIPTOR.fields_by_number[own].name}"
+            )
+
+
 def _repeated(values: Array, count: int, kind: np.dtype[Any]) -> Array:
     if count * (_STRING_BYTES if kind.hasobject else kind.itemsize) > _MAX_REPEATED_BYTES:
         raise TensorError(
@@ -145,59 +162,77 @@ def _objects(values: list[bytes]) -> Array:
     return array
 
 
-def _reader(field: str, kind: type[np.generic]) -> Callable[[tensor_pb2.TensorProto, int], Array]:
-    def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
+_Reader = Callable[[tensor_pb2.TensorProto, bool], Array]
+"""From a message to the vector of its typed values; the flag is `strict` of `read_tensor`."""
+
+
+def _reader(field: str, kind: type[np.generic]) -> _Reader:
+    def read(proto: tensor_pb2.TensorProto, _strict: bool) -> Array:  # noqa: FBT001 - one of many
         return np.array(getattr(proto, field), kind)
 
     return read
 
 
-def _narrowing_reader(dtype: DType) -> Callable[..., Array]:
+def _wide(
+    proto: tensor_pb2.TensorProto, field: str, dtype: DType, limits: tuple[int, int] | None
+) -> Array:
+    """Return narrow values as the int32 in which they travel, within the limits if there are any."""
+    values = np.array(getattr(proto, field), np.int32)
+    if limits and values.size and not limits[0] <= values.min() <= values.max() <= limits[1]:
+        wrong = values[(values < limits[0]) | (values > limits[1])][0]
+        raise TensorError(
+            f"{field} has {wrong}, but type {dtype.label} takes {limits[0]} to {limits[1]}"
+        )
+    return values
+
+
+def _narrowing_reader(dtype: DType) -> _Reader:
     """Narrow integers travel as int32; bits beyond their width are cut off, as a C cast does."""
     kind = _numpy(dtype)
     plain = kind[0] if dtype.quantized else kind
+    limits = int(np.iinfo(plain).min), int(np.iinfo(plain).max)
 
-    def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
-        return np.array(proto.int_val, np.int32).astype(plain).view(kind)
+    def read(proto: tensor_pb2.TensorProto, strict: bool) -> Array:  # noqa: FBT001 - one of many
+        wide = _wide(proto, "int_val", dtype, limits if strict else None)
+        return wide.astype(plain).view(kind)
 
     return read
 
 
-def _tiny_reader(dtype: DType) -> Callable[..., Array]:
+def _tiny_reader(dtype: DType) -> _Reader:
     """Integers of less than a byte: cut off by hand, since a cast of a wider number to them is not defined."""
     kind = _numpy(dtype)
     low, high = _TINY_RANGES[dtype]
     mask = high - low
 
-    def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
-        wide = np.array(proto.int_val, np.int32)
+    def read(proto: tensor_pb2.TensorProto, strict: bool) -> Array:  # noqa: FBT001 - one of many
+        wide = _wide(proto, "int_val", dtype, (low, high) if strict else None)
         return (((wide - low) & mask) + low).astype(np.int8).astype(kind)
 
     return read
 
 
-def _half_reader(dtype: DType) -> Callable[..., Array]:
+def _half_reader(dtype: DType) -> _Reader:
     kind = _numpy(dtype)
 
-    def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
-        return np.array(proto.half_val, np.int32).astype(np.uint16).view(kind)
+    def read(proto: tensor_pb2.TensorProto, strict: bool) -> Array:  # noqa: FBT001 - one of many
+        bits = _wide(proto, "half_val", dtype, _16_BITS if strict else None)
+        return bits.astype(np.uint16).view(kind)
 
     return read
 
 
-def _byte_reader(dtype: DType) -> Callable[..., Array]:
+def _byte_reader(dtype: DType) -> _Reader:
     kind = _numpy(dtype)
 
-    def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
+    def read(proto: tensor_pb2.TensorProto, _strict: bool) -> Array:  # noqa: FBT001 - one of many
         return np.frombuffer(proto.float8_val, np.uint8).view(kind)
 
     return read
 
 
-def _complex_reader(
-    field: str, part: type[np.generic], kind: type[np.generic]
-) -> Callable[..., Array]:
-    def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
+def _complex_reader(field: str, part: type[np.generic], kind: type[np.generic]) -> _Reader:
+    def read(proto: tensor_pb2.TensorProto, _strict: bool) -> Array:  # noqa: FBT001 - one of many
         parts = np.array(getattr(proto, field), part)
         return parts[: len(parts) // 2 * 2].view(kind)
 
@@ -221,6 +256,7 @@ _NARROW: Final = (
     *(DType.QINT8, DType.QUINT8, DType.QINT16, DType.QUINT16, DType.QINT32),
 )
 _HALVES: Final = (DType.HALF, DType.BFLOAT16)
+_16_BITS: Final = (0, 2**16 - 1)
 _BYTE_FLOATS: Final = (
     DType.FLOAT8_E5M2,
     DType.FLOAT8_E4M3FN,
@@ -230,11 +266,11 @@ _BYTE_FLOATS: Final = (
     DType.FLOAT4_E2M1FN,
 )
 
-_READERS: Final[dict[DType, Callable[[tensor_pb2.TensorProto, int], Array]]] = {
+_READERS: Final[dict[DType, _Reader]] = {
     DType.FLOAT: _reader("float_val", np.float32),
     DType.DOUBLE: _reader("double_val", np.float64),
     DType.INT32: _reader("int_val", np.int32),
-    DType.STRING: lambda proto, _count: _objects(list(proto.string_val)),
+    DType.STRING: lambda proto, _strict: _objects(list(proto.string_val)),
     DType.COMPLEX64: _complex_reader("scomplex_val", np.float32, np.complex64),
     DType.COMPLEX128: _complex_reader("dcomplex_val", np.float64, np.complex128),
     DType.INT64: _reader("int64_val", np.int64),
@@ -267,6 +303,15 @@ _PACKED_VARINTS: Final = {
     **dict.fromkeys((*_NARROW, *_TINY_RANGES), 7),
 }
 _HALF_FIELD, _STRING_FIELD, _BYTE_FLOAT_FIELD = 13, 8, 18
+_VALUE_FIELDS: Final = {
+    **_PACKED_AS_MEMORY,
+    **_PACKED_VARINTS,
+    **dict.fromkeys(_HALVES, _HALF_FIELD),
+    **dict.fromkeys(_BYTE_FLOATS, _BYTE_FLOAT_FIELD),
+    DType.STRING: _STRING_FIELD,
+}
+"""The typed field of each type."""
+_ALL_VALUE_FIELDS: Final = frozenset(_VALUE_FIELDS.values())
 _ONE_BYTE_VARINT: Final = 0x80
 
 

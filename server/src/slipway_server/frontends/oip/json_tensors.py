@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
-import orjson
 
 from slipway_server.errors import ServingError, invalid_argument
+from slipway_server.frontends.codec.json_number import dumps, numbers
+from slipway_server.frontends.codec.json_text import parse
+from slipway_server.frontends.codec.json_value import INTEGER_RANGES
 from slipway_server.frontends.oip.datatypes import (
     LABELS,
     check_count,
@@ -26,12 +28,6 @@ from slipway_server.frontends.oip.models import SIGNATURE_PARAMETER, InferReques
 from slipway_server.inference.predictor import Prediction
 from slipway_server.servables.dtypes import DType
 from slipway_server.servables.signature import Array
-
-_RANGES: Final = {
-    dtype: (np.iinfo(kind).min, np.iinfo(kind).max)
-    for dtype in LABELS
-    if (kind := dtype.numpy) is not None and kind.kind in "iu"
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +60,7 @@ class InferBody:
         text = body if json_length is None else body[:json_length]
         self._binary = memoryview(b"" if json_length is None else body)[json_length or 0 :]
         self._at = 0
-        try:
-            value = orjson.loads(text)
-        except orjson.JSONDecodeError as error:
-            raise invalid_argument(f"JSON Parse error: {error}") from error
-        self._value = _object(value, "The request")
+        self._value = _object(parse(text, whole=True), "The request")
         self._parameters = _parameters(self._value, "The request")
 
     def request(self, model: str, version: str) -> InferRequest:
@@ -132,6 +124,8 @@ class InferBody:
 def from_json(dtype: DType, shape: tuple[int, ...], data: Any, name: str) -> Array:
     """Read values that stand flat, in row-major order, or nested by dimension.
 
+    Among floating-point numbers, null is NaN: clients whose JSON library has no NaN, such as KServe's, send it so.
+
     Raises:
         ServingError: INVALID_ARGUMENT for values that do not fit datatype or shape.
     """
@@ -146,16 +140,17 @@ def from_json(dtype: DType, shape: tuple[int, ...], data: Any, name: str) -> Arr
         return string_array([value.encode() for value in values], shape)
     if dtype is DType.BOOL:
         _only(kinds, {bool}, dtype, name)
-    elif bounds := _RANGES.get(dtype):
+    elif bounds := INTEGER_RANGES.get(dtype):
         _only(kinds, {int}, dtype, name)
         if values and not bounds[0] <= min(values) <= max(values) <= bounds[1]:
             raise invalid_argument(
                 f"Input '{name}' has a value that is no {LABELS[dtype]}: it must be within {bounds[0]} and {bounds[1]}"
             )
     else:
-        _only(kinds, {int, float}, dtype, name)
-    with np.errstate(over="ignore"):  # what is too large for the type is infinite in it
-        return np.array(values, dtype.numpy).reshape(shape)
+        _only(kinds, {int, float, type(None)}, dtype, name)
+        with np.errstate(over="ignore"):  # what is too large for the type is infinite in it
+            return np.array(values, np.float64).astype(dtype.numpy, copy=False).reshape(shape)
+    return np.array(values, dtype.numpy).reshape(shape)
 
 
 def _only(kinds: set[type], allowed: set[type], dtype: DType, name: str) -> None:
@@ -199,7 +194,7 @@ def write_answer(
     }
     if request.id:
         answer["id"] = request.id
-    text = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
+    text = dumps(answer)
     return (b"".join((text, *binary)), len(text)) if binary else (text, None)
 
 
@@ -211,9 +206,7 @@ def _json_values(alias: str, dtype: DType, value: Array) -> Any:
             raise invalid_argument(
                 f"Output '{alias}' contains bytes that are not UTF-8: request it with the parameter binary_data"
             ) from error
-    if dtype in {DType.HALF, DType.BFLOAT16}:
-        value = value.astype(np.float32)
-    return np.ascontiguousarray(value).ravel()
+    return numbers(value.ravel())
 
 
 # ---- shapes of JSON --------------------------------------------------------------------------------------------------

@@ -14,11 +14,11 @@ from urllib.parse import unquote
 import orjson
 
 from slipway_server.errors import Code, ServingError, invalid_argument, not_found
+from slipway_server.frontends.codec.json_text import DEEPEST, check_depth
 from slipway_server.frontends.http.inflate import gunzip
 from slipway_server.frontends.http.messages import JSON, HttpRequest, HttpResponse, error_response
 from slipway_server.frontends.oip.json_tensors import InferBody, write_answer
 from slipway_server.frontends.oip.models import OipModels
-from slipway_server.frontends.rest.json_text import DEEPEST, check_depth
 from slipway_server.observability.telemetry import Call, Telemetry
 
 _MODEL: Final = re.compile(

@@ -2,10 +2,12 @@
 
 POST /v1/models/NAME[/versions/N|/labels/L]:(predict|classify|regress)
 GET  /v1/models/NAME[/versions/N|/labels/L][/metadata]
+GET  /v1/models
 """
 
 import gzip
 import re
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
@@ -15,13 +17,13 @@ import orjson
 from slipway_server.core.serving_map import Handle, Selector
 from slipway_server.core.states import StateMonitor, VersionState
 from slipway_server.errors import Code, ServingError, invalid_argument
+from slipway_server.frontends.codec.json_text import DEEPEST, check_depth, parse
 from slipway_server.frontends.codec.models import metadata_json, model_states
 from slipway_server.frontends.http.inflate import gunzip
 from slipway_server.frontends.http.messages import HTML, HttpRequest, HttpResponse, error_response
 from slipway_server.frontends.rest.json_answer import write_predictions
 from slipway_server.frontends.rest.json_examples import read_examples, write_results
 from slipway_server.frontends.rest.json_tensor import read_predict, signature_name
-from slipway_server.frontends.rest.json_text import DEEPEST, check_depth, parse
 from slipway_server.inference.predictor import DEFAULT_SIGNATURE, Predictor
 from slipway_server.observability.telemetry import Call, Telemetry
 from slipway_server.servables.servable import ServedModel
@@ -34,6 +36,7 @@ _INFERENCE: Final = re.compile(
 _READING: Final = re.compile(
     rf"/v1/models(?:/(?P<name>[^/:]+))?{_CHOICE}(?P<metadata>/metadata)?", re.IGNORECASE
 )
+_MODELS: Final = "/v1/models"
 _INT64_MAX: Final = 2**63 - 1
 _METHODS: Final = {"predict": "Predict", "classify": "Classify", "regress": "Regress"}
 
@@ -46,15 +49,21 @@ class ApiSettings:
         max_decompressed: bytes that a gzip body may grow to.
         max_depth: levels of JSON.
         cors: allow pages of other origins to call.
+        strict_types: refuse integers that an input's type cannot hold, instead of taking their low bits.
     """
 
     max_decompressed: int = 100 << 20
     max_depth: int = DEEPEST
     cors: bool = False
+    strict_types: bool = True
 
 
 class RestApi:
-    """Answers everything that is no health page. Runs on worker threads; `__call__` raises nothing."""
+    """Answers everything that is no health page. Runs on worker threads; `__call__` raises nothing.
+
+    Args:
+        models: the names of the configured models.
+    """
 
     def __init__(
         self,
@@ -62,7 +71,9 @@ class RestApi:
         monitor: StateMonitor,
         telemetry: Telemetry,
         settings: ApiSettings,
+        models: Callable[[], Collection[str]],
     ) -> None:
+        self._models = models
         self._predictor = predictor
         self._monitor = monitor
         self._telemetry = telemetry
@@ -98,6 +109,9 @@ class RestApi:
             return self._infer(request, selector, call)
         if request.method == "GET" and (found := _READING.fullmatch(path)):
             if found["name"] is None:
+                if found.end() == len(_MODELS):
+                    call.method = "GetModelStatus"
+                    return self._list()
                 raise invalid_argument("Missing model name in request.")
             selector = _selector(found)
             call.model = selector.model
@@ -120,12 +134,15 @@ class RestApi:
                 # Most bodies hold neither letter, and one letter is found many times faster than a word.
                 literals=(b"u" in text and b"true" in text) or (b"f" in text and b"false" in text),
                 strings=text.count(b'"') // 2,
+                strict=self._settings.strict_types,
             )
             prediction = self._predictor.predict(
                 handle, name, decoded.inputs, deadline=call.deadline
             )
             call.signature = prediction.signature
-        return HttpResponse(200, write_predictions(decoded.format, prediction.outputs))
+        return HttpResponse(
+            200, write_predictions(decoded.format, prediction.outputs, decoded.rows)
+        )
 
     def _infer(self, request: HttpRequest, selector: Selector, call: Call) -> HttpResponse:
         decoded = read_examples(parse(self._body(request)))
@@ -141,6 +158,13 @@ class RestApi:
             call.version = handle.version
             answer = metadata_json(handle.model, handle.version, handle.content)
         return HttpResponse(200, _pretty(answer))
+
+    def _list(self) -> HttpResponse:
+        models = [
+            {"name": name, "model_version_status": list(map(_state, self._monitor.of(name)))}
+            for name in sorted(self._models())
+        ]
+        return HttpResponse(200, _pretty({"models": models}))
 
     def _status(self, selector: Selector) -> HttpResponse:
         # A label alone is ignored, as TensorFlow Serving does: all versions are listed.

@@ -3,7 +3,7 @@
     row      {"predictions": [value, …]} or, with several outputs, {"predictions": [{"a": …, "b": …}, …]}
     column   {"outputs": value}          or, with several outputs, {"outputs": {"a": value, "b": value}}
 
-orjson writes NumPy arrays directly; `json_number` has the words for floats.
+orjson writes NumPy arrays directly; `codec.json_number` has the words for floats.
 """
 
 import base64
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from slipway_server.errors import invalid_argument
-from slipway_server.frontends.rest.json_number import decimals, dumps
+from slipway_server.frontends.codec.json_number import FLOATS, decimals, dumps
 from slipway_server.frontends.rest.json_tensor import Format
 from slipway_server.servables.dtypes import DType
 from slipway_server.servables.signature import Array
@@ -19,13 +19,13 @@ from slipway_server.servables.signature import Array
 _BYTES_SUFFIX: Final = "_bytes"
 _WRITABLE: Final = frozenset(
     {
-        DType.FLOAT,
-        DType.DOUBLE,
+        *FLOATS,
         DType.INT8,
         DType.INT16,
         DType.INT32,
         DType.INT64,
         DType.UINT8,
+        DType.UINT16,
         DType.UINT32,
         DType.UINT64,
         DType.BOOL,
@@ -34,11 +34,16 @@ _WRITABLE: Final = frozenset(
 )
 
 
-def write_predictions(form: Format, outputs: Mapping[str, Array]) -> bytes:
+def write_predictions(form: Format, outputs: Mapping[str, Array], instances: int = 0) -> bytes:
     """Return the answer's body in the format the request came in.
 
+    Args:
+        form: that format.
+        outputs: value by alias.
+        instances: of a request in the row format. Of several, each must have its row in every output.
+
     Raises:
-        ServingError: an output has no JSON form, or no rows where rows were asked for.
+        ServingError: an output has no JSON form, or not the rows that were asked for.
     """
     if not outputs:
         raise invalid_argument("Cannot convert empty tensor map to JSON")
@@ -54,24 +59,31 @@ def write_predictions(form: Format, outputs: Mapping[str, Array]) -> bytes:
                 )
             }
         )
-    return dumps({"predictions": _rows(outputs)})
+    return dumps({"predictions": _rows(outputs, instances)})
 
 
 def _one_or_all(values: dict[str, Any]) -> Any:
     return next(iter(values.values())) if len(values) == 1 else values
 
 
-def _rows(outputs: Mapping[str, Array]) -> Any:
+def _rows(outputs: Mapping[str, Array], instances: int) -> Any:
+    # What comes in parts, such as a ragged tensor's values and row splits, hardly ever has rows.
+    hint = _HINT if any("/" in alias for alias in outputs) else ""
     count: int | None = None
     for alias, value in outputs.items():
         if value.ndim == 0:
-            raise invalid_argument(f"Tensor name: {alias} has no shape information ")
+            raise invalid_argument(f"Tensor name: {alias} has no shape information {hint}")
         if count is None:
             count = value.shape[0]
         elif value.shape[0] != count:
             raise invalid_argument(
-                f"Tensor name: {alias} has inconsistent batch size: {value.shape[0]} expecting: {count}"
+                f"Tensor name: {alias} has inconsistent batch size: {value.shape[0]} expecting: {count}{hint}"
             )
+    if instances > 1 and count != instances:
+        # TensorFlow Serving answers with so many predictions, of which nobody can say which instance they belong to.
+        raise invalid_argument(
+            f"Tensor name: {next(iter(outputs))} has inconsistent batch size: {count} expecting: {instances}{_HINT}"
+        )
     columns = {alias: _column(alias, value) for alias, value in outputs.items()}
     if len(columns) == 1:
         return next(iter(columns.values()))
@@ -79,8 +91,14 @@ def _rows(outputs: Mapping[str, Array]) -> Any:
     return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
+_HINT: Final = (
+    ". In the row format ('instances') every output needs one row for each instance; the column format ('inputs') "
+    "returns outputs of any shape"
+)
+
+
 def _column(alias: str, value: Array) -> Any:
-    if value.dtype.kind == "f":
+    if DType.of_array(value) in FLOATS:
         return decimals(value)
     if value.dtype.kind not in "OSU":
         return value if value.ndim else value[()]

@@ -18,11 +18,11 @@ import numpy as np
 
 from slipway_server.errors import ServingError, invalid_argument
 from slipway_server.frontends.codec.examples import example_vector
+from slipway_server.frontends.codec.json_number import decimals, dumps
+from slipway_server.frontends.codec.json_string import is_b64, read_string
+from slipway_server.frontends.codec.json_text import excerpt, type_name
 from slipway_server.frontends.codec.wire import delimited, signed_varint
-from slipway_server.frontends.rest.json_number import decimals, dumps
-from slipway_server.frontends.rest.json_string import is_b64, read_string
 from slipway_server.frontends.rest.json_tensor import signature_name
-from slipway_server.frontends.rest.json_text import excerpt, type_name
 from slipway_server.inference.classification import Classifications, Result
 from slipway_server.servables.signature import Array
 

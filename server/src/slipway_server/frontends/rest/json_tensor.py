@@ -6,37 +6,22 @@
              {"inputs": {"a": value, "b": value}} several inputs
     binary   {"b64": "aGk="} in the place of a string
 
-Values are nested lists. The usual body (numbers that fit) is converted by NumPy in one go; anything it does not take as
-exactly the wanted type goes through the careful path below, which exists to say what is wrong and where.
+Values are nested lists. An input with a default may be left out, in the row format by all rows or by none; what may be
+left out need not be named where a plain value can mean one input only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-import numpy as np
+from slipway_server.errors import ServingError, invalid_argument
+from slipway_server.frontends.codec.json_string import is_b64
+from slipway_server.frontends.codec.json_text import excerpt
+from slipway_server.frontends.codec.json_value import MAX_RANK, ValueReader, shape_of
+from slipway_server.servables.signature import Array, Signature
 
-from slipway_server.errors import Code, ServingError, invalid_argument
-from slipway_server.frontends.rest.json_string import is_b64, read_string, wrong_type
-from slipway_server.frontends.rest.json_text import excerpt
-from slipway_server.servables.dtypes import DType
-from slipway_server.servables.signature import Array, Signature, TensorSpec
-
-_MAX_RANK: Final = 64
-"""NumPy's own; TensorFlow's is 254."""
-_INT32: Final = (-(2**31), 2**31 - 1)
-_INTEGER_RANGES: Final[dict[DType, tuple[int, int]]] = {
-    DType.INT8: _INT32,
-    DType.INT16: _INT32,
-    DType.INT32: _INT32,
-    DType.UINT8: _INT32,
-    DType.INT64: (-(2**63), 2**63 - 1),
-    DType.UINT32: (0, 2**32 - 1),
-    DType.UINT64: (0, 2**64 - 1),
-}
-"""What a JSON integer may be. Narrow types take any int32 and keep its low bits, as TensorFlow Serving does."""
-_FLOATS: Final = frozenset({DType.FLOAT, DType.DOUBLE})
+_ROW_RANK: Final = MAX_RANK - 1
 
 
 class Format(Enum):
@@ -48,10 +33,20 @@ class Format(Enum):
 
 @dataclass(frozen=True, slots=True)
 class PredictBody:
-    """A decoded Predict request: its format and the inputs by alias."""
+    """A decoded Predict request.
+
+    Attributes:
+        inputs: by alias.
+        rows: the instances of the row format; 0 in the column format.
+    """
 
     format: Format
     inputs: dict[str, Array]
+    rows: int = 0
+
+
+Readers = Mapping[str, ValueReader]
+"""What reads each input of a signature, by alias."""
 
 
 def signature_name(body: Any) -> str:
@@ -76,6 +71,7 @@ def read_predict(
     *,
     literals: bool = True,
     strings: int | None = None,
+    strict: bool = True,
 ) -> PredictBody:
     """Turn a parsed request body into tensors.
 
@@ -85,26 +81,41 @@ def read_predict(
         literals: whether `true` or `false` may be among the values.
         strings: how many strings the text has at most, names of members included; None when nobody counted. When no
             value can be anything but a number, nobody looks at each of them.
+        strict: as in `ValueReader`.
 
     Raises:
         ServingError: INVALID_ARGUMENT, or UNIMPLEMENTED for an element type that JSON cannot hold.
     """
-    if not signature.inputs:
-        name = body.get("signature_name", "") or "DEFAULT"
-        raise invalid_argument(f"Failed to get input map for signature: {name}")
     rows, columns = "instances" in body, "inputs" in body
     if rows and columns:
         raise invalid_argument(
             "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist"
         )
     if not rows and not columns:
+        if signature.inputs.keys() == signature.defaults.keys():
+            return PredictBody(Format.COLUMN, {})
         raise invalid_argument("Missing 'inputs' or 'instances' key")
     values = body["instances"] if rows else body["inputs"]
+    if not signature.inputs and not _names_nothing(values, rows=rows):
+        name = body.get("signature_name", "") or "DEFAULT"
+        raise invalid_argument(f"Failed to get input map for signature: {name}")
     known = len(body) + ("signature_name" in body) + _member_names(values, signature)
     mixed = literals or strings is None or strings > known
+    readers = {
+        alias: ValueReader(spec.dtype, alias, mixed, strict)
+        for alias, spec in signature.inputs.items()
+    }
     if rows:
-        return PredictBody(Format.ROW, read_rows(values, signature, mixed=mixed))
-    return PredictBody(Format.COLUMN, read_columns(values, signature, mixed=mixed))
+        inputs = read_rows(values, readers, signature.defaults.keys())
+        return PredictBody(Format.ROW, inputs, len(values))
+    return PredictBody(Format.COLUMN, read_columns(values, readers, signature.defaults.keys()))
+
+
+def _names_nothing(values: Any, *, rows: bool) -> bool:
+    """Whether a value has no input: `{}`, in the row format a list of such."""
+    if rows:
+        return isinstance(values, list) and all(value == {} for value in values)
+    return bool(values == {})
 
 
 def _member_names(values: Any, signature: Signature) -> int:
@@ -115,232 +126,138 @@ def _member_names(values: Any, signature: Signature) -> int:
     return len(values) * len(signature.inputs) if rows_of_objects else 0
 
 
-def read_rows(instances: Any, signature: Signature, *, mixed: bool = True) -> dict[str, Array]:
-    """Return the inputs of `instances`, one row each, stacked by alias."""
+# ---- rows ------------------------------------------------------------------------------------------------------------
+
+
+def read_rows(instances: Any, readers: Readers, optional: Collection[str] = ()) -> dict[str, Array]:
+    """Return the inputs of `instances`, one row each, stacked by alias.
+
+    Args:
+        instances: the value of that key.
+        readers: of all inputs of the signature.
+        optional: aliases that have defaults.
+
+    Raises:
+        ServingError: as `read_predict`.
+    """
     if not isinstance(instances, list):
         raise invalid_argument("Expecting 'instances' to be an list/array")
     if not instances:
         raise invalid_argument("No values in 'instances' array")
-    specs = signature.inputs
     if _is_row_object(instances[0]):
-        _check_objects(instances, specs)
-        return {
-            alias: _rows(
-                [instance[alias] for instance in instances],
-                spec,
-                f" key: {alias}",
-                mixed=mixed,
-            )
-            for alias, spec in specs.items()
-        }
-    if len(specs) != 1:
-        raise invalid_argument(
-            "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
-            "tensorinfo_map"
-        )
+        return _read_objects(instances, readers, optional)
+    alias = _only_input(
+        readers,
+        optional,
+        "instances is a plain list, but expecting list of objects as multiple input tensors required as per "
+        "tensorinfo_map",
+    )
     for number, instance in enumerate(instances):
         if _is_row_object(instance):
             raise invalid_argument(
                 f"Expecting value/list but got object at item {number} of input list"
             )
-    ((alias, spec),) = specs.items()
-    return {alias: _rows(instances, spec, "", mixed=mixed)}
+    return {alias: _stacked(instances, readers[alias])}
 
 
-def read_columns(inputs: Any, signature: Signature, *, mixed: bool = True) -> dict[str, Array]:
-    """Return the inputs of `inputs`: whole tensors by alias."""
-    specs = signature.inputs
-    if isinstance(inputs, dict) and not is_b64(inputs):
-        for alias in specs:
-            if alias not in inputs:
-                raise invalid_argument(f"Missing named input: {alias} in 'inputs' object.")
-        return {
-            alias: read_value(inputs[alias], spec.dtype, mixed=mixed)
-            for alias, spec in specs.items()
-        }
-    if len(specs) != 1:
-        raise invalid_argument(
-            "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
-            "tensorinfo_map"
-        )
-    ((alias, spec),) = specs.items()
-    return {alias: read_value(inputs, spec.dtype, mixed=mixed)}
-
-
-def read_value(value: Any, dtype: DType, *, mixed: bool = True) -> Array:
-    """Read one nested list (or scalar) as a tensor."""
-    array = _quick(value, dtype, mixed=mixed)
-    if array is not None:
-        return array
-    shape = _shape(value)
-    leaves: list[Any] = []
-    _collect(value, 0, shape, dtype, leaves)
-    return _array(leaves, dtype).reshape(shape)
-
-
-def _rows(rows: list[Any], spec: TensorSpec, where: str, *, mixed: bool) -> Array:
-    array = _quick(rows, spec.dtype, mixed=mixed)
-    if array is not None:
-        return array
-    shape = _shape(rows[0], _MAX_RANK - 1)
-    size = int(np.prod(shape, dtype=object))
-    leaves: list[Any] = []
-    for number, row in enumerate(rows):
-        before = len(leaves)
-        try:
-            if number and (found := _shape(row, _MAX_RANK - 1)) != shape:
-                _refuse_other_shape(found, shape, size)
-            _collect(row, 0, shape, spec.dtype, leaves)
-            if len(leaves) - before != size:
+def _read_objects(
+    instances: list[Any], readers: Readers, optional: Collection[str]
+) -> dict[str, Array]:
+    given = instances[0].keys()
+    sent = {alias: reader for alias, reader in readers.items() if alias in given}
+    names = sent.keys()
+    try:
+        for number, instance in enumerate(instances):
+            if not _is_row_object(instance):
                 raise invalid_argument(
-                    f"Expecting tensor size: {size} but got: {len(leaves) - before}"
+                    f"Expecting object but got list at item {number} of input list"
                 )
+            if instance.keys() != names:
+                raise _other_keys(number, instance, names)
+        if missing := readers.keys() - names - set(optional):
+            raise _other_keys(0, instances[0], [one for one in readers if one in names | missing])
+        return {
+            alias: _stacked([instance[alias] for instance in instances], reader, alias)
+            for alias, reader in sent.items()
+        }
+    except ServingError:
+        # TensorFlow Serving goes through the rows one by one, and through each in the order of its keys.
+        _refuse_first(instances, readers, set(optional))
+        raise
+
+
+def _refuse_first(instances: list[Any], readers: Readers, optional: set[str]) -> None:
+    """Raise what TensorFlow Serving comes across first; return before a row that is no object or lacks keys."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    names = instances[0].keys()
+    for number, instance in enumerate(instances):
+        if not _is_row_object(instance):
+            return
+        for alias, value in instance.items():
+            try:
+                if alias not in readers:
+                    raise invalid_argument(f"JSON object: does not have named input: {alias:.256}")
+                shapes[alias] = _row_shape(value, readers[alias], [], shapes.get(alias))
+            except ServingError as error:
+                raise _in_element(number, alias, error) from error
+        if instance.keys() != names or readers.keys() - names - optional:
+            return
+
+
+def _stacked(rows: list[Any], reader: ValueReader, alias: str = "") -> Array:
+    array = reader.quick(rows)
+    if array is not None:
+        return array
+    shape_of(rows[0], _ROW_RANK)  # deeper than that, it is no matter of one row
+    leaves: list[Any] = []
+    shape: tuple[int, ...] | None = None
+    for number, row in enumerate(rows):
+        try:
+            shape = _row_shape(row, reader, leaves, shape)
         except ServingError as error:
-            raise invalid_argument(
-                f"Failed to process element: {number}{where} of 'instances' list. Error: {error}"
-            ) from error
-    return _array(leaves, spec.dtype).reshape(len(rows), *shape)
+            raise _in_element(number, alias, error) from error
+    return reader.array(leaves).reshape(len(rows), *(shape or ()))
 
 
-def _refuse_other_shape(found: tuple[int, ...], wanted: tuple[int, ...], size: int) -> None:
-    found_size = int(np.prod(found, dtype=object))
-    if found_size != size:
-        raise invalid_argument(f"Expecting tensor size: {size} but got: {found_size}")
-    raise invalid_argument(f"Expecting shape {_shape_text(wanted)} but got: {_shape_text(found)}")
+def _row_shape(
+    row: Any, reader: ValueReader, leaves: list[Any], wanted: tuple[int, ...] | None
+) -> tuple[int, ...]:
+    """Append a row's values and return its shape, which must be that of the rows before."""
+    before = len(leaves)
+    shape = shape_of(row, _ROW_RANK)
+    reader.collect(row, shape, leaves)
+    if wanted is not None and shape != wanted:
+        size, found = _size(wanted), len(leaves) - before
+        if found != size:
+            raise invalid_argument(f"Expecting tensor size: {size} but got: {found}")
+        raise invalid_argument(
+            f"Expecting shape {_shape_text(wanted)} but got: {_shape_text(shape)}"
+        )
+    return shape
+
+
+def _size(shape: tuple[int, ...]) -> int:
+    size = 1
+    for length in shape:
+        size *= length
+    return size
 
 
 def _shape_text(shape: tuple[int, ...]) -> str:
     return "[" + ",".join(str(size) for size in shape) + "]"
 
 
-def _check_objects(instances: list[Any], specs: Mapping[str, TensorSpec]) -> None:
-    names = specs.keys()
-    for number, instance in enumerate(instances):
-        if not _is_row_object(instance):
-            raise invalid_argument(f"Expecting object but got list at item {number} of input list")
-        if instance.keys() != names:
-            raise invalid_argument(
-                f"Failed to process element: {number} of 'instances' list. JSON object: {excerpt(instance)} "
-                f"keys must be equal to: {','.join(names)}"
-            )
-
-
-# ---- the usual body --------------------------------------------------------------------------------------------------
-
-
-def _quick(value: Any, dtype: DType, *, mixed: bool = True) -> Array | None:
-    """Let NumPy convert a value when that gives exactly what the careful path would give; None when in doubt."""
-    kind = dtype.numpy
-    if kind is None or dtype not in _QUICK_KINDS or not isinstance(value, list):
-        return None
-    # NumPy takes true for 1 among numbers, which TensorFlow Serving does not, and makes room for the longest string
-    # in the place of each number.
-    if mixed and not _has_only(value, _QUICK_TYPES[dtype]):
-        return None
-    try:
-        array = np.asarray(value)
-    except (ValueError, OverflowError, RecursionError):
-        return None
-    if array.dtype.kind not in _QUICK_KINDS[dtype] or not array.size:
-        return None
-    if (limits := _INTEGER_RANGES.get(dtype)) and not (
-        limits[0] <= array.min() and array.max() <= limits[1]
-    ):
-        return None
-    with np.errstate(over="ignore"):  # a double too large for a float is infinite, as in C
-        return array.astype(kind, copy=False)
-
-
-_QUICK_KINDS: Final[dict[DType, str]] = {
-    DType.FLOAT: "fiu",
-    DType.DOUBLE: "fiu",
-    DType.BOOL: "b",
-    **dict.fromkeys(_INTEGER_RANGES, "iu"),
-}
-
-
-_QUICK_TYPES: Final[dict[DType, frozenset[type]]] = {
-    DType.FLOAT: frozenset({int, float}),
-    DType.DOUBLE: frozenset({int, float}),
-    DType.BOOL: frozenset({bool}),
-    **dict.fromkeys(_INTEGER_RANGES, frozenset({int})),
-}
-
-
-def _has_only(value: list[Any], kinds: frozenset[type], depth: int = 1) -> bool:
-    """Whether nested lists hold nothing but values of some types."""
-    found = set(map(type, value))
-    if found <= kinds:
-        return True
-    return (
-        found == {list}
-        and depth < _MAX_RANK
-        and all(_has_only(item, kinds, depth + 1) for item in value)
+def _in_element(number: int, alias: str, error: ServingError) -> ServingError:
+    where = f" key: {alias:.256}" if alias else ""
+    return invalid_argument(
+        f"Failed to process element: {number}{where} of 'instances' list. Error: {error}"
     )
 
 
-# ---- the careful path ------------------------------------------------------------------------------------------------
-
-
-def _shape(value: Any, max_rank: int = _MAX_RANK) -> tuple[int, ...]:
-    """Read the shape off the first element at each depth."""
-    shape: list[int] = []
-    while isinstance(value, list):
-        shape.append(len(value))
-        if len(shape) > max_rank:
-            raise invalid_argument(f"JSON Value is nested deeper than {max_rank} levels")
-        if not value:
-            break
-        value = value[0]
-    return tuple(shape)
-
-
-def _collect(
-    value: Any, level: int, shape: tuple[int, ...], dtype: DType, leaves: list[Any]
-) -> None:
-    if not isinstance(value, list):
-        if level != len(shape):
-            raise invalid_argument(
-                f"JSON Value: {excerpt(value)} found at incorrect level: {level + 1} in the JSON DOM. "
-                f"Expected at level: {len(shape)}"
-            )
-        leaves.append(_leaf(value, dtype))
-        return
-    if level >= len(shape):
-        raise invalid_argument(
-            f"Encountered list at unexpected level: {level} expected < {len(shape)}"
-        )
-    if len(value) != shape[level]:
-        raise invalid_argument(
-            f"Encountered list at unexpected size: {len(value)} at level: {level} expected size: {shape[level]}"
-        )
-    for item in value:
-        _collect(item, level + 1, shape, dtype, leaves)
-
-
-def _leaf(value: Any, dtype: DType) -> Any:
-    if dtype is DType.STRING:
-        return read_string(value)
-    if isinstance(value, dict):
-        raise wrong_type(value, dtype)
-    if dtype in _FLOATS:
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return float(value)
-        raise wrong_type(value, dtype)
-    if dtype is DType.BOOL:
-        if isinstance(value, bool):
-            return value
-        raise wrong_type(value, dtype)
-    if limits := _INTEGER_RANGES.get(dtype):
-        if (
-            isinstance(value, int)
-            and not isinstance(value, bool)
-            and limits[0] <= value <= limits[1]
-        ):
-            return value
-        raise wrong_type(value, dtype)
-    raise ServingError(
-        Code.UNIMPLEMENTED, f"Conversion of JSON Value: {excerpt(value)} to type: {dtype.label}"
+def _other_keys(number: int, instance: dict[str, Any], wanted: Collection[str]) -> ServingError:
+    return invalid_argument(
+        f"Failed to process element: {number} of 'instances' list. JSON object: {excerpt(instance)} "
+        f"keys must be equal to: {','.join(wanted)}"
     )
 
 
@@ -348,17 +265,34 @@ def _is_row_object(value: Any) -> bool:
     return isinstance(value, dict) and not is_b64(value)
 
 
-def _array(leaves: list[Any], dtype: DType) -> Array:
-    if dtype is DType.STRING:
-        strings = np.empty(len(leaves), object)
-        strings[:] = leaves
-        return strings
-    kind = dtype.numpy
-    if kind is None or (dtype not in _QUICK_KINDS):
-        raise ServingError(
-            Code.UNIMPLEMENTED, f"Conversion of JSON Value: [] to type: {dtype.label}"
-        )
-    if dtype in _INTEGER_RANGES and dtype not in {DType.INT64, DType.UINT64}:
-        return np.array(leaves, np.int64).astype(kind)
-    with np.errstate(over="ignore"):
-        return np.array(leaves, kind)
+# ---- columns ---------------------------------------------------------------------------------------------------------
+
+
+def read_columns(inputs: Any, readers: Readers, optional: Collection[str] = ()) -> dict[str, Array]:
+    """Return the inputs of `inputs`: whole tensors by alias. Arguments and errors are those of `read_rows`."""
+    if isinstance(inputs, dict) and not is_b64(inputs):
+        for alias in readers:
+            if alias not in inputs and alias not in optional:
+                raise invalid_argument(f"Missing named input: {alias} in 'inputs' object.")
+        return {
+            alias: reader.read(inputs[alias])
+            for alias, reader in readers.items()
+            if alias in inputs
+        }
+    alias = _only_input(
+        readers,
+        optional,
+        "inputs is a plain value/list, but expecting an object as multiple input tensors required as per "
+        "tensorinfo_map",
+    )
+    return {alias: readers[alias].read(inputs)}
+
+
+def _only_input(readers: Readers, optional: Collection[str], refusal: str) -> str:
+    """Return the alias of the one input that a plain value can mean."""
+    if len(readers) == 1:
+        return next(iter(readers))
+    required = [alias for alias in readers if alias not in optional]
+    if len(required) != 1:
+        raise invalid_argument(refusal)
+    return required[0]

@@ -29,11 +29,15 @@ class PredictMethod:
 
     Args:
         tensor_content: write outputs as `tensor_content`.
+        strict_types: refuse values in a field of another type, or that do not fit theirs (`read_tensor`).
     """
 
-    def __init__(self, predictor: Predictor, *, tensor_content: bool) -> None:
+    def __init__(
+        self, predictor: Predictor, *, tensor_content: bool, strict_types: bool = True
+    ) -> None:
         self._predictor = predictor
         self._tensor_content = tensor_content
+        self._strict = strict_types
         self._templates = RequestTemplates()
 
     def __call__(self, data: bytes, call: Call) -> bytes:
@@ -56,7 +60,7 @@ class PredictMethod:
             else:
                 if len(request.inputs) > _MANY_INPUTS:
                     self._predictor.check_names(handle, target.signature, set(request.inputs))
-                inputs = _inputs(request)
+                inputs = _inputs(request, strict=self._strict)
             prediction = self._predictor.predict(
                 handle, target.signature, inputs, target.output_filter, call.deadline
             )
@@ -66,11 +70,11 @@ class PredictMethod:
         return predict_reply(model, prediction, tensor_content=self._tensor_content)
 
 
-def _inputs(request: predict_pb2.PredictRequest) -> dict[str, Array]:
+def _inputs(request: predict_pb2.PredictRequest, *, strict: bool) -> dict[str, Array]:
     inputs = {}
     for alias, proto in request.inputs.items():
         try:
-            inputs[alias] = read_tensor(proto)
+            inputs[alias] = read_tensor(proto, strict=strict)
         except (TensorError, OverflowError) as error:
             raise invalid_argument(f"tensor parsing error: {alias}: {error}") from error
     return inputs

@@ -29,6 +29,7 @@ class Services:
     Args:
         reload: answers HandleReloadConfigRequest, given its bytes and its deadline.
         tensor_content: write Predict outputs as `tensor_content`.
+        strict_types: as in `PredictMethod`.
     """
 
     def __init__(
@@ -39,10 +40,13 @@ class Services:
         *,
         reload: Callable[[bytes, float | None], bytes],
         tensor_content: bool,
+        strict_types: bool = True,
     ) -> None:
         self._reload = reload
         self._telemetry = telemetry
-        self._predict = PredictMethod(predictor, tensor_content=tensor_content)
+        self._predict = PredictMethod(
+            predictor, tensor_content=tensor_content, strict_types=strict_types
+        )
         self._examples = ExampleMethods(predictor)
         self._model = ModelMethods(predictor, monitor)
 

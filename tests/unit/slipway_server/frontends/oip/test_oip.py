@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -167,6 +169,58 @@ def test_every_datatype_in_json(rest: Rest, datatype: str) -> None:
     }
 
 
+FLOATS = ("FP16", "BF16", "FP32", "FP64")
+NOT_FINITE = "[NaN,-Infinity,Infinity,1.5]"
+
+
+def _text(datatype: str, data: str, shape: int = 4) -> bytes:
+    return (
+        f'{{"parameters":{{"signature_name":"{datatype}"}},"inputs":[{{"name":"x","shape":[{shape}],'
+        f'"datatype":"{datatype}","data":{data}}}]}}'
+    ).encode()
+
+
+@pytest.mark.parametrize("datatype", FLOATS)
+def test_what_is_not_finite_is_taken_and_given_as_tokens(rest: Rest, datatype: str) -> None:
+    answer = rest.infer(_text(datatype, NOT_FINITE))
+    assert answer.status == 200, answer.body
+    assert f'"data":{NOT_FINITE}' in answer.body.decode()
+    # Python's own parser, and the one of tritonclient, read it.
+    assert json.loads(answer.body)["outputs"][0]["data"][1:3] == [-math.inf, math.inf]
+    many = "[" + ",".join([NOT_FINITE[1:-1]] * 25) + "]"
+    assert f'"data":{many}' in rest.infer(_text(datatype, many, 100)).body.decode()
+
+
+@pytest.mark.parametrize("datatype", FLOATS)
+def test_null_is_nan_among_floating_point_numbers(rest: Rest, datatype: str) -> None:
+    answer = rest.infer(_text(datatype, "[null,-2.5]", 2))
+    assert '"data":[NaN,-2.5]' in answer.body.decode()
+
+
+@pytest.mark.parametrize("data", ["[NaN]", "[null]", "[Infinity]", "[1.0]"])
+@pytest.mark.parametrize("datatype", ["INT32", "UINT8", "BOOL", "BYTES"])
+def test_what_is_not_finite_is_no_other_value(rest: Rest, datatype: str, data: str) -> None:
+    answer = rest.infer(_text(datatype, data, 1))
+    assert answer.status == 400
+    assert f"Input 'x' of datatype {datatype} has " in orjson.loads(answer.body)["error"]
+
+
+def test_what_is_not_finite_arrives_as_bytes_where_they_are_asked_for(rest: Rest) -> None:
+    text = _text("FP32", "[NaN,-Infinity]", 2)
+    text = text.replace(b'"parameters":{', b'"parameters":{"binary_data_output":true,')
+    answer = rest.infer(text)
+    length = int(dict(answer.headers)["Inference-Header-Content-Length"])
+    np.testing.assert_array_equal(
+        np.frombuffer(answer.body[length:], "<f4"), np.float32([np.nan, -np.inf])
+    )
+
+
+def test_tokens_stand_before_bytes_too(rest: Rest) -> None:
+    text = _text("FP32", "[NaN,-Infinity]", 2)
+    length = {b"inference-header-content-length": str(len(text)).encode()}
+    assert b'"data":[NaN,-Infinity]' in rest.infer(text, headers=length).body
+
+
 def test_nested_and_flat_data_are_the_same(rest: Rest) -> None:
     nested = rest.tensor("INT8", [[1, 2], [3, 4]], [2, 2])
     assert nested.body == rest.tensor("INT8", [1, 2, 3, 4], [2, 2]).body
@@ -225,6 +279,9 @@ def _x(**changes: Any) -> Any:
     [
         (b"", "JSON Parse error: "),
         (b"[" * 50_000, "JSON Parse error: "),
+        (b'{"inputs": []} x', "JSON Parse error: The document root must not be followed"),
+        (b'{"inputs": [], "id": nan}', "JSON Parse error: Invalid value. at offset: 21"),
+        (b'{"inputs": [], "id": "\\ud800"}', "JSON Parse error: The surrogate pair in string is"),
         ([], "The request must be an object"),
         ({}, "'inputs' must be a list"),
         ({"inputs": [1]}, "An entry of 'inputs' must be an object"),
@@ -242,7 +299,7 @@ def _x(**changes: Any) -> Any:
         (_x(shape=[2], data=[1, [2]]), "Input 'x' of datatype FP32 has a list in its data"),
         (_x(data=["1"]), "Input 'x' of datatype FP32 has a string in its data"),
         (_x(data=[True]), "Input 'x' of datatype FP32 has a bool in its data"),
-        (_x(data=[None]), "Input 'x' of datatype FP32 has null in its data"),
+        (_x(datatype="INT8", data=[None]), "Input 'x' of datatype INT8 has null in its data"),
         (_x(datatype="INT8", data=[1.5]), "Input 'x' of datatype INT8 has a float in its data"),
         (_x(datatype="INT8", data=[128]), "Input 'x' has a value that is no INT8: it must be"),
         (_x(datatype="BYTES", data=[1]), "Input 'x' of datatype BYTES has a int in its data"),

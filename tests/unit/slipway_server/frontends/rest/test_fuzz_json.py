@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from hostile import MIB, gzip_bomb
 from slipway_server.errors import Code, ServingError
+from slipway_server.frontends.codec.json_text import excerpt, parse
 from slipway_server.frontends.http.inflate import gunzip
 from slipway_server.frontends.rest.json_tensor import (
     PredictBody,
     read_predict,
     signature_name,
 )
-from slipway_server.frontends.rest.json_text import excerpt, parse
 from slipway_server.servables.dtypes import DType
 from slipway_server.servables.signature import Signature, TensorSpec
 
@@ -194,12 +194,12 @@ def test_a_long_string_among_many_numbers_takes_no_room_for_each() -> None:
 def test_numbers_are_not_looked_at_one_by_one_when_they_can_be_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from slipway_server.frontends.rest import json_tensor
+    from slipway_server.frontends.codec import json_value
 
     def looks(*_: Any) -> bool:
         raise AssertionError("the values were searched")
 
-    monkeypatch.setattr(json_tensor, "_has_only", looks)
+    monkeypatch.setattr(json_value, "_has_only", looks)
     read(b'{"signature_name": "s", "inputs": [1, 2]}', ONE["FLOAT"])
     read(b'{"instances": [{"x": 1}, {"x": [2]}]}'.replace(b"[2]", b"2"), ONE["FLOAT"])
     read(b'{"inputs": {"x": [1, 2]}}', ONE["FLOAT"])

@@ -1,8 +1,8 @@
 """Floating-point numbers in the words of TensorFlow Serving's JSON.
 
 A number has six digits if those read back as the same number, otherwise nine for a float and seventeen for a double,
-which always do. It is written as C's `%g` writes it, but with `.0` when it would look like an integer. NaN and the
-infinities are bare tokens.
+which always do; six do for every half and bfloat16. It is written as C's `%g` writes it, but with `.0` when it would
+look like an integer. NaN and the infinities are bare tokens, which JSON itself does not know.
 
 orjson writes the shortest text that reads back as the same double. For numbers from 1e-4 to 1e6 that is the wanted text
 too, once the number is *rounded to those digits as a double*: this is done for a whole array at once, and only the
@@ -15,7 +15,11 @@ from typing import Any, Final
 import numpy as np
 import orjson
 
+from slipway_server.servables.dtypes import DType
 from slipway_server.servables.signature import Array
+
+FLOATS: Final = frozenset({DType.FLOAT, DType.DOUBLE, DType.HALF, DType.BFLOAT16})
+"""The floating-point types that have a form in JSON."""
 
 _FEW: Final = 6
 _FLOAT_DIGITS: Final = 9
@@ -25,6 +29,9 @@ _MOST_ONE_BY_ONE: Final = 16
 _TIE: Final = 1e-5
 """Closer to a half than this, a product's own rounding error could decide which way the ninth digit goes."""
 _INFINITY: Final = float("inf")
+_NAN, _PLUS, _MINUS = "NaN", "Infinity", "-Infinity"
+_DOUBLE, _FLOAT = 8, 4
+"""Bytes."""
 
 
 def dumps(value: Any) -> bytes:
@@ -43,33 +50,45 @@ def _plain(value: Any) -> Any:
 Written = Any
 
 
+def numbers(array: Array) -> Written:
+    """Return an array of numbers as what orjson writes soonest, for clients that expect no certain number of digits.
+
+    That is the shortest text that reads back as the same number, and with NaN or an infinity among them `decimals`.
+    """
+    dtype = DType.of_array(array)
+    if dtype not in FLOATS:
+        return array
+    if dtype in {DType.HALF, DType.BFLOAT16}:
+        with np.errstate(invalid="ignore"):  # a signalling NaN
+            array = array.astype(np.float32)
+    return array if np.isfinite(array).all() else decimals(array)
+
+
 def decimals(array: Array) -> Written:
-    """Return a float32 or float64 array as what orjson writes in the words described above.
+    """Return an array of floating-point numbers as what orjson writes in the words described above.
 
     It is an array of doubles, or nested lists; of rank 0 one value.
     """
-    if array.size <= _MOST_ONE_BY_ONE:
-        return _each(array)
-    # Infinities and the largest numbers overflow on the way; they are put into words one by one.
+    # Infinities and the largest numbers overflow on the way, and some NaN are called invalid.
     with np.errstate(over="ignore", invalid="ignore"):
-        return _at_once(array)
+        return _each(array) if array.size <= _MOST_ONE_BY_ONE else _at_once(array)
 
 
-def decimal(value: float, *, double: bool) -> str:
-    """Return one number as text.
+def decimal(value: float, size: int) -> str:
+    """Return one number as text; `size` is how many bytes it has in its array.
 
-    >>> [decimal(value, double=False) for value in (3.0, 1e10, 1e-7)]
+    >>> [decimal(value, 4) for value in (3.0, 1e10, 1e-7)]
     ['3.0', '1e+10', '1.00000001e-07']
-    >>> decimal(1 / 3, double=True)
-    '0.33333333333333331'
+    >>> decimal(1 / 3, 8), decimal(1 / 3, 2)
+    ('0.33333333333333331', '0.333333')
     """
+    if not -_INFINITY < value < _INFINITY:
+        return _NAN if value != value else _PLUS if value > 0 else _MINUS  # noqa: PLR0124 - NaN
     text = f"{value:.6g}"
-    if (float(text) if double else _as_float32(float(text))) != value:
-        if not -_INFINITY < value < _INFINITY:
-            return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124 - NaN
-        text = f"{value:.17g}" if double else f"{value:.9g}"
-    elif value in {_INFINITY, -_INFINITY}:
-        return "Infinity" if value > 0 else "-Infinity"
+    if size == _DOUBLE and float(text) != value:
+        text = f"{value:.17g}"
+    elif size == _FLOAT and _as_float32(float(text)) != value:
+        text = f"{value:.9g}"
     return text if "." in text or "e" in text else text + ".0"
 
 
@@ -84,32 +103,32 @@ def _as_float32(value: float) -> float:
 
 
 def _each(array: Array) -> Written:
-    double = _is_double(array)
+    size = array.dtype.itemsize
     values: list[Any] = [
-        orjson.Fragment(decimal(value, double=double)) for value in array.ravel().tolist()
+        orjson.Fragment(decimal(value, size))
+        for value in array.ravel().astype(np.float64, copy=False).tolist()
     ]
     if array.ndim == 1:
         return values
     if not values and array.ndim:
         return array.tolist()
-    for size in reversed(array.shape[1:]):
-        values = [values[start : start + size] for start in range(0, len(values), size)]
+    for length in reversed(array.shape[1:]):
+        values = [values[start : start + length] for start in range(0, len(values), length)]
     return values if array.ndim else values[0]
 
 
 def _at_once(array: Array) -> Written:
-    double = _is_double(array)
-    exact = array if double else array.astype(np.float64)
+    bytes_each = array.dtype.itemsize
+    exact = array if bytes_each == _DOUBLE else array.astype(np.float64)
     size = np.abs(exact)
     plain = (size >= _PLAIN_MIN) & (size < _PLAIN_MAX)
     plain |= size == 0
     decade = _POWERS.searchsorted(size, "right")
     to_six = _TO_SIX[decade]
     rounded = np.rint(exact * to_six) / to_six
-    short = (rounded if double else rounded.astype(np.float32)) == array
-    if double:
-        plain &= short
-    elif not short.all():
+    if bytes_each == _DOUBLE:
+        plain &= rounded == array
+    elif bytes_each == _FLOAT and not (short := rounded.astype(np.float32) == array).all():
         to_nine = _TO_NINE[decade]
         product = exact * to_nine
         whole = np.rint(product)
@@ -118,13 +137,15 @@ def _at_once(array: Array) -> Written:
     if plain.all():
         return np.ascontiguousarray(rounded)
     values = rounded.astype(object)
-    odd = ~plain
-    values[odd] = [orjson.Fragment(decimal(value, double=double)) for value in array[odd].tolist()]
+    for where, words in (
+        (np.isnan(exact), _NAN),
+        (exact == _INFINITY, _PLUS),
+        (exact == -_INFINITY, _MINUS),
+    ):
+        values[where] = orjson.Fragment(words)
+    odd = ~plain & np.isfinite(exact)
+    values[odd] = [orjson.Fragment(decimal(value, bytes_each)) for value in exact[odd].tolist()]
     return values.tolist()
-
-
-def _is_double(array: Array) -> bool:
-    return bool(array.dtype.itemsize == 8)  # noqa: PLR2004 - bytes of a float64
 
 
 def _scales(digits: int) -> Array:

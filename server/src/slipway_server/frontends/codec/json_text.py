@@ -58,8 +58,12 @@ def check_depth(text: bytes, limit: int) -> None:
         )
 
 
-def parse(body: bytes) -> Any:
-    """Return the first JSON value of a body.
+def parse(body: bytes, *, whole: bool = False) -> Any:
+    """Return the first JSON value of a body; NaN, Infinity and -Infinity may stand among the numbers.
+
+    Args:
+        body: UTF-8.
+        whole: refuse anything but space after the value, which TensorFlow Serving ignores.
 
     Raises:
         ServingError: INVALID_ARGUMENT with the place of the error.
@@ -67,10 +71,10 @@ def parse(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        return _parse_leniently(body.removeprefix(codecs.BOM_UTF8))
+        return _parse_leniently(body.removeprefix(codecs.BOM_UTF8), whole=whole)
 
 
-def _parse_leniently(body: bytes) -> Any:
+def _parse_leniently(body: bytes, *, whole: bool) -> Any:
     if not body.strip(b" \t\r\n"):
         raise invalid_argument("JSON Parse error: The document is empty")
     try:
@@ -79,8 +83,16 @@ def _parse_leniently(body: bytes) -> Any:
         raise _parse_error("Invalid encoding in string.", error.start) from error
     start = _SPACE.match(text)
     begin = start.end() if start else 0
+    decoder = _CAREFUL if _MAY_BE_TOO_BIG.search(body) else _PLAIN
+    surrogate = _SURROGATE.search(text, begin)
     try:
-        value, _end = _DECODER.raw_decode(text, begin)
+        value, end = decoder.raw_decode(text, begin)
+        if surrogate:
+            # Python takes half of a pair for a character, which nothing could write again.
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        place = _bytes_before(text, surrogate.start() if surrogate else begin)
+        raise _parse_error("The surrogate pair in string is invalid.", place) from error
     except json.JSONDecodeError as error:
         raise _parse_error(_words(error), _bytes_before(text, error.pos)) from error
     except RecursionError as error:
@@ -88,6 +100,10 @@ def _parse_leniently(body: bytes) -> Any:
     except _TooBigError as error:
         place = _bytes_before(text, text.index(error.literal, begin))
         raise _parse_error("Number too big to be stored in double.", place) from error
+    if whole and text[end:].strip(" \t\r\n"):
+        raise _parse_error(
+            "The document root must not be followed by other values.", _bytes_before(text, end)
+        )
     return value
 
 
@@ -113,7 +129,12 @@ def _real(literal: str) -> float:
     return number
 
 
-_DECODER: Final = json.JSONDecoder(parse_int=_integer, parse_float=_real)
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_PLAIN: Final = json.JSONDecoder()
+_CAREFUL: Final = json.JSONDecoder(parse_int=_integer, parse_float=_real)
+"""Looks at each number, which takes several times as long."""
+_MAY_BE_TOO_BIG: Final = re.compile(rb"[0-9]{19}|[eE]\+?[0-9]{3}")
+"""Without such digits every integer has 64 bits, and no number overflows: 18 digits times 10 to the 99th."""
 
 
 def _bytes_before(text: str, position: int) -> int:

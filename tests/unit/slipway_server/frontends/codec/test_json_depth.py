@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway_server.errors import ServingError
-from slipway_server.frontends.rest.json_text import check_depth
+from slipway_server.frontends.codec.json_text import check_depth
 
 
 def _depth(value: Any) -> int:

@@ -5,7 +5,7 @@ import binascii
 from typing import Any
 
 from slipway_server.errors import ServingError, invalid_argument
-from slipway_server.frontends.rest.json_text import excerpt, type_name
+from slipway_server.frontends.codec.json_text import excerpt, type_name
 from slipway_server.servables.dtypes import DType
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from slipway_server.frontends.rest.json_number import decimals, dumps
+from slipway_server.frontends.codec.json_number import decimals, dumps, numbers
+from slipway_server.frontends.codec.json_text import parse
 
 KINDS = [np.dtype(np.float32), np.dtype(np.float64)]
+HALVES = [np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16)]
 ENOUGH_FOR_A_PASS = 20
 
 
@@ -57,3 +60,38 @@ def test_shapes(shape: tuple[int, ...], kind: np.dtype[Any]) -> None:
     array = np.arange(np.prod(shape, dtype=int), dtype=kind).reshape(shape) / 2
     text = dumps(decimals(array)).decode()
     assert text == str(array.tolist()).replace(" ", "")
+
+
+@pytest.mark.parametrize("kind", HALVES, ids=str)
+def test_every_number_of_16_bits_has_six_digits_and_reads_back(kind: np.dtype[Any]) -> None:
+    array = np.arange(2**16, dtype=np.uint16).view(kind)
+    with np.errstate(invalid="ignore"):  # of signalling NaN
+        exact = array.astype(np.float64)
+    finite = np.isfinite(exact)
+    text = dumps(decimals(array)).decode()
+    found = text[1:-1].split(",")
+    for word, value in zip(found, exact.tolist(), strict=True):
+        if not np.isfinite(value):
+            assert word == ("NaN" if np.isnan(value) else "Infinity" if value > 0 else "-Infinity")
+            continue
+        short = "%g" % value  # noqa: UP031 - the format that the rule names
+        assert word == (short if "." in short or "e" in short else short + ".0")
+    again = np.array(parse(text.encode())).astype(kind)
+    np.testing.assert_array_equal(again.view(np.uint16)[finite], array.view(np.uint16)[finite])
+    alone = [dumps(decimals(array[number : number + 1])).decode() for number in range(0, 2**16, 97)]
+    assert alone == [f"[{word}]" for word in found[::97]]
+
+
+@given(st.data(), st.sampled_from([*KINDS, np.dtype(np.float16), np.dtype(np.int64)]))
+def test_numbers_of_any_length_read_back(data: st.DataObject, kind: np.dtype[Any]) -> None:
+    array = data.draw(hnp.arrays(kind, st.integers(0, 40)))
+    again = np.array(parse(dumps(numbers(array)), whole=True)).astype(kind)
+    np.testing.assert_array_equal(again, array)
+
+
+def test_numbers_that_are_finite_are_left_to_orjson() -> None:
+    array = np.float32([0.1, 1 / 3])
+    assert numbers(array) is array
+    assert dumps(numbers(array)) == b"[0.1,0.33333334]"
+    assert dumps(numbers(np.float32([0.1, np.nan]))) == b"[0.1,NaN]"
+    assert dumps(numbers(np.array([1.5, -2], ml_dtypes.bfloat16))) == b"[1.5,-2.0]"
