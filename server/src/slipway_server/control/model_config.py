@@ -15,7 +15,6 @@ from slipway_server.text_files import read_message
 LOG_COLLECTOR_TYPES: Final = frozenset({"tfrecord", "file"})
 """Values of `log_collector_config.type`. TensorFlow Serving knows none, unless somebody builds one in."""
 
-_PLATFORM: Final = "tensorflow"
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -121,10 +120,7 @@ def _platform(config: model_server_config_pb2.ModelConfig) -> str:
             f"ModelServerConfig::model_platform, model name is {name}"
         )
     named = model_server_config_pb2.ModelType.DESCRIPTOR.values_by_number.get(config.model_type)
-    platform = config.model_platform or (named.name.lower() if named else str(config.model_type))
-    if platform != _PLATFORM:
-        raise invalid_argument(f"Model {name} requests unsupported platform {platform}")
-    return platform
+    return config.model_platform or (named.name.lower() if named else str(config.model_type))
 
 
 def _policy(config: model_server_config_pb2.ModelConfig) -> VersionPolicy:
