@@ -2,6 +2,7 @@
 
 import posixpath
 import re
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -18,13 +19,19 @@ LOG_COLLECTOR_TYPES: Final = frozenset({"tfrecord", "file"})
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-def read_model_config(path: str) -> model_server_config_pb2.ModelServerConfig:
+def read_model_config(
+    path: str, tell: Callable[[str], None] | None = None
+) -> model_server_config_pb2.ModelServerConfig:
     """Read a config file.
+
+    Args:
+        path: of the file.
+        tell: is told where the file is wrong (`read_message`).
 
     Raises:
         ServingError: NOT_FOUND or INVALID_ARGUMENT, with the sentence TensorFlow Serving uses.
     """
-    return read_message(path, model_server_config_pb2.ModelServerConfig())
+    return read_message(path, model_server_config_pb2.ModelServerConfig(), tell)
 
 
 def model_configs(
