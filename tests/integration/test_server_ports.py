@@ -229,7 +229,7 @@ def test_before_its_methods_are_there_grpc_refuses_without_reading() -> None:
                 with pytest.raises(grpc.RpcError) as error:
                     channel.unary_unary(path)(b"x" * 3_000_000, timeout=WAIT)
                 assert error.value.code().name == "UNAVAILABLE"
-                assert "The server is starting" in error.value.details()
+                assert "the server is starting" in error.value.details()
             with pytest.raises(grpc.RpcError) as error:
                 channel.unary_unary("/another/Method")(b"", timeout=WAIT)
             assert error.value.code().name == "UNIMPLEMENTED"

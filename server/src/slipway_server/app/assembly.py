@@ -12,7 +12,9 @@ from typing import Final
 import structlog
 import tensorflow as tf
 
+from slipway_server.app.profiler import start_profiler
 from slipway_server.app.readiness import Report, report
+from slipway_server.app.startup import Startup
 from slipway_server.batching.model import BatchObserver
 from slipway_server.control.config_file import ConfigFile
 from slipway_server.control.model_config import model_configs, read_model_config, single_model
@@ -98,8 +100,10 @@ class Assembly:
             max_bytes=settings.request_log_max_bytes,
             random=random.random,
         )
+        self._startup = Startup(self._monitor.of)
         serving: ServingMap[ServedModel] = ServingMap(
-            _VERSION_HINT if "KUBERNETES_SERVICE_HOST" in os.environ else ""
+            _VERSION_HINT if "KUBERNETES_SERVICE_HOST" in os.environ else "",
+            self._startup.refusal,
         )
         self._manager: Manager[ServedModel] = Manager(
             guarded(
@@ -146,6 +150,7 @@ class Assembly:
         if (configs := self._read_config()) is not None:
             self._models.apply(configs)
         self._first = self._models.names
+        self._startup.begin(self._first)
         self._first_waiter = self._models.waiter(() if rules.open_ports_at_once else self._first)
         predictor = LoggedPredictor(
             serving,
@@ -217,6 +222,7 @@ class Assembly:
 
     def _configured(self, known: set[str], names: Iterable[str]) -> None:
         known.update(names)
+        self._startup.configured(names)
         self._request_log.configure(
             {one.name: one.logging for one in self._models.configs if one.logging is not None}
         )
@@ -255,6 +261,7 @@ class Assembly:
     def _nothing_found(self, model: str, trouble: ServingError) -> None:
         self._models.nothing_found(model, trouble)
         rules = self._settings.model_management
+        self._startup.nothing_found(model, trouble, last=rules.poll_wait == 0)
         if rules.fail_without_versions and model in self._first and not self._monitor.of(model):
             self._failed_to_start(trouble)
         # With one look only (poll wait 0) nothing can change any more.
@@ -262,6 +269,7 @@ class Assembly:
             self._failed_for_good(trouble.message)
 
     def _on_state(self, state: VersionState) -> None:
+        self._startup.hear(state)
         self._loads.changed(state, self._paths.get((state.model, state.version), ""))
         self._changed()
         if (

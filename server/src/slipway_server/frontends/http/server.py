@@ -194,7 +194,7 @@ class RestServer:
             self._dispatch_page(connection, request)
         elif self._api is None:
             starting = ServingError(
-                Code.UNAVAILABLE, "The server is starting; its models are not loaded yet"
+                Code.UNAVAILABLE, "the server is starting: its models are not loaded yet"
             )
             self._loop.call_soon(connection.answer, error_response(starting))
         else:

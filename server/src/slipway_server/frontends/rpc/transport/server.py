@@ -130,7 +130,7 @@ class _LateMethods(grpc.GenericRpcHandler):
         self._overloaded = _refusing(refusals, overloaded(self._max_waiting + limits.threads))
         self._starting = _refusing(
             refusals,
-            ServingError(Code.UNAVAILABLE, "The server is starting; its models are not loaded yet"),
+            ServingError(Code.UNAVAILABLE, "the server is starting: its models are not loaded yet"),
         )
         self.calls = 0
         self._early = frozenset(early)
