@@ -1,7 +1,7 @@
 """Everything that listens: REST, health pages, gRPC, the UNIX socket; and the certificate they share."""
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -11,12 +11,12 @@ from slipway_server.frontends.http.connection import ConnectionLimits
 from slipway_server.frontends.http.messages import HttpHandler, HttpResponse
 from slipway_server.frontends.http.server import RestLimits, RestServer
 from slipway_server.frontends.oip import server_metadata
-from slipway_server.frontends.rpc.transport import unix_socket
+from slipway_server.frontends.rpc.transport.unix_socket import UnixSocket
 from slipway_server.settings.command_line import version
 from slipway_server.settings.server import Settings
 
 if TYPE_CHECKING:
-    from slipway_server.frontends.rpc.transport.server import RpcMethod, RpcServer
+    from slipway_server.frontends.rpc.transport.server import Address, RpcMethod, RpcServer
     from slipway_server.frontends.tls import CertificateFile
 
 _METRICS: Final = "/monitoring/prometheus/metrics"
@@ -48,6 +48,9 @@ class _Apis:
 class Ports:
     """The server's ports. `open` first; the other methods may be called whatever `open` has got to.
 
+    Attributes:
+        takes_over: another process listened on the UNIX socket when this one took its path.
+
     Args:
         say_certificate: told a sentence when the certificate's file changed; the flag says whether it could be used.
     """
@@ -60,6 +63,8 @@ class Ports:
         self._say_certificate = say_certificate
         self._certificate: CertificateFile | None = None
         self._apis: _Apis | None = None
+        self._socket: UnixSocket | None = None
+        self.takes_over = False
         self.rest: RestServer | None = None
         self.rpc: RpcServer | None = None
 
@@ -109,15 +114,33 @@ class Ports:
         return {path: self._pages.metrics} if path else {}
 
     def _open_rpc(self) -> list[str]:
-        from slipway_server.frontends.rpc.transport.limits import RpcLimits  # noqa: PLC0415 - 100 ms that /livez need not wait
-        from slipway_server.frontends.rpc.transport.server import Address, RpcServer  # noqa: PLC0415 - likewise
+        from slipway_server.frontends.rpc.transport.server import Address  # noqa: PLC0415 - 100 ms that /livez need not wait
 
         settings = self._settings
         tls = self._certificate is not None
         addresses = [Address(f"[::]:{settings.port}", tls)] if settings.port else []
+        shown = [address.text for address in addresses]
         if settings.socket_path:
-            unix_socket.remove_stale(settings.socket_path)
-            addresses.append(Address(f"unix:{settings.socket_path}", tls))
+            self._socket = UnixSocket(settings.socket_path)
+            self.takes_over = self._socket.listener()
+            addresses.append(Address(f"unix:{self._socket.bound}", tls))
+            shown.append(f"unix:{settings.socket_path}")
+        try:
+            self._start_rpc(addresses)
+        except OSError as error:
+            if self._socket is None:
+                raise
+            self._socket.remove()
+            raise OSError(str(error).replace(self._socket.bound, settings.socket_path)) from error
+        if self._socket:
+            self._socket.publish(settings.socket_mode)
+        return shown
+
+    def _start_rpc(self, addresses: "Sequence[Address]") -> None:
+        from slipway_server.frontends.rpc.transport.limits import RpcLimits  # noqa: PLC0415 - 100 ms that /livez need not wait
+        from slipway_server.frontends.rpc.transport.server import RpcServer  # noqa: PLC0415 - likewise
+
+        settings = self._settings
         self.rpc = RpcServer(
             addresses,
             RpcLimits(
@@ -136,9 +159,6 @@ class Ports:
         if self._apis:
             self.rpc.serve(self._apis.methods, self._apis.questions, self._apis.changes)
         self.rpc.start()
-        if settings.socket_path:
-            unix_socket.set_mode(settings.socket_path, settings.socket_mode)
-        return [address.text for address in addresses]
 
     def watch_certificate(self) -> None:
         """Begin to look whether the certificate changes."""
@@ -196,7 +216,7 @@ class Ports:
             requests += self.rest.requests
             pages_only = self.rest.pages_only()
             ports += [port for port in self.rest.ports if port != self._settings.health_port]
-        peers = client_peers(ports, self._settings.socket_path if self.rpc else "")
+        peers = client_peers(ports, self._socket.bound if self._socket else "")
         if peers is None:
             return Clients(None, requests)
         return Clients(sum(peer not in pages_only for peer in peers), requests)
@@ -220,8 +240,8 @@ class Ports:
             thread.start()
         for thread in threads:
             thread.join()
-        if self._settings.socket_path:
-            unix_socket.remove(self._settings.socket_path)
+        if self._socket:
+            self._socket.remove()
 
 
 def _metrics_path(config_file: str) -> str:

@@ -119,6 +119,11 @@ class Process:
         self._ports.watch_certificate()
         if self._settings.rest_port and self._settings.rest_port == self._settings.port:
             self._log.error("REST is disabled: its port is the gRPC port", port=self._settings.port)
+        if self._ports.takes_over:
+            self._log.warning(
+                "UNIX socket taken over: another process listens on it and gets no new connections",
+                path=self._settings.socket_path,
+            )
         for name, sentence in self._flags_without_effect:
             self._log.warning("flag without effect", flag=name, message=sentence)
 
