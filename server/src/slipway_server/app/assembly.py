@@ -27,6 +27,8 @@ from slipway_server.core.serving_map import ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
 from slipway_server.errors import ServingError
 from slipway_server.frontends.access_log import AccessLog, AccessLogMode, AccessLogRule
+from slipway_server.frontends.http.compression import compressed
+from slipway_server.frontends.http.cors import preflight
 from slipway_server.frontends.http.messages import HttpHandler, HttpRequest, HttpResponse
 from slipway_server.frontends.oip.grpc_service import OIP_STATUS_METHODS, GrpcInferenceService
 from slipway_server.frontends.oip.models import OipModels
@@ -165,7 +167,7 @@ class Assembly:
                 predictor,
                 self._monitor,
                 self._telemetry,
-                ApiSettings(settings.rest_max_decompressed, settings.rest_max_depth, settings.cors),
+                ApiSettings(settings.rest_max_decompressed, settings.rest_max_depth),
             ),
             OipRest(oip, self._telemetry, settings.rest_max_decompressed, settings.rest_max_depth),
         )
@@ -293,6 +295,9 @@ def _access_log(settings: Settings) -> AccessLog | None:
 
 def _by_path(api: HttpHandler, oip: HttpHandler) -> HttpHandler:
     def answer(request: HttpRequest) -> HttpResponse:
-        return oip(request) if request.target.startswith(b"/v2/") else api(request)
+        if request.method == "OPTIONS":
+            return preflight(request)
+        chosen = oip if request.target.startswith(b"/v2/") else api
+        return compressed(request, chosen(request))
 
     return answer

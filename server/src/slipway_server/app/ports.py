@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from slipway_server.app.drain import Clients
 from slipway_server.app.sockets import client_peers
 from slipway_server.frontends.http.connection import ConnectionLimits
+from slipway_server.frontends.http.cors import cors_headers
 from slipway_server.frontends.http.messages import HttpHandler, HttpResponse
 from slipway_server.frontends.http.server import RestLimits, RestServer
 from slipway_server.frontends.oip import server_metadata
@@ -90,6 +91,7 @@ class Ports:
                 slow_pages=self._slow_pages(),
                 health_port=settings.health_port or None,
                 context=self._certificate.context if self._certificate else lambda: None,
+                headers=cors_headers if settings.cors else lambda _request: (),
             )
             if self._apis:
                 self.rest.serve(self._apis.rest)

@@ -21,6 +21,7 @@ from slipway_server.frontends.http.connection import ConnectionLimits, HttpConne
 from slipway_server.frontends.http.listener import Listener, listening_socket
 from slipway_server.frontends.http.messages import (
     TEXT,
+    Headers,
     HttpHandler,
     HttpRequest,
     HttpResponse,
@@ -64,6 +65,7 @@ class RestServer:
         pages: path → page answered at once on the loop; must not block.
         slow_pages: path → page that takes its time; answered by a thread of their own.
         context: the TLS context for new connections, or None for plain HTTP.
+        headers: returns further headers of the answer to a request, be it a page, an API's answer or a refusal.
 
     Raises:
         OSError: a port cannot be listened on.
@@ -78,7 +80,9 @@ class RestServer:
         slow_pages: Mapping[str, Page] = MappingProxyType({}),
         health_port: int | None = None,
         context: Callable[[], ssl.SSLContext | None] = lambda: None,
+        headers: Callable[[HttpRequest], Headers] = lambda _request: (),
     ) -> None:
+        self._headers = headers
         self._pages = pages
         self._slow_pages = slow_pages
         self._limits = limits
@@ -112,7 +116,11 @@ class RestServer:
     ) -> None:
         def connection() -> HttpConnection:
             return HttpConnection(
-                dispatch, self._limits.connection, lambda: self._draining, self._register
+                dispatch,
+                self._limits.connection,
+                lambda: self._draining,
+                self._register,
+                self._headers,
             )
 
         self._listeners.append(
