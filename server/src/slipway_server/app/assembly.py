@@ -36,6 +36,7 @@ from slipway_server.frontends.oip.rest import OipRest
 from slipway_server.frontends.request_log.predictor import LoggedPredictor
 from slipway_server.frontends.request_log.sampler import RequestLog
 from slipway_server.frontends.rest.api import ApiSettings, RestApi
+from slipway_server.frontends.rpc.reflection import reflection_streams
 from slipway_server.frontends.rpc.reload import ReloadMethod
 from slipway_server.frontends.rpc.service import RELOAD_METHODS, STATUS_METHODS, Services
 from slipway_server.frontends.rpc.transport.server import RpcMethod
@@ -186,6 +187,7 @@ class Assembly:
             self.rpc_methods = self._access_log.rpc(self.rpc_methods)
         self.rpc_questions = STATUS_METHODS | OIP_STATUS_METHODS
         self.rpc_changes = RELOAD_METHODS
+        self.rpc_streams = reflection_streams()
         # What the imports left behind lives as long as the process; the collector need not look at it again, which
         # would stall requests for a tenth of a second each time.
         gc.collect()

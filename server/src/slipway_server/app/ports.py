@@ -17,7 +17,12 @@ from slipway_server.settings.command_line import version
 from slipway_server.settings.server import Settings
 
 if TYPE_CHECKING:
-    from slipway_server.frontends.rpc.transport.server import Address, RpcMethod, RpcServer
+    from slipway_server.frontends.rpc.transport.server import (
+        Address,
+        RpcMethod,
+        RpcServer,
+        RpcStream,
+    )
     from slipway_server.frontends.tls import CertificateFile
 
 _METRICS: Final = "/monitoring/prometheus/metrics"
@@ -44,6 +49,7 @@ class _Apis:
     methods: "Mapping[str, RpcMethod]"
     questions: Collection[str]
     changes: Collection[str]
+    streams: "Mapping[str, RpcStream]"
 
 
 class Ports:
@@ -159,7 +165,8 @@ class Ports:
             channel_arguments=settings.channel_arguments,
         )
         if self._apis:
-            self.rpc.serve(self._apis.methods, self._apis.questions, self._apis.changes)
+            apis = self._apis
+            self.rpc.serve(apis.methods, apis.questions, apis.changes, apis.streams)
         self.rpc.start()
 
     def watch_certificate(self) -> None:
@@ -173,13 +180,14 @@ class Ports:
         methods: Mapping[str, "RpcMethod"],
         questions: Collection[str],
         changes: Collection[str],
+        streams: Mapping[str, "RpcStream"],
     ) -> None:
         """Put the APIs in place (`RestServer.serve`, `RpcServer.serve`), also behind ports that are opened later."""
-        self._apis = _Apis(rest_api, methods, questions, changes)
+        self._apis = _Apis(rest_api, methods, questions, changes, streams)
         if self.rest:
             self.rest.serve(rest_api)
         if self.rpc:
-            self.rpc.serve(methods, questions, changes)
+            self.rpc.serve(methods, questions, changes, streams)
 
     def waiting(self) -> dict[str, int]:
         """Return how many requests wait for a thread, by protocol."""

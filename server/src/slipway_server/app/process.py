@@ -187,7 +187,11 @@ class Process:
 
     def _serve(self, assembly: "Assembly") -> None:
         self._ports.serve(
-            assembly.rest_api, assembly.rpc_methods, assembly.rpc_questions, assembly.rpc_changes
+            assembly.rest_api,
+            assembly.rpc_methods,
+            assembly.rpc_questions,
+            assembly.rpc_changes,
+            assembly.rpc_streams,
         )
         self._show_health()
 
