@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,7 @@ class Starting:
     pipe: Path
     socket: Path
     predecessor: socket.socket
+    profiler: int
 
     def rest(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         answer = self.server.http.request(method, path, json=body)
@@ -59,9 +61,14 @@ def starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starting]:
     pipe = root / "slow" / "3" / "saved_model.pb"
     pipe.parent.mkdir(parents=True)
     os.mkfifo(pipe)
-    config, path = root / "models.config", root / "s"
+    config, path, profiler = root / "models.config", root / "s", free_port()
     config.write_text(CONFIG.format(root=root))
-    flags = (f"--model_config_file={config}", f"--grpc_socket_path={path}", "--drain_seconds=0")
+    flags = (
+        f"--model_config_file={config}",
+        f"--grpc_socket_path={path}",
+        f"--profiler_port={profiler}",
+        "--drain_seconds=0",
+    )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as predecessor:
         predecessor.bind(str(path))
         predecessor.listen()
@@ -73,7 +80,7 @@ def starting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starting]:
             eventually("one model answers", lambda: server.get("/livez").status_code == 200)
             eventually("one model answers", decided)
             eventually("the other is being loaded", lambda: server.states("slow")[3] == "LOADING")
-            yield Starting(server, channel, pipe, path, predecessor)
+            yield Starting(server, channel, pipe, path, predecessor, profiler)
 
 
 @pytest.mark.parametrize("name", ["slow", "unknown"])
@@ -126,9 +133,33 @@ def test_a_socket_on_which_another_process_listens_is_taken_over(starting: Start
         request = health_pb2.HealthCheckRequest(service="quick")
         answer = health_pb2_grpc.HealthStub(channel).Check(request, timeout=60)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
-    [warning] = [line for line in starting.server.log if line["level"] == "warning"]
-    assert warning["event"].startswith("UNIX socket taken over: another process listens on it")
-    assert warning["path"] == str(starting.socket)
+    [warning] = starting.server.events(
+        "UNIX socket taken over: another process listens on it and gets no new connections"
+    )
+    assert (warning["level"], warning["path"]) == ("warning", str(starting.socket))
+
+
+def test_tensorboard_captures_a_profile(starting: Starting, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    stop = threading.Event()
+
+    def ask() -> None:
+        while not stop.is_set():
+            starting.rest("POST", "/v1/models/quick:predict", {"instances": [1.0]})
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        target = f"grpc://localhost:{starting.profiler}"
+        tf.profiler.experimental.client.trace(target, str(tmp_path), 500)
+    finally:
+        stop.set()
+        asking.join()
+    [profile] = tmp_path.glob("plugins/profile/*/*.xplane.pb")
+    # What ran meanwhile is in it: the operation that the model's output is.
+    assert b"StatefulPartitionedCall" in profile.read_bytes()
+    assert any("profiler open" in line["event"] for line in starting.server.log)
 
 
 def test_once_the_start_is_over_an_absent_model_is_not_found(starting: Starting) -> None:
@@ -142,6 +173,29 @@ def test_once_the_start_is_over_an_absent_model_is_not_found(starting: Starting)
         )
     assert starting.server.terminate() == 0
     assert not starting.socket.exists()
+
+
+def test_the_profiler_shares_its_port_with_nobody(tmp_path: Path) -> None:
+    port = free_port()
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "slipway_server", f"--port={free_port()}"),
+            *(
+                f"--model_base_path={tmp_path}",
+                f"--rest_api_port={port}",
+                f"--profiler_port={port}",
+            ),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 255
+    assert done.stdout == (
+        f"Failed to start server. Error: UNKNOWN: Cannot listen on port {port} for the profiler: "
+        "Address already in use\n"
+    )
 
 
 @pytest.mark.parametrize("early", [True, False], ids=["ports at once", "ports when ready"])

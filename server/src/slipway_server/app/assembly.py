@@ -199,7 +199,13 @@ class Assembly:
         return self._models.names
 
     def start(self) -> None:
-        """Begin to look for versions and to load them."""
+        """Begin to look for versions and to load them.
+
+        Raises:
+            OSError: the profiler's port cannot be listened on.
+        """
+        if self._settings.profiler_port:
+            start_profiler(self._settings.profiler_port)
         self._manager.start()
         self._source.start()
         self._config_file.start()
