@@ -37,6 +37,7 @@ class Settings:
     rest_receive_timeout: float
     rest_max_connections: int
     health_port: int
+    profiler_port: int
     cors: bool
     max_inflight: int
     rpc_threads: int
@@ -128,6 +129,7 @@ def settings(
         rest_receive_timeout=values["rest_api_receive_timeout_seconds"],
         rest_max_connections=values["rest_api_max_connections"],
         health_port=values["health_port"],
+        profiler_port=values["profiler_port"] if values["enable_profiler"] else 0,
         cors=values["rest_api_enable_cors_support"],
         max_inflight=values["max_inflight_requests"],
         rpc_max_message=values["grpc_max_message_bytes"],
@@ -187,6 +189,7 @@ _DAY: Final = 86400.0
 _INT32_MAX: Final = 2**31 - 1
 _INT64_MAX: Final = 2**63 - 1
 _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
+    "profiler_port": (0, 65535),
     "drain_seconds": (0, _DAY),
     "drain_min_seconds": (0, _DAY),
     "max_connection_age_seconds": (0, _DAY),
