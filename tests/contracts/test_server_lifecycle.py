@@ -174,9 +174,67 @@ def test_health_follows_models_that_never_had_a_version(site: Site) -> None:
 def test_an_empty_list_unloads_everything(site: Site) -> None:
     site.publish("only", 1)
     site.reload(models("only"))
+    assert site.server.get("/readyz").status_code == 200
     site.reload("model_config_list {}")
     eventually("it is unloaded", lambda: site.server.states("only") == {1: "END"})
+    answer = site.server.get("/readyz")
+    assert (answer.status_code, answer.json()["reasons"]) == (
+        503,
+        ["No model is configured any more: the list of models is empty"],
+    )
+    site.reload(models("only"))
     assert site.server.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["there", "not there"])
+def test_a_reload_leads_nowhere_else_and_tells_nothing(
+    site: Site, tmp_path: Path, *, there: bool
+) -> None:
+    """What the first list named holds: neither base paths nor logs of a later one lead out of it."""
+    if not (site.root / "inside").exists():
+        site.publish("inside", 1)
+    site.reload(models("inside"))
+    base, logs = tmp_path / "model", tmp_path / "logs"
+    if there:
+        shutil.copytree(site.root / "exports" / "1", base / "1")
+        logs.mkdir()
+    inside = f'base_path: "{site.root}/inside"'
+    collector = (
+        "logging_config { sampling_config { sampling_rate: 1 } log_collector_config "
+        f'{{ type: "tfrecord" filename_prefix: "{logs}/deep/x" }} }}'
+    )
+    for what, body in (
+        (f"base_path {base}", f'base_path: "{base}"'),
+        (f"filename_prefix {logs}/deep/x", f"{inside} {collector}"),
+    ):
+        config = f'config {{ name: "inside" model_platform: "tensorflow" {body} }}'
+        use = "models" if "base" in what else "request logs"
+        code, message = site.refused(f"model_config_list {{ {config} }}")
+        assert code == "PERMISSION_DENIED"
+        assert message == (
+            f"Model inside has {what}, which is not in a folder that this server may use for {use}; name the folder "
+            "in --model_roots"
+        )
+    assert site.answer("inside") == 3.0
+    assert (logs / "deep").exists() is False
+    # What follows a link out is not looked at either, and not told from what is not there.
+    (site.root / "escape").unlink(missing_ok=True)
+    (site.root / "escape").symlink_to(base)
+    code, message = site.refused(models("inside", "escape"))
+    assert code == "UNKNOWN"
+    assert f"PERMISSION_DENIED: {site.root}/escape; it is a link out of the folders" in message
+
+
+def test_a_reload_from_elsewhere_is_refused(site: Site) -> None:
+    """Through an address of this machine that others reach as well, where it has one; and through a proxy."""
+    import grpc
+
+    request = site.request("model_config_list {}")
+    call = site.stubs.model.HandleReloadConfigRequest
+    with pytest.raises(grpc.RpcError) as refused:
+        call(request, timeout=60, metadata=(("x-forwarded-for", "10.1.2.3"),))
+    assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
+    assert "came through a proxy, which added x-forwarded-for" in refused.value.details()
 
 
 @pytest.mark.parametrize(

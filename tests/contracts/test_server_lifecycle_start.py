@@ -151,7 +151,11 @@ def test_the_config_file_is_followed(tmp_path: Path, publish: Callable[[str, int
 
         config.write_text("model_config_list {}")
         eventually("all is unloaded", lambda: server.states("m") == {2: "END"})
-        assert server.get("/readyz").json() == {"ready": True, "models": {}, "reasons": []}
+        assert server.get("/readyz").json() == {
+            "ready": False,
+            "models": {},
+            "reasons": ["No model is configured any more: the list of models is empty"],
+        }
         assert server.terminate() == 0
 
 
