@@ -292,7 +292,8 @@ OWN: Final[tuple[Flag, ...]] = (
     Flag(
         "isolated_first_load",
         "auto",
-        "Load and warm up each version in a child process first: true, false, or auto (true with model_config_file).",
+        "Load and warm up each version in a child process first: true, false, or auto (true with model_config_file, "
+        "without landlock).",
         bare="true",
     ),
     Flag(
@@ -376,6 +377,17 @@ OWN: Final[tuple[Flag, ...]] = (
     ),
     Flag(
         "follow_links", False, "Also serve version directories that are links out of the base path."
+    ),
+    Flag(
+        "landlock",
+        False,
+        "Restrict the process, and so every model, to the files that it needs (Linux 5.13); connections that it opens "
+        "are refused (Linux 6.7).",
+    ),
+    Flag(
+        "landlock_paths",
+        "",
+        "Comma-separated further paths that may be read with landlock; PATH:rw may also be written.",
     ),
 )
 

@@ -10,6 +10,7 @@ from slipway_server.errors import invalid_argument
 from slipway_server.servables.tensorflow.threads import ThreadRule, read_rule
 from slipway_server.settings.model_management import (
     ModelManagementSettings,
+    absolute_paths,
     model_management_settings,
 )
 
@@ -79,6 +80,8 @@ class Settings:
     drain_least: float
     exit_on_failed_load: bool
     termination_log: str
+    landlock: bool
+    landlock_paths: tuple[str, ...]
 
 
 def settings(
@@ -173,6 +176,8 @@ def settings(
         drain_least=min(values["drain_min_seconds"], values["drain_seconds"]),
         exit_on_failed_load=values["exit_on_failed_load"],
         termination_log=values["termination_log"],
+        landlock=values["landlock"],
+        landlock_paths=absolute_paths(values, "landlock_paths"),
     )
 
 
@@ -215,6 +220,13 @@ def _isolated(values: Mapping[str, Any]) -> bool:
     asked = str(values["isolated_first_load"])
     if asked not in {"true", "false", "auto"}:
         raise invalid_argument(f"--isolated_first_load={asked} must be one of auto, false, true")
+    if values["landlock"]:
+        if asked == "true":
+            raise invalid_argument(
+                "--landlock and --isolated_first_load=true exclude each other: TensorFlow reads in /proc about its own "
+                "process, and what may be read is fixed before a child process is there"
+            )
+        return False
     return asked == "true" or (asked == "auto" and bool(values["model_config_file"]))
 
 

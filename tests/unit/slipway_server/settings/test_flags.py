@@ -314,6 +314,7 @@ def test_the_server_package_has_no_module_beyond_the_soft_limit() -> None:
         (["--model_base_path=/m", "--isolated_first_load=true"], True),
         (["--model_base_path=/m", "--isolated_first_load"], True),
         (["--model_base_path=/m", "--isolated_first_load=auto"], False),
+        (["--model_config_file=/c", "--landlock"], False),
     ],
 )
 def test_versions_are_tried_in_a_child_where_several_share_a_server(
@@ -345,9 +346,10 @@ def test_who_may_reload_by_default(arguments: list[str], callers: str) -> None:
 
 
 def test_lists_of_paths() -> None:
-    chosen = _settings("--model_roots=/a,/b/c", "--follow_links")
+    chosen = _settings("--model_roots=/a,/b/c", "--landlock_paths=/x:rw,", "--follow_links")
     assert chosen.model_management.model_roots == ("/a", "/b/c")
     assert chosen.model_management.follow_links
+    assert chosen.landlock_paths == ("/x:rw",)
 
 
 @pytest.mark.parametrize(
@@ -355,6 +357,14 @@ def test_lists_of_paths() -> None:
     [
         ("--reload_rpc=yes", "--reload_rpc=yes must be one of auto, local, off, on"),
         ("--model_roots=/a,b", "--model_roots must list absolute paths; b is none"),
+        (
+            "--landlock --isolated_first_load",
+            (
+                "--landlock and --isolated_first_load=true exclude each other: TensorFlow reads in /proc about its own "
+                "process, and what may be read is fixed before a child process is there"
+            ),
+        ),
+        ("--landlock_paths=~/x", "--landlock_paths must list absolute paths; ~/x is none"),
     ],
 )
 def test_what_says_who_and_where_is_checked(argument: str, message: str) -> None:
