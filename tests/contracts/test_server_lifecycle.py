@@ -5,7 +5,9 @@ The tests use models of their own on one shared server: each gives the whole lis
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -226,15 +228,23 @@ def test_a_reload_leads_nowhere_else_and_tells_nothing(
 
 
 def test_a_reload_from_elsewhere_is_refused(site: Site) -> None:
-    """Through an address of this machine that others reach as well, where it has one; and through a proxy."""
+    """Through a proxy, and through an address of this machine that others reach as well, where it has one."""
     import grpc
 
     request = site.request("model_config_list {}")
-    call = site.stubs.model.HandleReloadConfigRequest
-    with pytest.raises(grpc.RpcError) as refused:
-        call(request, timeout=60, metadata=(("x-forwarded-for", "10.1.2.3"),))
-    assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
-    assert "came through a proxy, which added x-forwarded-for" in refused.value.details()
+    before = site.server.get("/readyz").json()
+    callers: list[Any] = [(site.stubs, (("x-forwarded-for", "10.1.2.3"),), "came through a proxy")]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        probe.connect(("192.0.2.1", 9))  # sends nothing
+        own = str(probe.getsockname()[0])
+        elsewhere = Stubs(f"{own}:{site.server.port}")
+        callers.append((elsewhere, (), f"this call is from ipv4:{own}:"))
+    for stubs, metadata, words in callers:
+        with pytest.raises(grpc.RpcError) as refused:
+            stubs.model.HandleReloadConfigRequest(request, timeout=60, metadata=metadata)
+        assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
+        assert words in refused.value.details()
+    assert site.server.get("/readyz").json() == before
 
 
 @pytest.mark.parametrize(
