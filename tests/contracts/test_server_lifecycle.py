@@ -5,7 +5,9 @@ The tests use models of their own on one shared server: each gives the whole lis
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -174,9 +176,75 @@ def test_health_follows_models_that_never_had_a_version(site: Site) -> None:
 def test_an_empty_list_unloads_everything(site: Site) -> None:
     site.publish("only", 1)
     site.reload(models("only"))
+    assert site.server.get("/readyz").status_code == 200
     site.reload("model_config_list {}")
     eventually("it is unloaded", lambda: site.server.states("only") == {1: "END"})
+    answer = site.server.get("/readyz")
+    assert (answer.status_code, answer.json()["reasons"]) == (
+        503,
+        ["No model is configured any more: the list of models is empty"],
+    )
+    site.reload(models("only"))
     assert site.server.get("/readyz").status_code == 200
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["there", "not there"])
+def test_a_reload_leads_nowhere_else_and_tells_nothing(
+    site: Site, tmp_path: Path, *, there: bool
+) -> None:
+    """What the first list named holds: neither base paths nor logs of a later one lead out of it."""
+    if not (site.root / "inside").exists():
+        site.publish("inside", 1)
+    site.reload(models("inside"))
+    base, logs = tmp_path / "model", tmp_path / "logs"
+    if there:
+        shutil.copytree(site.root / "exports" / "1", base / "1")
+        logs.mkdir()
+    inside = f'base_path: "{site.root}/inside"'
+    collector = (
+        "logging_config { sampling_config { sampling_rate: 1 } log_collector_config "
+        f'{{ type: "tfrecord" filename_prefix: "{logs}/deep/x" }} }}'
+    )
+    for what, body in (
+        (f"base_path {base}", f'base_path: "{base}"'),
+        (f"filename_prefix {logs}/deep/x", f"{inside} {collector}"),
+    ):
+        config = f'config {{ name: "inside" model_platform: "tensorflow" {body} }}'
+        use = "models" if "base" in what else "request logs"
+        code, message = site.refused(f"model_config_list {{ {config} }}")
+        assert code == "PERMISSION_DENIED"
+        assert message == (
+            f"Model inside has {what}, which is not in a folder that this server may use for {use}; name the folder "
+            "in --model_roots"
+        )
+    assert site.answer("inside") == 3.0
+    assert (logs / "deep").exists() is False
+    # What follows a link out is not looked at either, and not told from what is not there.
+    (site.root / "escape").unlink(missing_ok=True)
+    (site.root / "escape").symlink_to(base)
+    code, message = site.refused(models("inside", "escape"))
+    assert code == "UNKNOWN"
+    assert f"PERMISSION_DENIED: {site.root}/escape; it is a link out of the folders" in message
+
+
+def test_a_reload_from_elsewhere_is_refused(site: Site) -> None:
+    """Through a proxy, and through an address of this machine that others reach as well, where it has one."""
+    import grpc
+
+    request = site.request("model_config_list {}")
+    before = site.server.get("/readyz").json()
+    callers: list[Any] = [(site.stubs, (("x-forwarded-for", "10.1.2.3"),), "came through a proxy")]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):
+        probe.connect(("192.0.2.1", 9))  # sends nothing
+        own = str(probe.getsockname()[0])
+        elsewhere = Stubs(f"{own}:{site.server.port}")
+        callers.append((elsewhere, (), f"this call is from ipv4:{own}:"))
+    for stubs, metadata, words in callers:
+        with pytest.raises(grpc.RpcError) as refused:
+            stubs.model.HandleReloadConfigRequest(request, timeout=60, metadata=metadata)
+        assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
+        assert words in refused.value.details()
+    assert site.server.get("/readyz").json() == before
 
 
 @pytest.mark.parametrize(

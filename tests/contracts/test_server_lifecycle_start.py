@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import savedmodels
+from exchanges import Stubs
 from modelserver import ModelServer, eventually, running
 
 COMMON = ("--drain_seconds=0", "--isolated_first_load=false")
@@ -106,6 +107,72 @@ def test_a_model_without_versions_ends_the_start_when_asked_to(tmp_path: Path) -
     ) in said
 
 
+def test_a_model_outside_of_the_named_folders_ends_the_start(
+    tmp_path: Path, publish: Callable[[str, int], None]
+) -> None:
+    publish("m", 1)
+    flags = ("--model_name=m", f"--model_base_path={tmp_path}/m", f"--model_roots={tmp_path}/n")
+    with running(tmp_path, *flags, *COMMON) as server:
+        said = _said(server)
+    assert server.process.returncode == 255
+    assert (
+        f"Failed to start server. Error: PERMISSION_DENIED: Model m has base_path {tmp_path}/m, which is not in a "
+        "folder that this server may use for models; name the folder in --model_roots\n"
+    ) in said
+
+
+# ---- §2: a reload of a server without a file -------------------------------------------------------------------------
+
+
+def test_what_the_command_line_names_survives_every_reload(
+    tmp_path: Path, publish: Callable[[str, int], None]
+) -> None:
+    from google.protobuf import text_format
+    from tensorflow_serving.apis import model_management_pb2
+
+    publish("m", 1)
+    publish("n", 1)
+    kept = f'name: "m" base_path: "{tmp_path}/m" model_platform: "tensorflow"'
+    added = f'name: "n" base_path: "{tmp_path}/n" model_platform: "tensorflow"'
+    log = (
+        "logging_config { sampling_config { sampling_rate: 1 } log_collector_config "
+        '{ type: "tfrecord" filename_prefix: "PREFIX" } }'
+    )
+    flags = ("--model_name=m", f"--model_base_path={tmp_path}/m", *COMMON)
+    with running(tmp_path, *flags) as server:
+        server.wait_ready()
+        stubs = Stubs(server.target)
+
+        def outcome(*configs: str) -> str:
+            listed = " ".join(f"config {{ {config} }}" for config in configs)
+            request = model_management_pb2.ReloadConfigRequest()
+            text_format.Parse(f"model_config_list {{ {listed} }}", request.config)
+            call = stubs.model.HandleReloadConfigRequest
+            try:
+                return str(call(request, timeout=60).status.error_code)
+            except stubs.grpc.RpcError as error:
+                return f"{error.code().name}: {error.details()}"
+
+        for configs in (
+            (),
+            (added,),
+            (kept.replace(f"{tmp_path}/m", f"{tmp_path}/n"),),
+            (f"{kept} model_version_policy {{ specific {{ }} }}",),
+        ):
+            assert outcome(*configs).startswith(
+                "PERMISSION_DENIED: Model m is named on the command "
+            )
+        for prefix in (f"{tmp_path.parent}/logs/x", f"{tmp_path}/m/2/x"):
+            refused = outcome(f"{kept} {log.replace('PREFIX', prefix)}")
+            assert refused.startswith(f"PERMISSION_DENIED: Model m has filename_prefix {prefix}, ")
+            assert not Path(prefix).parent.exists()
+        assert server.get("/readyz").json() == {"ready": True, "models": {"m": True}, "reasons": []}
+        assert outcome(kept, added) == "0"
+        assert server.predict("n", {"instances": [1.0]}).json() == {"predictions": [3.0]}
+        assert server.predict("m", {"instances": [1.0]}).json() == {"predictions": [3.0]}
+        stubs.channel.close()
+
+
 # ---- §2: the file at run time ----------------------------------------------------------------------------------------
 
 
@@ -151,7 +218,11 @@ def test_the_config_file_is_followed(tmp_path: Path, publish: Callable[[str, int
 
         config.write_text("model_config_list {}")
         eventually("all is unloaded", lambda: server.states("m") == {2: "END"})
-        assert server.get("/readyz").json() == {"ready": True, "models": {}, "reasons": []}
+        assert server.get("/readyz").json() == {
+            "ready": False,
+            "models": {},
+            "reasons": ["No model is configured any more: the list of models is empty"],
+        }
         assert server.terminate() == 0
 
 

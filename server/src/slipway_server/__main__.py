@@ -2,6 +2,8 @@
 
 import os
 import sys
+import tempfile
+from contextlib import suppress
 from importlib import metadata
 from io import TextIOWrapper
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import cast
 from slipway_server.app.process import EXIT_FAILED, EXIT_OK, Process
 from slipway_server.errors import ServingError
 from slipway_server.settings import command_line
-from slipway_server.settings.server import settings
+from slipway_server.settings.server import Settings, settings
 
 
 def main() -> None:
@@ -50,13 +52,47 @@ def run(arguments: list[str]) -> int:
     except ServingError as error:
         sys.stdout.write(f"Failed to start server. Error: {error}\n")
         return EXIT_FAILED
+    landlock_version = 0
+    if chosen.landlock:
+        try:
+            landlock_version = restrict_files(chosen)
+        except ServingError as error:
+            sys.stdout.write(f"Failed to start server. Error: {error}\n")
+            return EXIT_FAILED
     # TensorFlow's own warnings repeat, for every bad request, what its caller is told anyway.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if chosen.xla_cpu:
         # Read once, when TensorFlow is imported; a session alone can ask for XLA on GPUs only.
         xla_flags = os.environ.get("TF_XLA_FLAGS", "")
         os.environ["TF_XLA_FLAGS"] = f"{xla_flags} --tf_xla_cpu_global_jit".strip()
-    return Process(chosen, command_line.without_effect(parsed.given)).run()
+    notes = command_line.without_effect(parsed.given)
+    return Process(chosen, notes, landlock_version).run()
+
+
+def restrict_files(chosen: Settings) -> int:
+    """Apply `--landlock` and return its version; before the first thread, as each has restrictions of its own.
+
+    Raises:
+        ServingError: it cannot be applied.
+    """
+    from slipway_server.app import landlock  # noqa: PLC0415 - only where it is asked for
+    from slipway_server.app.landlock_paths import Installation, rules  # noqa: PLC0415 - likewise
+
+    found = Installation(
+        prefixes=tuple(
+            dict.fromkeys((sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix))
+        ),
+        package=str(Path(__file__).parents[1]),
+        keras=str(Path(os.environ.get("KERAS_HOME", "~/.keras"), "keras.json").expanduser()),
+        devices=tuple(str(path) for path in Path("/dev").glob("nvidia*")),
+    )
+    if chosen.termination_log:
+        with suppress(OSError):  # reported when something is to be written there
+            Path(chosen.termination_log).touch()  # rules are for files that exist
+    # Libraries ask for its name when they are imported, and Python finds it by writing there.
+    with suppress(FileNotFoundError):
+        tempfile.gettempdir()
+    return landlock.restrict(rules(chosen, found))
 
 
 def version_text() -> str:

@@ -17,6 +17,7 @@ from slipway_server.app.startup import Startup
 from slipway_server.batching.model import BatchObserver
 from slipway_server.control.config_file import ConfigFile
 from slipway_server.control.model_config import model_configs, read_model_config, single_model
+from slipway_server.control.model_roots import ModelRoots
 from slipway_server.control.reload import ConfiguredModels, ReloadRule
 from slipway_server.core.managed_version import AspiredVersion
 from slipway_server.core.manager import Manager
@@ -36,7 +37,7 @@ from slipway_server.frontends.request_log.predictor import LoggedPredictor
 from slipway_server.frontends.request_log.sampler import RequestLog
 from slipway_server.frontends.rest.api import ApiSettings, RestApi
 from slipway_server.frontends.rpc.reflection import reflection_streams
-from slipway_server.frontends.rpc.reload import ReloadMethod
+from slipway_server.frontends.rpc.reload import ReloadCallers, ReloadMethod
 from slipway_server.frontends.rpc.service import RELOAD_METHODS, STATUS_METHODS, Services
 from slipway_server.frontends.rpc.transport.server import RpcMethod
 from slipway_server.loading.chain import batching_parameters, guarded, make_loader
@@ -92,6 +93,8 @@ class Assembly:
         self._changed = changed
         rules = settings.model_management
         known: set[str] = set()
+        self._had_models = False
+        self._roots = ModelRoots(rules.model_roots)
         self._monitor = StateMonitor()
         self._access_log = _access_log(settings)
         self._telemetry = Telemetry(
@@ -128,6 +131,7 @@ class Assembly:
             interval=rules.poll_wait,
             keep_last=rules.keep_last,
             failed=self._nothing_found,
+            follow_links=rules.follow_links,
         )
         self._loads = LoadMetrics(
             self._telemetry.registry,
@@ -182,7 +186,10 @@ class Assembly:
                 predictor,
                 self._monitor,
                 self._telemetry,
-                reload=ReloadMethod(self._models, self._telemetry.registry),
+                reload=ReloadMethod(
+                    self._models, self._roots, self._telemetry.registry, fixed=self._fixed()
+                ),
+                reload_callers=ReloadCallers(rules.reload_rpc),
                 tensor_content=settings.tensor_content,
                 strict_types=settings.strict_types,
             ).methods(),
@@ -239,6 +246,8 @@ class Assembly:
     def _configured(self, known: set[str], names: Iterable[str]) -> None:
         known.update(names)
         self._startup.configured(names)
+        self._had_models = self._had_models or bool(known)
+        self._roots.trust_first(self._models.configs)
         self._request_log.configure(
             {one.name: one.logging for one in self._models.configs if one.logging is not None}
         )
@@ -249,7 +258,9 @@ class Assembly:
         """Return which models answer, and why the server is not ready when it is not."""
         states = {model: self._monitor.of(model) for model in self.models}
         troubles = {model: self._source.trouble(model) for model in self.models}
-        found = report(states, troubles, started=True, draining=draining)
+        found = report(
+            states, troubles, started=True, draining=draining, had_models=self._had_models
+        )
         return replace(found, labels={model: of for model, of in self._labels().items() if of})
 
     def metrics(self) -> tuple[str, bytes]:
@@ -268,11 +279,20 @@ class Assembly:
             model, [AspiredVersion(one.version, one.path, one.fingerprint) for one in versions]
         )
 
+    def _fixed(self) -> tuple[ModelConfig, ...]:
+        """Return the models that a reload must leave as they are: the command line's, unless everybody may reload."""
+        rules = self._settings.model_management
+        if rules.config_file or rules.reload_rpc == ReloadCallers.ON:
+            return ()
+        return single_model(rules.model_name, rules.model_base_path)
+
     def _read_config(self) -> tuple[ModelConfig, ...] | None:
         rules = self._settings.model_management
         if not rules.config_file:
-            return single_model(rules.model_name, rules.model_base_path)
-        return model_configs(read_model_config(rules.config_file), listed=self._models.configured)
+            return self._roots.trust(single_model(rules.model_name, rules.model_base_path))
+        message = read_model_config(rules.config_file)
+        configs = model_configs(message, listed=self._models.configured)
+        return None if configs is None else self._roots.trust(configs)
 
     def _nothing_found(self, model: str, trouble: ServingError) -> None:
         self._models.nothing_found(model, trouble)

@@ -60,12 +60,17 @@ class Process:
 
     Args:
         flags_without_effect: (name, sentence) of the flags to mention in the log.
+        landlock: the version of Landlock that restricts the process; 0 for none.
     """
 
     def __init__(
-        self, settings: Settings, flags_without_effect: tuple[tuple[str, str], ...] = ()
+        self,
+        settings: Settings,
+        flags_without_effect: tuple[tuple[str, str], ...] = (),
+        landlock: int = 0,
     ) -> None:
         self._settings = settings
+        self._landlock = landlock
         self._flags_without_effect = flags_without_effect
         self._events: queue.SimpleQueue[_Signal | _Exit] = queue.SimpleQueue()
         pages = Pages(lambda: self._report().ready, _livez, self._readyz, self._metrics)
@@ -135,6 +140,8 @@ class Process:
 
         logs.configure()
         self._log = structlog.get_logger("slipway_server")
+        if self._landlock:
+            self._log.info("files are restricted", landlock_version=self._landlock)
 
     def _say_certificate(self, sentence: str, used: bool) -> None:  # noqa: FBT001 - a callback
         (self._log.info if used else self._log.error)(sentence, file=self._settings.ssl_config_file)

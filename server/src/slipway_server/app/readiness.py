@@ -32,6 +32,7 @@ def report(
     *,
     started: bool,
     draining: bool,
+    had_models: bool = False,
 ) -> Report:
     """Judge the server.
 
@@ -40,6 +41,7 @@ def report(
         troubles: configured model → why discovery finds nothing to load, or an empty string.
         started: whether configuration and TensorFlow are there.
         draining: whether the server was told to stop.
+        had_models: whether any model has ever been configured.
     """
     models = {
         model: any(state.availability is Availability.AVAILABLE for state in of)
@@ -49,6 +51,8 @@ def report(
         return Report(models, ("The server is draining: it is shutting down",))
     if not started:
         return Report(models, ("The server is starting",))
+    if had_models and not models:
+        return Report(models, ("No model is configured any more: the list of models is empty",))
     reasons = tuple(
         f"Model {model}: {_why(states[model], troubles.get(model, ''))}"
         for model, available in models.items()

@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from slipway_server.storage.directories import walk
+
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 _PROC: Final = Path("/proc")
 
@@ -40,19 +42,13 @@ def forget_files(directory: Path) -> None:
 
     What cannot be dropped stays; that is no error.
     """
-    for path in _files(directory):
+    for entry in walk(str(directory)):
         with suppress(OSError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = os.open(entry.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             try:
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             finally:
                 os.close(descriptor)
-
-
-def _files(directory: Path) -> Iterator[str]:
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            yield os.path.join(folder, name)  # noqa: PTH118 - a Path for each file would be made for nothing
 
 
 @cache

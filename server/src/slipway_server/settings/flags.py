@@ -1,39 +1,9 @@
 """The table of command-line flags. `command_line` reads arguments by it, `settings` checks what they say. Pure."""
 
 import os
-from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
-Value = bool | int | float | str
-
-
-class Support(Enum):
-    """What a flag does here."""
-
-    WORKS = "works"
-    MEANINGLESS = "is accepted for compatibility and has no effect in slipway-server"
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """One flag.
-
-    Attributes:
-        default: its value unless given; its Python type is the flag's type.
-        wide: whether an integer has 64 instead of 32 bits.
-        by_machine: how the default follows from the machine, when it does.
-        bare: the value that `--name` alone stands for; none by default, `true` for booleans.
-    """
-
-    name: str
-    default: Value
-    usage: str
-    support: Support = Support.WORKS
-    wide: bool = False
-    bare: str = ""
-    by_machine: str = ""
-
+from slipway_server.settings.flag import Flag, Support
 
 _CPUS: Final = os.cpu_count() or 1
 _MEANINGLESS: Final = Support.MEANINGLESS
@@ -318,7 +288,8 @@ OWN: Final[tuple[Flag, ...]] = (
     Flag(
         "isolated_first_load",
         "auto",
-        "Load and warm up each version in a child process first: true, false, or auto (true with model_config_file).",
+        "Load and warm up each version in a child process first: true, false, or auto (true with model_config_file, "
+        "without landlock).",
         bare="true",
     ),
     Flag(
@@ -395,6 +366,32 @@ OWN: Final[tuple[Flag, ...]] = (
         "max_connection_age_grace_seconds",
         600.0,
         "Grace period in seconds for pending calls on a gRPC connection that has reached its maximum age.",
+    ),
+    Flag(
+        "reload_rpc",
+        "auto",
+        "Who may change the models over gRPC: off (nobody), local (over the UNIX socket or loopback, or with a client "
+        "certificate that is verified), on (everybody), or auto (off with exit_on_failed_load, else local).",
+    ),
+    Flag(
+        "model_roots",
+        "",
+        "Comma-separated folders that base paths and request logs must be below; if empty, a reload is restricted to "
+        "the folders of the models that are configured at startup or in model_config_file.",
+    ),
+    Flag(
+        "follow_links", False, "Also serve version directories that are links out of the base path."
+    ),
+    Flag(
+        "landlock",
+        False,
+        "Restrict the process, and so every model, to the files that it needs (Linux 5.13); connections that it opens "
+        "are refused (Linux 6.7).",
+    ),
+    Flag(
+        "landlock_paths",
+        "",
+        "Comma-separated further paths that may be read with landlock; PATH:rw may also be written.",
     ),
 )
 

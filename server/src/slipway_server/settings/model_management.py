@@ -1,8 +1,9 @@
 """The flags that say how models come and go, as one typed, checked value. Pure."""
 
+import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from slipway_server.core.labels import LabelRule
 from slipway_server.core.load_retry import Bounds, RetryRule
@@ -20,6 +21,9 @@ class ModelManagementSettings:
         poll_wait: between looks at base paths; 0 looks once and after each change of the config, less never.
         reload_timeout: that a reload waits for its new models.
         open_ports_at_once: or only when every model has a version that answers.
+        reload_rpc: who may change the models over gRPC: `off`, `local` or `on`.
+        model_roots: folders that base paths and request logs must be below; none named leaves it to the configuration.
+        follow_links: whether version directories may be links out of their base path.
     """
 
     model_name: str
@@ -35,6 +39,9 @@ class ModelManagementSettings:
     labels: LabelRule
     reload_timeout: float
     open_ports_at_once: bool
+    reload_rpc: str
+    model_roots: tuple[str, ...]
+    follow_links: bool
 
 
 def model_management_settings(values: Mapping[str, Any], *, cpus: int) -> ModelManagementSettings:
@@ -79,7 +86,36 @@ def model_management_settings(values: Mapping[str, Any], *, cpus: int) -> ModelM
         ),
         reload_timeout=timeout,
         open_ports_at_once=values["open_ports_at_once"],
+        reload_rpc=_reload_rpc(values),
+        model_roots=absolute_paths(values, "model_roots"),
+        follow_links=values["follow_links"],
     )
+
+
+_RELOAD_RPC: Final = ("auto", "local", "off", "on")
+
+
+def _reload_rpc(values: Mapping[str, Any]) -> str:
+    """Return who may reload: by default nobody where a model that cannot be loaded would end the server."""
+    asked = str(values["reload_rpc"])
+    if asked not in _RELOAD_RPC:
+        raise invalid_argument(f"--reload_rpc={asked} must be one of {', '.join(_RELOAD_RPC)}")
+    if asked != "auto":
+        return asked
+    return "off" if values["exit_on_failed_load"] else "local"
+
+
+def absolute_paths(values: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Return the paths that a flag lists, separated by commas.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT; one of them is not absolute.
+    """
+    paths = tuple(path for path in str(values[name]).split(",") if path)
+    for path in paths:
+        if not posixpath.isabs(path):
+            raise invalid_argument(f"--{name} must list absolute paths; {path} is none")
+    return paths
 
 
 def _bounds(values: Mapping[str, Any], cpus: int) -> Bounds:

@@ -10,6 +10,7 @@ from slipway_server.errors import invalid_argument
 from slipway_server.servables.tensorflow.threads import ThreadRule, read_rule
 from slipway_server.settings.model_management import (
     ModelManagementSettings,
+    absolute_paths,
     model_management_settings,
 )
 
@@ -82,6 +83,8 @@ class Settings:
     drain_least: float
     exit_on_failed_load: bool
     termination_log: str
+    landlock: bool
+    landlock_paths: tuple[str, ...]
 
 
 def settings(
@@ -170,9 +173,7 @@ def settings(
         tensor_content=values["enable_serialization_as_tensor_content"],
         strict_types=values["strict_types"],
         load_timeout=values["load_timeout_seconds"],
-        isolated_load=_switch(
-            "isolated_first_load", values, auto=bool(values["model_config_file"])
-        ),
+        isolated_load=_isolated(values),
         isolated_load_memory=values["isolated_load_memory_bytes"],
         isolated_load_gpu=values["isolated_load_gpu"],
         trial_run=_switch("trial_run", values, auto=not values["model_config_file"]),
@@ -181,6 +182,8 @@ def settings(
         drain_least=min(values["drain_min_seconds"], values["drain_seconds"]),
         exit_on_failed_load=values["exit_on_failed_load"],
         termination_log=values["termination_log"],
+        landlock=values["landlock"],
+        landlock_paths=absolute_paths(values, "landlock_paths"),
     )
 
 
@@ -217,6 +220,17 @@ def _check_bounds(values: Mapping[str, Any]) -> None:
         if not low <= values[name] <= high:  # also refuses NaN
             unit = " seconds" if name.endswith("_seconds") else ""
             raise invalid_argument(f"--{name} must be between {low:.0f} and {high:.0f}{unit}")
+
+
+def _isolated(values: Mapping[str, Any]) -> bool:
+    """Return whether versions are tried in a child process: by default where several may share the server."""
+    auto = bool(values["model_config_file"]) and not values["landlock"]
+    if (isolated := _switch("isolated_first_load", values, auto=auto)) and values["landlock"]:
+        raise invalid_argument(
+            "--landlock and --isolated_first_load=true exclude each other: TensorFlow reads in /proc about its own "
+            "process, and what may be read is fixed before a child process is there"
+        )
+    return isolated
 
 
 def _switch(name: str, values: Mapping[str, Any], *, auto: bool) -> bool:

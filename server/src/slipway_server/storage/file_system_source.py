@@ -1,30 +1,33 @@
 """Watches base paths and says which versions should be loaded.
 
 One look per model and poll. A listing that fails or is empty unloads nothing: what serves goes on, and the reason
-is kept for the readiness page. One model's trouble never touches another. Which models there are may change at any
-time.
+is kept for the readiness page. One model's trouble never touches another: a look that does not end, as on a network
+file system whose server is gone, delays the others once and briefly. Which models there are may change at any time.
 """
 
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import structlog
 
-from slipway_server.errors import ServingError, invalid_argument, not_found
-from slipway_server.storage.directories import directories, fingerprint
+from slipway_server.errors import Code, ServingError, invalid_argument, not_found
+from slipway_server.storage.base_path import look
+from slipway_server.storage.directories import fingerprint
+from slipway_server.storage.look_threads import LookThreads
 from slipway_server.storage.source import Failed, Found, ModelConfig, VersionDirectory
-from slipway_server.storage.versions import (
-    Selection,
-    Specific,
-    requested_directories,
-    select,
-)
+from slipway_server.storage.versions import Specific
 
 _log = structlog.get_logger("slipway_server.source")
 
 _ACCESS_ERROR: Final = "FileSystemStoragePathSource encountered a filesystem access error: "
+_PATIENCE_SECONDS: Final = 0.2
+"""How long a look may keep the other models waiting; most end within a millisecond."""
+_HUNG_SECONDS: Final = 10.0
+"""A look that takes longer is reported."""
 
 
 class FileSystemSource:
@@ -37,6 +40,8 @@ class FileSystemSource:
             `poll` is called by hand).
         keep_last: whether an empty base path leaves loaded versions alone.
         failed: called with (model, why) whenever a poll finds nothing to load for a model.
+        follow_links: whether version directories may be links out of their base path.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -47,12 +52,19 @@ class FileSystemSource:
         interval: float,
         keep_last: bool = True,
         failed: Failed = lambda model, trouble: None,  # noqa: ARG005 - nobody listens
+        follow_links: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._models = {model.name: model for model in models}
         self._found = found
         self._interval = interval
         self._keep_last = keep_last
         self._failed = failed
+        self._follow_links = follow_links
+        self._clock = clock
+        self._threads = LookThreads()
+        # Looks under way, by the configuration that they are for: since when.
+        self._looking: dict[int, tuple[ModelConfig, float]] = {}
         self._troubles: dict[str, str] = {}
         self._said: dict[str, tuple[str, ...]] = {}
         # What is said about a model is said under this lock, after a look whether it is still configured that way.
@@ -71,6 +83,7 @@ class FileSystemSource:
         with self._wanted:
             self._stopped = True
             self._wanted.notify_all()
+        self._threads.stop()
 
     def update(self, models: Iterable[ModelConfig]) -> None:
         """Watch other models from now on; those no longer named lose all their versions at once."""
@@ -87,21 +100,48 @@ class FileSystemSource:
         """Return why the last poll found nothing to load for a model, or an empty string."""
         return self._troubles.get(model, "")
 
-    def poll(self) -> None:
-        """Look at every base path once."""
+    def poll(self, patience: float | None = None) -> None:
+        """Look at every base path once.
+
+        Args:
+            patience: seconds after which a look is left to itself and the next one begins; None waits for each.
+        """
         with self._lock:
             models = tuple(self._models.values())
         for model in models:
-            try:
-                self._poll_model(model)
-            except Exception:  # noqa: BLE001 - one model's trouble must not end discovery for all
-                _log.exception("version discovery failed", model=model.name)
+            if self._begin(model):
+                self._threads.run(partial(self._look, model), patience)
+
+    def _begin(self, model: ModelConfig) -> bool:
+        """Take note of a look; False when the one before it has not ended."""
+        now = self._clock()
+        with self._lock:
+            if id(model) not in self._looking:
+                self._looking[id(model)] = (model, now)
+                return True
+            _, since = self._looking[id(model)]
+        if now - since >= _HUNG_SECONDS:
+            sentence = (
+                f"The file system has not answered for more than {_HUNG_SECONDS:.0f} s: base path {model.base_path} "
+                f"of servable {model.name} is looked at again when it does"
+            )
+            self._say(model, ServingError(Code.UNAVAILABLE, sentence), (sentence,), None)
+        return False
+
+    def _look(self, model: ModelConfig) -> None:
+        try:
+            self._poll_model(model)
+        except Exception:  # noqa: BLE001 - one model's trouble must not end discovery for all
+            _log.exception("version discovery failed", model=model.name)
+        finally:
+            with self._lock:
+                self._looking.pop(id(model), None)
 
     def _run(self) -> None:
         if self._interval < 0:
             return
         while self._wait():
-            self.poll()
+            self.poll(_PATIENCE_SECONDS)
 
     def _wait(self) -> bool:
         """Wait until it is time for a poll; False when there will be none."""
@@ -113,7 +153,7 @@ class FileSystemSource:
     def _poll_model(self, model: ModelConfig) -> None:
         """Look without the lock, which may take long; speak under it."""
         try:
-            selection = look(model)
+            selection = look(model, follow_links=self._follow_links)
         except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
             sentence = (
                 f"Could not find base path {model.base_path} for servable {model.name} "
@@ -126,10 +166,13 @@ class FileSystemSource:
             for number, name in selection.directories.items()
             for path in (str(Path(model.base_path, name)),)
         )
-        trouble = None if versions else not_found(selection.warnings[-1])
+        trouble = (
+            None if versions else not_found(" ".join((selection.warnings[-1], *selection.ignored)))
+        )
         explicit = model.policy == Specific(frozenset())
         keep = not versions and self._keep_last and not explicit
-        self._say(model, trouble, selection.warnings, None if keep else versions)
+        said = (*selection.ignored, *selection.warnings)
+        self._say(model, trouble, said, None if keep else versions)
 
     def _say(
         self,
@@ -173,19 +216,3 @@ def _status(error: OSError | ValueError, path: str) -> str:
             return f"UNKNOWN: {path}; {words}"
         case _:
             return f"UNKNOWN: {path}; {error}"
-
-
-def look(model: ModelConfig) -> Selection:
-    """Look at a base path once.
-
-    Raises:
-        OSError: there is no such directory, or it cannot be read.
-        ValueError: no directory can have such a name.
-    """
-    base = Path(model.base_path)
-    base.stat()
-    names = requested_directories(model.policy)
-    if names and all((base / name).is_dir() for name in names.values()):
-        # All that is asked for is there: no listing, which is what costs on large or remote directories.
-        return Selection(names, ())
-    return select(model.name, model.base_path, directories(base), model.policy)

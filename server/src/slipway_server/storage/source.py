@@ -30,6 +30,7 @@ class ModelConfig:
         labels: version label → version.
         platform: what kind of model it is; never changes while it is served.
         logging: which requests are kept; None for none.
+        within: the base path must lie below one of these folders also when links are followed; none given, anywhere.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ModelConfig:
     labels: Mapping[str, int] = field(default_factory=dict)
     platform: str = "tensorflow"
     logging: LoggingRule | None = None
+    within: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,10 +42,12 @@ class Selection:
     Attributes:
         directories: version number → directory name, in ascending order of the number.
         warnings: sentences for the log.
+        ignored: sentences about links that were not followed.
     """
 
     directories: dict[int, str]
     warnings: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
 
 
 def version_number(name: str) -> int | None:

@@ -67,6 +67,14 @@ def test_every_model_must_have_a_version() -> None:
     assert found.models == {"a": True, "b": False}
 
 
+def test_a_server_that_had_models_and_has_none_is_not_ready() -> None:
+    """Else clients would be sent to a server whose models somebody has taken away."""
+    never = report({}, {}, started=True, draining=False)
+    assert never.ready, "models may be brought by the first reload"
+    found = report({}, {}, started=True, draining=False, had_models=True)
+    assert found == Report({}, ("No model is configured any more: the list of models is empty",))
+
+
 def test_the_monitor_keeps_the_newest_state_and_lists_the_highest_version_first() -> None:
     monitor = StateMonitor()
     heard: list[VersionState] = []

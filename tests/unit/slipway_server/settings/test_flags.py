@@ -314,6 +314,7 @@ def test_the_server_package_has_no_module_beyond_the_soft_limit() -> None:
         (["--model_base_path=/m", "--isolated_first_load=true"], True),
         (["--model_base_path=/m", "--isolated_first_load"], True),
         (["--model_base_path=/m", "--isolated_first_load=auto"], False),
+        (["--model_config_file=/c", "--landlock"], False),
     ],
 )
 def test_versions_are_tried_in_a_child_where_several_share_a_server(
@@ -340,6 +341,54 @@ def test_signatures_are_tried_where_a_server_has_one_model(
     parsed = command_line.parse(arguments)
     assert parsed.unknown == ()
     assert settings(parsed.values, cpus=2).trial_run is tried
+
+
+@pytest.mark.parametrize(
+    ("arguments", "callers"),
+    [
+        (["--model_base_path=/m"], "local"),
+        (["--model_config_file=/c"], "local"),
+        (["--model_base_path=/m", "--exit_on_failed_load=true"], "off"),
+        (["--model_config_file=/c", "--exit_on_failed_load"], "off"),
+        (["--model_base_path=/m", "--exit_on_failed_load", "--reload_rpc=local"], "local"),
+        (["--model_config_file=/c", "--reload_rpc=off"], "off"),
+        (["--model_base_path=/m", "--reload_rpc=on"], "on"),
+    ],
+)
+def test_who_may_reload_by_default(arguments: list[str], callers: str) -> None:
+    """Nobody where a bad model ends the server, as in the pods of Models: anybody could end it."""
+    assert (
+        settings(command_line.parse(arguments).values, cpus=2).model_management.reload_rpc
+        == callers
+    )
+
+
+def test_lists_of_paths() -> None:
+    chosen = _settings("--model_roots=/a,/b/c", "--landlock_paths=/x:rw,", "--follow_links")
+    assert chosen.model_management.model_roots == ("/a", "/b/c")
+    assert chosen.model_management.follow_links
+    assert chosen.landlock_paths == ("/x:rw",)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("--reload_rpc=yes", "--reload_rpc=yes must be one of auto, local, off, on"),
+        ("--model_roots=/a,b", "--model_roots must list absolute paths; b is none"),
+        (
+            "--landlock --isolated_first_load",
+            (
+                "--landlock and --isolated_first_load=true exclude each other: TensorFlow reads in /proc about its own "
+                "process, and what may be read is fixed before a child process is there"
+            ),
+        ),
+        ("--landlock_paths=~/x", "--landlock_paths must list absolute paths; ~/x is none"),
+    ],
+)
+def test_what_says_who_and_where_is_checked(argument: str, message: str) -> None:
+    with pytest.raises(ServingError) as refused:
+        _settings(*argument.split())
+    assert str(refused.value) == f"INVALID_ARGUMENT: {message}"
 
 
 @pytest.mark.parametrize(

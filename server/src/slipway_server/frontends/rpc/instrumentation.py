@@ -22,12 +22,27 @@ _TRUNCATED: Final = "...TRUNCATED"
 _NEVER_SECONDS: Final = 3.2e8
 
 
-def instrumented(telemetry: Telemetry, name: str, answer: CallHandler) -> RpcMethod:
-    """Return the gRPC handler of a method; `answer` takes the request's bytes and raises ServingError."""
+def instrumented(
+    telemetry: Telemetry,
+    name: str,
+    answer: CallHandler,
+    *,
+    check: Callable[[grpc.ServicerContext], None] | None = None,
+) -> RpcMethod:
+    """Return the gRPC handler of a method.
+
+    Args:
+        telemetry: counts the calls.
+        name: of the method.
+        answer: takes the request's bytes and raises ServingError.
+        check: refuses a caller with a ServingError, before the request is looked at.
+    """
 
     def method(request: bytes, context: grpc.ServicerContext) -> bytes:
         call = telemetry.begin(name, "GRPC")
         try:
+            if check is not None:
+                check(context)
             call.deadline = _deadline(context)
             reply = answer(request, call)
         except ServingError as error:

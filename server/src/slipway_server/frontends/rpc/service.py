@@ -5,6 +5,7 @@ protobuf objects.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from slipway_server.core.states import StateMonitor
@@ -12,6 +13,7 @@ from slipway_server.frontends.rpc.classification import ExampleMethods
 from slipway_server.frontends.rpc.instrumentation import CallHandler, instrumented
 from slipway_server.frontends.rpc.model import ModelMethods
 from slipway_server.frontends.rpc.prediction import PredictMethod
+from slipway_server.frontends.rpc.reload import ReloadCallers, check_caller
 from slipway_server.frontends.rpc.transport.server import RpcMethod
 from slipway_server.inference.predictor import Predictor
 from slipway_server.observability.telemetry import Telemetry
@@ -28,6 +30,7 @@ class Services:
 
     Args:
         reload: answers HandleReloadConfigRequest, given its bytes and its deadline.
+        reload_callers: who may call it.
         tensor_content: write Predict outputs as `tensor_content`.
         strict_types: as in `PredictMethod`.
     """
@@ -39,10 +42,12 @@ class Services:
         telemetry: Telemetry,
         *,
         reload: Callable[[bytes, float | None], bytes],
+        reload_callers: ReloadCallers,
         tensor_content: bool,
         strict_types: bool = True,
     ) -> None:
         self._reload = reload
+        self._reload_callers = reload_callers
         self._telemetry = telemetry
         self._predict = PredictMethod(
             predictor, tensor_content=tensor_content, strict_types=strict_types
@@ -65,9 +70,11 @@ class Services:
             ),
             prediction + "GetModelMetadata": self._method("GetModelMetadata", self._model.metadata),
             model + "GetModelStatus": self._method("GetModelStatus", self._model.status),
-            model + "HandleReloadConfigRequest": self._method(
+            model + "HandleReloadConfigRequest": instrumented(
+                self._telemetry,
                 "HandleReloadConfigRequest",
                 lambda data, call: self._reload(data, call.deadline),
+                check=partial(check_caller, self._reload_callers),
             ),
         }
 
