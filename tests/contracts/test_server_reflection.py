@@ -1,4 +1,4 @@
-"""gRPC server reflection, as grpcurl and its like use it."""
+"""gRPC server reflection, as grpcurl and its like use it (§0)."""
 
 from __future__ import annotations
 

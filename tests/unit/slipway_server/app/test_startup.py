@@ -1,4 +1,4 @@
-"""What requests are told while the models of the start are loading."""
+"""What requests are told while the models of the start are loading (§1)."""
 
 from __future__ import annotations
 
