@@ -9,9 +9,9 @@ from pathlib import Path
 
 from server_bench.peers import Peer
 from slipway_sync.exports import revision
-from slipway_sync.stores import StoreOptions, open_store
+from slipway_sync.stores import AddressPolicy, StoreOptions, open_store
 from sync_bench.measuring import Subject
-from sync_bench.server import Server
+from sync_bench.server import NETWORK, Server
 
 BUCKET, PREFIX, VERSION = "bench", "models/large", "1"
 AGENT = "slipway-sync"
@@ -74,13 +74,24 @@ def arguments(server: Server, folder: Path) -> tuple[str, ...]:
     for name, value in keys.items():
         (secret / name).write_text(value)
     authority = None if server.authority is None else server.authority.read_bytes()
-    store = open_store(
-        source, StoreOptions(endpoint=server.endpoint, credentials=keys, ca_bundle=authority)
+    options = StoreOptions(
+        endpoint=server.endpoint,
+        credentials=keys,
+        ca_bundle=authority,
+        addresses=AddressPolicy.allowing([NETWORK]),
     )
+    store = open_store(source, options)
     planned = revision(asyncio.run(store.listing(VERSION)))
     trust = () if server.authority is None else ("--ca-bundle", str(server.authority))
     return (
         *("fetch", "--source", source, "--endpoint", server.endpoint, *trust),
         *("--directory", VERSION, "--version", VERSION, "--revision", planned),
-        *("--credentials", str(secret), "--destination", "{destination}"),
+        *(
+            "--credentials",
+            str(secret),
+            "--destination",
+            "{destination}",
+            "--allow-network",
+            NETWORK,
+        ),
     )

@@ -14,9 +14,9 @@ from slipway_operator.api.resource import ModelResource
 from slipway_operator.discovery.poll_state import PollState
 from slipway_operator.discovery.poller import poll
 from slipway_operator.model.source import Readiness
-from slipway_sync.stores import Store, StoreOptions, open_store
+from slipway_sync.stores import AddressPolicy, Store, StoreOptions, open_store
 from sync_bench.clients import BUCKET, PREFIX
-from sync_bench.server import Server
+from sync_bench.server import NETWORK, Server
 
 POLLS = 200
 
@@ -42,7 +42,12 @@ def measure(server: Server) -> list[Polls]:
     """Poll a source until its export is proven, then many times more."""
     keys = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
     uri = f"s3://{BUCKET}/{PREFIX}"
-    store = open_store(uri, StoreOptions(endpoint=server.endpoint, credentials=keys))
+    options = StoreOptions(
+        endpoint=server.endpoint,
+        credentials=keys,
+        addresses=AddressPolicy.allowing([NETWORK]),
+    )
+    store = open_store(uri, options)
     model = snapshots.model(source={"uri": uri, "settle": "1s"})
     return asyncio.run(_measured(server, store, model))
 

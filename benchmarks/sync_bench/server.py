@@ -17,6 +17,8 @@ from cluster.probes import accepts
 from server_bench.processes import cpu_seconds
 
 ADDRESS = "127.0.0.1"
+NETWORK = f"{ADDRESS}/32"
+"""Loopback is no source unless it is allowed."""
 REGION = "us-east-1"
 _OPERATION = re.compile(r" s3_([A-Za-z0-9]+) ")
 

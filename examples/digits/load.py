@@ -1,6 +1,6 @@
 """Send requests without pause, of every kind that real clients send, and count what becomes of them.
 
-Long-lived gRPC channels, keep-alive HTTP connections, and a new HTTP connection for each request.
+Long-lived gRPC channels, keep-alive HTTP connections, and a new gRPC channel or HTTP connection for each request.
 No request is ever repeated: one that fails is counted as failed.
 """
 
@@ -84,6 +84,7 @@ class Load:
         channels: int = 3,
         keep_alive: int = 3,
         connecting: int = 1,
+        connecting_grpc: int = 0,
         per_second: float = 40.0,
     ) -> None:
         """`per_second` is the most that each of the channels and connections sends."""
@@ -98,6 +99,7 @@ class Load:
         self._body = json.dumps({"instances": image.tolist()}).encode()
         kinds: list[Callable[[], None]] = [self._channel] * channels
         kinds += [self._keep_alive] * keep_alive + [self._connecting] * connecting
+        kinds += [self._connecting_grpc] * connecting_grpc
         self._threads = [threading.Thread(target=kind, daemon=True) for kind in kinds]
 
     def __enter__(self) -> Self:
@@ -118,19 +120,27 @@ class Load:
             except Exception as error:  # noqa: BLE001 (whatever it is, the request has failed)
                 self.tally.missed(f"{type(error).__name__}: {error}"[:500])
 
-    def _channel(self) -> None:
+    def _open(self) -> grpc.Channel:
         # Its own connection: channels of one process share them otherwise.
         options = [("grpc.use_local_subchannel_pool", 1)]
-        with grpc.insecure_channel(self._grpc_target, options=options) as channel:
-            call: Callable[..., predict_pb2.PredictResponse] = channel.unary_unary(
-                _METHOD, response_deserializer=predict_pb2.PredictResponse.FromString
-            )
+        return grpc.insecure_channel(self._grpc_target, options=options)
 
-            def send() -> int:
-                answer = call(self._request, timeout=TIMEOUT_SECONDS)
-                return int(answer.model_spec.version.value)
+    def _ask(self, channel: grpc.Channel) -> int:
+        call: Callable[..., predict_pb2.PredictResponse] = channel.unary_unary(
+            _METHOD, response_deserializer=predict_pb2.PredictResponse.FromString
+        )
+        return int(call(self._request, timeout=TIMEOUT_SECONDS).model_spec.version.value)
 
-            self._paced(send)
+    def _channel(self) -> None:
+        with self._open() as channel:
+            self._paced(lambda: self._ask(channel))
+
+    def _connecting_grpc(self) -> None:
+        def send() -> int:
+            with self._open() as channel:
+                return self._ask(channel)
+
+        self._paced(send)
 
     def _keep_alive(self) -> None:
         with httpx.Client(base_url=self._rest_url, timeout=TIMEOUT_SECONDS) as client:

@@ -23,6 +23,7 @@ from cluster.controlplane import ControlPlane
 from cluster.kubectl import Kubectl
 from cluster.s3 import S3Server
 from fakekubelet import FakeKubelet
+from local_stores import NETWORK
 from world import BUCKET, Bucket, Kube, eventually, tiny_export
 
 SERVED = "served"
@@ -54,7 +55,7 @@ def installed(plane: ControlPlane, kube: Kube, tmp_path_factory: pytest.TempPath
     kube.core.create_namespace({"metadata": {"name": SERVED, "labels": labels}})
     helm = Helm(tmp_path_factory.mktemp("helm"), plane.kubeconfig)
     for release, (_, settings) in RELEASES.items():
-        helm.install(*settings, release=release)
+        helm.install(*settings, f"sources.allowedNetworks={{{NETWORK}}}", release=release)
     eventually("the Model kind is served", kube.serves_models)
     for name, _ in RELEASES.values():
         account = Kube(

@@ -9,7 +9,7 @@ import pytest
 import typer
 import yaml
 
-from charts import CHART, NAMESPACE, ROOT, Helm, HelmError, Manifest, kinds, one
+from charts import CHART, NAMESPACE, OPERATOR_PODS, ROOT, Helm, HelmError, Manifest, kinds, one
 from slipway_operator.__main__ import app
 
 
@@ -20,6 +20,12 @@ def helm(tmp_path: Path) -> Helm:
 
 def test_lint_finds_nothing(helm: Helm) -> None:
     assert "0 chart(s) failed" in helm.run("lint", "--strict", str(CHART))
+
+
+def test_tests_find_the_operators_pods_by_labels_that_they_have(helm: Helm) -> None:
+    key, value = OPERATOR_PODS.split("=")
+    template = one(helm.render(), "Deployment")["spec"]["template"]
+    assert template["metadata"]["labels"][key] == value
 
 
 def test_the_crd_is_the_generated_one() -> None:

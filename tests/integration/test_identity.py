@@ -11,12 +11,13 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from cloud_iam import AUDIENCE, ROLE, CloudIam
+from local_stores import ALLOW, local_options
 from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.fetch.credentials import CredentialSource, IdentityKind, opened
 from slipway_sync.agent.fetch.fetch import FetchRequest, Runtime, fetch
 from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.exports import ExitCode, revision
-from slipway_sync.stores import SourceError, Store, StoreOptions
+from slipway_sync.stores import SourceError, Store
 from slipway_sync.stores.identity import refresh
 from small_exports import contents
 from world import BUCKET, Bucket, Kube
@@ -44,7 +45,7 @@ class Cluster:
         settings = [f"role-arn={ROLE}", f"sts-endpoint={self.cloud.sts.url}"]
         credential_source = CredentialSource(None, IdentityKind.SERVICE_ACCOUNT, token, settings)
         return opened(
-            f"s3://{BUCKET}/m", StoreOptions(endpoint=self.cloud.endpoint), credential_source, {}
+            f"s3://{BUCKET}/m", local_options(endpoint=self.cloud.endpoint), credential_source, {}
         )
 
 
@@ -158,6 +159,7 @@ def test_the_agent_uses_its_surroundings_only_when_it_is_told_to(
             *(f"--source=s3://{BUCKET}/m", f"--endpoint={cluster.cloud.endpoint}"),
             *(f"--revision={planned}", f"--destination={tmp_path / 'models'}"),
             f"--identity={identity}",
+            ALLOW,
         ],
         env=os.environ
         | {

@@ -279,6 +279,44 @@ def test_a_service_that_is_not_ours_is_left_alone(lab: Lab) -> None:
 
 
 @pytest.mark.usefixtures("operator", "kubelet")
+def test_pods_with_labels_of_another_service_are_not_started(lab: Lab) -> None:
+    shop = {
+        "metadata": {"name": "shop"},
+        "spec": {"ports": [{"port": 80}], "selector": {"app": "shop"}},
+    }
+    lab.kube.core.create_namespaced_service(lab.namespace, shop)
+    lab.upload(1)
+    lab.create(serving={"podLabels": {"app": "shop"}})
+    lab.wait("the Service is named", lambda: lab.status().get("phase") == "PodLabelsConflict")
+    assert condition(lab.status(), "Degraded")[:2] == ("True", "PodLabelsConflict")
+    assert "Service shop matches labels of spec.serving.podLabels" in lab.status()["message"]
+    lab.wait(
+        "an Event tells it, too",
+        lambda: any(
+            "Service shop" in (event.message or "")
+            for event in lab.kube.core.list_namespaced_event(lab.namespace).items
+        ),
+    )
+    assert not lab.kube.core.list_namespaced_pod(lab.namespace).items
+    lab.kube.patch_model(lab.namespace, "m", {"serving": {"podLabels": {"app": "digits"}}})
+    lab.wait_serving(1)
+    assert condition(lab.status(), "Degraded")[0] == "False"
+    # What runs is left alone when such a Service comes, and the next version waits until it names the Model.
+    selector = {"app": "digits"}
+    mine = {"metadata": {"name": "mine"}, "spec": {"ports": [{"port": 80}], "selector": selector}}
+    lab.kube.core.create_namespaced_service(lab.namespace, mine)
+    before = {pod.metadata.uid for pod in lab.kube.core.list_namespaced_pod(lab.namespace).items}
+    lab.upload(2)
+    lab.wait("the Service is named", lambda: lab.status().get("phase") == "PodLabelsConflict")
+    assert lab.status()["serving"] == "1"
+    after = {pod.metadata.uid for pod in lab.kube.core.list_namespaced_pod(lab.namespace).items}
+    assert after == before
+    named = {"spec": {"selector": selector | {"slipway.dev/model": "m"}}}
+    lab.kube.core.patch_namespaced_service("mine", lab.namespace, named)
+    lab.wait_serving(2)
+
+
+@pytest.mark.usefixtures("operator", "kubelet")
 @pytest.mark.parametrize("suffix", ["next", "pods", "v2"])
 def test_a_service_of_another_beside_the_main_one_stops_no_change(lab: Lab, suffix: str) -> None:
     """Such as the main Service of a Model that is called so."""

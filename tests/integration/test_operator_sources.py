@@ -144,7 +144,6 @@ def test_a_model_made_again_under_its_name_waits_for_no_store_of_the_deleted_one
             str(controlplane.kubeconfig),
             tmp_path / "operator.log",
             f"--namespace={namespace}",
-            "--allow-network=127.0.0.0/8",
         ),
     ):
         create("old", server.url)

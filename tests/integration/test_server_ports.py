@@ -127,6 +127,82 @@ def test_a_metrics_page_that_takes_its_time_holds_nobody_up(
         assert answer.json() == {"error": "ValueError: no such series"}
 
 
+def test_a_page_waits_for_what_a_client_wants_to_wait_for(rest: Callable[..., RestServer]) -> None:
+    happened = threading.Event()
+    asked = threading.Event()
+
+    def look() -> bool:
+        asked.set()
+        return happened.is_set()
+
+    server = rest(awaited={"/livez": look})
+    url = f"http://127.0.0.1:{server.ports[0]}"
+    with (
+        httpx.Client(base_url=url, trust_env=False, timeout=WAIT) as http,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        for query in ("", "?wait=0", "?wait=-1", "?wait=x", "?wait=1e9", "?await=4", "?wait=4x"):
+            assert http.get(f"/livez{query}").text == "ok"
+        assert not asked.is_set(), "nobody wanted to wait"
+        assert http.get("/livez?wait=0.05").text == "ok"
+        assert asked.is_set(), "it was waited for in vain"
+        asked.clear()
+        held = pool.submit(
+            lambda: httpx.get(f"{url}/livez?a=b&wait=5", trust_env=False, timeout=WAIT)
+        )
+        assert asked.wait(WAIT)
+        assert http.post("/v1/anything").text == "{}", "it holds nobody else up"
+        assert not held.done()
+        happened.set()
+        assert held.result(WAIT).text == "ok"
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What waits for nothing else waits longer than any test."""
+    monkeypatch.setattr("slipway_server.frontends.http.server._MAX_HOLD_SECONDS", 600.0)
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("end", ["drains", "breaks"])
+def test_nobody_waits_for_what_will_not_happen(rest: Callable[..., RestServer], end: str) -> None:
+    asked, over = threading.Event(), threading.Event()
+
+    def look() -> bool:
+        asked.set()
+        if over.is_set():
+            raise ValueError("no such model")
+        return False
+
+    server = rest(awaited={"/livez": look})
+    url = f"http://127.0.0.1:{server.ports[0]}/livez?wait=600"
+    with ThreadPoolExecutor(20) as pool:
+        held = [
+            pool.submit(lambda: httpx.get(url, trust_env=False, timeout=WAIT)) for _ in range(20)
+        ]
+        assert asked.wait(WAIT)
+        if end == "drains":
+            server.drain()
+        else:
+            over.set()
+        assert [one.result(WAIT).text for one in held] == ["ok"] * 20
+
+
+@pytest.mark.usefixtures("patient")
+def test_only_some_pages_are_held(rest: Callable[..., RestServer]) -> None:
+    server = rest(awaited={"/livez": lambda: False})
+    url = f"http://127.0.0.1:{server.ports[0]}/livez?wait=600"
+    with ThreadPoolExecutor(16) as pool:
+        waiting = [
+            pool.submit(lambda: httpx.get(url, trust_env=False, timeout=WAIT)) for _ in range(16)
+        ]
+        eventually("as many wait as may", lambda: server._held == 16, WAIT)
+        assert httpx.get(url, trust_env=False, timeout=WAIT).text == "ok"
+        assert not any(one.done() for one in waiting)
+        server.drain()
+        assert [one.result(WAIT).text for one in waiting] == ["ok"] * 16
+
+
 def test_reloads_that_wait_leave_the_threads_to_inference(
     gate: Gate, rpc: Callable[..., int]
 ) -> None:

@@ -9,7 +9,8 @@ from minio import Minio
 
 from cluster.s3 import S3Server
 from cluster.stores import AzureServer, GcsServer
-from slipway_sync.stores import ErasableStore, SourceError, Store, StoreOptions, open_store
+from local_stores import local_options
+from slipway_sync.stores import ErasableStore, SourceError, Store, open_store
 from world import BUCKET, Bucket
 
 OBJECTS = ("a b/ü", "saved_model.pb", "variables/variables.index")
@@ -51,7 +52,7 @@ def place(
             folder, _, path = key.rpartition("/")
             bucket.upload(folder, {path: b"x" if path else b""})
         signed = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
-        options = StoreOptions(endpoint=s3.endpoint, credentials=signed)
+        options = local_options(endpoint=s3.endpoint, credentials=signed)
         yield Place(open_store(f"s3://{BUCKET}/{name}", options), name)
         bucket.remove(name)
         return
@@ -66,7 +67,7 @@ def place(
         # Azure's folders are no keys with a slash at their end.
         for key in keys(name, markers=kind is GcsServer):
             server.put(BUCKET, key, b"" if key.endswith("/") else b"x")
-        options = StoreOptions(endpoint=server.endpoint, credentials=given)
+        options = local_options(endpoint=server.endpoint, credentials=given)
         yield Place(open_store(f"{request.param}://{BUCKET}/{name}", options), name)
 
 
@@ -88,7 +89,7 @@ def test_a_key_that_leads_elsewhere_is_not_deleted(place: Place) -> None:
 
 
 def test_without_credentials_nothing_is_deleted(s3: S3Server) -> None:
-    store = open_store(f"s3://{BUCKET}/m", StoreOptions(endpoint=s3.endpoint))
+    store = open_store(f"s3://{BUCKET}/m", local_options(endpoint=s3.endpoint))
     assert isinstance(store, ErasableStore)
     with pytest.raises(SourceError, match="nothing is deleted without credentials") as caught:
         asyncio.run(store.delete("1", ["saved_model.pb"]))
@@ -101,7 +102,7 @@ def test_more_objects_than_one_request_takes(s3: S3Server, bucket: Bucket) -> No
     for number in range(1203):
         (root / f"{number:05}").write_bytes(b"x")
     signed = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
-    options = StoreOptions(endpoint=s3.endpoint, credentials=signed)
+    options = local_options(endpoint=s3.endpoint, credentials=signed)
     place = Place(open_store(f"s3://{BUCKET}/many", options), "many")
     place.delete(*place.listed("1"))
     assert place.listed("1") == []

@@ -21,8 +21,9 @@ import pytest
 
 from cluster.s3 import S3Server
 from fake_s3 import Asked, FakeS3, Fault
+from local_stores import ALLOW, local_options
 from slipway_sync.exports import ExitCode, SyncOutcome, Verdict, revision
-from slipway_sync.stores import Store, StoreOptions, open_store, prove
+from slipway_sync.stores import Store, open_store, prove
 from small_exports import ASSET, INDEX, SHARD_0, SHARD_1, contents, tree
 
 BUCKET = "sync-agent"
@@ -73,7 +74,7 @@ class Agent:
         return self.volume / "3"
 
     def store(self) -> Store:
-        options = StoreOptions(endpoint=self.endpoint, credentials=self.keys)
+        options = local_options(endpoint=self.endpoint, credentials=self.keys)
         return open_store(self.source, options)
 
     def plan(self) -> str:
@@ -87,7 +88,7 @@ class Agent:
             (secret / name).write_text(value)
         return [
             str(Path(sys.executable).with_name("slipway-sync")),
-            *("fetch", "--source", self.source, "--endpoint", self.endpoint),
+            *("fetch", "--source", self.source, "--endpoint", self.endpoint, ALLOW),
             *("--directory", DIRECTORY, "--version", "3"),
             *("--revision", self.revision or self.plan()),
             *("--destination", str(self.volume), "--credentials", str(secret)),

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from cluster.stores import AzureServer, GcsServer, StoreServer
+from local_stores import ALLOW, local_options
 from slipway_sync.exports import ExitCode, Verdict, revision
 from slipway_sync.stores import (
     ObjectReplacedError,
     SourceError,
     Store,
-    StoreOptions,
     open_store,
     prove,
 )
@@ -35,7 +35,7 @@ class Cloud:
 
     def store(self, path: str, **options: Any) -> Store:
         given = {"endpoint": self.server.endpoint, "credentials": self.credentials} | options
-        return open_store(f"{self.scheme}://{BUCKET}/{path}", StoreOptions(**given))
+        return open_store(f"{self.scheme}://{BUCKET}/{path}", local_options(**given))
 
     def upload(self, path: str, files: Mapping[str, bytes]) -> None:
         for name, content in files.items():
@@ -125,7 +125,7 @@ def test_a_version_is_brought_to_the_volume_and_found_there(cloud: Cloud, tmp_pa
         sys.executable, "-m", "slipway_sync.agent", "fetch",
         f"--source={cloud.scheme}://{BUCKET}/fetch", "--directory=00000007", "--version=7",
         f"--revision={planned}", f"--destination={tmp_path / 'volume'}",
-        f"--endpoint={cloud.server.endpoint}",
+        f"--endpoint={cloud.server.endpoint}", ALLOW,
         *([f"--credentials={keys}"] if cloud.credentials else []),
     ]  # fmt: skip
     for expected in ("is on the volume", "was already on the volume"):
@@ -146,7 +146,7 @@ def test_a_wrong_key_is_access_denied_and_never_quoted(tmp_path: Path) -> None:
     wrong = base64.b64encode(hashlib.sha512(b"wrong").digest()).decode()
     with AzureServer.start(tmp_path) as server:
         server.create_bucket(BUCKET)
-        options = StoreOptions(
+        options = local_options(
             endpoint=server.endpoint, credentials={"AZURE_STORAGE_ACCOUNT_KEY": wrong}
         )
         with pytest.raises(SourceError) as caught:

@@ -1,23 +1,31 @@
 """No request of a store's client reaches an address that it may not: with real clients and real servers."""
 
 import asyncio
+import json
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from certificates import Authority, server_context
 from cluster.s3 import S3Server
+from local_stores import NETWORK, local_options
+from slipway_sync.exports import ExitCode, revision
 from slipway_sync.stores import SourceError, Store, StoreOptions, open_store
 from slipway_sync.stores.addresses import Address, AddressPolicy
+from slipway_sync.stores.backends.index_document import parse_index
 from slipway_sync.stores.egress import proxy
 from slipway_sync.stores.egress.proxy import EgressProxy
+from small_exports import contents, tree
 from static_server import StaticServer, indexed
 from world import BUCKET, Bucket
 
@@ -109,13 +117,69 @@ def test_an_endpoint_at_a_forbidden_address_is_refused_in_every_spelling(
     assert "sources.allowedNetworks" in said
 
 
+LOOPBACK = (
+    "127.0.0.1",
+    "localhost",
+    "[::1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[64:ff9b::7f00:1]",
+    "[::127.0.0.1]",
+    "2130706433",
+    "0x7f000001",
+    "0177.0.0.1",
+    "0x7f.1",
+    "127.1",
+    "127.255.255.254",
+)
+
+
+@pytest.mark.parametrize("host", LOOPBACK)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_this_machines_own_servers_are_no_sources_in_any_spelling(scheme: str, host: str) -> None:
+    with serving("/") as server:
+        said = refusal(store_at(f"{scheme}://{host}:{server.server_port}"))
+        assert "is a loopback address, which is not allowed as a source" in said
+        said = refusal(open_store(f"{scheme}://{host}:{server.server_port}/m", StoreOptions()))
+        assert "is a loopback address, which is not allowed as a source" in said
+        assert server.asked == []
+
+
+def test_the_agent_refuses_loopback_unless_its_command_line_allows_it(tmp_path: Path) -> None:
+    files = contents()
+    index = indexed({f"1/{name}": data for name, data in files.items()})
+    planned = revision(parse_index(index["m/index.json"]).versions["1"])
+    with StaticServer(index) as server:
+
+        def agent(*more: str) -> tuple[int, str]:
+            done = subprocess.run(
+                [
+                    sys.executable, "-m", "slipway_sync.agent", "fetch", f"--source={server.url}/m",
+                    "--directory=1", "--version=1", f"--revision={planned}",
+                    f"--destination={tmp_path / 'volume'}", *more,
+                ],
+                capture_output=True, text=True, check=False, timeout=60,
+            )  # fmt: skip
+            return done.returncode, json.loads(done.stdout.splitlines()[-1])["message"]
+
+        code, said = agent()
+        assert code == ExitCode.USAGE
+        assert "127.0.0.1 is a loopback address, which is not allowed as a source" in said
+        assert "--allow-network" in said
+        assert server.asked == []
+        code, said = agent("--allow-network=127.0.0.1/32")
+        assert code == ExitCode.SYNCED, said
+    assert tree(tmp_path / "volume" / "1") == files
+
+
 @pytest.mark.parametrize("target", [LINK_LOCAL, "never.invalid", "127.0.0.2"])
 def test_a_redirect_to_another_host_is_not_followed(target: str) -> None:
     with serving(f"http://{target}/latest/meta-data/") as server:
-        assert "redirects to another host" in refusal(store_at(server.url))
+        assert "redirects to another host" in refusal(store_at(server.url, NETWORK))
         assert len(server.asked) == 1
 
 
+ONLY_THE_SERVER = AddressPolicy.allowing(["127.0.0.1/32"])
 SPELLINGS = (
     LINK_LOCAL,
     "[::ffff:a9fe:a9fe]",
@@ -123,6 +187,10 @@ SPELLINGS = (
     "2852039166",
     "0251.0376.0251.0376",
     "0xa9.254.43518",
+    "[::1]",
+    "[64:ff9b::7f00:2]",
+    "[::ffff:127.0.0.2]",
+    "0177.2",
 )
 
 
@@ -135,8 +203,8 @@ def test_a_static_server_that_redirects_elsewhere_is_refused(
     files = indexed({"1/saved_model.pb": b"data"})
     with StaticServer(files, tls=tls) as server:
         server.redirects = {f"m/{what}": f"https://{host}/latest/meta-data/"}
-        store = open_store(f"{server.url}/m", StoreOptions(ca_bundle=authority.pem))
-        said = said_by(store)
+        options = StoreOptions(ca_bundle=authority.pem, addresses=ONLY_THE_SERVER)
+        said = said_by(open_store(f"{server.url}/m", options))
     assert "which is not allowed as a source" in said
     assert said.startswith(f"{server.url}/m/{what}: ")
 
@@ -147,19 +215,26 @@ def test_a_static_server_without_tls_leads_to_no_other_host(host: str, what: str
     files = indexed({"1/saved_model.pb": b"data"})
     with StaticServer(files) as server:
         server.redirects = {f"m/{what}": f"http://{host}/latest/meta-data/"}
-        said = said_by(open_store(f"{server.url}/m", StoreOptions()))
+        said = said_by(open_store(f"{server.url}/m", local_options()))
     assert "it redirects to another host, which is not followed" in said
 
 
+@pytest.mark.parametrize(
+    ("address", "kind"), [(LINK_LOCAL, "a link-local address"), ("127.0.0.2", "a loopback address")]
+)
 def test_a_redirect_to_a_name_that_rebinds_is_refused(
-    authority: Authority, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+    authority: Authority,
+    tls: ssl.SSLContext,
+    monkeypatch: pytest.MonkeyPatch,
+    address: str,
+    kind: str,
 ) -> None:
     answers = iter([ip_address("127.0.0.1")])
 
     def resolve(host: str, _port: int) -> Sequence[Address]:
         if host == "127.0.0.1":
             return [ip_address(host)]
-        return [next(answers, ip_address(LINK_LOCAL))]
+        return [next(answers, ip_address(address))]
 
     ours = EgressProxy(resolve)
     monkeypatch.setattr("slipway_sync.stores.egress.clients.shared", lambda: ours)
@@ -168,10 +243,11 @@ def test_a_redirect_to_a_name_that_rebinds_is_refused(
         server.files |= indexed({"2/a": b""}, base="new")
 
         def opened() -> Store:
-            return open_store(f"{server.url}/m", StoreOptions(ca_bundle=authority.pem))
+            options = StoreOptions(ca_bundle=authority.pem, addresses=ONLY_THE_SERVER)
+            return open_store(f"{server.url}/m", options)
 
         assert asyncio.run(opened().children()) == ("2",), "a good redirect is followed"
-        assert f"localhost ({LINK_LOCAL}) is a link-local address" in said_by(opened())
+        assert f"localhost ({address}) is {kind}" in said_by(opened())
     ours.close()
 
 
@@ -182,7 +258,7 @@ def test_what_a_redirect_leads_to_gets_no_credentials(
     with StaticServer(files, tls=tls) as server, StaticServer(files, tls=tls) as other:
         server.redirects = {"m/index.json": f"{other.url}/m/index.json"}
         credentials = {"HTTP_USERNAME": "ada", "HTTP_PASSWORD": "pa55"}
-        options = StoreOptions(ca_bundle=authority.pem, credentials=credentials)
+        options = local_options(ca_bundle=authority.pem, credentials=credentials)
         assert asyncio.run(open_store(f"{server.url}/m", options).children()) == ("1",)
         assert "authorization" in server.asked[0].headers
         assert [asked.headers.get("authorization") for asked in other.asked] == [None]
@@ -205,7 +281,7 @@ def said_by(store: Store) -> str:
 def test_the_servers_never_see_the_pass() -> None:
     with serving("/again") as server:
         with pytest.raises(SourceError):
-            asyncio.run(store_at(server.url).children())
+            asyncio.run(store_at(server.url, NETWORK).children())
         assert len(server.asked) > 1, "a second request on the same connection"
         for _, headers in server.asked:
             assert "proxy-authorization" not in {name.lower() for name in headers}
@@ -230,7 +306,9 @@ def test_a_name_that_changes_its_mind_is_judged_at_every_connection(
             "AWS_ACCESS_KEY_ID": s3.access_key,
             "AWS_SECRET_ACCESS_KEY": s3.secret_key,
         }
-        options = StoreOptions(endpoint=f"http://rebinding.example:{port}", credentials=credentials)
+        options = local_options(
+            endpoint=f"http://rebinding.example:{port}", credentials=credentials
+        )
         return open_store(f"s3://{BUCKET}/rebinding/m", options)
 
     assert asyncio.run(opened().children()) == ("1",)

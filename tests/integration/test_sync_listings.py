@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from cluster.s3 import S3Server
+from local_stores import local_options
 from slipway_sync.exports import ListingSummary, Proof, revision
-from slipway_sync.stores import Store, StoreOptions, open_store, prove, summarize
+from slipway_sync.stores import Store, open_store, prove, summarize
 from small_exports import contents, write
 
 BUCKET = "listings"
@@ -29,7 +30,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
         _fill(folder)
         keys = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
         yield open_store(
-            f"s3://{BUCKET}/m", StoreOptions(endpoint=server.endpoint, credentials=keys)
+            f"s3://{BUCKET}/m", local_options(endpoint=server.endpoint, credentials=keys)
         )
 
 

@@ -17,14 +17,16 @@ import pytest
 
 from certificates import Authority, server_context
 from cluster.s3 import S3Server
+from local_stores import ALLOW, local_options
 from proxies import ADDRESS, BEHIND, HttpProxy
 from slipway_sync.exports import ExitCode, revision
-from slipway_sync.stores import Patience, SourceError, Store, StoreOptions, open_store
+from slipway_sync.stores import AddressPolicy, Patience, SourceError, Store, open_store
 from slipway_sync.stores.egress.proxy import EgressProxy
 from small_exports import contents, tree, write
 from static_server import StaticServer, indexed
 from world import BUCKET, Bucket, eventually
 
+ONLY_THE_PROXY = AddressPolicy.allowing([f"{ADDRESS}/32"])
 QUICK = Patience(retries=0, pause=0.001)
 NAME, WORD = "ada", "the-password-itself"
 EXPORT = indexed({f"1/{name}": data for name, data in contents().items()})
@@ -50,7 +52,7 @@ def server() -> Iterator[StaticServer]:
 
 def opened(uri: str, proxy: HttpProxy | str, **options: Any) -> Store:
     url = proxy if isinstance(proxy, str) else proxy.url
-    return open_store(uri, StoreOptions(proxy=url, patience=QUICK, **options))
+    return open_store(uri, local_options(proxy=url, patience=QUICK, **options))
 
 
 def error_of(store: Store) -> SourceError:
@@ -119,13 +121,17 @@ def context(authority: Authority, tmp_path: Path, *names: str) -> ssl.SSLContext
         "0xa9.254.43518",
         "169.254.169.254.",
         "metadata.google.internal",
+        "[::1]",
+        "[64:ff9b::7f00:2]",
+        "127.0.0.2.",
+        "ip6-loopback",
     ],
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_what_may_not_be_reached_may_not_be_reached_through_a_proxy(
     proxy: HttpProxy, scheme: str, host: str
 ) -> None:
-    said = error_of(opened(f"{scheme}://{host}/m", proxy))
+    said = error_of(opened(f"{scheme}://{host}/m", proxy, addresses=ONLY_THE_PROXY))
     assert said.reason == "InvalidSource"
     assert "which is not allowed as a source" in str(said)
     assert "sources.allowedNetworks" in str(said)
@@ -143,7 +149,9 @@ def test_a_redirect_through_a_proxy_is_judged(proxy: HttpProxy, tmp_path: Path) 
     assert not [line for line in proxy.asked() if "169.254.169.254:443" in line]
 
 
-@pytest.mark.parametrize("address", ["169.254.1.1:3128", "[fe80::1]:3128", "2852039166"])
+@pytest.mark.parametrize(
+    "address", ["169.254.1.1:3128", "[fe80::1]:3128", "2852039166", "[::1]:3128"]
+)
 def test_a_proxys_own_address_is_judged(address: str) -> None:
     said = error_of(opened(f"http://{BEHIND}/m", f"http://{address}"))
     assert said.reason == "InvalidSource"
@@ -291,7 +299,7 @@ def test_the_agent_brings_s3_objects_through(
 ) -> None:
     bucket.upload("agent/m/1", contents())
     keys = {"AWS_ACCESS_KEY_ID": s3.access_key, "AWS_SECRET_ACCESS_KEY": s3.secret_key}
-    direct = StoreOptions(endpoint=s3.endpoint, credentials=keys)
+    direct = local_options(endpoint=s3.endpoint, credentials=keys)
     listing = asyncio.run(open_store(f"s3://{BUCKET}/agent/m", direct).listing("1"))
     write(tmp_path / "keys", {name: value.encode() for name, value in keys.items()})
     done = subprocess.run(
@@ -299,7 +307,7 @@ def test_the_agent_brings_s3_objects_through(
             sys.executable, "-m", "slipway_sync.agent", "fetch", f"--source=s3://{BUCKET}/agent/m",
             f"--endpoint=http://{BEHIND}:{s3.layout.port}", "--directory=1", "--version=1",
             f"--revision={revision(listing)}", f"--destination={tmp_path / 'volume'}",
-            f"--proxy={proxy.url}", f"--credentials={tmp_path / 'keys'}",
+            f"--proxy={proxy.url}", f"--credentials={tmp_path / 'keys'}", ALLOW,
         ],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
@@ -314,7 +322,7 @@ def test_the_agent_goes_through_with_credentials_from_files(
     keys.mkdir()
     (keys / "PROXY_USERNAME").write_text(NAME)
     (keys / "PROXY_PASSWORD").write_text(WORD + "\n")
-    direct = open_store(f"{server.url}/m", StoreOptions())
+    direct = open_store(f"{server.url}/m", local_options())
     planned = revision(asyncio.run(direct.listing("1")))
     before = len(locked.asked())
     done = subprocess.run(
@@ -323,7 +331,7 @@ def test_the_agent_goes_through_with_credentials_from_files(
             f"--source=http://{BEHIND}:{server.port}/m", "--directory=1", "--version=1",
             f"--revision={planned}", f"--destination={tmp_path / 'volume'}",
             f"--proxy={locked.url}", "--no-proxy=.svc", "--no-proxy=10.0.0.0/8",
-            f"--credentials={keys}",
+            f"--credentials={keys}", ALLOW,
         ],
         capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip

@@ -15,9 +15,10 @@ import pytest
 
 from certificates import Authority, server_context
 from cluster.s3 import S3Server, Tls
+from local_stores import ALLOW, local_options
 from proxies import BEHIND
 from slipway_sync.exports import ExitCode, revision
-from slipway_sync.stores import Patience, SourceError, Store, StoreOptions, open_store
+from slipway_sync.stores import Patience, SourceError, Store, open_store
 from small_exports import contents, tree
 from static_server import StaticServer, indexed
 from world import BUCKET
@@ -35,7 +36,7 @@ class Source:
 
     def store(self, ca_bundle: bytes | None = AUTHORITY.pem) -> Store:
         return open_store(
-            self.uri, StoreOptions(ca_bundle=ca_bundle, patience=QUICK, **self.options)
+            self.uri, local_options(ca_bundle=ca_bundle, patience=QUICK, **self.options)
         )
 
 
@@ -125,7 +126,7 @@ def test_a_bundle_without_certificates_is_refused(source: Source, bundle: bytes)
 def test_a_server_without_tls_is_named(s3: S3Server) -> None:
     address = s3.endpoint.removeprefix("http://")
     for uri, endpoint in ((f"s3://{BUCKET}/m", f"https://{address}"), (f"https://{address}/m", "")):
-        store = open_store(uri, StoreOptions(endpoint=endpoint, patience=QUICK))
+        store = open_store(uri, local_options(endpoint=endpoint, patience=QUICK))
         assert said(store).endswith(": it does not speak TLS: write http:// or another port")
 
 
@@ -145,7 +146,7 @@ def test_the_agent_takes_the_bundle_as_a_file(
         [
             sys.executable, "-m", "slipway_sync.agent", "fetch", f"--source={source.uri}",
             "--directory=1", "--version=1", f"--revision={planned}", "--tries=1",
-            f"--destination={tmp_path / 'volume'}", f"--ca-bundle={bundle}",
+            f"--destination={tmp_path / 'volume'}", f"--ca-bundle={bundle}", ALLOW,
             *(options if source.options else []),
         ],
         capture_output=True, text=True, check=False, timeout=60,

@@ -19,12 +19,13 @@ import pytest
 from cluster.s3 import S3Server
 from fake_s3 import Asked, FakeS3, Fault
 from kept_volumes import KeptVolume
+from local_stores import ALLOW, local_options
 from recorded_files import Unsynced
 from slipway_server.loading.directory_lock import lock_directory
 from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.volume.layout import LOCK
 from slipway_sync.exports import ExitCode, SyncOutcome, revision
-from slipway_sync.stores import StoreOptions, open_store
+from slipway_sync.stores import open_store
 from small_exports import ASSET, SHARD_1, contents, tree
 
 GRAPH = "saved_model.pb"
@@ -93,7 +94,9 @@ class Cluster:
     def revision(self, version: int) -> str:
         import asyncio
 
-        store = open_store(self.source, StoreOptions(self.endpoint, credentials=self.keys))
+        store = open_store(
+            self.source, local_options(endpoint=self.endpoint, credentials=self.keys)
+        )
         return revision(asyncio.run(store.listing(str(version))))
 
     def directory(self, version: int) -> Path:
@@ -107,7 +110,7 @@ class Cluster:
         log = self.home / f"termination-{len(self.pods)}"
         command = [
             str(Path(sys.executable).with_name("slipway-sync")),
-            *("fetch", "--source", self.source, "--endpoint", self.endpoint),
+            *("fetch", "--source", self.source, "--endpoint", self.endpoint, ALLOW),
             *("--directory", str(version), "--version", str(version)),
             *("--revision", planned or self.revision(version)),
             *("--destination", str(self.volume), "--credentials", str(secret)),

@@ -15,6 +15,8 @@ from world import Kube
 ROOT: Final = Path(__file__).parents[2]
 CHART: Final = ROOT / "charts" / "slipway"
 NAMESPACE: Final = "slipway-system"
+OPERATOR_PODS: Final = "app.kubernetes.io/name=slipway-operator"
+"""Selector of the operator's pods, as the chart labels them."""
 
 Manifest = dict[str, Any]
 

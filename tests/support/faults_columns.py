@@ -24,6 +24,7 @@ from certificates import Authority
 from cluster.s3 import S3Server
 from cluster.stores import AzureServer, GcsServer
 from faults import Asked, FaultProxy
+from local_stores import ALLOW, local_options
 from slipway_sync.exports import Listing, SyncOutcome, revision
 from slipway_sync.stores import Patience, Store, StoreOptions, open_store
 from static_server import StaticServer, indexed
@@ -72,7 +73,7 @@ class Column(ABC):
             "credentials": self.keys,
             "patience": BRISK,
         }
-        return StoreOptions(**given | changes)
+        return local_options(**given | changes)
 
     def store(self, prefix: str, **changes: Any) -> Store:
         return open_store(self.source(prefix), self.options(**changes))
@@ -338,7 +339,7 @@ class Agent:
             *self.column.flags(self.home), *([f"--endpoint={endpoint}"] if endpoint else []),
             f"--directory={self.directory}", f"--version={int(self.directory)}",
             f"--revision={self.revision}", f"--destination={self.volume}",
-            f"--termination-log={log}", *FLAGS, *more,
+            f"--termination-log={log}", ALLOW, *FLAGS, *more,
         ]  # fmt: skip
         done = subprocess.run(
             command,

@@ -34,6 +34,7 @@ from slipway_sync.exports import ExitCode, SyncOutcome, VersionDirectory
 
 START: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 BROKEN_IMAGE: Final = "registry.test/broken:1"
+MEMORY_LIMIT: Final = "1500Mi"
 NO_ROOM: Final = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
 _BACK_OFF_AFTER: Final = 4
 """Restarts after which a crash loop is in so long a back-off that the tests see no more of it."""
@@ -46,9 +47,14 @@ class Behaviour(StrEnum):
     CORRUPT = "corrupt"
     """The server says that it will never be able to load it."""
     CRASHING = "crashing"
+    STARVED = "starved"
+    """The kernel kills its server, which needs more than its memory limit."""
     HANGING = "hanging"
     REJECTED = "rejected"
     """The agent finds, after the download, that the export is wrong."""
+
+
+_EXITS: Final = {Behaviour.CORRUPT: 65, Behaviour.CRASHING: 139, Behaviour.STARVED: 137}
 
 
 class Stage(StrEnum):
@@ -108,6 +114,8 @@ class SimDeployment:
     manifest: dict[str, Any]
     replicas: int
     created_at: datetime
+    edited: tuple[str, ...] = ()
+    """Fields of its template that someone else has changed."""
 
     @property
     def name(self) -> str:
@@ -175,6 +183,7 @@ class Fleet:
     """The Services as that controller last saw them: its watches are not ordered among themselves."""
     slices: dict[str, Slices] = field(default_factory=dict)
     foreign: frozenset[str] = frozenset()
+    selected_by: frozenset[str] = frozenset()
     claim: Claim | None = None
     """What the pods mount as cache; None when it does not exist."""
     watcher: Child | None = None
@@ -325,6 +334,7 @@ class Fleet:
             caught_up=frozenset(caught_up),
             claim=self.claim,
             foreign=self.foreign,
+            selected_by=self.selected_by,
         )
 
     def plan(self) -> Plan:
@@ -574,8 +584,8 @@ class Fleet:
         match self.behaviour(pod):
             case Behaviour.HANGING:
                 return False
-            case Behaviour.CORRUPT | Behaviour.CRASHING as bad:
-                pod.server_exit = 65 if bad is Behaviour.CORRUPT else 139
+            case Behaviour.CORRUPT | Behaviour.CRASHING | Behaviour.STARVED as bad:
+                pod.server_exit = _EXITS[bad]
                 pod.restarts += 1
                 pod.stage = Stage.SERVER_BACKOFF
             case _:
@@ -605,6 +615,13 @@ class Fleet:
         for pod in self.pods.values():
             if pod.deployment == name:
                 pod.terminating = True
+
+    def edit_template(self, name: str, *fields: str) -> None:
+        """Someone edits the template of a Deployment; its controller replaces the pods in its own way."""
+        self.deployments[name].edited = fields
+        for pod in self.pods.values():
+            if pod.deployment == name:
+                self.take(pod)
 
     def take_deployment(self, name: str) -> None:
         """Someone else deletes a Deployment; its pods go with it."""
@@ -699,6 +716,7 @@ class Fleet:
             sync=self._seen_sync(pod),
             server=_seen_server(pod),
             requests=pod.requests,
+            memory_limit=MEMORY_LIMIT,
         )
 
     def _seen_sync(self, pod: SimPod) -> Container:
@@ -735,6 +753,12 @@ def cached_directory(deployment: SimDeployment) -> str:
     return next((path.partition("/")[2] for path in paths if path), "")
 
 
+def _exit_reason(code: int | None) -> str:
+    if code == _EXITS[Behaviour.STARVED]:
+        return "OOMKilled"
+    return "Error" if code else ""
+
+
 def _seen_server(pod: SimPod) -> Container:
     state = {
         Stage.LOADING: ContainerState.RUNNING,
@@ -751,7 +775,7 @@ def _seen_server(pod: SimPod) -> Container:
         started_at=pod.synced_at,
         finished_at=pod.unready_at,
         exit_code=pod.server_exit,
-        exit_reason="Error" if pod.server_exit else "",
+        exit_reason=_exit_reason(pod.server_exit),
         exit_message=message,
     )
 
@@ -770,6 +794,8 @@ def _seen_deployment(deployment: SimDeployment) -> SeenDeployment:
         replicas=deployment.replicas,
         created_at=deployment.created_at,
         claims=claims_of(deployment),
+        edited=deployment.edited,
+        editors=("kubectl-edit",) if deployment.edited else (),
     )
 
 

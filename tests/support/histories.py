@@ -12,12 +12,13 @@ from random import Random
 from typing import Any, Final, TypeVar
 
 from fleet import BROKEN_IMAGE, Behaviour, Fleet, Stage, cached_directory
-from slipway_operator.api.conditions import Reason
+from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.names import ROTATION_LABEL, SELECTS_LABEL, SERVABLE_LABEL, VERSION_LABEL
 from slipway_operator.api.status import ModelStatus, VersionState
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
 from slipway_operator.planning.capacity.scaling import limits_of
+from slipway_operator.planning.decision import decide
 from slipway_operator.planning.plan import plan
 from slipway_operator.planning.versions.desired import select
 from slipway_operator.rendering.pvc import KEEP_KEY
@@ -106,9 +107,29 @@ class History:
         )
         if plan(shuffled, fleet.settings, fleet.now) != planned:
             self.broken("determinism: the plan depends on the order of a listing")
+        self._check_turns(planned)
         if judged := [c for c in planned.status.conditions if not _declared(c.reason)]:
             self.broken(f"a condition has an undeclared reason: {judged}")
         return planned
+
+    def _check_turns(self, planned: Plan) -> None:
+        """No version but the target is begun while a pod of a desired one has no room."""
+        fleet = self.fleet
+        decision = decide(fleet.observe(), fleet.settings, fleet.now)
+        stuck = [
+            pod.name
+            for pod in decision.observed.pods
+            if pod.unschedulable and not pod.terminating and pod.servable in decision.desired.ids
+        ]
+        entitled = {d.servable for d in decision.observed.deployments if d.replicas}
+        exempt = entitled | {p.servable for p in decision.observed.pods} | {decision.selects}
+        for manifest in (
+            a.manifest for a in planned.actions if isinstance(a, actions.CreateDeployment)
+        ):
+            labels = manifest["metadata"]["labels"]
+            target = labels[VERSION_LABEL] == planned.status.target
+            if stuck and not target and labels[SERVABLE_LABEL] not in exempt:
+                self.broken(f"{labels[SERVABLE_LABEL]} is begun although {stuck} have no room")
 
     def _remember_the_beginning(self, status: ModelStatus) -> None:
         """A transition is under way until the target serves and nothing else is there."""
@@ -277,10 +298,42 @@ class History:
         spec = fleet.model.spec
         if ready and spec.serving.replicas and not spec.paused and not fleet.in_rotation():
             self.broken("T2: there are ready pods, and none of them gets requests")
+        self._check_truth()
         target = int(fleet.status.target or -1)
         lost = target >= 0 and target not in fleet.listed
         if lost and target not in self.were_ready and not (fleet.store_down or spec.paused):
             self.broken(f"version {target} never served, its export is gone, and it is waited for")
+
+    def _check_truth(self) -> None:
+        """What is called available is: every desired version has all its pods."""
+        fleet = self.fleet
+        status = fleet.status
+        desired = decide(fleet.observe(), fleet.settings, fleet.now).desired.servables
+        wanted = fleet.model.spec.serving.replicas
+        missing = {
+            servable.id: have
+            for servable in desired
+            if (have := self._ready_pods(servable.id)) < wanted
+        }
+        ready = next(c for c in status.conditions if c.type is ConditionType.READY)
+        if missing and (status.phase == "Available" or ready.reason == Reason.AVAILABLE):
+            self.broken(f"{status.phase}, Ready {ready.reason}, but pods are missing: {missing}")
+        silent = next(c for c in status.conditions if c.type is ConditionType.DEGRADED)
+        refused = [
+            f"{label}: {version}"
+            for label, version in fleet.model.spec.labels.items()
+            if wanted
+            and version not in {s.version for s in desired}
+            and not any(p.serves for p in fleet.pods_of(version))
+        ]
+        if refused and silent.status == "False" and not fleet.model.spec.paused:
+            settling = [r.version for r in status.versions if r.state is VersionState.SETTLING]
+            if not settling:
+                self.broken(f"labels of versions that do not serve, and nothing is said: {refused}")
+
+    def _ready_pods(self, servable: str) -> int:
+        pods = self.fleet.pods.values()
+        return sum(p.serves and p.labels[SERVABLE_LABEL] == servable for p in pods)
 
     def wait(self) -> None:
         """Let time go on until the planner waits for nothing any more."""
@@ -560,6 +613,17 @@ def _take_deployment(history: History, number: int) -> None:
         history.fleet.take_deployment(found[number % len(found)])
 
 
+def _labels(history: History, number: int) -> None:
+    labels: dict[str, Any] = {"stable": number % 4 + 1} if number % 5 else {}
+    history.fleet.edit(labels=labels)
+
+
+def _edit_template(history: History, number: int) -> None:
+    if found := sorted(history.fleet.deployments):
+        field = "spec.template.spec.containers[server].image"
+        history.fleet.edit_template(found[number % len(found)], field)
+
+
 def _restart(history: History, _: int) -> None:
     history.fleet.restart_operator()
 
@@ -620,6 +684,8 @@ EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "crash pod": _crash_pod,
     "take service": _take_service,
     "take deployment": _take_deployment,
+    "labels": _labels,
+    "edit template": _edit_template,
 }
 CALM: Final = (
     "drift", "drift", "drift", "step", "rest", "kill", "upload", "upload", "finish upload",

@@ -19,6 +19,7 @@ from typing import Any, cast
 from typing_extensions import override
 
 from cluster.s3 import S3Server
+from local_stores import local_options
 from slipway_operator.cluster.client import MODELS, NotFoundError, Resource
 from slipway_operator.reconcile.loop import SPACING, Loop
 from slipway_operator.reconcile.reconciler import Polled, Reconciler
@@ -30,7 +31,6 @@ from slipway_operator.reconcile.sources.model_sources import ModelSources
 from slipway_operator.reconcile.sources.referenced_objects import ReferencedObjects
 from slipway_operator.reconcile.sources.volume_watchers import VolumeWatchers
 from slipway_operator.rendering.settings import RenderSettings
-from slipway_sync.stores import StoreOptions
 from slipway_sync.wire import tensorflow_pb2
 
 BUCKET = "models"
@@ -132,7 +132,7 @@ def operator_of(
     client = cast("Any", cluster)
     here = Installation("slipway-system", "slipway-operator")
     objects = ReferencedObjects(client, here)
-    access = AccessResolver(objects, Identities(client, objects, here, None), StoreOptions())
+    access = AccessResolver(objects, Identities(client, objects, here, None), local_options())
     watchers = VolumeWatchers(client, _utc_now)
     sources = ModelSources(access, watchers, _utc_now, random.random)
     settings = RenderSettings("server:1", "sync:1")

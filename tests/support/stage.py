@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from kubernetes.client.exceptions import ApiException
 
+from charts import NAMESPACE, OPERATOR_PODS
 from cluster.node.cluster import Cluster
 from watching import gpus
 from world import Bucket, Kube, eventually
@@ -122,8 +123,7 @@ class Stage:
                     lines.append(f"--- {pod.metadata.name} {container}\n{log}")
         with contextlib.suppress(subprocess.SubprocessError):
             log = self.cluster.kubectl.run(
-                "logs", "--namespace=slipway-system", "--selector=app.kubernetes.io/name=slipway",
-                "--tail=40",
+                "logs", f"--namespace={NAMESPACE}", f"--selector={OPERATOR_PODS}", "--tail=40",
             )  # fmt: skip
             lines.append(f"--- operator\n{log}")
         return "\n".join(lines)

@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -22,6 +22,7 @@ from kubernetes import utils
 from cluster.controlplane import ControlPlane
 from cluster.s3 import S3Server
 from fakekubelet import FakeKubelet
+from local_stores import ALLOW
 from small_exports import contents, write
 from watchernode import WatcherNode, claim
 from world import BUCKET, Bucket, Kube, eventually, running_operator, tiny_export
@@ -218,6 +219,24 @@ def _writable(item: dict[str, Any]) -> dict[str, Any]:
 def recorded() -> dict[str, dict[str, Any]]:
     """What is checked in."""
     return {name: json.loads((RECORDED / f"{name}.json").read_text()) for name in MODELS}
+
+
+def made_today(children: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was recorded, with the few things that pods are given differently since; both serve together."""
+    today: list[dict[str, Any]] = json.loads(json.dumps(children))
+    for child in today:
+        pod = child["spec"].get("template", {}).get("spec", {}) if "spec" in child else {}
+        for container in pod.get("initContainers", ()):
+            if "fetch" in container["args"]:
+                # The store is on this machine, which is no source any more unless it is allowed.
+                after = container["args"].index("--termination-log=/dev/termination-log")
+                container["args"].insert(after, ALLOW)
+        for container in pod.get("containers", ()):
+            if "readinessProbe" in container:
+                assert container["readinessProbe"]["periodSeconds"] == 2
+                container["readinessProbe"]["periodSeconds"] = 1
+                container["readinessProbe"]["httpGet"]["path"] += "?wait=1"
+    return today
 
 
 def main(target: Path) -> None:

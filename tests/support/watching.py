@@ -1,6 +1,7 @@
 """What the API server's watch says happened: every state, in order, not samples of them."""
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -139,7 +140,12 @@ class PodHistory(_Follower):
 
 
 class EndpointHistory(_Follower):
-    """Follows the ready endpoints of a Service while it is open: `fewest` at any instant."""
+    """Follows the ready endpoints of a Service while it is open.
+
+    Attributes:
+        fewest: Ready endpoints at once, at the least.
+        states: The names of the pods that were ready, each time with the seconds of the monotonic clock.
+    """
 
     def __init__(self, kube: Kube, namespace: str, service: str) -> None:
         super().__init__(
@@ -148,16 +154,25 @@ class EndpointHistory(_Follower):
             label_selector=f"kubernetes.io/service-name={service}",
         )
         self.fewest = 10**6
+        self.states: list[tuple[float, frozenset[str]]] = []
 
     @override
     def note(self) -> None:
         ready = {
-            endpoint.target_ref.uid
+            endpoint.target_ref.name
             for found in self._objects.values()
             for endpoint in found.endpoints or ()
             if endpoint.conditions.ready
         }
         self.fewest = min(self.fewest, len(ready))
+        self.states.append((time.monotonic(), frozenset(ready)))
+
+    def handed_over(self, count: int, prefix: str) -> float | None:
+        """When there were first so many ready endpoints, and all of them pods with that prefix."""
+        for moment, names in tuple(self.states):
+            if len(names) >= count and all(name.startswith(prefix) for name in names):
+                return moment
+        return None
 
 
 def is_ready(pod: Any) -> bool:

@@ -18,6 +18,7 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from minio import Minio
 
+from local_stores import ALLOW
 from slipway_operator.api.names import GROUP, PLURAL, VERSION
 from slipway_sync.wire import tensorflow_pb2
 
@@ -149,7 +150,7 @@ class Operator:
             [
                 sys.executable, "-m", "slipway_operator", "run",
                 "--server-image=server:test", "--sync-image=sync:test", "--port=0",
-                f"--lease=t-{uuid.uuid4().hex[:8]}", *flags,
+                f"--lease=t-{uuid.uuid4().hex[:8]}", ALLOW, *flags,
             ],
             env=os.environ | {"KUBECONFIG": kubeconfig, "POD_NAMESPACE": "default"},
             stdout=self._stream,

@@ -1,6 +1,7 @@
 """Hypothesis: short and always the same by default; long and random with HYPOTHESIS_PROFILE=thorough."""
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -14,3 +15,7 @@ settings.register_profile(
     "thorough", _COMMON, max_examples=int(os.environ.get("HYPOTHESIS_EXAMPLES", "2000"))
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+# `make test &` of a shell without job control starts with SIGINT ignored, and so would all that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

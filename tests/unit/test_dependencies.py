@@ -81,3 +81,17 @@ def test_what_is_imported_is_declared(package: str) -> None:
     assert len(foreign) > 5
     missing = {module: distributions(module) for module in foreign}
     assert {m: d for m, d in missing.items() if not d & known} == {}
+
+
+def test_the_server_imports_no_part_of_tensorflow_that_brings_the_whole_package() -> None:
+    """Messages may come from anywhere; all else has one place, and a fallback that needs the package."""
+    source = ROOT / "server" / "src" / "slipway_server"
+    allowed = {"tensorflow_library/names.py", "servables/tensorflow/python_session.py"}
+    found = {
+        f"{path.relative_to(source)}: {name}"
+        for path in source.rglob("*.py")
+        if str(path.relative_to(source)) not in allowed
+        for name in imports_of(ast.parse(path.read_text()))
+        if name.split(".")[0] == "tensorflow" and not name.startswith("tensorflow.core.")
+    }
+    assert found == set()

@@ -46,7 +46,7 @@ def run_command(
     allow_network: Annotated[
         list[str] | None,
         typer.Option(
-            help="Let sources lie in this network although it is link-local or the like; "
+            help="Let sources lie in this network although it is loopback, link-local or the like; "
             "may be repeated."
         ),
     ] = None,

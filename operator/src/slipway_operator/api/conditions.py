@@ -107,12 +107,18 @@ class Reason(StrEnum):
     """The kubelet cannot start the pod, for example because an image cannot be pulled."""
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
     """The version made no progress for spec.transition.progressDeadline."""
+    TEMPLATE_EDITED = "TemplateEdited"
+    """Someone has edited the pod template of a version's Deployment; the message names the fields."""
+    LABEL_NOT_SERVED = "LabelNotServed"
+    """A label of spec.labels stands for a version that does not serve."""
     ROLLED_BACK = "RolledBack"
     """Traffic was rolled back to the previous version."""
     SOURCE_GONE = "SourceGone"
     """It serves, but its export is no longer in the source."""
     NAME_CONFLICT = "NameConflict"
     """An object with this name exists and is not owned by the Model."""
+    POD_LABELS_CONFLICT = "PodLabelsConflict"
+    """spec.serving.podLabels would make the pods endpoints of a Service that is not the Model's."""
 
     # States that stand for themselves
     SETTLING = "Settling"

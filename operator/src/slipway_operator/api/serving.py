@@ -195,7 +195,8 @@ class Serving(SpecType):
     env: Annotated[list[EnvVar], Field(max_length=64)] = Field(default_factory=list)
     """Environment variables of the server container."""
     pod_labels: StringMap = Field(default_factory=dict, json_schema_extra={"default": {}})
-    """Additional labels of the pods."""
+    """Additional labels of the pods. No version is started with labels that make its pods endpoints of a
+    Service that is not the Model's."""
     pod_annotations: StringMap = Field(default_factory=dict)
     """Additional annotations of the pods."""
     node_selector: StringMap = Field(default_factory=dict)

@@ -24,7 +24,7 @@ class VersionState(StrEnum):
     """States of a version, in the order it goes through them, then the side states."""
 
     DISCOVERED = "Discovered"
-    """Found in the source, but not selected by the version policy."""
+    """Found in the source, but not selected by the version policy, or not started yet."""
     SETTLING = "Settling"
     """Waiting until its file listing is unchanged for `settle`, or until missing files arrive."""
     SYNCING = "Syncing"

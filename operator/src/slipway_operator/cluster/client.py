@@ -185,12 +185,18 @@ class Client:
         return any(item["name"] == resource.plural for item in found["resources"])
 
     async def list(
-        self, resource: Resource, namespace: str = "", labels: Mapping[str, str] | None = None
+        self,
+        resource: Resource,
+        namespace: str = "",
+        labels: Mapping[str, str] | None = None,
+        without: Mapping[str, str] | None = None,
     ) -> list[dict[str, Any]]:
-        """Every object with these labels, in pages."""
+        """Every object with these labels, and with none of the others, in pages."""
         query = {"limit": "500"}
-        if labels:
-            query["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
+        selector = [f"{key}={value}" for key, value in (labels or {}).items()]
+        selector += [f"{key}!={value}" for key, value in (without or {}).items()]
+        if selector:
+            query["labelSelector"] = ",".join(selector)
         items: list[dict[str, Any]] = []
         while True:
             page = await self.request("GET", resource.path(namespace), query=query)

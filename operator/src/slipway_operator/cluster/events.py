@@ -1,7 +1,8 @@
 """Events on a Model, for `kubectl describe`."""
 
 import hashlib
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import structlog
@@ -14,20 +15,28 @@ from slipway_operator.model.actions import KubernetesEvent
 _MAX_NOTE: Final = 1000
 """The API server takes 1 kB."""
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
 _log = structlog.get_logger()
 
 
 def manifest(
     model: ModelResource, event: KubernetesEvent, instance: str, now: datetime
 ) -> dict[str, Any]:
-    """The manifest; the same event at the same instant has the same name."""
+    """The manifest; the same event at the same instant has the same name.
+
+    `kubectl describe` sorts by a field that Events of this API version do not have, and so leaves them
+    in the order of their names: these begin with the time.
+    """
     moment = now.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     seed = f"{model.uid}/{event.reason}/{event.message}/{moment}"
+    microseconds = (now - _EPOCH) // timedelta(microseconds=1)
+    name = f"{microseconds:016x}{hashlib.sha256(seed.encode()).hexdigest()[:8]}"
     return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
         "metadata": {
-            "name": f"{model.name}.{hashlib.sha256(seed.encode()).hexdigest()[:16]}",
+            "name": f"{model.name}.{name}",
             "namespace": model.namespace,
         },
         "eventTime": moment,
@@ -48,10 +57,18 @@ def manifest(
 
 
 async def record(
-    client: Client, model: ModelResource, event: KubernetesEvent, instance: str, now: datetime
+    client: Client,
+    model: ModelResource,
+    events: Sequence[KubernetesEvent],
+    instance: str,
+    now: datetime,
 ) -> None:
-    """Record an Event; one that cannot be written holds nothing up."""
-    try:
-        await client.create(EVENTS, model.namespace, manifest(model, event, instance, now))
-    except ClusterError as error:
-        _log.warning("event not recorded", model=model.name, reason=event.reason, error=str(error))
+    """Record Events, each a microsecond after the one before; one that cannot be written holds nothing up."""
+    for index, event in enumerate(events):
+        moment = now + timedelta(microseconds=index)
+        try:
+            await client.create(EVENTS, model.namespace, manifest(model, event, instance, moment))
+        except ClusterError as error:
+            _log.warning(
+                "event not recorded", model=model.name, reason=event.reason, error=str(error)
+            )

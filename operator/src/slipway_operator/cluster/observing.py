@@ -49,7 +49,9 @@ async def observe(client: Client, model: ModelResource, source: SourceObservatio
         client.list(BUDGETS, model.namespace, labels),
         client.list(ENDPOINT_SLICES, model.namespace, {names.MODEL_LABEL: model.name}),
     )
-    claim, keep = await asyncio.gather(_claim(client, model), _keep(client, model))
+    claim, keep, others = await asyncio.gather(
+        _claim(client, model), _keep(client, model), _other_services(client, model)
+    )
     listed = {
         "Deployment": deployments,
         "Service": services,
@@ -84,6 +86,7 @@ async def observe(client: Client, model: ModelResource, source: SourceObservatio
         caught_up=reading.caught_up(slices, ours),
         claim=claim,
         foreign=frozenset(foreign),
+        selected_by=reading.selected_by(others, model.spec.serving.pod_labels),
     )
 
 
@@ -102,6 +105,15 @@ async def find_claim(client: Client, model: ModelResource) -> Claim | None:
 
 async def _claim(client: Client, model: ModelResource) -> Claim | None:
     return await find_claim(client, model) if claim_name(model) else None
+
+
+async def _other_services(client: Client, model: ModelResource) -> list[dict[str, Any]]:
+    """Services that could select the pods by labels which are not ours: none without such labels."""
+    if not model.spec.serving.pod_labels:
+        return []
+    return await client.list(
+        SERVICES, model.namespace, without={names.MANAGED_BY_LABEL: names.MANAGED_BY}
+    )
 
 
 async def _keep(client: Client, model: ModelResource) -> dict[str, Any] | None:

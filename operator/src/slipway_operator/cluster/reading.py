@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from slipway_operator.api import names
 from slipway_operator.api.quantities import parse_quantity
+from slipway_operator.cluster.template_edits import template_edits
 from slipway_operator.model.observed import Child, Container, ContainerState, Deployment, Pod
 from slipway_operator.model.pvc import Claim
 from slipway_operator.model.volume_watcher import WatchPod
@@ -41,6 +42,7 @@ def deployment(manifest: Mapping[str, Any]) -> Deployment | None:
         servable = labels[names.SERVABLE_LABEL]
         created = moment(metadata["creationTimestamp"])
         assert created is not None  # noqa: S101 (every stored object has one)
+        edits = template_edits(manifest)
         return Deployment(
             name=metadata["name"],
             uid=metadata["uid"],
@@ -52,6 +54,8 @@ def deployment(manifest: Mapping[str, Any]) -> Deployment | None:
             replicas=manifest["spec"].get("replicas", 1),
             created_at=created,
             claims=_claims(manifest["spec"]),
+            edited=edits.fields,
+            editors=edits.editors,
         )
     except (KeyError, ValueError):
         return None
@@ -212,6 +216,38 @@ def _watch_pod(manifest: Mapping[str, Any]) -> WatchPod:
         unschedulable=scheduled.get("message") or "Unschedulable" if refused else "",
         watch=_container(status.get("containerStatuses") or (), names.WATCH_CONTAINER),
     )
+
+
+def selected_by(
+    services: Iterable[Mapping[str, Any]], pod_labels: Mapping[str, str]
+) -> frozenset[str]:
+    """Names of the Services that select a Model's pods because of the labels that its spec adds to them.
+
+    One whose selector names the Model (`slipway.dev/model`) is meant to, and one that does without the added labels is
+    not there because of them.
+
+    Args:
+        services: Services of others.
+        pod_labels: The labels that the spec adds.
+    """
+    added = {key: value for key, value in pod_labels.items() if key != names.MANAGED_BY_LABEL}
+    found = set()
+    for item in services:
+        spec = item.get("spec") or {}
+        selector = spec.get("selector") or {}
+        if names.MODEL_LABEL in selector or spec.get("type") == "ExternalName":
+            continue
+        rest = {key: value for key, value in selector.items() if added.get(key) != value}
+        if len(rest) < len(selector) and all(_may_be_ours(*label) for label in rest.items()):
+            found.add(item["metadata"]["name"])
+    return frozenset(found)
+
+
+def _may_be_ours(key: str, value: str) -> bool:
+    """Whether pods of some version of a Model have this label, whatever its spec says."""
+    if key == names.MANAGED_BY_LABEL:
+        return value == names.MANAGED_BY
+    return key.startswith(f"{names.GROUP}/")
 
 
 def caught_up(slices: Iterable[Mapping[str, Any]], services: Mapping[str, Child]) -> frozenset[str]:

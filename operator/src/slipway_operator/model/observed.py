@@ -98,6 +98,8 @@ class Deployment:
         key: Hash of the inputs that its template was rendered from.
         directory: Version directory in the source, `00000003` for 3.
         claims: Names of the PersistentVolumeClaims that its pods mount.
+        edited: Paths of fields in its pod template that someone else has changed.
+        editors: Who has, as the API server names them: `kubectl-edit` for example.
     """
 
     name: str
@@ -110,6 +112,8 @@ class Deployment:
     replicas: int
     created_at: datetime
     claims: frozenset[str] = frozenset()
+    edited: tuple[str, ...] = ()
+    editors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +138,7 @@ class Observed:
         claim: What the Model's pods mount as cache or as source; None when it does not exist.
         refusal: What was refused when that claim was to be made, or to grow.
         foreign: `Kind/name` of objects that bear a name of ours and belong to someone else.
+        selected_by: Names of the Services of others that select the pods because of spec.serving.podLabels.
         retention: What a pass of retention has to say; None when none has ended since the status was
             written.
     """
@@ -148,6 +153,7 @@ class Observed:
     claim: Claim | None = None
     refusal: Refusal | None = None
     foreign: frozenset[str] = frozenset()
+    selected_by: frozenset[str] = frozenset()
     retention: RetentionReport | None = None
 
     def of_kind(self, kind: str) -> Mapping[str, Child]:

@@ -12,7 +12,7 @@ from slipway_operator.model.source import SourceVersion
 from slipway_operator.planning import endpoints
 from slipway_operator.planning.capacity.scaling import Limits, limits_of
 from slipway_operator.planning.capacity.transition import transition_under_way
-from slipway_operator.planning.versions.desired import DesiredVersions
+from slipway_operator.planning.versions.desired import DesiredVersions, asked_for
 from slipway_operator.planning.versions.diagnosis import Finding
 from slipway_operator.planning.versions.failures import judge
 from slipway_operator.planning.volumes.pvc import volume_of
@@ -52,6 +52,10 @@ class Decision:
     def rows_by_version(self) -> dict[int, VersionStatus]:
         """The new rows by version."""
         return {row.version: row for row in self.rows}
+
+    def asks_for(self, version: int) -> bool:
+        """Whether spec.versions asks for a version, or it serves for want of those."""
+        return asked_for(self.observed.model.spec.versions, self.desired, version)
 
     @property
     def replacing(self) -> bool:

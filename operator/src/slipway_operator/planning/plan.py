@@ -27,7 +27,7 @@ from slipway_operator.planning.workloads.disruption_budget import disruption_bud
 from slipway_operator.rendering.settings import RenderSettings
 
 _CONFLICT: Final = timedelta(seconds=10)
-"""What is not ours is not watched: how often a conflict of names is looked at while it lasts."""
+"""What is not ours is not watched: how often a conflict of names or labels is looked at while it lasts."""
 
 
 def plan(observed: Observed | InvalidModel, settings: RenderSettings, now: datetime) -> Plan:
@@ -41,7 +41,7 @@ def plan(observed: Observed | InvalidModel, settings: RenderSettings, now: datet
     return Plan(
         actions=() if paused else tuple(_actions(decision)),
         status=status,
-        events=events(observed.model.status, status),
+        events=events(observed.model.status, status, decision.asks_for),
         requeue=_requeue(decision),
     )
 
@@ -79,5 +79,5 @@ def _requeue(decision: Decision) -> timedelta | None:
 
 
 def _conflict_due(observed: Observed) -> timedelta | None:
-    """When to look whether what bears a name of ours is gone."""
-    return _CONFLICT if observed.foreign else None
+    """When to look whether what bears a name of ours, or selects our pods, is gone."""
+    return _CONFLICT if observed.foreign or observed.selected_by else None

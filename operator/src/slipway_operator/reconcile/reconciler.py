@@ -22,7 +22,7 @@ from slipway_operator.cluster.applying import execute, write_status
 from slipway_operator.cluster.client import MODELS, Client, ClusterError, NotFoundError
 from slipway_operator.cluster.events import record
 from slipway_operator.cluster.observing import look_again, observe
-from slipway_operator.model.actions import Action, KubernetesEvent, Plan, operation
+from slipway_operator.model.actions import Action, Plan, operation
 from slipway_operator.model.observed import Observed
 from slipway_operator.model.retention import RetentionReport
 from slipway_operator.planning.plan import plan
@@ -191,8 +191,8 @@ class Reconciler:
             if not await self._execute(observed, action):
                 continue
             metrics.WRITES.labels(operation(action)).inc()
-        for event in planned.events:
-            await self._record(observed.model, event, now)
+        await record(self._client, observed.model, planned.events, self._instance, now)
+        metrics.WRITES.labels("event").inc(len(planned.events))
 
     async def _write_status(self, model: ModelResource | InvalidModel, planned: Plan) -> None:
         """Write the status if it differs; nothing else writes one."""
@@ -217,10 +217,6 @@ class Reconciler:
             return False
         self._refusals.succeeded(observed, action)
         return True
-
-    async def _record(self, model: ModelResource, event: KubernetesEvent, now: datetime) -> None:
-        await record(self._client, model, event, self._instance, now)
-        metrics.WRITES.labels("event").inc()
 
 
 def _log_change(model: ModelResource | InvalidModel, after: ModelStatus) -> None:

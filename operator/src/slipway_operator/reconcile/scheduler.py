@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from heapq import heappop, heappush
 from typing import Final, Self
 
 import structlog
@@ -64,6 +65,8 @@ class Scheduler:
         self._work = work
         self._slots = nullcontext() if concurrency is None else asyncio.Semaphore(concurrency)
         self._due: dict[Key, float] = {}
+        # Every key that is due and not worked on stands here, at its time; entries that no longer hold, too.
+        self._queue: list[tuple[float, Key]] = []
         self._running: dict[Key, asyncio.Task[None]] = {}
         self._begun: dict[Key, float] = {}
         self._ended: float | None = None
@@ -80,6 +83,7 @@ class Scheduler:
         due = asyncio.get_running_loop().time() + after.total_seconds()
         if due < self._due.get(key, float("inf")):
             self._due[key] = due
+            heappush(self._queue, (due, key))
             self._changed.set()
 
     def waits(self, key: Key) -> bool:
@@ -107,13 +111,13 @@ class Scheduler:
             while True:
                 self._changed.clear()
                 now = loop.time()
-                for key in [k for k, due in self._due.items() if due <= now]:
-                    if key not in self._running:
+                while self._queue and self._queue[0][0] <= now:
+                    due, key = heappop(self._queue)
+                    if self._due.get(key) == due and key not in self._running:
                         del self._due[key]
                         self._begun[key] = now
                         self._running[key] = asyncio.create_task(self._one(key))
-                ahead = [due for key, due in self._due.items() if key not in self._running]
-                timeout = max(0.0, min(ahead) - now) if ahead else None
+                timeout = self._queue[0][0] - now if self._queue else None
                 # Not wait_for: on Python 3.11 it drops a cancellation that comes as it ends.
                 with suppress(TimeoutError):
                     async with asyncio.timeout(timeout):
@@ -147,6 +151,8 @@ class Scheduler:
             self._running.pop(key, None)
             self._begun.pop(key, None)
             self._ended = asyncio.get_running_loop().time()
+            if (due := self._due.get(key)) is not None:
+                heappush(self._queue, (due, key))
             self._changed.set()
         if again is not None:
             self.wake(key, again)

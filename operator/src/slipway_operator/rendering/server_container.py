@@ -51,7 +51,9 @@ def server_container(
         # The ports answer before TensorFlow is imported; readiness waits for the loaded version.
         "startupProbe": _probe("/livez", period=1, failures=_STARTUP_SECONDS),
         "livenessProbe": _probe("/livez", period=10, failures=6),
-        "readinessProbe": _probe("/readyz", period=2, failures=2),
+        # A rollout waits for each new pod: what this probe finds late, every one of them takes longer. So its answer
+        # waits for readiness until the next one is due.
+        "readinessProbe": _probe("/readyz?wait=1", period=1, failures=2),
         "volumeMounts": [*server_mounts(model, servable), TMP],
     }
     return literal(container)

@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Final
 
 import structlog
-import tensorflow as tf
 
 from slipway_server.app.readiness import Report, report
 from slipway_server.batching.model import BatchObserver
@@ -47,6 +46,7 @@ from slipway_server.settings.server import Settings
 from slipway_server.storage.directories import file_bytes
 from slipway_server.storage.file_system_source import FileSystemSource
 from slipway_server.storage.source import ModelConfig, VersionDirectory, VersionSource
+from slipway_server.tensorflow_library.names import TFRecordWriter
 
 _log = structlog.get_logger("slipway_server")
 
@@ -94,7 +94,7 @@ class Assembly:
         )
         self._request_log = RequestLog(
             self._telemetry.registry,
-            open_file=tf.io.TFRecordWriter,
+            open_file=TFRecordWriter,
             max_bytes=settings.request_log_max_bytes,
             random=random.random,
         )

@@ -83,6 +83,7 @@ class Ports:
                 self._http_pages(),
                 _rest_limits(settings),
                 slow_pages=self._slow_pages(),
+                awaited={"/readyz": self._pages.ready},
                 health_port=settings.health_port or None,
                 context=self._certificate.context if self._certificate else lambda: None,
             )

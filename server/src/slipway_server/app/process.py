@@ -24,6 +24,7 @@ from slipway_server.app.readiness import Report
 from slipway_server.errors import Code, ServingError
 from slipway_server.frontends.http.messages import TEXT, HttpResponse
 from slipway_server.settings.server import Settings
+from slipway_server.tensorflow_library.lean_import import import_library
 
 if TYPE_CHECKING:
     from slipway_server.app.assembly import Assembly
@@ -155,7 +156,9 @@ class Process:
         self._show_health()
 
     def _put_together(self) -> "Assembly":
-        from slipway_server.app.assembly import Assembly  # noqa: PLC0415 - imports TensorFlow: seconds
+        if reason := import_library():
+            self._log.warning("importing all of TensorFlow's Python package", reason=reason)
+        from slipway_server.app.assembly import Assembly  # noqa: PLC0415 - imports TensorFlow, which takes a while
 
         assembly = Assembly(
             self._settings,

@@ -14,9 +14,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 import numpy as np
 import structlog
-import tensorflow as tf
 from google.protobuf.message import DecodeError
-from tensorflow.python.lib.io._pywrap_record_io import RecordIterator
 from tensorflow_serving.apis import inference_pb2, input_pb2, predict_pb2, prediction_log_pb2
 
 from slipway_server.core.managed_version import Loader
@@ -27,6 +25,7 @@ from slipway_server.inference.predictor import DEFAULT_SIGNATURE, Predictor
 from slipway_server.servables.servable import ServedModel
 from slipway_server.servables.signature import Array
 from slipway_server.servables.tensorflow.failures import translated
+from slipway_server.tensorflow_library.names import RecordIterator, make_ndarray
 
 REQUESTS: Final = Path("assets.extra") / "tf_serving_warmup_requests"
 MAX_RECORDS: Final = 1000
@@ -224,7 +223,7 @@ def _tensors(request: predict_pb2.PredictRequest) -> Mapping[str, Array]:
     tensors: dict[str, Array] = {}
     for alias, proto in request.inputs.items():
         try:
-            tensors[alias] = tf.make_ndarray(proto)
+            tensors[alias] = make_ndarray(proto)
         except (KeyError, TypeError, ValueError) as error:
             raise invalid_argument(f"tensor parsing error: {alias}: {error}") from error
     return tensors

@@ -86,7 +86,9 @@ def fetch_command(
     ] = None,
     allow_network: Annotated[
         list[str] | None,
-        typer.Option(help="Allow sources in this network, even if link-local; may be repeated."),
+        typer.Option(
+            help="Allow sources in this network, even if loopback or link-local; may be repeated."
+        ),
     ] = None,
     completion_marker: Annotated[str, typer.Option(help="Object that must exist.")] = "",
     tag: Tags = None,

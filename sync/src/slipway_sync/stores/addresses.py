@@ -1,8 +1,8 @@
 """Which addresses a source may lie at. Pure.
 
 Whoever may create a Model chooses the URL that the operator calls. Addresses that answer only to the caller's
-own machine, and hand out its credentials, are no sources: link-local ones, the clouds' metadata services, and
-what is no address of one host.
+own machine, and may hand out its credentials or obey it, are no sources: loopback, link-local ones, the clouds'
+metadata services, and what is no address of one host.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ _METADATA: Final = frozenset(
 )
 _METADATA_NAMES: Final = frozenset(
     {"metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal"}
+)
+_LOCALHOST: Final = frozenset(
+    {"localhost", "localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback"}
 )
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _THIS_HOST: Final = ip_network("0.0.0.0/8")
@@ -112,8 +115,8 @@ def first_refusal(
 def refusal_unseen(host: str) -> str | None:
     """Return what a host is that makes it no source, when no address of it is known here.
 
-    For what only a proxy can look up: names of metadata services, and spellings that the proxy may take for the
-    number of an address.
+    For what only a proxy can look up: names of metadata services and of the proxy's own machine, and spellings that
+    the proxy may take for the number of an address.
 
     >>> refusal_unseen("metadata.google.internal")
     "a cloud's metadata service"
@@ -123,6 +126,8 @@ def refusal_unseen(host: str) -> str | None:
     name = host.lower().rstrip(".")
     if name in _METADATA_NAMES:
         return "a cloud's metadata service"
+    if name in _LOCALHOST or name.endswith(".localhost"):
+        return "a name of the machine itself"
     if ":" in name or _NUMBER.fullmatch(name.rpartition(".")[2]):
         return "not a host name"
     return None
@@ -131,6 +136,8 @@ def refusal_unseen(host: str) -> str | None:
 def _kind(address: Address) -> str | None:
     if address in _METADATA or _within(address, (_AWS_LOCAL,)):
         return "a cloud's metadata service"
+    if address.is_loopback:
+        return "a loopback address"
     if address.is_link_local:
         return "a link-local address"
     if isinstance(address, IPv6Address) and address.is_site_local:

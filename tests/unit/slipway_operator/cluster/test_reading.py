@@ -324,3 +324,38 @@ def test_a_service_has_caught_up_when_all_its_slices_have(
     slices: list[dict[str, Any]], names: set[str]
 ) -> None:
     assert reading.caught_up(slices, SERVICES) == names
+
+
+@pytest.mark.parametrize(
+    ("selector", "selects"),
+    [
+        ({"app": "shop"}, True),
+        ({"app": "shop", "tier": "web"}, True),
+        ({"app": "shop", "tier": "web", "app.kubernetes.io/managed-by": "slipway"}, True),
+        ({"app": "shop", "slipway.dev/version": "3"}, True),
+        ({"app": "shop", "slipway.dev/rotation": "in"}, True),
+        ({"app": "shop", "slipway.dev/model": "digits"}, False),  # it is meant to
+        ({"app": "shop", "slipway.dev/model": "other"}, False),
+        ({"app": "shop", "tier": "db"}, False),
+        ({"app": "shop", "pod-template-hash": "x"}, False),
+        ({"app": "shop", "app.kubernetes.io/managed-by": "Helm"}, False),
+        ({"app.kubernetes.io/managed-by": "slipway"}, False),  # not because of the added labels
+        ({"slipway.dev/version": "3"}, False),
+        ({"app": "other"}, False),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_services_that_select_pods_by_added_labels_are_found(
+    selector: dict[str, str] | None, *, selects: bool
+) -> None:
+    added = {"app": "shop", "tier": "web", "app.kubernetes.io/managed-by": "Helm"}
+    services = [{"metadata": {"name": "shop"}, "spec": {"selector": selector}}]
+    assert reading.selected_by(services, added) == (frozenset({"shop"}) if selects else frozenset())
+    assert reading.selected_by(services, {}) == frozenset()
+
+
+def test_a_name_for_another_host_selects_nothing() -> None:
+    spec = {"type": "ExternalName", "externalName": "shop.example", "selector": {"app": "shop"}}
+    services = [{"metadata": {"name": "shop"}, "spec": spec}, {"metadata": {"name": "bare"}}]
+    assert reading.selected_by(services, {"app": "shop"}) == frozenset()

@@ -72,6 +72,15 @@ def containers(pod: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     return sync, server
 
 
+def test_a_server_that_has_started_or_become_ready_is_noticed_within_a_second() -> None:
+    _, server = containers(pod_of(BARE))
+    for probe in ("startupProbe", "readinessProbe"):
+        assert server[probe]["periodSeconds"] == 1
+    # One lost answer takes no pod out, and neither does a pause shorter than the timeout.
+    assert server["readinessProbe"]["failureThreshold"] == 2
+    assert server["readinessProbe"]["timeoutSeconds"] == 5
+
+
 @pytest.mark.parametrize("spec", [BARE, FULL], ids=["bare", "full"])
 def test_a_pod_passes_the_restricted_pod_security_standard(spec: dict[str, Any]) -> None:
     pod = pod_of(spec)
@@ -203,7 +212,7 @@ def test_probes_ask_the_rest_port_and_readiness_is_not_liveness() -> None:
     assert asked == {
         "startupProbe": {"path": "/livez", "port": "rest"},
         "livenessProbe": {"path": "/livez", "port": "rest"},
-        "readinessProbe": {"path": "/readyz", "port": "rest"},
+        "readinessProbe": {"path": "/readyz?wait=1", "port": "rest"},
     }
     startup = server["startupProbe"]
     assert (

@@ -32,6 +32,14 @@ REFUSED = [
     ("0.0.0.0", "not a host address"),  # noqa: S104 (refused)
     ("0.1.2.3", "not a host address"),
     ("::", "not a host address"),
+    ("127.0.0.1", "a loopback address"),
+    ("127.83.76.87", "a loopback address"),
+    ("::1", "a loopback address"),
+    ("::ffff:127.0.0.1", "a loopback address"),
+    ("::127.0.0.1", "a loopback address"),
+    ("64:ff9b::7f00:1", "a loopback address"),
+    ("::ffff:0:127.0.0.1", "a loopback address"),
+    ("2002:7f00:1::", "a loopback address"),
     ("224.0.0.1", "a multicast address"),
     ("ff02::1", "a multicast address"),
     ("255.255.255.255", "the broadcast address"),
@@ -44,7 +52,16 @@ def test_what_is_no_source(text: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["10.0.0.1", "192.168.1.9", "127.0.0.1", "::1", "52.216.1.1", "2600:1f18::5", "fd12::7"]
+    "text",
+    [
+        "10.0.0.1",
+        "192.168.1.9",
+        "126.255.255.255",
+        "128.0.0.1",
+        "52.216.1.1",
+        "2600:1f18::5",
+        "fd12::7",
+    ],
 )
 def test_what_may_be_one(text: str) -> None:
     assert AddressPolicy().refusal(ip_address(text)) is None
@@ -55,6 +72,17 @@ def test_an_allowed_network_is_allowed_in_every_spelling_and_nothing_beside_it(t
     policy = AddressPolicy.allowing(["169.254.20.0/24"])
     assert policy.refusal(ip_address(text)) is None
     assert policy.refusal(ip_address("169.254.169.254")) is not None
+
+
+@pytest.mark.parametrize(
+    ("network", "reached"),
+    [("127.0.0.0/8", ["127.0.0.1", "::ffff:127.9.9.9", "64:ff9b::7f00:1"]), ("::1/128", ["::1"])],
+)
+def test_loopback_is_allowed_by_its_network_alone(network: str, reached: list[str]) -> None:
+    policy = AddressPolicy.allowing([network])
+    for text in ("127.0.0.1", "::1", *reached):
+        expected = None if text in reached else "a loopback address"
+        assert policy.refusal(ip_address(text)) == expected
 
 
 def test_a_network_that_is_none_is_refused() -> None:

@@ -1,5 +1,6 @@
 """Every servable as scaling sees it, from the snapshot."""
 
+from slipway_operator.api import names
 from slipway_operator.api.status import VersionState
 from slipway_operator.model.observed import Observed
 from slipway_operator.planning.capacity.scaling import Fleet
@@ -29,6 +30,9 @@ def fleets(observed: Observed, desired: DesiredVersions) -> list[Fleet]:
         live = [pod for pod in pods if not pod.terminating]
         deployment = deployments.get(servable)
         row = rows.get(versions[servable])
+        replicas = deployment.replicas if deployment else 0
+        placed = sum(pod.ready or pod.scheduled_at is not None for pod in live)
+        name = names.deployment_name(observed.model.name, servable)
         failed = row and deployment and row.failed_key == deployment.key
         # T2: one that did serve may do so again, and nothing else will.
         last = not desired.servables and row and row.state is VersionState.ROLLED_BACK
@@ -38,7 +42,7 @@ def fleets(observed: Observed, desired: DesiredVersions) -> list[Fleet]:
                 version=versions[servable],
                 desired=servable in desired.ids,
                 exists=deployment is not None,
-                replicas=deployment.replicas if deployment else 0,
+                replicas=replicas,
                 live=len(live),
                 ready=sum(pod.ready for pod in live),
                 endpoints=sum(pod.uid in endpoints for pod in live),
@@ -47,6 +51,8 @@ def fleets(observed: Observed, desired: DesiredVersions) -> list[Fleet]:
                 selected=servable in selected,
                 failed=bool(failed and not last),
                 mounts=deployment is None or claim_name(observed.model) in deployment.claims,
+                unplaced=max(0, max(replicas, len(live)) - placed),
+                barred=deployment is None and f"Deployment/{name}" in observed.foreign,
             )
         )
     return found

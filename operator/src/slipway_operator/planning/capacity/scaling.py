@@ -19,6 +19,10 @@ So in the first policy an old pod goes when a new one has taken its place (T3), 
 new one comes when an old one has really gone (T4). Only there does anything wait for a drain: where
 nothing is replaced, a scale-up does not wait for the pods of a scale-down before it.
 
+Of several desired servables, the highest version is begun at once, and each other one when every pod of
+those that were begun has its node: there are as many as there is room for, and one that shows that
+there is no more. The one that NAME selects waits for nothing.
+
 R = 2, surge 1         old 2 new 0 → old 2 new 1 → (in rotation) old 1 new 1 → old 1 new 2 → (in rotation) old 0 new 2
 R = 2, missing 1       old 2 new 0 → old 1 new 0 → (gone) old 1 new 1 → (in rotation) old 0 new 1 → (gone) old 0 new 2
 """
@@ -91,6 +95,8 @@ class Fleet:
         selected: The Service NAME selects it.
         failed: It will not be tried again.
         mounts: Its pods mount the Model's volume.
+        unplaced: Pods it has or may have that no node has been found for, or not yet.
+        barred: Its Deployment cannot be created: the name belongs to someone else.
     """
 
     id: str
@@ -106,6 +112,8 @@ class Fleet:
     selected: bool
     failed: bool = False
     mounts: bool = False
+    unplaced: int = 0
+    barred: bool = False
 
     @property
     def entitled(self) -> int:
@@ -153,7 +161,7 @@ last flip: what is decided must be right in both."""
 
 
 def scale(fleets: Sequence[Fleet], limits: Limits) -> dict[str, int]:
-    """Replicas for each servable; those without a Deployment that get 0 are left out.
+    """Replicas for each servable; those whose turn has not come are left out.
 
     Args:
         fleets: Desired ones highest version first; the rest in any order.
@@ -166,14 +174,20 @@ def scale(fleets: Sequence[Fleet], limits: Limits) -> dict[str, int]:
         fleet.occupied if limits.awaits_drains else fleet.entitled for fleet in fleets
     )
     places = _places(fleets, limits)
+    placing = any(fleet.unplaced for fleet in desired)
     decided: dict[str, int] = {}
     for fleet in desired:
+        if placing and not fleet.entitled and not fleet.selected and fleet is not desired[0]:
+            if fleet.exists:
+                decided[fleet.id] = 0
+            continue
         growth = max(0, min(limits.replicas - fleet.replicas, headroom))
         if fleet.mounts:
             # One that could never attach its volume is not created.
             growth = min(growth, places)
             places -= growth
         headroom -= growth
+        placing = placing or (growth > 0 and not fleet.barred)
         # Above R, when R was lowered: only as far as none is lost that takes requests.
         taking = max(fleet.min_replicas(view(fleet), limits.replicas) for view in _VIEWS)
         shrunk = max(limits.replicas, taking)
@@ -197,7 +211,7 @@ def _keep(
     view: Callable[[Fleet], int],
 ) -> dict[str, int]:
     """Replicas of the old servables: pods that take requests first, then what could help out."""
-    replaced = sum(fleet.guaranteed(view(fleet), decided[fleet.id]) for fleet in desired)
+    replaced = sum(fleet.guaranteed(view(fleet), decided.get(fleet.id, 0)) for fleet in desired)
     needed = max(0, limits.floor - replaced) if desired else limits.replicas
     kept: dict[str, int] = {}
     for fleet in sorted(old, key=lambda f: (view(f), f.selected, f.version, f.id), reverse=True):

@@ -25,7 +25,7 @@ from slipway_operator.planning.retention.report import (
     sentence,
     would_delete,
 )
-from slipway_operator.planning.status.conditions import RETENTION_FAILURES
+from slipway_operator.planning.status.degraded import RETENTION_FAILURES
 from slipway_operator.planning.versions.desired import desired_versions
 
 RETRY: Final = timedelta(minutes=5)

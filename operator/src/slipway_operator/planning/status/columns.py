@@ -9,6 +9,7 @@ from slipway_operator.api.status import VersionState, VersionStatus
 from slipway_operator.model.observed import ContainerState, Observed, Pod
 from slipway_operator.planning.capacity.shortage import lacks_gpu
 from slipway_operator.planning.decision import Decision
+from slipway_operator.planning.status.room import waiting_for_room
 from slipway_operator.planning.status.version_rows import shares
 from slipway_sync.exports import part_of, size
 
@@ -87,6 +88,30 @@ def _syncing(pods: Sequence[Pod]) -> str:
     return " ".join(parts)
 
 
+def _no_room(decision: Decision, pods: Sequence[Pod]) -> str:
+    """What pods wait for: `WaitingForGPU`, and of how many versions where there are several."""
+    stuck = [pod for pod in pods if pod.unschedulable and not pod.ready]
+    gpu = any(lacks_gpu(pod.unschedulable, pod.requests) for pod in stuck)
+    phase = "WaitingForGPU" if gpu else "Unschedulable"
+    waiting, wanted = waiting_for_room(decision), len(decision.desired.servables)
+    return phase if wanted == 1 else f"{phase}: {len(waiting)} of {wanted} versions"
+
+
+def _others_phase(decision: Decision) -> str:
+    """What is the matter with desired versions other than the primary; empty when all of them serve."""
+    servables, wanted = decision.desired.servables, decision.limits.replicas
+    rows = [r for s in servables if (r := decision.rows_by_version.get(s.version))]
+    if waiting_for_room(decision):
+        ids = decision.desired.ids
+        return _no_room(decision, [p for p in decision.observed.pods if p.servable in ids])
+    if coming := sum(row.available_key != row.key for row in rows):
+        return f"Starting {len(servables) - coming}/{len(servables)} versions"
+    if missing := sum(max(0, wanted - row.ready_replicas) for row in rows):
+        pods = wanted * len(servables)
+        return f"{_SCALING if _scaling(decision) else 'Degraded'} {pods - missing}/{pods}"
+    return ""
+
+
 def _transition_phase(decision: Decision) -> str:
     """What keeps the primary from taking all traffic."""
     primary = decision.desired.primary
@@ -100,9 +125,9 @@ def _transition_phase(decision: Decision) -> str:
     if row and row.state is VersionState.UNSCHEDULABLE:
         if row.reason in _OF_VOLUMES:
             return "WaitingForVolume"
-        stuck = [pod for pod in pods if pod.unschedulable and not pod.ready]
-        gpu = any(lacks_gpu(pod.unschedulable, pod.requests) for pod in stuck)
-        return "WaitingForGPU" if gpu else "Unschedulable"
+        if row.reason == Reason.POD_LABELS_CONFLICT:
+            return row.reason
+        return _no_room(decision, pods)
     others = [p for p in decision.observed.pods if p.servable != primary.id]
     if shifted >= wanted:
         older = [p.version for p in others]
@@ -159,4 +184,4 @@ def phase_of(decision: Decision) -> str:
     row = decision.rows_by_version.get(decision.desired.primary.version)
     if row and row.state is VersionState.SOURCE_GONE:
         return "SourceGone"
-    return "Available"
+    return _others_phase(decision) or "Available"

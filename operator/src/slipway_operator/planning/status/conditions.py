@@ -1,19 +1,17 @@
 """The conditions of a Model, and the one sentence to act on."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
-from slipway_operator.api.conditions import ConditionType, Reason, reason_of
-from slipway_operator.api.status import Condition, VersionState, VersionStatus, timestamp
+from slipway_operator.api.conditions import ConditionType, Reason
+from slipway_operator.api.status import Condition, VersionStatus, timestamp
 from slipway_operator.model.source import Readiness
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.status.columns import BAD, newer_row, serving_column
-from slipway_operator.planning.status.version_rows import row_reason
-from slipway_operator.planning.volumes.pvc import not_grown
-
-RETENTION_FAILURES: Final = frozenset({Reason.RETENTION_DENIED, Reason.RETENTION_FAILED})
-"""Told by an Event of retention's own."""
+from slipway_operator.planning.status.degraded import trouble
+from slipway_operator.planning.status.room import room_message
+from slipway_operator.planning.status.version_rows import row_message, row_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +54,6 @@ def _source(decision: Decision) -> ConditionValue:
     return ConditionValue("True", Reason.LISTED, "; ".join([counted, *source.warnings]))
 
 
-def _row_message(row: VersionStatus) -> str:
-    detail = row.message or row.state.value
-    return f"version {row.version}: {row.reason + ': ' if row.reason else ''}{detail}"
-
-
 def _ready(decision: Decision) -> ConditionValue:
     ready = len(decision.endpoints)
     limits = decision.limits
@@ -71,7 +64,7 @@ def _ready(decision: Decision) -> ConditionValue:
         newer = newer_row(decision)
         source = _source(decision)
         if newer:
-            return ConditionValue("False", row_reason(newer), _row_message(newer))
+            return ConditionValue("False", row_reason(newer), row_message(newer))
         return ConditionValue("False", Reason.WAITING_FOR_SOURCE, source.message)
     short = [
         row
@@ -79,7 +72,7 @@ def _ready(decision: Decision) -> ConditionValue:
         if (row := decision.rows_by_version.get(servable.version))
         and row.ready_replicas < limits.replicas
     ]
-    if decision.settled and not short:
+    if decision.settled and not short and ready:
         return ConditionValue(
             "True", Reason.AVAILABLE, f"{serving_column(decision.endpoints)} serves"
         )
@@ -87,14 +80,19 @@ def _ready(decision: Decision) -> ConditionValue:
         return ConditionValue(
             "True", Reason.TRANSITION, f"{serving_column(decision.endpoints)} serves"
         )
+    others = short and primary and all(row.version != primary.version for row in short)
+    if decision.settled and others:
+        return _others_short(decision, short)
     row = short[0] if short else None
     detail = f": {row.message}" if row and row.message else ""
-    if not ready and limits.floor == 0 and decision.replacing:
+    if not ready and limits.floor == 0 and (decision.replacing or _in_gap(decision)):
+        back = newer_row(decision)
+        failed = back is not None and (back.state in BAD or back.reason == Reason.ROLLED_BACK)
+        what = "comes back" if failed else "is replaced"
         return ConditionValue(
             "False",
             Reason.SERVING_GAP,
-            "nothing serves while the only pod is replaced (ResourcePreserving with one replica)"
-            + detail,
+            f"nothing serves while the only pod {what} (ResourcePreserving with one replica){detail}",
         )
     return ConditionValue(
         "False",
@@ -103,12 +101,44 @@ def _ready(decision: Decision) -> ConditionValue:
     )
 
 
+def _others_short(decision: Decision, short: Sequence[VersionStatus]) -> ConditionValue:
+    """That the primary serves, and other versions that are asked for do not, or not with all pods."""
+    if waits := room_message(decision):
+        return ConditionValue("False", Reason.UNSCHEDULABLE, waits)
+    wanted, row = len(decision.desired.servables), short[0]
+    return ConditionValue(
+        "False",
+        row_reason(row) if row.reason else Reason.REPLICAS_NOT_READY,
+        f"{wanted - len(short)} of {wanted} versions serve with all their replicas; "
+        f"{row_message(row)}",
+    )
+
+
+def _in_gap(decision: Decision) -> bool:
+    """Whether nothing has served since the only pod went: it may be gone that was to replace it."""
+    conditions = decision.observed.model.status.conditions
+    return any(c.type is ConditionType.READY and c.reason == Reason.SERVING_GAP for c in conditions)
+
+
 def _progress(decision: Decision, phase: str) -> ConditionValue:
     if decision.observed.model.spec.paused:
         return ConditionValue("False", Reason.PAUSED, "spec.paused is true: nothing is changed")
     primary = decision.desired.primary
     if primary is None:
         return ConditionValue("False", Reason.WAITING_FOR_SOURCE, "no version can be started")
+    coming = [
+        row
+        for servable in decision.desired.servables
+        if (row := decision.rows_by_version.get(servable.version))
+        and row.available_key != servable.key
+    ]
+    if decision.settled and coming and decision.limits.replicas:
+        wanted = len(decision.desired.servables)
+        return ConditionValue(
+            "True",
+            row_reason(coming[0]) if coming[0].reason else Reason.TRANSITION,
+            f"{wanted - len(coming)} of {wanted} versions have been started",
+        )
     if decision.settled:
         return ConditionValue(
             "False", Reason.AS_DESIRED, f"version {primary.version} has all traffic"
@@ -120,39 +150,8 @@ def _progress(decision: Decision, phase: str) -> ConditionValue:
 
 
 def _degraded(decision: Decision) -> ConditionValue:
-    if decision.observed.foreign:
-        listed = ", ".join(sorted(decision.observed.foreign))
-        return ConditionValue(
-            "True",
-            Reason.NAME_CONFLICT,
-            f"{listed} exists and is not owned by this Model: delete or rename it, or rename "
-            "the Model",
-        )
-    if decision.volume.reason or decision.volume.exclusive:
-        return ConditionValue(
-            "True",
-            decision.volume.reason or Reason.CLAIM_EXCLUSIVE,
-            decision.volume.message or decision.volume.exclusive,
-        )
-    if decision.observed.source.error_reason:
-        return ConditionValue(
-            "True", decision.observed.source.error_reason, decision.observed.source.error_message
-        )
-    newer = newer_row(decision)
-    if newer and (newer.state in BAD or newer.reason == Reason.ROLLED_BACK):
-        return ConditionValue("True", row_reason(newer), _row_message(newer))
-    for row in decision.rows:
-        if row.state is VersionState.SOURCE_GONE or row.reason == Reason.CONTENT_CHANGED:
-            return ConditionValue("True", row_reason(row), _row_message(row))
-        if row.state is VersionState.UNSCHEDULABLE:
-            return ConditionValue("True", row_reason(row), _row_message(row))
-    if refusal := not_grown(decision.observed):
-        return ConditionValue("True", Reason.CLAIM_NOT_GROWN, refusal)
-    retention = decision.observed.model.status.retention
-    if retention and retention.reason in RETENTION_FAILURES:
-        return ConditionValue(
-            "True", reason_of(retention.reason, Reason.RETENTION_FAILED), retention.message
-        )
+    if found := trouble(decision):
+        return ConditionValue("True", *found)
     return ConditionValue("False", Reason.AS_DESIRED, "no action is needed")
 
 
@@ -198,6 +197,13 @@ def _waiting(decision: Decision) -> bool:
     return row is not None and bool(row.message)
 
 
+def _gap(values: Mapping[ConditionType, ConditionValue], told: ConditionType) -> list[str]:
+    """That nothing serves meanwhile, where the message to act on would be silent about it."""
+    ready = values[ConditionType.READY]
+    silent = told is not ConditionType.READY and ready.reason is Reason.SERVING_GAP
+    return [ready.message] if silent else []
+
+
 def message(decision: Decision, values: Mapping[ConditionType, ConditionValue]) -> str:
     """The one sentence to act on: trouble first, then progress."""
     for kind, bad in (
@@ -209,8 +215,8 @@ def message(decision: Decision, values: Mapping[ConditionType, ConditionValue]) 
         if kind is ConditionType.PROGRESSING and not _waiting(decision):
             continue  # The phase says it all.
         if values[kind].status == bad:
-            return values[kind].message
+            return "; ".join([*_gap(values, kind), values[kind].message])
     if newer := newer_row(decision):
-        return _row_message(newer)
+        return row_message(newer)
     retention = decision.observed.model.status.retention
     return retention.message if retention and retention.versions else ""

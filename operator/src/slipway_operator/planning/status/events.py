@@ -1,58 +1,125 @@
 """Events for what has changed between two states of the status."""
 
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from slipway_operator.api.conditions import ConditionType, EventReason, Reason
-from slipway_operator.api.status import ModelStatus, VersionState
+from slipway_operator.api.status import Condition, ModelStatus, VersionState, VersionStatus
 from slipway_operator.model.actions import KubernetesEvent
-from slipway_operator.planning.status.conditions import RETENTION_FAILURES
+from slipway_operator.planning.status.degraded import RETENTION_FAILURES
 
 _UNDER_WAY: Final = frozenset({VersionState.LOADING, VersionState.UNSCHEDULABLE})
 _TELLING: Final = {
+    VersionState.REJECTED: (EventReason.VERSION_REJECTED, True),
+    VersionState.FAILED: (EventReason.VERSION_FAILED, True),
+    VersionState.ROLLED_BACK: (EventReason.VERSION_ROLLED_BACK, True),
+    VersionState.SOURCE_GONE: (EventReason.SOURCE_GONE, True),
+    VersionState.SYNCING: (EventReason.VERSION_STARTING, False),
+    VersionState.UNSCHEDULABLE: (EventReason.VERSION_UNSCHEDULABLE, True),
     VersionState.AVAILABLE: (EventReason.VERSION_AVAILABLE, False),
     VersionState.RETIRED: (EventReason.VERSION_RETIRED, False),
-    VersionState.SYNCING: (EventReason.VERSION_STARTING, False),
-    VersionState.FAILED: (EventReason.VERSION_FAILED, True),
-    VersionState.REJECTED: (EventReason.VERSION_REJECTED, True),
-    VersionState.ROLLED_BACK: (EventReason.VERSION_ROLLED_BACK, True),
-    VersionState.UNSCHEDULABLE: (EventReason.VERSION_UNSCHEDULABLE, True),
-    VersionState.SOURCE_GONE: (EventReason.SOURCE_GONE, True),
 }
+"""What is told of a state; in this order, causes before effects, where one plan has several to tell."""
+_MOST_VERSIONS: Final = 5
+"""Versions that one Event names."""
 
 
-def events(before: ModelStatus, after: ModelStatus) -> tuple[KubernetesEvent, ...]:
-    """Events for what is new: a version's state, and trouble with the source or with names."""
-    out: list[KubernetesEvent] = []
-    old_rows = {row.version: row for row in before.versions}
-    for row in after.versions:
-        was = old_rows.get(row.version)
-        telling = _TELLING.get(row.state)
-        if was and row.state is VersionState.SYNCING and was.state in _UNDER_WAY:
-            # The next pod of the same version syncs; that it starts has been told.
-            continue
-        if row.state is VersionState.AVAILABLE and row.reason and not row.ready_replicas:
-            # It was available before, and comes back.
-            continue
-        if telling and (was is None or was.state != row.state):
-            reason, warning = telling
-            told = "" if row.reason == Reason.REPLICAS_NOT_READY else row.message
-            message = f"version {row.version}" + (f": {told}" if told else "")
-            out.append(KubernetesEvent(reason, message, warning))
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """An Event, and the words of it that a condition may repeat."""
+
+    event: KubernetesEvent
+    words: str
+
+
+def events(
+    before: ModelStatus, after: ModelStatus, asks_for: Callable[[int], bool]
+) -> tuple[KubernetesEvent, ...]:
+    """Events for what is new: a version's state, and trouble with the source or with names.
+
+    Args:
+        before: The status that is there.
+        after: The status that is about to be written.
+        asks_for: Whether the spec asks for a version: of others nobody is warned.
+    """
+    rows = list(_of_rows(before, after, asks_for))
+    source: list[_Told] = []
+    others: list[_Told] = []
     old = {c.type: c for c in before.conditions}
     for condition in after.conditions:
-        was_condition = old.get(condition.type)
-        fresh = was_condition is None or (was_condition.reason, was_condition.status) != (
-            condition.reason,
-            condition.status,
-        )
-        bad = (condition.type, condition.status) in (
-            (ConditionType.SOURCE_READY, "False"),
-            (ConditionType.DEGRADED, "True"),
-        )
-        named_already = condition.type is ConditionType.DEGRADED and any(n.warning for n in out)
-        named_already |= condition.reason in RETENTION_FAILURES
-        if fresh and bad and not named_already:
-            out.append(KubernetesEvent(Reason(condition.reason), condition.message, warning=True))
-        elif fresh and condition.type is ConditionType.SOURCE_READY and condition.status == "True":
-            out.append(KubernetesEvent(EventReason.SOURCE_READY, condition.message))
-    return tuple(out)
+        was = old.get(condition.type)
+        if was and (was.reason, was.status) == (condition.reason, condition.status):
+            continue
+        if event := _of_condition(condition, [*source, *rows]):
+            told = source if condition.type is ConditionType.SOURCE_READY else others
+            told.append(_Told(event, condition.message))
+    return tuple(told.event for told in (*source, *rows, *others))
+
+
+def _of_rows(
+    before: ModelStatus, after: ModelStatus, asks_for: Callable[[int], bool]
+) -> Iterator[_Told]:
+    """Events of versions; several versions with the same thing to tell share one."""
+    old = {row.version: row for row in before.versions}
+    fresh = [row for row in after.versions if _is_news(old.get(row.version), row)]
+    for state, (reason, warning) in _TELLING.items():
+        found = [r for r in fresh if r.state is state and (not warning or asks_for(r.version))]
+        if state is VersionState.UNSCHEDULABLE and (text := _waiting(after)) and found:
+            yield _Told(KubernetesEvent(reason, text, warning), text)
+            continue
+        shared: dict[str, list[int]] = {}
+        for row in found:
+            told = "" if row.reason == Reason.REPLICAS_NOT_READY else row.message
+            shared.setdefault(told, []).append(row.version)
+        for told, versions in shared.items():
+            message = _names(versions) + (f": {told}" if told else "")
+            yield _Told(KubernetesEvent(reason, message, warning), told)
+
+
+def _is_news(was: VersionStatus | None, row: VersionStatus) -> bool:
+    if was and was.state == row.state:
+        return False
+    if was and row.state is VersionState.SYNCING and was.state in _UNDER_WAY:
+        # The next pod of the same version syncs; that it starts has been told.
+        return False
+    # One without a ready pod was available before, and comes back.
+    returns = row.state is VersionState.AVAILABLE and row.reason and not row.ready_replicas
+    return not returns
+
+
+def _waiting(after: ModelStatus) -> str:
+    """What is said of all versions that wait, where there are several; empty otherwise."""
+    reasons = [r.reason for r in after.versions if r.state is VersionState.UNSCHEDULABLE]
+    if len(reasons) <= 1:
+        return ""
+    degraded = (c for c in after.conditions if c.type is ConditionType.DEGRADED)
+    return next((c.message for c in degraded if c.reason in reasons), "")
+
+
+def _names(versions: Sequence[int]) -> str:
+    """`version 3`, or `versions 9, 8, 7, 6, 5 and 2 more`."""
+    if len(versions) == 1:
+        return f"version {versions[0]}"
+    named = ", ".join(str(version) for version in versions[:_MOST_VERSIONS])
+    more = len(versions) - _MOST_VERSIONS
+    return f"versions {named}" + (f" and {more} more" if more > 0 else "")
+
+
+def _of_condition(condition: Condition, told: Sequence[_Told]) -> KubernetesEvent | None:
+    """The Event of a condition that is new, unless its trouble has been told already."""
+    match condition.type, condition.status:
+        case ConditionType.SOURCE_READY, "True":
+            return KubernetesEvent(EventReason.SOURCE_READY, condition.message)
+        case ConditionType.SOURCE_READY, "False":
+            pass
+        case ConditionType.DEGRADED, "True":
+            if any(t.event.warning and t.words in condition.message for t in told):
+                return None
+        case ConditionType.READY, "False" if condition.reason == Reason.SERVING_GAP:
+            pass
+        case _:
+            return None
+    if condition.reason in RETENTION_FAILURES:
+        return None
+    return KubernetesEvent(Reason(condition.reason), condition.message, warning=True)

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from slipway_operator.api import names
 from slipway_operator.api.conditions import Reason, reason_of
 from slipway_operator.api.status import VersionState, VersionStatus, timestamp
-from slipway_operator.model.observed import ContainerState, Pod
+from slipway_operator.model.observed import ContainerState, Observed, Pod
 from slipway_operator.model.servable import Servable
 from slipway_operator.model.source import Readiness, SourceVersion
-from slipway_operator.planning.capacity.shortage import shortages
 from slipway_operator.planning.decision import Decision
+from slipway_operator.planning.status.room import is_begun, passes_by_itself, refused
 from slipway_operator.planning.traffic.routing import percent
 from slipway_operator.planning.versions.desired import existing
 from slipway_operator.planning.versions.diagnosis import Finding
@@ -67,6 +68,12 @@ def row_reason(row: VersionStatus) -> Reason:
     return reason_of(row.reason, reason_of(row.state.value, Reason.FAILED))
 
 
+def row_message(row: VersionStatus) -> str:
+    """What a row says, with its version and reason, for where there is no row."""
+    detail = row.message or row.state.value
+    return f"version {row.version}: {row.reason + ': ' if row.reason else ''}{detail}"
+
+
 def _unchanged(row: VersionStatus) -> _Draft:
     return _Draft(row.state, row_reason(row) if row.reason else None, row.message)
 
@@ -95,7 +102,7 @@ def _desired_draft(
     proven: bool,
     gone: bool,
     waits: _Draft | None,
-    drains: bool,
+    passes: bool,
 ) -> _Draft:
     """Where a desired version stands."""
     live = [pod for pod in pods if not pod.terminating]
@@ -115,12 +122,7 @@ def _desired_draft(
                 "replaced; upload it again, or a newer version",
             )
         return _Draft(VersionState.AVAILABLE, reason, message)
-    if (
-        finding
-        and finding.state is VersionState.UNSCHEDULABLE
-        and drains
-        and shortages(finding.message)
-    ):
+    if finding and finding.state is VersionState.UNSCHEDULABLE and passes:
         # It passes by itself: nobody needs to be warned.
         waiting = f"waits for the hardware of pods that shut down: {finding.message}"
         return _Draft(VersionState.SYNCING, None, waiting)
@@ -246,18 +248,41 @@ def _draft(decision: Decision, version: int, held: Servable | None, pods: Sequen
     return _Draft(VersionState.DISCOVERED)
 
 
+def selectors_message(observed: Observed) -> str:
+    """Which Services of others would send requests to the pods, and what to do about it."""
+    services = ", ".join(sorted(observed.selected_by))
+    model = observed.model
+    several = len(observed.selected_by) > 1
+    return (
+        f"the selector{'s' if several else ''} of Service{'s' if several else ''} {services} "
+        f"match{'' if several else 'es'} labels of spec.serving.podLabels, so that requests to "
+        f"{'them' if several else 'it'} would reach this Model: no new version is started; change podLabels or, "
+        f"if this is intended, add {names.MODEL_LABEL}: {model.name} to the selector"
+    )
+
+
 def _waits(decision: Decision, desired: Servable, pods: Sequence[Pod]) -> _Draft | None:
-    """That pods which are still wanted are not created: they could not have their volume."""
+    """That pods which are still wanted are not created: of their labels, or for want of their volume or of room."""
     volume = decision.volume
     found = [d for d in decision.observed.deployments if d.servable == desired.id]
+    if decision.observed.selected_by and not found:
+        sentence = selectors_message(decision.observed)
+        return _Draft(VersionState.UNSCHEDULABLE, Reason.POD_LABELS_CONFLICT, sentence)
     if volume.reason:
         draft = _Draft(VersionState.UNSCHEDULABLE, volume.reason, volume.message)
         return None if found else draft
     live = [p for p in pods if p.servable == desired.id and not p.terminating]
     full = decision.observed.pods and sum(d.replicas for d in found) <= len(live)
-    if not volume.exclusive or not full:
+    if volume.exclusive and full:
+        return _Draft(VersionState.UNSCHEDULABLE, Reason.CLAIM_EXCLUSIVE, volume.exclusive)
+    if desired == decision.desired.primary or is_begun(decision, desired):
         return None
-    return _Draft(VersionState.UNSCHEDULABLE, Reason.CLAIM_EXCLUSIVE, volume.exclusive)
+    if stuck := refused(decision):
+        message = f"it is started when the pods of version {stuck[0][0].version} have room"
+        return _Draft(VersionState.UNSCHEDULABLE, Reason.UNSCHEDULABLE, message)
+    before = decision.before.get(desired.version)
+    # Pods of an earlier spec may serve it meanwhile.
+    return _Draft(before.state if before and pods else VersionState.DISCOVERED)
 
 
 def _rewritten(decision: Decision, listed: SourceVersion | None, before: VersionStatus) -> bool:
@@ -270,14 +295,15 @@ def _serving_draft(decision: Decision, desired: Servable, pods: Sequence[Pod]) -
     version = desired.version
     before = decision.before.get(version)
     candidate = decision.desired.candidates[version]
+    finding = decision.findings.get(desired.id)
     draft = _desired_draft(
         [pod for pod in pods if pod.servable == desired.id],
-        decision.findings.get(desired.id),
+        finding,
         decision.observed.model.spec.serving.replicas,
         proven=is_proven(before, desired.key),
         gone=candidate.reason == Reason.SOURCE_GONE,
         waits=_waits(decision, desired, pods),
-        drains=any(pod.terminating for pod in decision.observed.pods),
+        passes=finding is not None and passes_by_itself(decision, finding),
     )
     if candidate.reason == Reason.CONTENT_CHANGED:
         parts = [_changed_message(version), *([draft.message] if draft.message else [])]

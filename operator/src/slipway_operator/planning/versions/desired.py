@@ -73,6 +73,20 @@ def select(policy: VersionPolicy, versions: set[int]) -> list[int]:
     return ordered[: policy.latest or 1]
 
 
+def asked_for(policy: VersionPolicy, desired: DesiredVersions, version: int) -> bool:
+    """Whether spec.versions asks for a version, or it serves for want of those that it asks for.
+
+    `latest` asks for the highest ones that can be had: for none below them once there are as many.
+    """
+    serves = [servable.version for servable in desired.servables]
+    if version in serves:
+        return True
+    if policy.specific is not None:
+        return version in policy.specific
+    enough = not policy.all and len(serves) >= (policy.latest or 1)
+    return not enough or version > min(serves)
+
+
 def existing(observed: Observed, version: int) -> list[Deployment]:
     """Deployments of a version, the best first: most ready pods, then proven, then the newest."""
     ready = Counter(pod.servable for pod in observed.pods if pod.ready and not pod.terminating)

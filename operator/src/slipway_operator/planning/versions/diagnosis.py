@@ -35,12 +35,14 @@ class Finding:
     Attributes:
         state: State of the version as long as this holds.
         final: Waiting will not help: the version has failed for this revision and spec.
+        urgent: A person has to know at once, although the kubelet tries again.
     """
 
     state: VersionState
     reason: Reason
     message: str
     final: bool = False
+    urgent: bool = False
 
 
 def _cut(text: str) -> str:
@@ -86,17 +88,21 @@ def _crashed(pod: Pod) -> Finding | None:
     what = f"the server in pod {pod.name} crashed {max(server.restarts, 1)} time(s), last with "
     message = f"{what}{server.exit_reason or 'Error'} (exit code {server.exit_code})"
     detail = server_message(server)
-    if server.exit_reason == _OUT_OF_MEMORY:
+    starved = server.exit_reason == _OUT_OF_MEMORY
+    if starved:
         # The log ends anywhere, and says nothing of it.
-        limit = f" of {pod.memory_limit}" if pod.memory_limit else ""
         message += (
-            f": it needs more than its memory limit{limit}: raise "
+            f": it needs more than its memory limit of {pod.memory_limit}: raise "
             "spec.serving.resources.limits.memory"
+            if pod.memory_limit
+            else ": it has no memory limit, and its node had no more: set "
+            "spec.serving.resources.requests.memory to what it needs"
         )
     elif detail and detail != server.exit_reason:
         message += f": {detail}"
     state = VersionState.FAILED if final else VersionState.LOADING
-    return Finding(state, Reason.CRASHED, _cut(message), final=final)
+    # With the same memory it ends the same way, and the pauses between its crashes add up to minutes.
+    return Finding(state, Reason.CRASHED, _cut(message), final=final, urgent=starved)
 
 
 def _unschedulable(pod: Pod) -> Finding | None:

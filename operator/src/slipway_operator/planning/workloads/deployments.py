@@ -19,7 +19,7 @@ def deployment_actions(decision: Decision) -> Iterator[Action]:
     present = {found.name: found for found in observed.deployments}
     missing = [workload for workload in workloads if workload.name not in present]
     known = is_identity_known(observed.model, observed.source.identity, decision.settings)
-    if missing and (decision.volume.reason or not known):
+    if missing and (decision.volume.reason or observed.selected_by or not known):
         # Nothing new could be started now, so nothing old may go for it; the status or the next
         # good poll tells why. Who asks for no pods gets none.
         if decision.limits.replicas:

@@ -201,5 +201,5 @@ class RetentionRunner:
             await self._report(Key.of(model), status)
 
     async def _record(self, model: ModelResource, event: KubernetesEvent) -> None:
-        await record(self._client, model, event, self._instance, self._clock())
+        await record(self._client, model, [event], self._instance, self._clock())
         metrics.WRITES.labels("event").inc()

@@ -6,6 +6,7 @@ busy and while TensorFlow is still being imported. The metrics page has a thread
 
 import asyncio
 import contextlib
+import re
 import ssl
 import threading
 from collections.abc import Callable, Mapping
@@ -32,6 +33,10 @@ _SWEEP_SECONDS: Final = 1.0
 _DRAIN_POLL_SECONDS: Final = 0.05
 _STATUS_THREADS: Final = 2
 _MAX_SLOW_PAGES: Final = 16
+_MAX_HELD_PAGES: Final = 16
+_MAX_HOLD_SECONDS: Final = 5.0
+_HOLD_POLL_SECONDS: Final = 0.02
+_WAIT: Final = re.compile(rb"[?&]wait=([0-9]{1,4}(?:\.[0-9]{1,6})?)(?:&|$)")
 
 Page = Callable[[], HttpResponse]
 
@@ -63,6 +68,8 @@ class RestServer:
         health_port: a further port for the pages alone, without TLS; None for none.
         pages: path → page answered at once on the loop; must not block.
         slow_pages: path → page that takes its time; answered by a thread of their own.
+        awaited: path of a page → whether what a client may wait for (`?wait=SECONDS`) has happened: the page is then
+            answered as soon as it has, after so many seconds (5 at most), or when the server drains.
         context: the TLS context for new connections, or None for plain HTTP.
 
     Raises:
@@ -76,11 +83,14 @@ class RestServer:
         limits: RestLimits,
         *,
         slow_pages: Mapping[str, Page] = MappingProxyType({}),
+        awaited: Mapping[str, Callable[[], bool]] = MappingProxyType({}),
         health_port: int | None = None,
         context: Callable[[], ssl.SSLContext | None] = lambda: None,
     ) -> None:
         self._pages = pages
         self._slow_pages = slow_pages
+        self._awaited = awaited
+        self._held = 0
         self._limits = limits
         self._api: HttpHandler | None = None
         self._connections: set[HttpConnection] = set()
@@ -206,13 +216,36 @@ class RestServer:
     def _dispatch_page(self, connection: HttpConnection, request: HttpRequest) -> None:
         reads = request.method in {"GET", "HEAD"}
         if reads and (quick := self._pages.get(request.path)):
-            self._loop.call_soon(lambda: connection.answer(_render(quick)))
+            happened = self._awaited.get(request.path)
+            if happened and (seconds := _wait(request)) and self._held < _MAX_HELD_PAGES:
+                self._held += 1
+                until = monotonic() + seconds
+                self._loop.call_soon(self._hold, connection, quick, happened, until)
+            else:
+                self._loop.call_soon(lambda: connection.answer(_render(quick)))
         elif reads and (slow := self._slow_pages.get(request.path)):
             self._slow_page_admission.admit(
                 lambda _request: _render(slow), request, connection.answer
             )
         else:
             self._loop.call_soon(connection.answer, HttpResponse(404, b"Not Found\n", TEXT))
+
+    def _hold(
+        self,
+        connection: HttpConnection,
+        page: Page,
+        happened: Callable[[], bool],
+        until: float,
+    ) -> None:
+        """Answer a page once there is nothing left to wait for."""
+        with contextlib.suppress(Exception):  # The page itself says what is wrong.
+            if not (self._draining or monotonic() >= until or happened()):
+                self._loop.call_later(
+                    _HOLD_POLL_SECONDS, self._hold, connection, page, happened, until
+                )
+                return
+        self._held -= 1
+        connection.answer(_render(page))
 
     def _sweep(self) -> None:
         now = monotonic()
@@ -236,6 +269,12 @@ class RestServer:
         for connection in tuple(self._connections):
             connection.close()
         await asyncio.sleep(0)
+
+
+def _wait(request: HttpRequest) -> float:
+    """Return how many seconds a client wants to wait for a page; 0 for none."""
+    asked = _WAIT.search(request.target)
+    return min(float(asked[1]), _MAX_HOLD_SECONDS) if asked else 0.0
 
 
 def _render(page: Page) -> HttpResponse:

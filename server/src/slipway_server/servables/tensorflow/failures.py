@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-import tensorflow as tf
-
 from slipway_server.errors import Code, ServingError
+from slipway_server.tensorflow_library.names import OpError
 
 # What Session.run adds around TensorFlow's own words: a heading, sometimes with the node, and the source lines of
 # whoever exported the model.
@@ -27,7 +26,7 @@ _PYTHON_TRACE: Final = re.compile(
 def as_serving_error(error: Exception) -> ServingError | None:
     """Return what TensorFlow raised with its own code and words; None for a fault of this server."""
     match error:
-        case tf.errors.OpError():
+        case OpError():
             return ServingError(_code(error.error_code), _own_words(error.message or ""))
         case UnicodeDecodeError():
             # TensorFlow quoted the request's own bytes, and its Python side failed to read the quotation.

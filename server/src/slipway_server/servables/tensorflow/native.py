@@ -14,17 +14,16 @@ layout is another one, and `python_session` serves then. All that depends on Ten
 import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any, Final, Self
 
 import numpy as np
-import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
-from tensorflow.python.client import pywrap_tf_session as python_api
 
 from slipway_server.errors import Code, ServingError
 from slipway_server.servables.signature import Array
 from slipway_server.servables.tensorflow.session import TensorType
+from slipway_server.tensorflow_library.names import LIBRARIES
+from slipway_server.tensorflow_library.names import session_api as python_api
 
 _LIBRARY: Final = "libtensorflow_cc.so.2"
 _GRAPH_FIELD: Final = 32
@@ -51,7 +50,7 @@ class _Output(ctypes.Structure):
 @cache
 def _c_api() -> ctypes.CDLL:
     """Return the library, which is in memory already, with the types of the functions that are used here."""
-    library = ctypes.CDLL(str(Path(tf.__file__).parent / _LIBRARY))
+    library = ctypes.CDLL(str(LIBRARIES / _LIBRARY))
     for name, result, arguments in (
         ("TF_NewStatus", _POINTER, ()),
         ("TF_DeleteStatus", None, (_POINTER,)),
@@ -98,8 +97,8 @@ class _Status:
 def unsupported() -> str:
     """Return why this build of TensorFlow cannot be used this way, or an empty string when it can."""
     kind = getattr(python_api, "PyGraph", None)
-    if kind is None or not issubclass(tf.Graph, kind):
-        return "tf.Graph is no PyGraph"
+    if kind is None:
+        return "there is no PyGraph"
     layout = (kind.__dictoffset__, kind.__weakrefoffset__, kind.__basicsize__)
     if layout != _LAYOUT:
         return f"the layout of PyGraph is {layout}, not {_LAYOUT}"
@@ -121,7 +120,7 @@ class NativeGraph:
     """
 
     def __init__(self, definition: bytes | memoryview) -> None:
-        self.python = tf.Graph()
+        self.python = python_api.PyGraph()
         self._address = _graph_address(self.python)
         data = np.frombuffer(definition, np.uint8)
         buffer = _Buffer(data.ctypes.data, data.nbytes, None)
@@ -166,7 +165,7 @@ class NativeGraph:
         return found
 
 
-def _graph_address(graph: tf.Graph) -> int:
+def _graph_address(graph: Any) -> int:
     """Return the `TF_Graph*` that a Python graph wraps."""
     return int(_POINTER.from_address(id(graph) + _GRAPH_FIELD).value or 0)
 

@@ -9,15 +9,15 @@ from functools import cache
 from pathlib import Path
 
 import structlog
-import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 
 from slipway_server.errors import Code, ServingError, not_found
 from slipway_server.servables.tensorflow import native
 from slipway_server.servables.tensorflow.exports.export import Export, Restore
 from slipway_server.servables.tensorflow.failures import translated
-from slipway_server.servables.tensorflow.python_session import PythonGraph, PythonSession
 from slipway_server.servables.tensorflow.session import Graph, GraphSession
+from slipway_server.tensorflow_library.lean_import import import_whole
+from slipway_server.tensorflow_library.names import VERSION
 
 _log = structlog.get_logger("slipway_server.loader")
 
@@ -45,6 +45,9 @@ def _new_session(definition: bytes | memoryview, config: config_pb2.ConfigProto)
     if not (reason := native.unsupported()):
         return native.NativeSession(native.NativeGraph(definition), config)
     _warn(reason)
+    import_whole()
+    from slipway_server.servables.tensorflow.python_session import PythonGraph, PythonSession  # noqa: PLC0415 - see above
+
     return PythonSession(PythonGraph(definition), config)
 
 
@@ -53,7 +56,7 @@ def _warn(reason: str) -> None:
     """Log once per process: it is true of all models alike."""
     _log.warning(
         "loading through TensorFlow's Python API, which holds up requests while a large model is loaded",
-        tensorflow=tf.__version__,
+        tensorflow=VERSION,
         reason=reason,
     )
 

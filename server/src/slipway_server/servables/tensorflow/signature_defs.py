@@ -4,13 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 import structlog
-import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from slipway_server.servables.dtypes import DType
 from slipway_server.servables.signature import Array, Signature, TensorSpec
 from slipway_server.servables.tensorflow.session import TensorType
+from slipway_server.tensorflow_library.names import make_ndarray
 
 FindTensor = Callable[[str], TensorType | None]
 """What the graph says about a tensor; None when it has none of that name."""
@@ -106,7 +106,7 @@ def _defaults(
         if alias not in inputs:
             continue
         try:
-            defaults[alias] = tf.make_ndarray(value)
+            defaults[alias] = make_ndarray(value)
         except (KeyError, TypeError, ValueError) as error:
             # Requests must then bring the input; the signature works otherwise.
             _log.warning("default not usable", signature=key, input=alias, error=str(error))

@@ -10,15 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import tensorflow as tf
 from flatbuffers import flexbuffers
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2
-from tensorflow.lite.python import schema_py_generated as schema
 
 from slipway_server.errors import invalid_argument
 from slipway_server.servables.dtypes import DType
 from slipway_server.servables.signature import Signature, TensorSpec
+from slipway_server.tensorflow_library.names import Interpreter, as_dtype, schema
 
 _DEFAULT_KEY: Final = "serving_default"
 _PREDICT: Final = "tensorflow/serving/predict"
@@ -40,7 +39,7 @@ class LiteSignature:
     outputs: Mapping[str, int]
 
 
-def lite_signatures(content: bytes, interpreter: tf.lite.Interpreter) -> dict[str, LiteSignature]:
+def lite_signatures(content: bytes, interpreter: Interpreter) -> dict[str, LiteSignature]:
     """Return the signatures of a file by key.
 
     Args:
@@ -82,7 +81,7 @@ def _of_runner(key: str, runner: Any) -> LiteSignature:
 
 
 def _of_tensors(
-    interpreter: tf.lite.Interpreter, definition: meta_graph_pb2.SignatureDef | None
+    interpreter: Interpreter, definition: meta_graph_pb2.SignatureDef | None
 ) -> LiteSignature:
     sides = []
     for details, infos in (
@@ -127,7 +126,7 @@ def _spec(detail: Mapping[str, Any]) -> TensorSpec:
     shape = open_shape if len(open_shape) else detail["shape"]
     return TensorSpec(
         str(detail["name"]),
-        DType.of(tf.as_dtype(detail["dtype"]).as_datatype_enum),
+        DType.of(as_dtype(detail["dtype"]).as_datatype_enum),
         tuple(int(size) for size in shape),
     )
 

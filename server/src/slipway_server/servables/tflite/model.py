@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from slipway_server.errors import Code, ServingError, deadline_exceeded, invalid_argument
@@ -21,6 +20,7 @@ from slipway_server.servables.tflite.flatbuffer import (
     as_signature_def,
     lite_signatures,
 )
+from slipway_server.tensorflow_library.names import Interpreter
 
 _FILE_NAME: Final = "model.tflite"
 _ONE_THREAD: Final = 1
@@ -42,9 +42,7 @@ class TfLiteModel:
         first: an interpreter of it; `others` are more of the same.
     """
 
-    def __init__(
-        self, content: bytes, first: tf.lite.Interpreter, others: Sequence[tf.lite.Interpreter]
-    ) -> None:
+    def __init__(self, content: bytes, first: Interpreter, others: Sequence[Interpreter]) -> None:
         lite = lite_signatures(content, first)
         self.signatures: Mapping[str, Signature] = {key: one.signature for key, one in lite.items()}
         self.signature_defs: Mapping[str, meta_graph_pb2.SignatureDef] = {
@@ -165,17 +163,17 @@ def _load(directory: Path, interpreters: int) -> TfLiteModel:
     return TfLiteModel(content, first, others)
 
 
-def _interpreter(content: bytes) -> tf.lite.Interpreter:
+def _interpreter(content: bytes) -> Interpreter:
     # The class is announced to move to a package of its own, which is of no use to who operates the server. The list
     # of filters is the process's, hence the lock.
     with _making, warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"\s*Warning: tf.lite.Interpreter is deprecated")
-        interpreter = tf.lite.Interpreter(model_content=content, num_threads=_ONE_THREAD)
+        interpreter = Interpreter(model_content=content, num_threads=_ONE_THREAD)
     interpreter.allocate_tensors()
     return interpreter
 
 
-def _runs(interpreter: tf.lite.Interpreter, lite: Mapping[str, LiteSignature]) -> dict[str, _Run]:
+def _runs(interpreter: Interpreter, lite: Mapping[str, LiteSignature]) -> dict[str, _Run]:
     """Return what runs each signature on one interpreter."""
     return {
         key: _by_runner(interpreter.get_signature_runner(one.runner))
@@ -193,7 +191,7 @@ def _by_runner(runner: Any) -> _Run:
     return run
 
 
-def _by_tensors(interpreter: tf.lite.Interpreter, lite: LiteSignature) -> _Run:
+def _by_tensors(interpreter: Interpreter, lite: LiteSignature) -> _Run:
     shapes: dict[int, tuple[int, ...]] = {}
 
     def run(inputs: Mapping[str, Array]) -> Mapping[str, Array]:

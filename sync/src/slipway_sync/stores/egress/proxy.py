@@ -256,7 +256,7 @@ def _refusal(host: str, address: str, kind: str) -> str:
     name = host if host.endswith(address) else f"{host} ({address})"
     return (
         f"{name} is {kind}, which is not allowed as a source; the cluster's administrator can allow it with the "
-        "chart's value sources.allowedNetworks"
+        "chart's value sources.allowedNetworks (flag --allow-network)"
     )
 
 

@@ -162,6 +162,50 @@ def test_the_limits_of_a_spec(
     assert limits_of(spec) == Limits(replicas, surge, floor)
 
 
+class TestSeveralVersionsAreStarted:
+    """As many as there is room for: the next one when every pod of those before it has its node."""
+
+    LIMITS = Limits(replicas=1, surge=1, floor=1)
+
+    @staticmethod
+    def absent(name: str, **state: bool) -> Fleet:
+        begun = fleet(name, 0, desired=True)
+        return replace(begun, exists=False, **state)
+
+    @staticmethod
+    def coming(name: str, unplaced: int = 1) -> Fleet:
+        begun = fleet(name, 1, desired=True, rotating=0, ready=0)
+        return replace(begun, unplaced=unplaced)
+
+    def test_the_highest_one_comes_first_and_alone(self) -> None:
+        assert scale([self.absent(f"v{n}") for n in (3, 2, 1)], self.LIMITS) == {"v3": 1}
+
+    def test_one_that_loads_holds_nobody_up(self) -> None:
+        before = [self.coming("v3", unplaced=0), self.absent("v2"), self.absent("v1")]
+        assert scale(before, self.LIMITS) == {"v3": 1, "v2": 1}
+
+    def test_one_without_a_node_holds_up_what_has_not_begun(self) -> None:
+        serving = fleet("v4", 1, desired=True, selected=True)
+        before = [serving, self.coming("v3"), self.absent("v2"), self.absent("v1")]
+        assert scale(before, self.LIMITS) == {"v4": 1, "v3": 1}
+
+    def test_a_newer_target_waits_for_nobody(self) -> None:
+        assert scale([self.absent("v5"), self.coming("v3")], self.LIMITS) == {"v5": 1, "v3": 1}
+
+    def test_nor_does_what_takes_the_requests(self) -> None:
+        selected = self.absent("v4", selected=True)
+        before = [self.coming("v5"), selected, self.absent("v1")]
+        assert scale(before, self.LIMITS) == {"v5": 1, "v4": 1}
+
+    def test_one_that_cannot_be_created_holds_nobody_up(self) -> None:
+        before = [self.coming("v3", unplaced=0), self.absent("v2", barred=True), self.absent("v1")]
+        assert scale(before, self.LIMITS)["v1"] == 1
+
+    def test_an_empty_deployment_of_one_that_waits_is_left_as_it_is(self) -> None:
+        kept = fleet("v2", 0, desired=True)
+        assert scale([self.coming("v3"), kept], self.LIMITS) == {"v3": 1, "v2": 0}
+
+
 def test_all_new_pods_come_at_once_where_they_fit_beside_the_old_ones() -> None:
     limits = Limits(replicas=3, surge=3, floor=3)
     assert limits.atomic

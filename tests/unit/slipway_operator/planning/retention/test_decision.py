@@ -31,7 +31,7 @@ from slipway_operator.planning.retention.decision import (
     protected,
     rests,
 )
-from slipway_operator.planning.status.conditions import RETENTION_FAILURES
+from slipway_operator.planning.status.degraded import RETENTION_FAILURES
 from slipway_sync.exports import Requirements
 from slipway_sync.stores import LocalStore
 from slipway_sync.stores.base import Pages

@@ -292,6 +292,66 @@ def test_the_only_pod_is_being_replaced() -> None:
     assert columns(fleet.status) == "True | 4 | 4 | Available | 1/1"
 
 
+def test_the_gap_of_one_replica_is_stated_until_the_old_version_is_back() -> None:
+    """T2: also while it is rolled back, when nothing is left of the version that failed."""
+    fleet = serving(serving={"replicas": 1}, transition={"policy": "ResourcePreserving"})
+    fleet.upload(4, Behaviour.CORRUPT)
+    seen, warned = [], []
+    for _ in range(30):
+        fleet.poll()
+        for _ in fleet.turn():
+            warned += [event.reason for event in fleet.operate().events if event.warning]
+            if not fleet.in_rotation():
+                fleet.operate()
+                left = bool(fleet.pods_of(4)) or any("-v4-" in name for name in fleet.deployments)
+                seen.append((condition(fleet.status, ConditionType.READY)[1], left))
+                assert "nothing serves while the only pod" in fleet.status.message
+    assert set(seen) == {(Reason.SERVING_GAP, True), (Reason.SERVING_GAP, False)}
+    assert warned.count(Reason.SERVING_GAP) == 1
+    assert columns(fleet.status) == "True | 3 | 3 | RolledBack from 4 | 1/1"
+    assert "nothing serves" not in fleet.status.message
+    fleet.crash(next(iter(fleet.pods.values())))
+    fleet.operate()
+    fleet.operate()
+    assert condition(fleet.status, ConditionType.READY)[1] == Reason.CRASHED, "no gap of the policy"
+
+
+def test_a_server_that_needs_more_memory_is_told_at_its_first_end() -> None:
+    fleet = serving()
+    fleet.upload(4, Behaviour.STARVED)
+    told = []
+    while not any(pod.restarts for pod in fleet.pods_of(4)):
+        fleet.poll()
+        told += fleet.operate().events
+        list(fleet.turn())
+    told += fleet.operate().events
+    assert fleet.status.versions[0].state is VersionState.LOADING, "it is tried again"
+    assert condition(fleet.status, ConditionType.DEGRADED) == ("True", Reason.CRASHED)
+    assert fleet.status.message.startswith("version 4: Crashed: the server in pod ")
+    assert "it needs more than its memory limit of 1500Mi: raise" in fleet.status.message
+    assert [event.reason for event in told if event.warning] == [Reason.CRASHED]
+    assert run(fleet).status.phase == "RolledBack from 4"
+
+
+def test_another_crash_may_pass_and_degrades_nothing() -> None:
+    fleet = serving()
+    fleet.upload(4, Behaviour.CRASHING)
+    while not any(pod.restarts for pod in fleet.pods_of(4)):
+        run(fleet, 1)
+    fleet.operate()
+    assert "crashed 1 time(s)" in fleet.status.message
+    assert condition(fleet.status, ConditionType.DEGRADED) == ("False", Reason.AS_DESIRED)
+
+
+def test_a_bad_version_beside_those_that_serve_is_trouble_where_it_is_asked_for() -> None:
+    fleet = serving(versions={"all": True})
+    fleet.upload(2, Behaviour.CORRUPT)
+    run(fleet)
+    assert condition(fleet.status, ConditionType.DEGRADED) == ("True", Reason.LOAD_FAILED)
+    fleet.edit(versions={"latest": 1})
+    assert condition(run(fleet).status, ConditionType.DEGRADED) == ("False", Reason.AS_DESIRED)
+
+
 def test_a_changed_spec_that_failed_says_so_also_after_a_pod_was_lost() -> None:
     fleet = serving()
     fleet.edit(serving={"image": BROKEN_IMAGE})

@@ -11,7 +11,12 @@ from slipway_operator.api.spec import VersionPolicy
 from slipway_operator.api.status import VersionState
 from slipway_operator.model.observed import Observed
 from slipway_operator.model.source import Readiness, SourceObservation
-from slipway_operator.planning.versions.desired import DesiredVersions, desired_versions, select
+from slipway_operator.planning.versions.desired import (
+    DesiredVersions,
+    asked_for,
+    desired_versions,
+    select,
+)
 from snapshots import (
     deployment,
     key,
@@ -85,6 +90,33 @@ def test_the_version_that_takes_requests_is_the_highest_aspired_one() -> None:
     assert versions(desired) == [3, 2]
     assert desired.primary == desired.servables[0]
     assert desired.ideal == 3
+
+
+@pytest.mark.parametrize(
+    ("versions", "asked"),
+    [
+        ({"latest": 1}, {4, 5}),  # 5 is not complete
+        ({"latest": 2}, {3, 4, 5}),
+        ({"specific": [2, 9]}, {2, 9}),
+        ({"specific": [9]}, {9, 4}),  # 4 serves for want of it
+        ({"all": True}, {1, 2, 3, 4, 5, 9}),
+    ],
+)
+def test_what_the_spec_asks_for_may_be_bad_or_missing(
+    versions: dict[str, Any], asked: set[int]
+) -> None:
+    of = model(versions=versions)
+    v4 = deployment(of, 4)
+    incomplete = listed_as(5, Readiness.INCOMPLETE)
+    source = listed(1, 2, 3, 4, others=[incomplete])
+    desired = desired_versions(observed(of, source=source, deployments=(v4,), pods=pods(v4)))
+    numbers = {1, 2, 3, 4, 5, 9} if "latest" not in versions else {1, 2, 3, 4, 5}
+    assert {n for n in numbers if asked_for(of.spec.versions, desired, n)} == asked
+
+
+def test_nothing_is_asked_for_in_vain_where_there_is_nothing() -> None:
+    of = model()
+    assert asked_for(of.spec.versions, desired_versions(observed(of)), 1)
 
 
 def test_nothing_is_aspired_where_there_is_nothing() -> None:

@@ -70,6 +70,15 @@ def test_out_of_memory_says_which_limit_to_raise_and_shows_no_log() -> None:
     )
 
 
+def test_out_of_memory_without_a_limit_is_the_nodes() -> None:
+    found = diagnose([KILLED])
+    assert found is not None
+    assert found.message.endswith(
+        "it has no memory limit, and its node had no more: set spec.serving.resources.requests.memory "
+        "to what it needs"
+    )
+
+
 @pytest.mark.parametrize(
     ("pod", "state", "reason", "says", "final"),
     [
@@ -123,6 +132,14 @@ def test_the_more_telling_finding_wins_whichever_pod_is_older(
 
 def test_pods_that_are_ready_or_going_do_not_count() -> None:
     assert diagnose([replace(LOAD_FAILED, ready=True), replace(KILLED, terminating=True)]) is None
+
+
+@pytest.mark.parametrize(("reason", "urgent"), [("OOMKilled", True), ("Error", False)])
+def test_too_little_memory_is_told_at_once(reason: str, urgent: bool) -> None:  # noqa: FBT001
+    server = replace(KILLED.server, restarts=1, exit_reason=reason)
+    finding = diagnose([replace(KILLED, server=server)])
+    assert finding is not None
+    assert (finding.urgent, finding.final) == (urgent, False)
 
 
 @pytest.mark.parametrize(("restarts", "final"), [(1, False), (2, False), (3, True)])

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from certificates import Authority
 from edge import Call, Edge, Reply
 from grants import bearer, sts_keys
+from local_stores import local_options
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.resource import ModelResource, parse
 from slipway_operator.cluster.client import (
@@ -26,7 +27,7 @@ from slipway_operator.reconcile.sources.access import Access, AccessResolver
 from slipway_operator.reconcile.sources.errors import CredentialsError, Installation
 from slipway_operator.reconcile.sources.identities import Identities, issuer
 from slipway_operator.reconcile.sources.referenced_objects import ReferencedObjects
-from slipway_sync.stores import SourceError, StoreOptions
+from slipway_sync.stores import SourceError
 from slipway_sync.stores.identity import refresh
 
 ARN = "arn:aws:iam::123456789012:role/reader"
@@ -90,7 +91,7 @@ class World:
         self.now = 0.0
         objects = ReferencedObjects(self.api, HERE, lambda: self.now)
         identities = Identities(self.api, objects, HERE, environment, lambda: self.now)
-        self.access = AccessResolver(objects, identities, StoreOptions())
+        self.access = AccessResolver(objects, identities, local_options())
 
     def of(self, model: ModelResource) -> Access:
         return asyncio.run(self.access.resolve(model))

@@ -12,13 +12,14 @@ import pytest
 from edge import Call, Edge, Reply
 from fake_s3 import Asked, FakeS3, Fault
 from grants import sts_keys
+from local_stores import local_options
 from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.fetch import transfer
 from slipway_sync.agent.fetch.credentials import CredentialSource, IdentityKind, opened
 from slipway_sync.agent.fetch.fetch import FetchRequest, Runtime, fetch
 from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.exports import ExitCode, SyncOutcome, revision
-from slipway_sync.stores import StoreOptions, open_store
+from slipway_sync.stores import open_store
 from slipway_sync.stores.identity import refresh
 from small_exports import contents
 
@@ -77,7 +78,7 @@ def s3() -> Iterator[FakeS3]:
 
 
 def planned(s3: FakeS3) -> str:
-    store = open_store("s3://models/m", StoreOptions(endpoint=s3.endpoint))
+    store = open_store("s3://models/m", local_options(endpoint=s3.endpoint))
     return revision(asyncio.run(store.listing("1")))
 
 
@@ -92,7 +93,7 @@ def synced(
     runtime = Runtime(lambda _: None, lambda: 0.0, RetryPolicy(_no_sleep, lambda: 0.5))
 
     async def run() -> SyncOutcome:
-        store = opened("s3://models/m", StoreOptions(endpoint=s3.endpoint), credential_source, {})
+        store = opened("s3://models/m", local_options(endpoint=s3.endpoint), credential_source, {})
         return await fetch(request, store, runtime)
 
     return asyncio.run(run())

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from local_stores import ALLOW
 from slipway_sync.agent.fetch import transfer
 from slipway_sync.exports import ExitCode, revision
 from slipway_sync.stores.backends.index_document import parse_index
@@ -52,6 +53,7 @@ def fetch(server: StaticServer, volume: Path, *more: str, wanted: str = "") -> t
         f"--destination={volume}",
         "--tries=2",
         "--first-pause=0.01",
+        ALLOW,
         *more,
     )
     return done.returncode, json.loads(done.stdout.splitlines()[-1])
@@ -193,7 +195,7 @@ def test_an_index_of_a_directory_is_written_and_served(tmp_path: Path) -> None:
         wanted = revision(parse_index(document).versions["00000002"])
         done = agent(
             "fetch", f"--source={server.url}/m", "--directory=00000002", "--version=2",
-            f"--revision={wanted}", f"--destination={tmp_path / 'volume'}",
+            f"--revision={wanted}", f"--destination={tmp_path / 'volume'}", ALLOW,
         )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert tree(tmp_path / "volume" / "2") == contents(seed=2)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fake_s3 import Asked, FakeS3, Fault
+from local_stores import local_options
 from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.fetch import transfer
 from slipway_sync.agent.fetch.credential_refresh import RenewedStore
@@ -19,7 +20,7 @@ from slipway_sync.agent.fetch.fetch import FetchRequest, Runtime, fetch
 from slipway_sync.agent.fetch.file_check import FileCheck
 from slipway_sync.agent.retry import RetryPolicy
 from slipway_sync.exports import ExitCode, SyncOutcome, revision
-from slipway_sync.stores import Patience, Store, StoreOptions, open_store
+from slipway_sync.stores import Patience, Store, open_store
 from small_exports import SHARD_0, SHARD_1, contents, tree
 
 SIZE = 400_000
@@ -36,7 +37,7 @@ class World:
     def store(self) -> Store:
         keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
         patience = Patience(stall=10, retries=0)
-        options = StoreOptions(endpoint=self.fake.endpoint, credentials=keys, patience=patience)
+        options = local_options(endpoint=self.fake.endpoint, credentials=keys, patience=patience)
         return open_store("s3://models/digits", options)
 
     def fetch(self, wrapped: Callable[[Store], Store] = lambda store: store) -> SyncOutcome:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from local_stores import local_options
 from slipway_sync.exports import ObjectInfo, Verdict, revision
 from slipway_sync.stores import (
     ObjectReplacedError,
@@ -44,7 +45,7 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def store_of(server: StaticServer, path: str = "m", **options: Any) -> Store:
-    return open_store(f"{server.url}/{path}", StoreOptions(patience=QUICK, **options))
+    return open_store(f"{server.url}/{path}", local_options(patience=QUICK, **options))
 
 
 def error_of(store: Store) -> SourceError:
@@ -154,7 +155,7 @@ def test_bytes_are_read_from_where_they_are_asked(server: StaticServer, *, range
 def test_names_of_files_reach_the_server_as_they_are(server: StaticServer) -> None:
     names = ["a b", "50%25", "ü#?&", "q=1+1;x", "~tilde'()*", "[x]"]
     server.files = indexed({f"1/{name}": name.encode() for name in names}, base="my models/m")
-    store = open_store(f"{server.url}/my%20models/m/", StoreOptions(patience=QUICK))
+    store = open_store(f"{server.url}/my%20models/m/", local_options(patience=QUICK))
     for item in asyncio.run(store.listing("1")):
         assert asyncio.run(store.read("1", item.path)) == item.path.encode()
     assert store_of(server, "my models/m").__class__ is store.__class__

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fake_s3 import Asked, FakeS3, Fault
+from local_stores import local_options
 from slipway_sync.exports import ObjectInfo, Verdict, revision
 from slipway_sync.stores import (
     ObjectReplacedError,
@@ -35,7 +36,7 @@ BRISK = Patience(pause=0.001)
 
 def store_of(fake: FakeS3, path: str = "m", **options: Any) -> Store:
     given = {"endpoint": fake.endpoint, "credentials": KEYS, "patience": BRISK, **options}
-    return open_store(f"s3://models/{path}", StoreOptions(**given))
+    return open_store(f"s3://models/{path}", local_options(**given))
 
 
 def test_children_take_one_listing_and_are_directories_only(s3: FakeS3) -> None:

@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 
 from fake_s3 import Asked, FakeS3, Fault
+from local_stores import LOOPBACK, local_options
 from slipway_sync.agent.errors import SyncError
 from slipway_sync.agent.fetch.zero_copy import FileSink
 from slipway_sync.agent.volume.filesystem import FileSystem
 from slipway_sync.agent.volume.staging import StagingDirectory
 from slipway_sync.exports import ObjectInfo
-from slipway_sync.stores import AddressPolicy, ObjectStore, Patience, StoreOptions, open_store
+from slipway_sync.stores import ObjectStore, Patience, open_store
 from slipway_sync.stores.backends.zero_copy import RangeTransfer, ZeroCopy
 from slipway_sync.stores.egress.proxy import shared
 
@@ -148,7 +149,7 @@ def target(tmp_path: Path) -> Iterator[Target]:
 def zero_copy(
     url: str, patience: Patience = PATIENCE, clock: Callable[[], float] = lambda: 0.0
 ) -> ZeroCopy:
-    passed = shared().issue_token(AddressPolicy())
+    passed = shared().issue_token(LOOPBACK)
     return ZeroCopy(
         lambda key: f"{url}/models/{key}?signed=yes",
         lambda host, port: shared().connect(passed, host, port),
@@ -396,7 +397,9 @@ def test_progress_is_told_now_and_then_and_the_rest_is_kept(target: Target) -> N
 
 def opened(fake: FakeS3, keys: Sequence[str] = ("k", "s")) -> ObjectStore:
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    options = StoreOptions(endpoint=fake.endpoint, credentials=dict(zip(names, keys, strict=False)))
+    options = local_options(
+        endpoint=fake.endpoint, credentials=dict(zip(names, keys, strict=False))
+    )
     store = open_store("s3://models/digits", options)
     assert isinstance(store, ObjectStore)
     return store
@@ -439,7 +442,7 @@ def test_a_store_that_takes_no_signed_urls_is_asked_once(target: Target) -> None
 
 def test_what_is_encrypted_goes_the_librarys_way(target: Target) -> None:
     keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
-    options = StoreOptions(endpoint="https://127.0.0.1:1", credentials=keys)
+    options = local_options(endpoint="https://127.0.0.1:1", credentials=keys)
     store = open_store("s3://models/digits", options)
     assert isinstance(store, ObjectStore)
     assert store.range_transfer("3", info(), target.sink(), start=0, length=N) is None
@@ -448,7 +451,7 @@ def test_what_is_encrypted_goes_the_librarys_way(target: Target) -> None:
 
 def test_with_a_proxy_on_the_way_there_is_no_direct_one(target: Target) -> None:
     keys = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
-    options = StoreOptions(
+    options = local_options(
         endpoint="http://127.0.0.1:1", credentials=keys, proxy="http://127.0.0.1:2"
     )
     store = open_store("s3://models/digits", options)

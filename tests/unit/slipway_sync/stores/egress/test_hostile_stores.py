@@ -16,12 +16,11 @@ from dataclasses import dataclass, field
 import pytest
 
 from certificates import Authority, server_context
+from local_stores import LOOPBACK, local_options
 from slipway_sync.stores import (
-    AddressPolicy,
     Patience,
     SourceError,
     Store,
-    StoreOptions,
     open_store,
 )
 from slipway_sync.stores.egress.proxy import EgressProxy
@@ -120,7 +119,7 @@ FOLDERS = "".join(
 def test_a_listing_of_endless_pages_ends(entries: str, patience: Patience) -> None:
     server = Endless(lambda: page(entries))
     with server.up() as url:
-        store = open_store("s3://models/m", StoreOptions(endpoint=url, patience=patience))
+        store = open_store("s3://models/m", local_options(endpoint=url, patience=patience))
         with pytest.raises(SourceError, match="s3://models/m: its listing does not end"):
             asyncio.run(asyncio.wait_for(store.children(), 30))
     assert server.sent < 200 << 20
@@ -129,7 +128,7 @@ def test_a_listing_of_endless_pages_ends(entries: str, patience: Patience) -> No
 def test_a_version_of_endless_empty_pages_ends() -> None:
     server = Endless(lambda: page(""))
     with server.up() as url:
-        store = open_store("s3://models/m", StoreOptions(endpoint=url, patience=HASTE))
+        store = open_store("s3://models/m", local_options(endpoint=url, patience=HASTE))
         with pytest.raises(SourceError, match="s3://models/m/1: its listing does not end"):
             asyncio.run(asyncio.wait_for(store.listing("1"), 30))
 
@@ -148,7 +147,7 @@ def opened(uri: str, url: str, authority: Authority) -> Store:
     credentials = {"AZURE_STORAGE_ACCOUNT_NAME": "account"} if uri.startswith("az") else {}
     return open_store(
         url if uri == "http" else uri,
-        StoreOptions(
+        local_options(
             endpoint="" if uri == "http" else url,
             credentials=credentials,
             ca_bundle=authority.pem,
@@ -232,7 +231,7 @@ def test_a_part_without_end_is_not_taken_into_memory(uri: str) -> None:
     )
     server = Endless(lambda: endless_body(head))
     with server.up() as url:
-        options = StoreOptions(endpoint="" if uri == "http" else url, patience=PATIENCE)
+        options = local_options(endpoint="" if uri == "http" else url, patience=PATIENCE)
         store = open_store(url if uri == "http" else uri, options)
         with contextlib.suppress(SourceError):
             assert len(asyncio.run(store.read("1", "saved_model.pb", length=100))) < 4 << 20
@@ -243,7 +242,7 @@ def test_a_server_that_says_nothing_keeps_no_thread_when_its_client_has_gone() -
     stays = threading.Event()
     server = Endless(lambda: iter(()), stays=stays)
     gate = EgressProxy()
-    egress = gate.issue_token(AddressPolicy())
+    egress = gate.issue_token(LOOPBACK)
     with server.up() as url:
         begun = threading.active_count()
         host = url.removeprefix("http://")
@@ -300,7 +299,7 @@ def test_more_folders_than_anybody_has_are_not_told() -> None:
     )
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     with Endless(lambda: iter((answer,))).up() as url:
-        store = open_store("s3://models/m", StoreOptions(endpoint=url, patience=PATIENCE))
+        store = open_store("s3://models/m", local_options(endpoint=url, patience=PATIENCE))
         with pytest.raises(SourceError, match="s3://models/m contains more than 100000 folders"):
             asyncio.run(store.children())
 
@@ -311,6 +310,6 @@ def test_more_directories_than_anybody_has_are_not_told() -> None:
     dated = b"Last-Modified: Mon, 01 Jan 2024 00:00:00 GMT"
     answer = b"HTTP/1.1 200 OK\r\n%s\r\nContent-Length: %d\r\n\r\n" % (dated, len(body)) + body
     with Endless(lambda: iter((answer,))).up() as url:
-        store = open_store(f"{url}/m", StoreOptions(patience=PATIENCE))
+        store = open_store(f"{url}/m", local_options(patience=PATIENCE))
         with pytest.raises(SourceError, match="/m contains more than 100000 folders"):
             asyncio.run(store.children())

@@ -68,6 +68,10 @@ def test_an_exception_that_cannot_be_is_refused(entry: str) -> None:
         ("2852039166", False),
         ("fe80::1%eth0", False),
         ("Metadata.Google.Internal.", False),
+        ("LocalHost", False),
+        ("ip6-loopback.", False),
+        ("store.localhost", False),
+        ("localhost.corp", True),
     ],
 )
 def test_what_is_left_to_a_proxy_is_a_name(host: str, *, known: bool) -> None:

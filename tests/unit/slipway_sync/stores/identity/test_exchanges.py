@@ -15,7 +15,8 @@ import pytest
 from certificates import Authority
 from edge import Call, Edge, Reply
 from grants import bearer, sts_error, sts_keys
-from slipway_sync.stores import AddressPolicy, SourceError, StoreOptions
+from local_stores import LOOPBACK, local_options
+from slipway_sync.stores import SourceError, StoreOptions
 from slipway_sync.stores.credentials import TemporaryCredentials
 from slipway_sync.stores.egress import proxy
 from slipway_sync.stores.egress.proxy import EgressProxy
@@ -27,7 +28,7 @@ from slipway_sync.stores.identity.token_http import Answer, TokenClient
 ARN = "arn:aws:iam::123456789012:role/reader"
 TOKEN = "eyJ.the-token.of-the-pod"
 NOW = datetime(2040, 1, 1, tzinfo=UTC)
-ASKER = TokenClient(AddressPolicy(), clock=lambda: NOW)
+ASKER = TokenClient(LOOPBACK, clock=lambda: NOW)
 
 
 def aws(edge: Edge, tmp_path: Path, endpoint: str = "", **options: Any) -> TemporaryCredentials:
@@ -36,7 +37,7 @@ def aws(edge: Edge, tmp_path: Path, endpoint: str = "", **options: Any) -> Tempo
         "s3://models/m",
         {"role-arn": ARN, "sts-endpoint": endpoint or edge.url},
         token_file(tmp_path / "token"),
-        StoreOptions(**options),
+        local_options(**options),
     )
     return asyncio.run(identity.granted())
 
@@ -298,6 +299,7 @@ def test_the_webhooks_variables_lead_to_the_token_service_and_never_to_the_model
                 "AWS_ENDPOINT_URL_STS": sts.url,
             },
             endpoint=endpoint.url,
+            addresses=LOOPBACK,
         )
     assert granted.values["AWS_ACCESS_KEY_ID"] == "ASIAKEY"
     assert endpoint.calls == []
@@ -326,7 +328,8 @@ def test_the_webhooks_variables_of_azure_lead_to_its_authority(tmp_path: Path) -
         "AZURE_FEDERATED_TOKEN_FILE": str(tmp_path / "token"),
     }
     with Edge(lambda _: bearer("azure")) as edge:
-        granted = surrounded(environment | {"AZURE_AUTHORITY_HOST": edge.url}, "az://models/m")
+        environment["AZURE_AUTHORITY_HOST"] = edge.url
+        granted = surrounded(environment, "az://models/m", addresses=LOOPBACK)
     assert granted.values == {"AZURE_BEARER_TOKEN": "azure"}
     assert edge.calls[0].form["client_assertion"] == TOKEN
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edge import Call, Edge, Reply
-from slipway_sync.stores import SourceError, StoreOptions, open_store
+from local_stores import local_options
+from slipway_sync.stores import SourceError, open_store
 from slipway_sync.stores.credentials import TemporaryCredentials
 
 KEYS = {
@@ -53,7 +54,7 @@ def empty(call: Call) -> Reply:
 )
 def test_requests_carry_what_was_granted(scheme: str, path: str, headers: dict[str, str]) -> None:
     with Edge(empty) as edge:
-        options = StoreOptions(endpoint=f"{edge.url}{path}", identity=Person())
+        options = local_options(endpoint=f"{edge.url}{path}", identity=Person())
         assert asyncio.run(open_store(f"{scheme}://models/m", options).children()) == ()
     assert headers.items() <= edge.calls[0].headers.items()
     if scheme == "s3":
@@ -65,7 +66,7 @@ def test_requests_carry_what_was_granted(scheme: str, path: str, headers: dict[s
 def test_who_is_granted_nothing_asks_nothing_and_says_why(scheme: str, reason: str) -> None:
     failure = SourceError(reason, "the pool is closed")  # type: ignore[arg-type]
     with Edge(empty) as edge:
-        options = StoreOptions(
+        options = local_options(
             endpoint=f"{edge.url}{'/devstoreaccount1' if scheme == 'az' else ''}",
             identity=Person(failure=failure),
         )

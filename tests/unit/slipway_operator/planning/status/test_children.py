@@ -1,0 +1,130 @@
+"""Labels without a version, and Deployments that someone has edited."""
+
+from typing import Any
+
+import pytest
+
+from fleet import Behaviour, Fleet
+from fleets_at_rest import run, serving
+from slipway_operator.api.conditions import ConditionType, Reason
+from slipway_operator.model.actions import ScaleDeployment
+from slipway_operator.planning.decision import decide
+from slipway_operator.planning.status.children import edited_message
+
+
+def degraded(fleet: Fleet) -> tuple[str, str, str]:
+    found = next(c for c in fleet.status.conditions if c.type is ConditionType.DEGRADED)
+    return found.status, found.reason, found.message
+
+
+def warnings(fleet: Fleet, rounds: int = 12) -> list[tuple[str, str]]:
+    told = []
+    for _ in range(rounds):
+        fleet.poll()
+        told += fleet.operate().events
+        list(fleet.turn())
+    return [(event.reason, event.message) for event in told if event.warning]
+
+
+def test_a_label_whose_version_was_replaced_is_told_once_with_what_to_do() -> None:
+    fleet = serving(labels={"stable": 3})
+    assert degraded(fleet)[0] == "False"
+    fleet.upload(4)
+    text = (
+        "label stable: version 3 is not selected by spec.versions, so Service digits-stable refuses "
+        "every connection: set spec.versions to {specific: [3, 4]}, or change spec.labels"
+    )
+    assert warnings(fleet) == [(Reason.LABEL_NOT_SERVED, text)]
+    assert degraded(fleet) == ("True", Reason.LABEL_NOT_SERVED, text)
+    assert fleet.status.message == text
+    fleet.edit(versions={"specific": [3, 4]})
+    assert warnings(fleet) == []
+    assert degraded(fleet)[0] == "False"
+    assert fleet.status.message == ""
+
+
+@pytest.mark.parametrize(
+    ("version", "behaviour", "says"),
+    [
+        (7, None, "version 7 is not in the source, so Service digits-canary does not exist: upload it"),
+        (2, None, "version 2 is not selected by spec.versions, so Service digits-canary does not exist"),
+        (4, Behaviour.CORRUPT, ("version 4: LoadFailed: the graph cannot be parsed; label canary: "
+         "version 4 is Failed (LoadFailed), so Service digits-canary does not exist: change spec.labels")),
+    ],
+)  # fmt: skip
+def test_a_label_that_never_served(version: int, behaviour: Behaviour | None, says: str) -> None:
+    fleet = Fleet()
+    fleet.upload(2)
+    fleet.upload(3)
+    run(fleet)
+    if behaviour:
+        fleet.upload(version, behaviour)
+    fleet.edit(labels={"canary": version})
+    run(fleet)
+    assert says in degraded(fleet)[2]
+
+
+def test_a_label_that_still_leads_to_another_version_says_so() -> None:
+    fleet = serving(labels={"stable": 3})
+    fleet.edit(labels={"stable": 9})
+    run(fleet)
+    assert "so Service digits-stable still leads to version 3: upload it" in degraded(fleet)[2]
+
+
+def test_a_label_of_a_version_on_its_way_is_no_trouble() -> None:
+    fleet = serving(labels={"stable": 3})
+    fleet.upload(4, Behaviour.HANGING)
+    fleet.edit(labels={"stable": 4})
+    assert warnings(fleet) == []
+    assert degraded(fleet)[0] == "False"
+
+
+def test_nothing_is_said_of_labels_where_nothing_is_asked_for() -> None:
+    fleet = serving(labels={"stable": 9}, serving={"replicas": 0})
+    assert degraded(fleet)[0] == "False"
+
+
+def edited(**edits: Any) -> Fleet:
+    fleet = serving(**edits)
+    [name] = fleet.deployments
+    fleet.edit_template(name, "spec.template.spec.containers[server].image")
+    return fleet
+
+
+def test_an_edited_deployment_is_told_once_and_left_alone() -> None:
+    """T8: a template is never edited, not even back."""
+    fleet = edited()
+    [name] = fleet.deployments
+    [(reason, message)] = warnings(fleet)
+    assert reason == Reason.TEMPLATE_EDITED
+    assert message.startswith(
+        f"the pod template of Deployment {name} was edited by kubectl-edit: "
+        "spec.template.spec.containers[server].image; its pods are not what the Model asks for"
+    )
+    assert degraded(fleet) == ("True", Reason.TEMPLATE_EDITED, message)
+    assert fleet.status.message == message
+    assert fleet.plan().actions == ()
+    fleet.edit_template(name)
+    assert warnings(fleet) == []
+    assert degraded(fleet)[0] == "False"
+
+
+def test_an_edited_deployment_is_replaced_like_any_other() -> None:
+    fleet = edited()
+    [name] = fleet.deployments
+    run(fleet)
+    fleet.upload(4)
+    fleet.poll()
+    for _ in range(12):
+        assert all(not isinstance(a, ScaleDeployment) or a.uid for a in fleet.plan().actions)
+        run(fleet, 1)
+    assert (fleet.status.phase, degraded(fleet)[0]) == ("Available", "False")
+    assert name not in fleet.deployments
+
+
+def test_no_more_fields_are_named_than_fit_a_sentence() -> None:
+    fleet = serving()
+    [name] = fleet.deployments
+    fleet.edit_template(name, *(f"spec.template.f{n}" for n in range(9)))
+    message = edited_message(decide(fleet.observe(), fleet.settings, fleet.now))
+    assert "spec.template.f4 and 4 more; its pods" in message

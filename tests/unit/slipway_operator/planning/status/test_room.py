@@ -1,0 +1,139 @@
+"""More versions are asked for than there is room for: how many are started, and what is said."""
+
+from typing import Any
+
+import pytest
+
+from fleet import NO_ROOM, Fleet
+from fleets_at_rest import run
+from histories import History
+from slipway_operator.api.conditions import ConditionType, Reason
+from slipway_operator.api.status import Condition, VersionState
+from slipway_operator.model.actions import KubernetesEvent
+from slipway_operator.planning.decision import decide
+from slipway_operator.planning.status.room import waiting_for_room
+
+ONE_EACH: dict[str, Any] = {"serving": {"replicas": 1}}
+
+
+def exports(count: int, *, gpus: int, **edits: Any) -> Fleet:
+    fleet = Fleet(gpus=gpus)
+    for version in range(1, count + 1):
+        fleet.upload(version)
+    fleet.edit(**({"versions": {"all": True}} | ONE_EACH | edits))
+    return fleet
+
+
+def told(fleet: Fleet, rounds: int) -> list[KubernetesEvent]:
+    """Every Event while everything happens that happens by itself."""
+    events = []
+    for _ in range(rounds):
+        fleet.poll()
+        events += fleet.operate().events
+        for _ in fleet.turn():
+            events += fleet.operate().events
+    return events
+
+
+def condition(fleet: Fleet, kind: ConditionType) -> Condition:
+    return next(c for c in fleet.status.conditions if c.type is kind)
+
+
+def test_as_many_versions_are_started_as_there_is_room_for() -> None:
+    fleet = run(exports(12, gpus=4), 12)
+    begun = sorted(int(d.labels["slipway.dev/version"]) for d in fleet.deployments.values())
+    assert begun == [8, 9, 10, 11, 12], "four that have room, and one that shows there is no more"
+    assert sum(pod.serves for pod in fleet.pods.values()) == 4
+    fleet.gpus = 6
+    run(fleet, 8)
+    assert len(fleet.deployments) == 7
+    fleet.gpus = 12
+    run(fleet, 16)
+    assert (fleet.status.phase, fleet.status.ready) == ("Available", "12/12")
+
+
+def test_everything_that_a_person_reads_says_how_many_wait() -> None:
+    fleet = run(exports(60, gpus=4), 12)
+    waits = (
+        f"56 of 60 versions wait for room: version 56: {NO_ROOM}: "
+        "free hardware, or ask for fewer in spec.versions"
+    )
+    status = fleet.status
+    assert (status.serving, status.ready) == ("60", "4/60")
+    assert status.phase == "WaitingForGPU: 56 of 60 versions"
+    assert status.message == waits
+    for kind, value in ((ConditionType.READY, "False"), (ConditionType.DEGRADED, "True")):
+        found = condition(fleet, kind)
+        assert (found.status, found.reason, found.message) == (value, Reason.UNSCHEDULABLE, waits)
+    progress = condition(fleet, ConditionType.PROGRESSING)
+    assert (progress.status, progress.message) == ("True", "4 of 60 versions have been started")
+    states = {row.version: row.state for row in status.versions}
+    assert {states[n] for n in range(57, 61)} == {VersionState.AVAILABLE}
+    assert {states[n] for n in range(1, 57)} == {VersionState.UNSCHEDULABLE}
+    assert status.versions[-1].message == "it is started when the pods of version 56 have room"
+
+
+def test_one_event_tells_of_all_that_wait() -> None:
+    fleet = exports(12, gpus=3)
+    [event] = [event for event in told(fleet, 6) if event.warning]
+    assert event.reason == "VersionUnschedulable"
+    assert event.message.startswith("9 of 12 versions wait for room: version 9: ")
+    fleet.gpus = 4
+    [event] = [event for event in told(fleet, 3) if event.warning]
+    assert event.message.startswith("8 of 12 versions wait for room: version 8: ")
+
+
+def test_a_newer_version_does_not_wait_for_those_before_it() -> None:
+    fleet = run(exports(5, gpus=2))
+    fleet.upload(6)
+    run(fleet)
+    assert fleet.status.target == "6"
+    assert len(fleet.pods_of(6)) == 1
+    assert fleet.status.phase == "WaitingForGPU: 4 of 6 versions"
+    assert fleet.status.serving == "5"
+
+
+def test_the_first_of_several_versions_has_no_room() -> None:
+    fleet = run(exports(3, gpus=0))
+    assert len(fleet.deployments) == 1
+    assert fleet.status.phase == "WaitingForGPU: 3 of 3 versions"
+    assert fleet.status.message.startswith("3 of 3 versions wait for room: version 3: ")
+    decision = decide(fleet.observe(), fleet.settings, fleet.now)
+    assert waiting_for_room(decision) == (3, 2, 1)
+
+
+def test_versions_on_their_way_are_not_called_available() -> None:
+    fleet = exports(3, gpus=8)
+    seen = []
+    for _ in range(12):
+        run(fleet, 1)
+        seen.append(fleet.status.phase)
+        if fleet.status.phase == "Available":
+            assert fleet.status.ready == "3/3"
+    assert "Starting 1/3 versions" in seen
+    assert seen[-1] == "Available"
+
+
+def test_a_lost_pod_of_another_version_than_the_target_is_told() -> None:
+    fleet = run(exports(2, gpus=8))
+    [pod] = fleet.pods_of(1)
+    fleet.crash(pod)
+    fleet.operate()
+    assert fleet.status.phase == "Degraded 1/2"
+    ready = condition(fleet, ConditionType.READY)
+    assert ready.message.startswith("1 of 2 versions serve with all their replicas; version 1: ")
+
+
+@pytest.mark.parametrize("policy", ["AvailabilityPreserving", "ResourcePreserving"])
+def test_a_change_of_all_versions_ends_although_there_is_room_for_few(policy: str) -> None:
+    fleet = exports(4, gpus=2, transition={"policy": policy, "maxSurge": 1})
+    world = History(fleet)
+    fleet.edit(serving={"image": "registry.test/other:1"})
+    world.come_to_rest()
+    serving = [pod for pod in fleet.pods.values() if pod.serves]
+    if policy == "ResourcePreserving":
+        assert {pod.image for pod in serving} == {"registry.test/other:1"}
+        assert len(serving) == 2
+    assert fleet.in_rotation()
+    world.recover()
+    assert fleet.status.phase == "Available"
