@@ -44,6 +44,15 @@ CORS = {
 }
 
 
+OPEN_INFERENCE = {
+    **CORS,
+    "access-control-allow-headers": "Content-Type, Content-Encoding, Inference-Header-Content-Length",
+    "access-control-expose-headers": "Inference-Header-Content-Length",
+}
+ROW = b'{"instances": [1.0]}'
+TENSOR = b'{"inputs": [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1.0]}]}'
+
+
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -53,16 +62,30 @@ CORS = {
         ("GET", "/v1/models/double/metadata", 200),
         ("OPTIONS", "/v1/models/double:predict", 200),
         ("GET", "/v1/other", 400),
+        ("POST", "/v2/models/double/infer", 200),
+        ("POST", "/v2/models/m/infer", 404),
+        ("GET", "/v2/models/double", 200),
+        ("GET", "/v2/models/m/ready", 404),
+        ("OPTIONS", "/v2/models/double/infer", 200),
+        ("OPTIONS", "/v2", 200),
+        ("GET", "/v2", 200),
+        ("GET", "/v2/health/live", 200),
+        ("GET", "/v2/other", 404),
+        ("GET", "/livez", 200),
+        ("OPTIONS", "/readyz", 200),
+        ("GET", "/monitoring/prometheus/metrics", 200),
+        ("GET", "/other", 404),
     ],
 )
 def test_cors_headers_are_on_every_answer(
     strict: ModelServer, server: ModelServer, method: str, path: str, status: int
 ) -> None:
-    for asked, wanted in ((strict, CORS), (server, {})):
+    headers = OPEN_INFERENCE if path.startswith("/v2") else CORS
+    for asked, wanted in ((strict, headers), (server, {})):
         answer = asked.http.request(
             method,
             path,
-            content=b'{"instances": [1.0]}' if method == "POST" else None,
+            content=None if method != "POST" else TENSOR if path.startswith("/v2") else ROW,
             headers={"Origin": "https://a.example"},
         )
         assert answer.status_code == status
@@ -112,19 +135,28 @@ def test_method_names_are_checked(strict: ModelServer) -> None:
         ("identity", 5000, False),
     ],
 )
+@pytest.mark.parametrize("family", ["v1", "v2"])
 def test_answers_are_packed_when_asked_for(
     server: ModelServer,
     accepts: str,
     size: int,
     packed: bool,  # noqa: FBT001 - a case
+    family: str,
 ) -> None:
     headers = {"Accept-Encoding": accepts}
-    with server.http.stream(
-        "POST", "/v1/models/double:predict", json={"instances": [1.0] * size}, headers=headers
-    ) as answer:
+    values = [1.0] * size
+    path, body = {
+        "v1": ("/v1/models/double:predict", {"instances": values}),
+        "v2": (
+            "/v2/models/double/infer",
+            {"inputs": [{"name": "x", "datatype": "FP32", "shape": [size], "data": values}]},
+        ),
+    }[family]
+    with server.http.stream("POST", path, json=body, headers=headers) as answer:
         raw = b"".join(answer.iter_raw())
     assert (answer.headers.get("content-encoding") == "gzip") is packed
     assert (answer.headers.get("vary") == "Accept-Encoding") is packed
     assert int(answer.headers["content-length"]) == len(raw)
     text = gzip.decompress(raw) if packed else raw
-    assert text == b'{"predictions":[%s]}' % b",".join([b"4.0"] * size)
+    assert b"[%s]" % b",".join([b"4.0"] * size) in text
+    assert text.startswith(b'{"predictions":[' if family == "v1" else b'{"model_name":"double",')

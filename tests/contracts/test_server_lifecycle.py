@@ -222,6 +222,13 @@ def test_only_a_list_is_accepted(site: Site, text: str) -> None:
             'model_config_list { config { name: "a" base_path: "/a" model_type: OTHER } }',
             "Model a requests unsupported platform other",
         ),
+        (
+            'model_config_list { config { name: "kept" base_path: "ROOT/kept" model_platform: "x" } }',
+            (
+                "Illegal to change a model's platform. For model kept platform was tensorflow and new platform "
+                "requested is x"
+            ),
+        ),
     ],
 )
 def test_a_list_that_is_refused_changes_nothing(site: Site, text: str, message: str) -> None:
@@ -278,12 +285,13 @@ def test_metrics_of_a_reload(site: Site) -> None:
     classic = ":tensorflow:serving:request_count"
     before = site.server.predict("counted", {"instances": [1.0]})
     assert before.status_code == 404
-    reply = site.reload(
-        models("counted"), classic, "/tensorflow/serving/request_count", "slipway_requests", "none"
-    )
-    counted = {metric.name: metric.int64_value_increase for metric in reply.metric}
-    assert set(counted) <= {classic, "/tensorflow/serving/request_count", "slipway_requests"}
-    assert counted["slipway_requests"] == 0
+    loads = "/tensorflow/cc/saved_model/load_attempt_count"
+    names = (classic, "/tensorflow/serving/request_count", loads, "slipway_requests", "none", "")
+    reply = site.reload(models("counted"), *names, loads)
+    counted = [(metric.name, metric.int64_value_increase) for metric in reply.metric]
+    # Each name that was asked for, once, as TensorFlow Serving answers: also what is no counter here.
+    assert [name for name, _ in counted] == list(names)
+    assert dict(counted) == dict.fromkeys(names, 0) | {loads: 1}
 
 
 def test_a_request_that_is_no_message(site: Site) -> None:

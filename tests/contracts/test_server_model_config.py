@@ -111,7 +111,8 @@ def test_a_model_type_of_a_number_that_nobody_knows() -> None:
     message = _message('model_config_list { config { name: "m" base_path: "/m" } }')
     message.model_config_list.config[0].model_type = 77
     from slipway_server.control.model_config import model_configs
+    from slipway_server.control.reload import PLATFORMS, check_supported
 
     with pytest.raises(ServingError) as error:
-        model_configs(message)
+        check_supported(model_configs(message) or (), PLATFORMS)
     assert error.value.message == "Model m requests unsupported platform 77"

@@ -301,11 +301,12 @@ def test_before_its_methods_are_there_grpc_refuses_without_reading() -> None:
     server.start()
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
-            for path in (PREDICT, "/inference.GRPCInferenceService/ServerLive"):
+            reflection = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+            for path in (PREDICT, "/inference.GRPCInferenceService/ServerLive", reflection):
                 with pytest.raises(grpc.RpcError) as error:
                     channel.unary_unary(path)(b"x" * 3_000_000, timeout=WAIT)
                 assert error.value.code().name == "UNAVAILABLE"
-                assert "The server is starting" in error.value.details()
+                assert "the server is starting" in error.value.details()
             with pytest.raises(grpc.RpcError) as error:
                 channel.unary_unary("/another/Method")(b"", timeout=WAIT)
             assert error.value.code().name == "UNIMPLEMENTED"

@@ -160,7 +160,7 @@ def test_without_home_on_a_read_only_directory(tmp_path: Path, publish: Export) 
 
 def test_flags_without_effect_are_said_once(tmp_path: Path) -> None:
     with running(
-        tmp_path, *_drainless("m", tmp_path), "--use_alts_credentials", "--enable_profiler=false"
+        tmp_path, *_drainless("m", tmp_path), "--use_alts_credentials", "--skip_initialize_tpu"
     ) as server:
         eventually("it says so", lambda: len(server.events("flag without effect")) == 2)
 

@@ -162,7 +162,12 @@ def load(directory: Path, choice: str, cpus: int = 8) -> Any:
     return servable_loader(threads=read_rule(choice, cpus)).load("m", 1, str(directory))
 
 
-def test_the_thread_that_runs_a_model(tmp_path: Path) -> None:
+def test_the_thread_that_runs_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # This process is the one that the model calls.
+    monkeypatch.setattr(
+        "slipway_server.servables.tensorflow.exports.needs.PYTHON_OPERATIONS", frozenset()
+    )
+
     def here() -> Any:
         return np.int64(threading.get_ident())
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import structlog
 
 import lite_models
 import savedmodels
@@ -210,6 +211,33 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
     )
     for content, message in cases:
         assert message in _refusal(content, tmp_path)
+
+
+@pytest.mark.parametrize("second", [False, True], ids=["first graph", "second graph"])
+def test_a_file_with_tensorflow_operations_gives_way_to_the_saved_model_beside_it(
+    tmp_path: Path, *, second: bool
+) -> None:
+    lite_models.save_with_tensorflow_operations(tmp_path, second=second)
+    key = "zinvert" if second else "serving_default"
+    with structlog.testing.capture_logs() as log:
+        model = load(tmp_path)
+    assert run(model, key, x=floats(2, 4)) == {"y": [0.5, 0.25]}
+    sentence = (
+        f"{tmp_path}/model.tflite needs TensorFlow operations (SELECT_TF_OPS) that this build of TensorFlow Lite "
+        "does not have: FlexMatrixDiagPartV3, FlexMatrixInverse. Serve it as a SavedModel, which may be in the same "
+        "directory, or convert it with built-in operations only"
+    )
+    [warning] = log
+    assert (warning["log_level"], warning["reason"]) == ("warning", sentence)
+    (tmp_path / "saved_model.pb").unlink()
+    assert _refusal((tmp_path / "model.tflite").read_bytes(), tmp_path) == sentence
+
+
+def test_a_file_with_a_custom_operation_is_refused_by_its_name(tmp_path: Path) -> None:
+    assert _refusal(lite_models.with_custom_operation(), tmp_path) == (
+        f"{tmp_path}/model.tflite needs custom operations that this build of TensorFlow Lite does not have: Erfinv. "
+        "Serve it as a SavedModel, which may be in the same directory, or convert it with built-in operations only"
+    )
 
 
 def test_a_saved_model_is_loaded_unless_lite_files_are_preferred(

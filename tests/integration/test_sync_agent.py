@@ -24,7 +24,7 @@ from fake_s3 import Asked, FakeS3, Fault
 from local_stores import ALLOW, local_options
 from slipway_sync.exports import ExitCode, SyncOutcome, Verdict, revision
 from slipway_sync.stores import Store, open_store, prove
-from small_exports import ASSET, INDEX, SHARD_0, SHARD_1, contents, tree
+from small_exports import ASSET, INDEX, SHARD_0, SHARD_1, calling_python, contents, tree
 
 BUCKET = "sync-agent"
 DIRECTORY = "00000003"
@@ -221,6 +221,11 @@ FAULTS: dict[str, tuple[Callable[[Bucket], object], str, str]] = {
     "a corrupt graph": (
         lambda b: b.put("saved_model.pb", b"\xff" * 100),
         "UnreadableGraph",
+        "saved_model.pb",
+    ),
+    "a graph that calls Python": (
+        lambda b: b.put("saved_model.pb", calling_python()),
+        "UnsupportedOperation",
         "saved_model.pb",
     ),
     "a hostile key": (lambda b: b.put("assets/a\\..\\b", b""), "HostileKey", "assets/a\\..\\b"),

@@ -62,6 +62,52 @@ def save_signatures(directory: Path) -> None:
     (directory / "model.tflite").write_bytes(converter.convert())
 
 
+def save_with_tensorflow_operations(directory: Path, *, second: bool = False) -> None:
+    """Save a SavedModel `y = 1 / x`, and beside it its TensorFlow Lite file, which inverts by TensorFlow's operations.
+
+    Args:
+        directory: of the version.
+        second: the operation is in the file's second graph only.
+    """
+    import tensorflow as tf
+
+    class Inverse(tf.Module):  # type: ignore[misc]
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])  # type: ignore[untyped-decorator]
+        def invert(self, x: Any) -> Any:
+            return {"y": tf.linalg.diag_part(tf.linalg.inv(tf.linalg.diag(x)))}
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])  # type: ignore[untyped-decorator]
+        def double(self, x: Any) -> Any:
+            return {"y": 2.0 * x}
+
+    module = Inverse()
+    signatures = {"serving_default": module.double, "zinvert": module.invert}
+    if not second:
+        signatures = {"serving_default": module.invert}
+    tf.saved_model.save(module, str(directory), signatures=signatures)
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(directory), signature_keys=list(signatures)
+    )
+    converter.target_spec.supported_ops = [
+        tf.lite.OpsSet.TFLITE_BUILTINS,
+        tf.lite.OpsSet.SELECT_TF_OPS,
+    ]
+    (directory / "model.tflite").write_bytes(converter.convert())
+
+
+def with_custom_operation() -> bytes:
+    """Return a file with an operation that is nobody's: TensorFlow's `Erfinv`, converted as a custom one."""
+    import tensorflow as tf
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])  # type: ignore[untyped-decorator]
+    def custom(x: Any) -> Any:
+        return tf.math.erfinv(x)
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([custom.get_concrete_function()])
+    converter.allow_custom_ops = True
+    return bytes(converter.convert())
+
+
 def plain() -> bytes:
     """Return a file without signatures: `Identity = x / 2 + 2`."""
     import tensorflow as tf

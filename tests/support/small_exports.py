@@ -32,6 +32,41 @@ def graph(
     return model.SerializeToString() + b"\x12" + _varint(len(padding)) + padding
 
 
+def calling_python() -> bytes:
+    """A graph whose signature runs `tf.numpy_function`."""
+    model = wire.SavedModel()
+    meta = model.meta_graphs.add()
+    meta.meta_info_def.tags.append("serve")
+    meta.meta_info_def.stripped_op_list.op.add(name="PyFunc")
+    meta.graph_def.node.add(name="call", op="PyFunc")
+    meta.signature_def["serving_default"].outputs["y"].name = "call:0"
+    return model.SerializeToString()
+
+
+def capturing(*variables: str) -> bytes:
+    """A graph whose signature reads some variables, each an object of that name below the root."""
+    model = wire.SavedModel()
+    meta = model.meta_graphs.add()
+    meta.meta_info_def.tags.append("serve")
+    meta.saver_def.filename_tensor_name = "saver_filename:0"
+    root, signatures, function = (meta.object_graph_def.nodes.add() for _ in range(3))
+    root.children.add(local_name="signatures", node_id=1)
+    signatures.children.add(local_name="serving_default", node_id=2)
+    function.bare_concrete_function.concrete_function_name = "run"
+    for number, name in enumerate(variables, start=3):
+        root.children.add(local_name=name, node_id=number)
+        meta.object_graph_def.nodes.add().variable.name = f"{name}_1"
+        meta.object_graph_def.concrete_functions["run"].bound_inputs.append(number)
+    return model.SerializeToString()
+
+
+def values(*variables: str) -> dict[str, bytes]:
+    """The files with the values of such variables."""
+    tensors = {f"{name}/.ATTRIBUTES/VARIABLE_VALUE": Tensor(b"1234") for name in variables}
+    index, (shard,) = bundle(tensors)
+    return {INDEX: index, "variables/variables.data-00000-of-00001": shard}
+
+
 def _varint(value: int) -> bytes:
     from tables import varint
 

@@ -72,6 +72,19 @@ class ServingError(Exception):
         return self.code in TRANSIENT_CODES
 
 
+class ModelFaultError(ServingError):
+    """A run that failed for a reason that no request can change: INTERNAL, and the same run never succeeds."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Code.INTERNAL, message)
+
+    @property
+    @override
+    def transient(self) -> bool:
+        """Whether the same load may succeed later without anybody changing anything."""
+        return False
+
+
 def invalid_argument(message: str) -> ServingError:
     """Return the most frequent error: the request itself is wrong."""
     return ServingError(Code.INVALID_ARGUMENT, message)

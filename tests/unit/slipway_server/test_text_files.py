@@ -30,6 +30,34 @@ def test_what_is_no_such_message(tmp_path: Path, data: bytes) -> None:
     assert str(error.value) == f"INVALID_ARGUMENT: Invalid protobuf file: '{path}'"
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            "\n nope: 1",
+            '2:2: Message type "tensorflow.serving.BatchingParameters" has no field named "nope"',
+        ),
+        ("max_batch_size", "1:15: "),
+        ("\xff", "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte"),
+        ("x" * 10_000, "1:1: "),
+    ],
+    ids=["an unknown field", "cut off", "not UTF-8", "long"],
+)
+def test_where_a_file_is_wrong_is_told_in_one_line(
+    tmp_path: Path, text: str, sentence: str
+) -> None:
+    path = tmp_path / "b.txt"
+    path.write_bytes(text.encode("latin-1"))
+    told: list[str] = []
+    with pytest.raises(ServingError):
+        read_message(str(path), BatchingParameters(), told.append)
+    [line] = told
+    prefix = "Error parsing text-format tensorflow.serving.BatchingParameters: "
+    assert line.startswith(prefix + sentence)
+    assert "\n" not in line
+    assert len(line) < 700
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ServingError) as error:
         read_message(f"{tmp_path}/none", BatchingParameters())

@@ -11,7 +11,9 @@ from typing import Final
 
 import structlog
 
+from slipway_server.app.profiler import start_profiler
 from slipway_server.app.readiness import Report, report
+from slipway_server.app.startup import Startup
 from slipway_server.batching.model import BatchObserver
 from slipway_server.control.config_file import ConfigFile
 from slipway_server.control.model_config import model_configs, read_model_config, single_model
@@ -24,6 +26,8 @@ from slipway_server.core.serving_map import ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
 from slipway_server.errors import ServingError
 from slipway_server.frontends.access_log import AccessLog, AccessLogMode, AccessLogRule
+from slipway_server.frontends.http.compression import compressed
+from slipway_server.frontends.http.cors import preflight
 from slipway_server.frontends.http.messages import HttpHandler, HttpRequest, HttpResponse
 from slipway_server.frontends.oip.grpc_service import OIP_STATUS_METHODS, GrpcInferenceService
 from slipway_server.frontends.oip.models import OipModels
@@ -31,6 +35,7 @@ from slipway_server.frontends.oip.rest import OipRest
 from slipway_server.frontends.request_log.predictor import LoggedPredictor
 from slipway_server.frontends.request_log.sampler import RequestLog
 from slipway_server.frontends.rest.api import ApiSettings, RestApi
+from slipway_server.frontends.rpc.reflection import reflection_streams
 from slipway_server.frontends.rpc.reload import ReloadMethod
 from slipway_server.frontends.rpc.service import RELOAD_METHODS, STATUS_METHODS, Services
 from slipway_server.frontends.rpc.transport.server import RpcMethod
@@ -98,8 +103,10 @@ class Assembly:
             max_bytes=settings.request_log_max_bytes,
             random=random.random,
         )
+        self._startup = Startup(self._monitor.of)
         serving: ServingMap[ServedModel] = ServingMap(
-            _VERSION_HINT if "KUBERNETES_SERVICE_HOST" in os.environ else ""
+            _VERSION_HINT if "KUBERNETES_SERVICE_HOST" in os.environ else "",
+            self._startup.refusal,
         )
         self._manager: Manager[ServedModel] = Manager(
             guarded(
@@ -146,6 +153,7 @@ class Assembly:
         if (configs := self._read_config()) is not None:
             self._models.apply(configs)
         self._first = self._models.names
+        self._startup.begin(self._first)
         self._first_waiter = self._models.waiter(() if rules.open_ports_at_once else self._first)
         predictor = LoggedPredictor(
             serving,
@@ -163,7 +171,6 @@ class Assembly:
                 ApiSettings(
                     settings.rest_max_decompressed,
                     settings.rest_max_depth,
-                    settings.cors,
                     settings.strict_types,
                 ),
                 lambda: self._models.names,
@@ -186,6 +193,7 @@ class Assembly:
             self.rpc_methods = self._access_log.rpc(self.rpc_methods)
         self.rpc_questions = STATUS_METHODS | OIP_STATUS_METHODS
         self.rpc_changes = RELOAD_METHODS
+        self.rpc_streams = reflection_streams()
         # What the imports left behind lives as long as the process; the collector need not look at it again, which
         # would stall requests for a tenth of a second each time.
         gc.collect()
@@ -197,7 +205,13 @@ class Assembly:
         return self._models.names
 
     def start(self) -> None:
-        """Begin to look for versions and to load them."""
+        """Begin to look for versions and to load them.
+
+        Raises:
+            OSError: the profiler's port cannot be listened on.
+        """
+        if self._settings.profiler_port:
+            start_profiler(self._settings.profiler_port)
         self._manager.start()
         self._source.start()
         self._config_file.start()
@@ -224,6 +238,7 @@ class Assembly:
 
     def _configured(self, known: set[str], names: Iterable[str]) -> None:
         known.update(names)
+        self._startup.configured(names)
         self._request_log.configure(
             {one.name: one.logging for one in self._models.configs if one.logging is not None}
         )
@@ -262,6 +277,7 @@ class Assembly:
     def _nothing_found(self, model: str, trouble: ServingError) -> None:
         self._models.nothing_found(model, trouble)
         rules = self._settings.model_management
+        self._startup.nothing_found(model, trouble, last=rules.poll_wait == 0)
         if rules.fail_without_versions and model in self._first and not self._monitor.of(model):
             self._failed_to_start(trouble)
         # With one look only (poll wait 0) nothing can change any more.
@@ -269,6 +285,7 @@ class Assembly:
             self._failed_for_good(trouble.message)
 
     def _on_state(self, state: VersionState) -> None:
+        self._startup.hear(state)
         self._loads.changed(state, self._paths.get((state.model, state.version), ""))
         self._changed()
         if (
@@ -292,6 +309,9 @@ def _access_log(settings: Settings) -> AccessLog | None:
 
 def _by_path(api: HttpHandler, oip: HttpHandler) -> HttpHandler:
     def answer(request: HttpRequest) -> HttpResponse:
-        return oip(request) if request.target.startswith(b"/v2/") else api(request)
+        if request.method == "OPTIONS":
+            return preflight(request)
+        chosen = oip if request.target.startswith(b"/v2/") else api
+        return compressed(request, chosen(request))
 
     return answer

@@ -1,22 +1,28 @@
 """Everything that listens: REST, health pages, gRPC, the UNIX socket; and the certificate they share."""
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from slipway_server.app.drain import Clients
 from slipway_server.app.sockets import client_peers
 from slipway_server.frontends.http.connection import ConnectionLimits
+from slipway_server.frontends.http.cors import cors_headers
 from slipway_server.frontends.http.messages import HttpHandler, HttpResponse
 from slipway_server.frontends.http.server import RestLimits, RestServer
 from slipway_server.frontends.oip import server_metadata
-from slipway_server.frontends.rpc.transport import unix_socket
+from slipway_server.frontends.rpc.transport.unix_socket import UnixSocket
 from slipway_server.settings.command_line import version
 from slipway_server.settings.server import Settings
 
 if TYPE_CHECKING:
-    from slipway_server.frontends.rpc.transport.server import RpcMethod, RpcServer
+    from slipway_server.frontends.rpc.transport.server import (
+        Address,
+        RpcMethod,
+        RpcServer,
+        RpcStream,
+    )
     from slipway_server.frontends.tls import CertificateFile
 
 _METRICS: Final = "/monitoring/prometheus/metrics"
@@ -43,10 +49,14 @@ class _Apis:
     methods: "Mapping[str, RpcMethod]"
     questions: Collection[str]
     changes: Collection[str]
+    streams: "Mapping[str, RpcStream]"
 
 
 class Ports:
     """The server's ports. `open` first; the other methods may be called whatever `open` has got to.
+
+    Attributes:
+        takes_over: another process listened on the UNIX socket when this one took its path.
 
     Args:
         say_certificate: told a sentence when the certificate's file changed; the flag says whether it could be used.
@@ -60,6 +70,8 @@ class Ports:
         self._say_certificate = say_certificate
         self._certificate: CertificateFile | None = None
         self._apis: _Apis | None = None
+        self._socket: UnixSocket | None = None
+        self.takes_over = False
         self.rest: RestServer | None = None
         self.rpc: RpcServer | None = None
 
@@ -86,6 +98,7 @@ class Ports:
                 awaited={"/readyz": self._pages.ready},
                 health_port=settings.health_port or None,
                 context=self._certificate.context if self._certificate else lambda: None,
+                headers=cors_headers if settings.cors else lambda _request: (),
             )
             if self._apis:
                 self.rest.serve(self._apis.rest)
@@ -110,15 +123,33 @@ class Ports:
         return {path: self._pages.metrics} if path else {}
 
     def _open_rpc(self) -> list[str]:
-        from slipway_server.frontends.rpc.transport.limits import RpcLimits  # noqa: PLC0415 - 100 ms that /livez need not wait
-        from slipway_server.frontends.rpc.transport.server import Address, RpcServer  # noqa: PLC0415 - likewise
+        from slipway_server.frontends.rpc.transport.server import Address  # noqa: PLC0415 - 100 ms that /livez need not wait
 
         settings = self._settings
         tls = self._certificate is not None
         addresses = [Address(f"[::]:{settings.port}", tls)] if settings.port else []
+        shown = [address.text for address in addresses]
         if settings.socket_path:
-            unix_socket.remove_stale(settings.socket_path)
-            addresses.append(Address(f"unix:{settings.socket_path}", tls))
+            self._socket = UnixSocket(settings.socket_path)
+            self.takes_over = self._socket.listener()
+            addresses.append(Address(f"unix:{self._socket.bound}", tls))
+            shown.append(f"unix:{settings.socket_path}")
+        try:
+            self._start_rpc(addresses)
+        except OSError as error:
+            if self._socket is None:
+                raise
+            self._socket.remove()
+            raise OSError(str(error).replace(self._socket.bound, settings.socket_path)) from error
+        if self._socket:
+            self._socket.publish(settings.socket_mode)
+        return shown
+
+    def _start_rpc(self, addresses: "Sequence[Address]") -> None:
+        from slipway_server.frontends.rpc.transport.limits import RpcLimits  # noqa: PLC0415 - 100 ms that /livez need not wait
+        from slipway_server.frontends.rpc.transport.server import RpcServer  # noqa: PLC0415 - likewise
+
+        settings = self._settings
         self.rpc = RpcServer(
             addresses,
             RpcLimits(
@@ -135,11 +166,9 @@ class Ports:
             channel_arguments=settings.channel_arguments,
         )
         if self._apis:
-            self.rpc.serve(self._apis.methods, self._apis.questions, self._apis.changes)
+            apis = self._apis
+            self.rpc.serve(apis.methods, apis.questions, apis.changes, apis.streams)
         self.rpc.start()
-        if settings.socket_path:
-            unix_socket.set_mode(settings.socket_path, settings.socket_mode)
-        return [address.text for address in addresses]
 
     def watch_certificate(self) -> None:
         """Begin to look whether the certificate changes."""
@@ -152,13 +181,14 @@ class Ports:
         methods: Mapping[str, "RpcMethod"],
         questions: Collection[str],
         changes: Collection[str],
+        streams: Mapping[str, "RpcStream"],
     ) -> None:
         """Put the APIs in place (`RestServer.serve`, `RpcServer.serve`), also behind ports that are opened later."""
-        self._apis = _Apis(rest_api, methods, questions, changes)
+        self._apis = _Apis(rest_api, methods, questions, changes, streams)
         if self.rest:
             self.rest.serve(rest_api)
         if self.rpc:
-            self.rpc.serve(methods, questions, changes)
+            self.rpc.serve(methods, questions, changes, streams)
 
     def waiting(self) -> dict[str, int]:
         """Return how many requests wait for a thread, by protocol."""
@@ -197,7 +227,7 @@ class Ports:
             requests += self.rest.requests
             pages_only = self.rest.pages_only()
             ports += [port for port in self.rest.ports if port != self._settings.health_port]
-        peers = client_peers(ports, self._settings.socket_path if self.rpc else "")
+        peers = client_peers(ports, self._socket.bound if self._socket else "")
         if peers is None:
             return Clients(None, requests)
         return Clients(sum(peer not in pages_only for peer in peers), requests)
@@ -221,8 +251,8 @@ class Ports:
             thread.start()
         for thread in threads:
             thread.join()
-        if self._settings.socket_path:
-            unix_socket.remove(self._settings.socket_path)
+        if self._socket:
+            self._socket.remove()
 
 
 def _metrics_path(config_file: str) -> str:

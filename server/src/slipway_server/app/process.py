@@ -10,6 +10,7 @@ ports open, /livez answers, /readyz says 503
 import json
 import queue
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -81,16 +82,17 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda received, _frame: self._events.put(_Signal(received)))
         start = self._assemble
-        if self._settings.model_management.open_ports_at_once:
-            try:
+        try:
+            self._check_config_file()
+            if self._settings.model_management.open_ports_at_once:
                 self._open_ports()
-            except OSError as error:
-                return self._failed_start(ServingError(Code.UNKNOWN, str(error)))
-            except ServingError as error:
-                return self._failed_start(error)
-        else:
-            self._set_up_log()
-            start = self._assemble_first
+            else:
+                self._set_up_log()
+                start = self._assemble_first
+        except OSError as error:
+            return self._failed_start(ServingError(Code.UNKNOWN, str(error)))
+        except ServingError as error:
+            return self._failed_start(error)
         threading.Thread(target=self._start, args=(start,), name="start-up", daemon=True).start()
         match self._events.get():
             case _Exit() as end:
@@ -100,6 +102,17 @@ class Process:
 
     # ---- start -------------------------------------------------------------------------------------------------
 
+    def _check_config_file(self) -> None:
+        """Refuse a config file that cannot be parsed before anything else is said, as TensorFlow Serving does.
+
+        Raises:
+            ServingError: the file cannot be read or parsed.
+        """
+        if path := self._settings.model_management.config_file:
+            from slipway_server.control.model_config import read_model_config  # noqa: PLC0415 - protobuf: /livez need not wait
+
+            read_model_config(path, lambda sentence: print(sentence, file=sys.stderr, flush=True))  # noqa: T201 - its place
+
     def _open_ports(self) -> None:
         opened = self._ports.open()
         self._set_up_log()
@@ -107,6 +120,11 @@ class Process:
         self._ports.watch_certificate()
         if self._settings.rest_port and self._settings.rest_port == self._settings.port:
             self._log.error("REST is disabled: its port is the gRPC port", port=self._settings.port)
+        if self._ports.takes_over:
+            self._log.warning(
+                "UNIX socket taken over: another process listens on it and gets no new connections",
+                path=self._settings.socket_path,
+            )
         for name, sentence in self._flags_without_effect:
             self._log.warning("flag without effect", flag=name, message=sentence)
 
@@ -172,7 +190,11 @@ class Process:
 
     def _serve(self, assembly: "Assembly") -> None:
         self._ports.serve(
-            assembly.rest_api, assembly.rpc_methods, assembly.rpc_questions, assembly.rpc_changes
+            assembly.rest_api,
+            assembly.rpc_methods,
+            assembly.rpc_questions,
+            assembly.rpc_changes,
+            assembly.rpc_streams,
         )
         self._show_health()
 
@@ -181,6 +203,8 @@ class Process:
 
     def _failed_start(self, error: ServingError) -> int:
         print(f"Failed to start server. Error: {error}", flush=True)  # noqa: T201 - TensorFlow Serving's place for it
+        self._set_up_log()
+        self._write_termination_log("FailedToStart", str(error))
         return EXIT_FAILED
 
     def _failed_for_good(self, message: str) -> None:
@@ -191,14 +215,17 @@ class Process:
         self._log.error("giving up", reason=end.reason, message=end.message, exit_code=end.code)
         if end.code == EXIT_FAILED:
             print(f"Failed to start server. Error: {end.message}", flush=True)  # noqa: T201 - see above
+        self._write_termination_log(end.reason, end.message)
+        return end.code
+
+    def _write_termination_log(self, reason: str, message: str) -> None:
         if self._settings.termination_log:
             try:
                 Path(self._settings.termination_log).write_bytes(
-                    termination_message(end.reason, end.message)
+                    termination_message(reason, message)
                 )
             except OSError as error:
                 self._log.warning("termination log not written", error=str(error))
-        return end.code
 
     # ---- health ------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import posixpath
 import re
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -15,17 +16,22 @@ from slipway_server.text_files import read_message
 LOG_COLLECTOR_TYPES: Final = frozenset({"tfrecord", "file"})
 """Values of `log_collector_config.type`. TensorFlow Serving knows none, unless somebody builds one in."""
 
-_PLATFORM: Final = "tensorflow"
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-def read_model_config(path: str) -> model_server_config_pb2.ModelServerConfig:
+def read_model_config(
+    path: str, tell: Callable[[str], None] | None = None
+) -> model_server_config_pb2.ModelServerConfig:
     """Read a config file.
+
+    Args:
+        path: of the file.
+        tell: is told where the file is wrong (`read_message`).
 
     Raises:
         ServingError: NOT_FOUND or INVALID_ARGUMENT, with the sentence TensorFlow Serving uses.
     """
-    return read_message(path, model_server_config_pb2.ModelServerConfig())
+    return read_message(path, model_server_config_pb2.ModelServerConfig(), tell)
 
 
 def model_configs(
@@ -121,10 +127,7 @@ def _platform(config: model_server_config_pb2.ModelConfig) -> str:
             f"ModelServerConfig::model_platform, model name is {name}"
         )
     named = model_server_config_pb2.ModelType.DESCRIPTOR.values_by_number.get(config.model_type)
-    platform = config.model_platform or (named.name.lower() if named else str(config.model_type))
-    if platform != _PLATFORM:
-        raise invalid_argument(f"Model {name} requests unsupported platform {platform}")
-    return platform
+    return config.model_platform or (named.name.lower() if named else str(config.model_type))
 
 
 def _policy(config: model_server_config_pb2.ModelConfig) -> VersionPolicy:

@@ -8,9 +8,9 @@ failure afterwards. The file and the gRPC method both come here.
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
 
@@ -23,6 +23,8 @@ from slipway_server.storage.source import ModelConfig, VersionSource
 
 T = TypeVar("T")
 
+PLATFORMS: Final = frozenset({"tensorflow"})
+
 _log = structlog.get_logger("slipway_server.config")
 
 
@@ -34,11 +36,13 @@ class ReloadRule:
         labels: which labels may be set.
         timeout: seconds that a change waits for its new models; 0 waits for none of them.
         fail_without_versions: when a new model has no version, that alone is the error.
+        platforms: kinds of models that can be served.
     """
 
     labels: LabelRule = field(default_factory=LabelRule)
     timeout: float = 300.0
     fail_without_versions: bool = False
+    platforms: frozenset[str] = PLATFORMS
 
 
 class ConfiguredModels:
@@ -141,6 +145,7 @@ class ConfiguredModels:
         check_platforms(self._configs, configs)
         labels = {config.name: dict(config.labels) for config in configs}
         check_labels(labels, self._labels(), self._available, self._rule.labels)
+        check_supported(configs, self._rule.platforms)
         before = set(self.names)
         self._configs = configs
         self._configured = True
@@ -178,4 +183,17 @@ def check_platforms(before: Iterable[ModelConfig], after: Iterable[ModelConfig])
             raise invalid_argument(
                 f"Illegal to change a model's platform. For model {config.name} platform was {platform} and new "
                 f"platform requested is {config.platform}"
+            )
+
+
+def check_supported(configs: Iterable[ModelConfig], platforms: Collection[str]) -> None:
+    """Refuse models of a kind that cannot be served here.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT.
+    """
+    for config in configs:
+        if config.platform not in platforms:
+            raise invalid_argument(
+                f"Model {config.name} requests unsupported platform {config.platform}"
             )

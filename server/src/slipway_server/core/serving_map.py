@@ -4,7 +4,7 @@ Request threads read the map without a lock; only the manager's thread writes it
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType, TracebackType
 from typing import Generic, Self, TypeVar
@@ -99,10 +99,16 @@ class ServingMap(Generic[T]):
     Args:
         absent_version_hint: what to say after TensorFlow Serving's own words when a version is asked for that does
             not answer here, e.g. where to find it instead.
+        starting: returns why a model does not answer yet; None means that it is not going to.
     """
 
-    def __init__(self, absent_version_hint: str = "") -> None:
+    def __init__(
+        self,
+        absent_version_hint: str = "",
+        starting: Callable[[str], ServingError | None] = lambda _model: None,
+    ) -> None:
         self._absent_version_hint = absent_version_hint
+        self._starting = starting
         self._models: Mapping[str, _Versions[T]] = MappingProxyType({})
         self._labels: Mapping[str, Mapping[str, int]] | None = None
 
@@ -147,17 +153,21 @@ class ServingMap(Generic[T]):
 
         Raises:
             ServingError: INVALID_ARGUMENT for an empty name or an unknown label, NOT_FOUND for a model or version
-                that does not answer, UNAVAILABLE for a label before labels were ever set.
+                that does not answer, UNAVAILABLE for a label before labels were ever set, and for whatever does not
+                answer while the server is starting.
         """
         if not selector.model:
             raise invalid_argument("ModelSpec has no name specified.")
-        if selector.label:
-            selector = self._resolve(selector)
-        while True:
-            servable = self._find(selector)
-            # Between the look-up and here the version may have left the map; then the next look-up says so.
-            if servable.acquire():
-                return Handle(servable)
+        try:
+            if selector.label:
+                selector = self._resolve(selector)
+            while True:
+                servable = self._find(selector)
+                # Between the look-up and here the version may have left the map; then the next look-up says so.
+                if servable.acquire():
+                    return Handle(servable)
+        except ServingError as error:
+            raise self._starting(selector.model) or error from None
 
     def _resolve(self, selector: Selector) -> Selector:
         if self._labels is None:

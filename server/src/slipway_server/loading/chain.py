@@ -21,6 +21,7 @@ from slipway_server.loading.directory_lock import DirectoryLockLoader
 from slipway_server.loading.sandbox.loader import SandboxLoader
 from slipway_server.loading.sandbox.processes import SandboxSettings
 from slipway_server.loading.timeout import TimeoutLoader
+from slipway_server.loading.trial_run import TrialRunLoader
 from slipway_server.loading.warmup import WarmUpLoader, WarmUpObserver, WarmUpRule
 from slipway_server.servables.loader import ServableLoader
 from slipway_server.servables.memory import free_memory
@@ -51,6 +52,8 @@ def make_loader(
     loader: Loader[ServedModel] = ServableLoader(
         registered_formats(_format_settings(settings)), flush_caches=settings.flush_caches
     )
+    if settings.trial_run:
+        loader = TrialRunLoader(loader)
     batching = (
         BatchingRule(batching_parameters(settings), settings.batching_per_model)
         if settings.batching

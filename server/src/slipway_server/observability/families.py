@@ -93,21 +93,19 @@ def exposed_name(name: str) -> str:
 def counter_values(registry: CollectorRegistry, names: Iterable[str]) -> dict[str, int]:
     """Return the sum over a counter's series by the name that was asked for; names of no counter are left out.
 
-    A counter that nobody has counted with yet has no series and stands at 0.
+    A counter has several names, and each that is asked for is answered. One that nobody has counted with yet has no
+    series and stands at 0.
     """
-    wanted = {exposed_name(name): name for name in names}
+    wanted = {name: exposed_name(name) for name in names}
     if not wanted:
         return {}
+    asked = frozenset(wanted.values())
     found: dict[str, int] = {}
     for metric in registry.collect():
         if metric.type not in {"counter", "untyped", "unknown"}:
             continue
-        for exposed in (metric.name, f"{metric.name}_total"):
-            if name := wanted.get(exposed):
-                samples = (
-                    sample.value
-                    for sample in metric.samples
-                    if sample.name in {metric.name, f"{metric.name}_total"}
-                )
-                found[name] = found.get(name, 0) + int(sum(samples))
-    return found
+        both = {metric.name, f"{metric.name}_total"}
+        total = int(sum(sample.value for sample in metric.samples if sample.name in both))
+        for exposed in both & asked:
+            found[exposed] = found.get(exposed, 0) + total
+    return {name: found[exposed] for name, exposed in wanted.items() if exposed in found}

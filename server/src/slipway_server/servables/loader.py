@@ -1,12 +1,16 @@
-"""Loads a version's directory with the first format that recognises it."""
+"""Loads a version's directory with the first format that recognises it and that this build can run."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import structlog
+
 from slipway_server.errors import not_found
-from slipway_server.servables.formats import ServableFormat
+from slipway_server.servables.formats import ServableFormat, UnsupportedError
 from slipway_server.servables.memory import forget_files, release_free_memory
 from slipway_server.servables.servable import ServedModel
+
+_log = structlog.get_logger("slipway_server.loader")
 
 
 class ServableLoader:
@@ -28,7 +32,7 @@ class ServableLoader:
             ServingError: NOT_FOUND when no format recognises the directory, or as the one that does says.
         """
         directory = Path(path)
-        loaded = self._format(directory).load(model, version, directory)
+        loaded = self._load(model, version, directory)
         if self._flush_caches:
             forget_files(directory)
         return loaded
@@ -40,10 +44,26 @@ class ServableLoader:
         del content
         release_free_memory()
 
-    def _format(self, directory: Path) -> ServableFormat:
+    def _load(self, model: str, version: int, directory: Path) -> ServedModel:
+        unsupported = ""
         for one in self._formats:
-            if one.matches(directory):
-                return one
+            if not one.matches(directory):
+                continue
+            try:
+                loaded = one.load(model, version, directory)
+            except UnsupportedError as error:
+                unsupported = unsupported or error.message
+                continue
+            if unsupported:
+                _log.warning(
+                    "another format of the version is served",
+                    model=model,
+                    version=version,
+                    reason=unsupported,
+                )
+            return loaded
+        if unsupported:
+            raise UnsupportedError(unsupported)
         raise not_found(
             "Specified file path does not appear to contain a SavedModel bundle (should have a file called "
             f"`saved_model.pb`)\nSpecified file path: {directory}\n"

@@ -33,6 +33,7 @@ class Signature:
         inputs: alias → tensor, in the order of the aliases.
         outputs: alias → tensor, in the order of the aliases.
         defaults: alias → value of an input that a request may leave out.
+        stateful: whether a run changes what later runs see.
         rows: the rows that a request is declared to have, the first dimension of all inputs; 0 when any number goes.
     """
 
@@ -41,6 +42,7 @@ class Signature:
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
     defaults: Mapping[str, Array] = field(default_factory=dict)
+    stateful: bool = False
     rows: int = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

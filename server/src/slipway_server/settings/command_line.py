@@ -14,7 +14,6 @@ from slipway_server.settings.flags import CLASSIC, FLAGS, OWN, Flag, Support, Va
 
 _INTEGER: Final = re.compile(r"\s*[+-]?[0-9]+", re.ASCII)
 _MARKS: Final = {
-    Support.LATER: "Accepted; has no effect yet.",
     Support.MEANINGLESS: "Accepted for compatibility; has no effect.",
 }
 _REFERENCE_HEAD: Final = """# Flags of the model server

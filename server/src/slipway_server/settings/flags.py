@@ -12,7 +12,6 @@ class Support(Enum):
     """What a flag does here."""
 
     WORKS = "works"
-    LATER = "is accepted, but has no effect in this version of slipway-server"
     MEANINGLESS = "is accepted for compatibility and has no effect in slipway-server"
 
 
@@ -37,7 +36,8 @@ class Flag:
 
 
 _CPUS: Final = os.cpu_count() or 1
-_LATER, _MEANINGLESS = Support.LATER, Support.MEANINGLESS
+_MEANINGLESS: Final = Support.MEANINGLESS
+_NO_PREFIX: Final = "Base paths must be absolute and get no prefix."
 
 CLASSIC: Final[tuple[Flag, ...]] = (
     # TensorFlow Serving's own, in its order.
@@ -208,7 +208,7 @@ CLASSIC: Final[tuple[Flag, ...]] = (
     ),
     Flag("xla_cpu_compilation_enabled", False, "Enable XLA compilation on the CPU."),
     Flag("xla_gpu_compilation_enabled", False, "Enable XLA compilation on GPUs."),
-    Flag("enable_profiler", True, "Serve the TensorFlow profiler.", _LATER),
+    Flag("enable_profiler", True, "Serve the TensorFlow profiler, if profiler_port is set."),
     Flag("thread_pool_factory_config_file", "", "Custom thread pools.", _MEANINGLESS),
     Flag("mixed_precision", "", "Automatic mixed precision; bfloat16 is the only supported value."),
     Flag("skip_initialize_tpu", False, "TPUs are not supported.", _MEANINGLESS),
@@ -284,13 +284,8 @@ OWN: Final[tuple[Flag, ...]] = (
         False,
         "Override strict_version_labels.",
     ),
-    Flag(
-        "model_config_list_root_dir",
-        "",
-        "Base paths must be absolute and get no prefix.",
-        _MEANINGLESS,
-    ),
-    Flag("storage_path_prefix", "", "Base paths must be absolute and get no prefix.", _MEANINGLESS),
+    Flag("model_config_list_root_dir", "", _NO_PREFIX, _MEANINGLESS),
+    Flag("storage_path_prefix", "", _NO_PREFIX, _MEANINGLESS),
     Flag("enforce_session_run_timeout", True, "Deadlines are always enforced.", _MEANINGLESS),
     Flag(
         "drain_seconds",
@@ -333,6 +328,12 @@ OWN: Final[tuple[Flag, ...]] = (
         wide=True,
     ),
     Flag("isolated_load_gpu", False, "Allow that child process to use GPUs."),
+    Flag(
+        "trial_run",
+        "auto",
+        "Run each signature on zeros before a version serves: true, false, or auto (true without model_config_file).",
+        bare="true",
+    ),
     Flag("termination_log", "", "File to write the reason for an unexpected exit to, as JSON."),
     Flag(
         "rest_api_max_body_bytes",
@@ -386,6 +387,7 @@ OWN: Final[tuple[Flag, ...]] = (
         "Size in bytes at which the request log (logging_config) starts a new file.",
         wide=True,
     ),
+    Flag("profiler_port", 0, "TCP port of TensorFlow's profiler, for TensorBoard; 0 disables it."),
     Flag("grpc_max_message_bytes", 0, "Maximum size of a gRPC request in bytes; 0 means 2 GiB."),
     Flag("grpc_max_concurrent_streams", 1000, "Maximum concurrent calls per gRPC connection."),
     Flag("grpc_max_connections", 0, "Maximum number of open gRPC connections; 0 means no limit."),

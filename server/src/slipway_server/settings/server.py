@@ -37,6 +37,7 @@ class Settings:
     rest_receive_timeout: float
     rest_max_connections: int
     health_port: int
+    profiler_port: int
     cors: bool
     max_inflight: int
     rpc_threads: int
@@ -75,6 +76,7 @@ class Settings:
     isolated_load: bool
     isolated_load_memory: int
     isolated_load_gpu: bool
+    trial_run: bool
     check_method_names: bool
     drain: float
     drain_least: float
@@ -127,6 +129,7 @@ def settings(
         rest_receive_timeout=values["rest_api_receive_timeout_seconds"],
         rest_max_connections=values["rest_api_max_connections"],
         health_port=values["health_port"],
+        profiler_port=values["profiler_port"] if values["enable_profiler"] else 0,
         cors=values["rest_api_enable_cors_support"],
         max_inflight=values["max_inflight_requests"],
         rpc_max_message=values["grpc_max_message_bytes"],
@@ -167,9 +170,12 @@ def settings(
         tensor_content=values["enable_serialization_as_tensor_content"],
         strict_types=values["strict_types"],
         load_timeout=values["load_timeout_seconds"],
-        isolated_load=_isolated(values),
+        isolated_load=_switch(
+            "isolated_first_load", values, auto=bool(values["model_config_file"])
+        ),
         isolated_load_memory=values["isolated_load_memory_bytes"],
         isolated_load_gpu=values["isolated_load_gpu"],
+        trial_run=_switch("trial_run", values, auto=not values["model_config_file"]),
         check_method_names=values["enable_signature_method_name_check"],
         drain=values["drain_seconds"],
         drain_least=min(values["drain_min_seconds"], values["drain_seconds"]),
@@ -183,6 +189,7 @@ _DAY: Final = 86400.0
 _INT32_MAX: Final = 2**31 - 1
 _INT64_MAX: Final = 2**63 - 1
 _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
+    "profiler_port": (0, 65535),
     "drain_seconds": (0, _DAY),
     "drain_min_seconds": (0, _DAY),
     "max_connection_age_seconds": (0, _DAY),
@@ -212,12 +219,12 @@ def _check_bounds(values: Mapping[str, Any]) -> None:
             raise invalid_argument(f"--{name} must be between {low:.0f} and {high:.0f}{unit}")
 
 
-def _isolated(values: Mapping[str, Any]) -> bool:
-    """Return whether versions are tried in a child process: by default where several may share the server."""
-    asked = str(values["isolated_first_load"])
+def _switch(name: str, values: Mapping[str, Any], *, auto: bool) -> bool:
+    """Return what a flag of three values says, where `auto` stands for what suits the other flags."""
+    asked = str(values[name])
     if asked not in {"true", "false", "auto"}:
-        raise invalid_argument(f"--isolated_first_load={asked} must be one of auto, false, true")
-    return asked == "true" or (asked == "auto" and bool(values["model_config_file"]))
+        raise invalid_argument(f"--{name}={asked} must be one of auto, false, true")
+    return asked == "true" or (asked == "auto" and auto)
 
 
 def connection_age(asked: float, drain: float) -> float:

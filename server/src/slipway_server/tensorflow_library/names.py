@@ -15,6 +15,10 @@ from tensorflow.python.framework.errors_impl import OpError
 from tensorflow.python.framework.tensor_util import MakeNdarray as make_ndarray  # noqa: N813 - its public name
 from tensorflow.python.lib.io._pywrap_record_io import RecordIterator
 from tensorflow.python.lib.io.tf_record import TFRecordWriter
+from tensorflow.python.profiler.internal._pywrap_profiler import (
+    start_server as start_profiler_server,
+)
+from tensorflow.python.training.py_checkpoint_reader import NewCheckpointReader
 
 VERSION: Final[str] = session_api.__version__
 
@@ -25,6 +29,7 @@ __all__ = [
     "LIBRARIES",
     "VERSION",
     "Interpreter",
+    "NewCheckpointReader",
     "OpError",
     "RecordIterator",
     "TFRecordWriter",
@@ -32,4 +37,5 @@ __all__ = [
     "make_ndarray",
     "schema",
     "session_api",
+    "start_profiler_server",
 ]

@@ -21,7 +21,7 @@ from slipway_sync.exports.completeness.listing_summary import (
 from slipway_sync.exports.completeness.provenance import altered, wrong_digest
 from slipway_sync.exports.completeness.result import Proof, ProofReason, Verdict
 from slipway_sync.exports.graph.graph import GRAPHS, Graph, graph_fields_of, read_graph
-from slipway_sync.exports.graph.graph_fields import GraphError
+from slipway_sync.exports.graph.graph_fields import GraphError, Steps
 from slipway_sync.exports.listing import (
     Listing,
     ObjectInfo,
@@ -71,6 +71,7 @@ __all__ = [
     "PublicKeyError",
     "Requirements",
     "ShardChecker",
+    "Steps",
     "SyncOutcome",
     "TensorEntry",
     "Verdict",

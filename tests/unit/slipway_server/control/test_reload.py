@@ -16,7 +16,7 @@ from slipway_server.core.labels import LabelRule
 from slipway_server.core.serving_map import ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
 from slipway_server.errors import Code, ServingError, invalid_argument, not_found
-from slipway_server.observability.families import counter_values
+from slipway_server.observability.families import Families, counter_values
 from slipway_server.storage.file_system_source import FileSystemSource
 from slipway_server.storage.source import ModelConfig
 
@@ -207,6 +207,18 @@ def test_a_watch_names_what_still_loads() -> None:
             ),
         ),
         (
+            # A change of platform is what is said, whatever else is wrong.
+            (config("new", platform="x"), config(platform="tflite", labels={"a": 9})),
+            (
+                "INVALID_ARGUMENT: Illegal to change a model's platform. For model m platform was tensorflow and new "
+                "platform requested is tflite"
+            ),
+        ),
+        (
+            (config(labels={"a": 1}), config("new", platform="x")),
+            "INVALID_ARGUMENT: Model new requests unsupported platform x",
+        ),
+        (
             (config(labels={"a": 1, "b": 9}),),
             (
                 "FAILED_PRECONDITION: Request to assign label to version 9 of model m, which is not currently "
@@ -230,7 +242,7 @@ def test_what_is_refused_changes_nothing(after: tuple[ModelConfig, ...], message
 
 
 def test_a_removed_model_may_come_back_as_another_platform() -> None:
-    world = World()
+    world = World(ReloadRule(platforms=frozenset({"tensorflow", "tflite"})))
     for configs in ((config(),), (), (config(platform="tflite"),)):
         world.models.apply(configs)
     assert world.models.names == ("m",)
@@ -296,3 +308,11 @@ def test_counters_by_every_name_they_have() -> None:
     counter.labels("a").inc(2)
     counter.labels("b").inc(3)
     assert counter_values(registry, names) == {"slipway_things": 5, "slipway_things_total": 5}
+
+
+def test_both_spellings_of_one_counter_are_answered() -> None:
+    registry = CollectorRegistry()
+    count = Families(registry).classic_counter(":tensorflow:serving:x", "", ("kind",))
+    count.labels("a").inc(2)
+    names = ("/tensorflow/serving/x", ":tensorflow:serving:x")
+    assert counter_values(registry, names) == dict.fromkeys(names, 2)

@@ -12,7 +12,7 @@ import pytest
 
 from slipway_server.errors import Code, ServingError
 from slipway_server.servables import registry
-from slipway_server.servables.formats import ServableFormat
+from slipway_server.servables.formats import ServableFormat, UnsupportedError
 from slipway_server.servables.loader import ServableLoader
 
 
@@ -49,6 +49,35 @@ def test_the_first_format_that_matches_loads(tmp_path: Path, files: list[str], c
         (tmp_path / name).touch()
     loaded: Any = ServableLoader([a_format("a"), a_format("b")]).load("m", 3, str(tmp_path))
     assert loaded.origin == (chosen, "m", 3, tmp_path)
+
+
+def unsupported(name: str) -> ServableFormat:
+    def load(*_: Any) -> Any:
+        raise UnsupportedError(f"{name} needs more")
+
+    return ServableFormat(lambda directory: (directory / name).exists(), load)
+
+
+def test_what_a_format_cannot_run_gives_way_to_another_format(tmp_path: Path) -> None:
+    loader = ServableLoader([unsupported("a"), unsupported("b"), a_format("c")])
+    for name in "ab":
+        (tmp_path / name).touch()
+    with pytest.raises(ServingError) as error:
+        loader.load("m", 1, str(tmp_path))
+    assert str(error.value) == "INVALID_ARGUMENT: a needs more"
+    (tmp_path / "c").touch()
+    loaded: Any = loader.load("m", 1, str(tmp_path))
+    assert loaded.origin == ("c", "m", 1, tmp_path)
+
+
+def test_another_formats_own_error_is_what_is_said(tmp_path: Path) -> None:
+    def broken(*_: Any) -> Any:
+        raise ServingError(Code.DATA_LOSS, "broken")
+
+    loader = ServableLoader([unsupported("a"), ServableFormat(lambda _: True, broken)])
+    (tmp_path / "a").touch()
+    with pytest.raises(ServingError, match="DATA_LOSS: broken"):
+        loader.load("m", 1, str(tmp_path))
 
 
 def test_a_directory_of_no_format_is_refused_in_tensorflow_servings_words(tmp_path: Path) -> None:

@@ -325,9 +325,28 @@ def test_versions_are_tried_in_a_child_where_several_share_a_server(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "tried"),
+    [
+        (["--model_base_path=/m"], True),
+        (["--model_config_file=/c"], False),
+        (["--model_config_file=/c", "--trial_run"], True),
+        (["--model_base_path=/m", "--trial_run=false"], False),
+        (["--model_base_path=/m", "--trial_run=auto"], True),
+    ],
+)
+def test_signatures_are_tried_where_a_server_has_one_model(
+    arguments: list[str], *, tried: bool
+) -> None:
+    parsed = command_line.parse(arguments)
+    assert parsed.unknown == ()
+    assert settings(parsed.values, cpus=2).trial_run is tried
+
+
+@pytest.mark.parametrize(
     "argument",
     [
         "--isolated_first_load=maybe",
+        "--trial_run=maybe",
         "--isolated_load_memory_bytes=-1",
         "--load_timeout_seconds=-1",
         "--load_timeout_seconds=nan",

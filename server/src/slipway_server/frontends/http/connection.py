@@ -19,7 +19,7 @@ import httptools
 from typing_extensions import override
 
 from slipway_server.frontends.http.listener import has_unread
-from slipway_server.frontends.http.messages import HttpRequest, HttpResponse, failure
+from slipway_server.frontends.http.messages import Headers, HttpRequest, HttpResponse, failure
 
 _MAX_PIECES: Final = 1024
 """Pieces of a body that are kept apart. Sent in chunks of two bytes, it would else cost twenty times its size."""
@@ -77,6 +77,7 @@ class HttpConnection(asyncio.Protocol):
         dispatch: takes a complete request; calls `answer` on the loop's thread once, whenever it likes.
         draining: whether answers should ask the client to go elsewhere.
         register: called when the connection begins (True) and when it has ended (False).
+        headers: returns further headers of the answer to a request, which may have been understood in part only.
     """
 
     def __init__(
@@ -85,11 +86,13 @@ class HttpConnection(asyncio.Protocol):
         limits: ConnectionLimits,
         draining: Callable[[], bool],
         register: Callable[["HttpConnection", bool], None],
+        headers: Callable[[HttpRequest], Headers] = lambda _request: (),
     ) -> None:
         self._dispatch = dispatch
         self._limits = limits
         self._draining = draining
         self._register = register
+        self._headers = headers
         self._transport: asyncio.Transport | None = None
         self._parser: Any = httptools.HttpRequestParser(self)
         self._phase = _Phase.IDLE
@@ -259,7 +262,7 @@ class HttpConnection(asyncio.Protocol):
         request_id = request.headers.get(b"x-request-id")
         if request_id is not None:
             response = _with_request_id(response, request_id)
-        self._write(response, close=close, head_only=request.method == "HEAD")
+        self._write(request, response, close=close)
         if close:
             self._waiting.clear()
             self._phase = _Phase.CLOSING
@@ -351,10 +354,10 @@ class HttpConnection(asyncio.Protocol):
         done = self._phase is _Phase.CLOSING and self._current is None and not self._waiting
         if done and self._transport is not None:
             if self._refusal is not None:
-                self._write(self._refusal, close=True, head_only=False)
+                self._write(self._request, self._refusal, close=True)
             self._transport.close()
 
-    def _write(self, response: HttpResponse, *, close: bool, head_only: bool) -> None:
+    def _write(self, request: HttpRequest, response: HttpResponse, *, close: bool) -> None:
         assert self._transport is not None  # noqa: S101 - callers checked
         head = [
             _REASONS.get(response.status) or f"HTTP/1.1 {response.status} \r\n".encode(),
@@ -363,10 +366,10 @@ class HttpConnection(asyncio.Protocol):
             b"\r\nContent-Length: ",
             str(len(response.body)).encode(),
         ]
-        for name, value in response.headers:
+        for name, value in (*response.headers, *self._headers(request)):
             head.append(f"\r\n{name}: {value}".encode("latin-1"))
         head.append(b"\r\nConnection: close\r\n\r\n" if close else b"\r\n\r\n")
-        if not head_only:
+        if request.method != "HEAD":
             head.append(response.body)
         self._transport.write(b"".join(head))
 

@@ -22,6 +22,7 @@ from slipway_server.frontends.http.connection import ConnectionLimits, HttpConne
 from slipway_server.frontends.http.listener import Listener, listening_socket
 from slipway_server.frontends.http.messages import (
     TEXT,
+    Headers,
     HttpHandler,
     HttpRequest,
     HttpResponse,
@@ -71,6 +72,7 @@ class RestServer:
         awaited: path of a page → whether what a client may wait for (`?wait=SECONDS`) has happened: the page is then
             answered as soon as it has, after so many seconds (5 at most), or when the server drains.
         context: the TLS context for new connections, or None for plain HTTP.
+        headers: returns further headers of the answer to a request, be it a page, an API's answer or a refusal.
 
     Raises:
         OSError: a port cannot be listened on.
@@ -86,7 +88,9 @@ class RestServer:
         awaited: Mapping[str, Callable[[], bool]] = MappingProxyType({}),
         health_port: int | None = None,
         context: Callable[[], ssl.SSLContext | None] = lambda: None,
+        headers: Callable[[HttpRequest], Headers] = lambda _request: (),
     ) -> None:
+        self._headers = headers
         self._pages = pages
         self._slow_pages = slow_pages
         self._awaited = awaited
@@ -122,7 +126,11 @@ class RestServer:
     ) -> None:
         def connection() -> HttpConnection:
             return HttpConnection(
-                dispatch, self._limits.connection, lambda: self._draining, self._register
+                dispatch,
+                self._limits.connection,
+                lambda: self._draining,
+                self._register,
+                self._headers,
             )
 
         self._listeners.append(
@@ -204,7 +212,7 @@ class RestServer:
             self._dispatch_page(connection, request)
         elif self._api is None:
             starting = ServingError(
-                Code.UNAVAILABLE, "The server is starting; its models are not loaded yet"
+                Code.UNAVAILABLE, "the server is starting: its models are not loaded yet"
             )
             self._loop.call_soon(connection.answer, error_response(starting))
         else:

@@ -83,10 +83,10 @@ class InferBody:
             raise invalid_argument(
                 f"The body has {len(self._binary) - self._at} bytes more than the inputs' binary_data_size"
             )
-        identifier = self._value.get("id", "")
+        identifier = _given(self._value, "id", "")
         if not isinstance(identifier, str):
             raise invalid_argument("'id' must be a string")
-        signature = self._parameters.get(SIGNATURE_PARAMETER, "")
+        signature = _given(self._parameters, SIGNATURE_PARAMETER, "")
         if not isinstance(signature, str):
             raise invalid_argument(f"The parameter '{SIGNATURE_PARAMETER}' must be a string")
         outputs = [_name(one, "outputs") for one in self._outputs()]
@@ -97,12 +97,12 @@ class InferBody:
         chosen: dict[str, bool] = {}
         for one in self._outputs():
             parameters = _parameters(one, "An entry of 'outputs'")
-            if "binary_data" in parameters:
+            if parameters.get("binary_data") is not None:
                 chosen[_name(one, "outputs")] = bool(parameters["binary_data"])
         return AsBytes(bool(self._parameters.get("binary_data_output", False)), chosen)
 
     def _outputs(self) -> list[dict[str, Any]]:
-        entries = _list(self._value.get("outputs", []), "outputs")
+        entries = _list(_given(self._value, "outputs", []), "outputs")
         return [_object(entry, "An entry of 'outputs'") for entry in entries]
 
     def _tensor(
@@ -212,6 +212,12 @@ def _json_values(alias: str, dtype: DType, value: Array) -> Any:
 # ---- shapes of JSON --------------------------------------------------------------------------------------------------
 
 
+def _given(entry: Mapping[str, Any], key: str, absent: Any) -> Any:
+    """Return an optional value; clients write null for one that they do not give."""
+    value = entry.get(key)
+    return absent if value is None else value
+
+
 def _object(value: Any, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _wrong(what, "an object")
@@ -232,7 +238,9 @@ def _name(entry: Mapping[str, Any], of: str) -> str:
 
 
 def _parameters(entry: Mapping[str, Any], what: str) -> Mapping[str, Any]:
-    return _object(entry.get("parameters") or {}, f"The parameters of {what[0].lower()}{what[1:]}")
+    return _object(
+        _given(entry, "parameters", {}), f"The parameters of {what[0].lower()}{what[1:]}"
+    )
 
 
 def _wrong(what: str, wanted: str) -> ServingError:

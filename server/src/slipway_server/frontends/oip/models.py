@@ -7,7 +7,7 @@ from typing import Final
 
 from slipway_server.core.serving_map import Selector
 from slipway_server.core.states import StateMonitor
-from slipway_server.errors import invalid_argument, not_found
+from slipway_server.errors import invalid_argument
 from slipway_server.frontends.oip.datatypes import LABELS, label_of
 from slipway_server.inference.predictor import (
     DEFAULT_SIGNATURE,
@@ -101,23 +101,16 @@ class OipModels:
         return prediction
 
     def ready(self, model: str, version: str) -> bool:
-        """Whether a model answers, or a version of it.
-
-        Raises:
-            ServingError: NOT_FOUND for a model or version that was never here.
-        """
+        """Whether a model answers, or a version of it; one that is not known does not."""
         wanted = selector(model, version).version
         serving = self._serving(model)
-        if wanted in serving or (wanted is None and serving):
-            return True
-        known = [state.version for state in self._monitor.of(model)]
-        if wanted in known or (wanted is None and known):
-            return False
-        raise not_found(
-            f"Could not find any versions of model {model}"
-            if wanted is None
-            else f"Could not find version {wanted} of model {model}"
-        )
+        return bool(serving) if wanted is None else wanted in serving
+
+    def known(self, model: str, version: str) -> bool:
+        """Whether a model, or a version of it, has ever been here."""
+        wanted = selector(model, version).version
+        states = self._monitor.of(model)
+        return bool(states) and wanted in {None, *(state.version for state in states)}
 
     def metadata(self, model: str, version: str, call: Call) -> ModelMetadata:
         """Describe a model by its default signature, or where it has none by the first of its names.

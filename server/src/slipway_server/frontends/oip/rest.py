@@ -81,7 +81,8 @@ class OipRest:
             case "ModelReady":
                 ready = self._models.ready(call.model, version)
                 body = {"name": call.model, "ready": ready}
-                return HttpResponse(200 if ready else 503, orjson.dumps(body))
+                absent = 503 if self._models.known(call.model, version) else 404
+                return HttpResponse(200 if ready else absent, orjson.dumps(body))
             case _:
                 described = self._models.metadata(call.model, version, call)
                 return HttpResponse(200, orjson.dumps(asdict(described)))

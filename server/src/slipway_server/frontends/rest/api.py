@@ -5,10 +5,9 @@ GET  /v1/models/NAME[/versions/N|/labels/L][/metadata]
 GET  /v1/models
 """
 
-import gzip
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -43,18 +42,16 @@ _METHODS: Final = {"predict": "Predict", "classify": "Classify", "regress": "Reg
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """Bounds and options of the API.
+    """Bounds of the API.
 
     Attributes:
         max_decompressed: bytes that a gzip body may grow to.
         max_depth: levels of JSON.
-        cors: allow pages of other origins to call.
         strict_types: refuse integers that an input's type cannot hold, instead of taking their low bits.
     """
 
     max_decompressed: int = 100 << 20
     max_depth: int = DEEPEST
-    cors: bool = False
     strict_types: bool = True
 
 
@@ -84,8 +81,6 @@ class RestApi:
         path = request.path
         if path[:4].lower() != "/v1/":
             return _NOT_FOUND
-        if request.method == "OPTIONS":
-            return self._finished(request, self._preflight(request))
         call = self._telemetry.begin("", "REST")
         call.deadline = request.deadline
         try:
@@ -97,7 +92,7 @@ class RestApi:
             failure = ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")
             response, code = error_response(failure), failure.code
         self._telemetry.end(call, code)
-        return self._finished(request, response)
+        return response
 
     def _answer(self, request: HttpRequest, path: str, call: Call) -> HttpResponse:
         if request.method == "POST" and (found := _INFERENCE.fullmatch(path)):
@@ -180,38 +175,9 @@ class RestApi:
         check_depth(body, self._settings.max_depth)
         return body
 
-    def _finished(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        """Add what depends on the request's headers and the settings rather than on the answer."""
-        headers = _CORS if self._settings.cors else ()
-        body = response.body
-        if len(body) >= _LEAST_COMPRESSED and accepts_gzip(
-            request.headers.get(b"accept-encoding", b"")
-        ):
-            body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
-            headers = (*headers, *_COMPRESSED)
-        if not headers:
-            return response
-        return replace(response, body=body, headers=(*response.headers, *headers))
-
-    def _preflight(self, request: HttpRequest) -> HttpResponse:
-        if re.match(rb"https?://", request.headers.get(b"origin", b""), re.IGNORECASE):
-            return HttpResponse(200)
-        return error_response(
-            invalid_argument(f"Malformed request: {request.method} {request.path}")
-        )
-
 
 _NOT_FOUND: Final = HttpResponse(
     404, b"<html><head><title>404 Not Found</title></head><body>Not Found</body></html>\n", HTML
-)
-_COMPRESSED: Final = (("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
-_LEAST_COMPRESSED: Final = 1024
-"""Bytes; what fits into one packet anyway is not worth the time."""
-_GZIP_LEVEL: Final = 1
-_CORS: Final = (
-    ("Access-Control-Allow-Origin", "*"),
-    ("Access-Control-Allow-Methods", "POST, GET"),
-    ("Access-Control-Allow-Headers", "Content-Type"),
 )
 
 
@@ -255,16 +221,3 @@ def _state(state: VersionState) -> dict[str, Any]:
 
 def _pretty(answer: dict[str, Any]) -> bytes:
     return orjson.dumps(answer, option=orjson.OPT_INDENT_2)
-
-
-def accepts_gzip(header: bytes) -> bool:
-    """Whether an Accept-Encoding header asks for gzip.
-
-    >>> [accepts_gzip(text) for text in (b"gzip, deflate", b"br;q=1.0, GZIP;q=0.5", b"gzip;q=0", b"identity", b"")]
-    [True, True, False, False, False]
-    """
-    for part in header.lower().split(b","):
-        coding, _, weight = part.partition(b";")
-        if coding.strip() in {b"gzip", b"x-gzip"}:
-            return not re.fullmatch(rb"\s*q\s*=\s*0(\.0*)?\s*", weight)
-    return False

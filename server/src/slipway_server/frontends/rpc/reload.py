@@ -49,7 +49,7 @@ class ReloadMethod:
         reply.status.error_code = int(Code.OK)
         after = counter_values(self._registry, request.metric_names)
         for name in dict.fromkeys(request.metric_names):
-            if name in after:
-                increase = after[name] - before.get(name, 0)
-                reply.metric.add(name=name, int64_value_increase=increase)
+            # What is no counter, or has no series yet, did not increase: every name that was asked for is answered.
+            increase = after.get(name, 0) - before.get(name, 0)
+            reply.metric.add(name=name, int64_value_increase=increase)
         return bytes(reply.SerializeToString())

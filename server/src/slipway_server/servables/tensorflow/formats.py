@@ -1,13 +1,16 @@
 """TensorFlow's two formats, SavedModel and the legacy SessionBundle: one reader each, the same session for both."""
 
+import os
 from pathlib import Path
 
 import structlog
+from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import config_pb2
 
 from slipway_server.errors import ServingError
 from slipway_server.servables.formats import ServableFormat
 from slipway_server.servables.tensorflow.exports.export import Export
+from slipway_server.servables.tensorflow.exports.needs import Needs, needs_of
 from slipway_server.servables.tensorflow.exports.saved_model import (
     is_saved_model,
     read_saved_model,
@@ -65,22 +68,27 @@ def _load(
     threads: ThreadRule,
 ) -> SessionModel:
     """Open a session and compile the signatures."""
-    session = open_session(directory, export, config)
+    needs = _needs(export)
+    session = open_session(directory, export, needs, config)
     find = session.graph.tensor
     # Copies: a part of a protobuf message keeps the whole in memory, and here the whole is the graph.
     definitions = {
         key: completed(definition, find) for key, definition in export.signatures.items()
     }
     for_examples = {
-        key: read_signature(key, completed(definition, find))
+        key: read_signature(key, completed(definition, find), stateful=key in needs.stateful)
         for key, definition in export.example_signatures.items()
     }
     loaded = SessionModel(
         session,
-        {key: read_signature(key, definition) for key, definition in definitions.items()},
+        {
+            key: read_signature(key, definition, stateful=key in needs.stateful)
+            for key, definition in definitions.items()
+        },
         definitions,
         for_examples,
         on_caller=threads.on_caller(model, export.graph),
+        directory=os.fspath(directory),
     )
     for signature in (*loaded.signatures.values(), *for_examples.values()):
         try:
@@ -95,3 +103,12 @@ def _load(
                 error=str(error),
             )
     return loaded
+
+
+def _needs(export: Export) -> Needs:
+    try:
+        return needs_of(export)
+    except DecodeError:
+        return Needs(
+            {}, frozenset()
+        )  # TensorFlow, which parses the graph next, says so in its words.

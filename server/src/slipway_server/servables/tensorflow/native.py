@@ -59,6 +59,11 @@ def _c_api() -> ctypes.CDLL:
         ("TF_NewImportGraphDefOptions", _POINTER, ()),
         ("TF_DeleteImportGraphDefOptions", None, (_POINTER,)),
         (
+            "TF_ImportGraphDefOptionsAddInputMapping",
+            None,
+            (_POINTER, _TEXT, _INT, _Output),
+        ),
+        (
             "TF_GraphImportGraphDef",
             None,
             (_POINTER, ctypes.POINTER(_Buffer), _POINTER, _POINTER),
@@ -122,11 +127,25 @@ class NativeGraph:
     def __init__(self, definition: bytes | memoryview) -> None:
         self.python = python_api.PyGraph()
         self._address = _graph_address(self.python)
+        self.add(definition, ())
+
+    def add(self, definition: bytes | memoryview, tensors: Sequence[str]) -> None:
+        """Import another GraphDef, whose inputs may be some tensors of this one.
+
+        Raises:
+            ServingError: as when this one was imported.
+        """
         data = np.frombuffer(definition, np.uint8)
         buffer = _Buffer(data.ctypes.data, data.nbytes, None)
         library = _c_api()
         options = library.TF_NewImportGraphDefOptions()
         try:
+            for tensor in tensors:
+                name, _, index = tensor.partition(":")
+                output = _Output(self._operation(name), int(index))
+                library.TF_ImportGraphDefOptionsAddInputMapping(
+                    options, name.encode(), output.index, output
+                )
             with _Status() as status:
                 library.TF_GraphImportGraphDef(
                     self._address, ctypes.byref(buffer), options, status.pointer
@@ -202,6 +221,11 @@ class NativeSession:
             python_api.TF_SessionRunCallable(self._session, handle, values, None)
         finally:
             python_api.TF_SessionReleaseCallable(self._session, handle)
+
+    def extend(self, definition: bytes, tensors: Sequence[str]) -> None:
+        """Add a serialized GraphDef, of names that are new, whose inputs may be some tensors of the graph."""
+        self.graph.add(definition, tensors)
+        python_api.ExtendSession(self._session)
 
     def close(self) -> None:
         """Cancel what runs and refuse what comes."""

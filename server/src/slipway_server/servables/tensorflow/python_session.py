@@ -38,6 +38,13 @@ class PythonGraph:
         with translated(), self.python.as_default():
             tf.compat.v1.import_graph_def(message, name="")
 
+    def add(self, definition: bytes, tensors: Sequence[str]) -> None:
+        """Import another GraphDef, whose inputs may be some tensors of this one."""
+        message = graph_pb2.GraphDef.FromString(definition)
+        known = {tensor: self.python.get_tensor_by_name(tensor) for tensor in tensors}
+        with self.python.as_default():
+            tf.compat.v1.import_graph_def(message, input_map=known, name="")
+
     def has_operation(self, name: str) -> bool:
         """Whether the graph has an operation of that name."""
         return self._operation(name) is not None
@@ -82,6 +89,10 @@ class PythonSession:
         """Run an operation once, on TensorFlow's own threads, with strings for tensors."""
         values = {tensor: np.array(value.encode(), object) for tensor, value in feeds.items()}
         self._session.run(self.graph.python.get_operation_by_name(operation), values)
+
+    def extend(self, definition: bytes, tensors: Sequence[str]) -> None:
+        """Add a serialized GraphDef, of names that are new, whose inputs may be some tensors of the graph."""
+        self.graph.add(definition, tensors)
 
     def close(self) -> None:
         """Cancel what runs and refuse what comes."""

@@ -12,6 +12,7 @@ from tensorflow.core.framework import graph_pb2, types_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from slipway_server.servables.tensorflow.exports.export import Export
+from slipway_server.servables.tensorflow.exports.needs import needs_of
 from slipway_server.servables.tensorflow.session_model import SessionModel
 from slipway_server.servables.tensorflow.session_open import open_session
 from slipway_server.servables.tensorflow.signature_defs import completed, read_signature
@@ -22,7 +23,7 @@ _KEY = "serving_default"
 def warm_up_runtime(config: config_pb2.ConfigProto) -> None:
     """Load, run and release a graph of two operations."""
     export = _export()
-    session = open_session(Path("/nonexistent"), export, config)
+    session = open_session(Path("/nonexistent"), export, needs_of(export), config)
     definition = completed(export.signatures[_KEY], session.graph.tensor)
     signature = read_signature(_KEY, definition)
     model = SessionModel(session, {_KEY: signature}, {_KEY: definition})

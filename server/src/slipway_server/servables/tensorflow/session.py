@@ -53,6 +53,10 @@ class GraphSession(Protocol):
         """Run an operation once, on TensorFlow's own threads, with strings for tensors."""
         ...
 
+    def extend(self, definition: bytes, tensors: Sequence[str]) -> None:
+        """Add a serialized GraphDef, of names that are new, whose inputs may be some tensors of the graph."""
+        ...
+
     def close(self) -> None:
         """Cancel what runs and refuse what comes."""
         ...

@@ -16,7 +16,7 @@ from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from slipway_server.errors import Code, ServingError, deadline_exceeded
 from slipway_server.servables.signature import Array, Signature, TensorSpec
-from slipway_server.servables.tensorflow.failures import as_serving_error, translated
+from slipway_server.servables.tensorflow.failures import as_run_error
 from slipway_server.servables.tensorflow.session import GraphSession
 
 _RUN_ON_CALLER: Final = -1
@@ -39,6 +39,7 @@ class SessionModel:
     Args:
         on_caller: run operations on the thread that asks; otherwise on TensorFlow's inter-op pool, which takes longer
             to begin and works on a graph's branches side by side.
+        directory: of the version, which no client is told.
     """
 
     def __init__(
@@ -49,11 +50,13 @@ class SessionModel:
         example_signatures: Mapping[str, Signature] | None = None,
         *,
         on_caller: bool = True,
+        directory: str = "",
     ) -> None:
         self.signatures = signatures
         self.signature_defs = signature_defs
         self.example_signatures = example_signatures or {}
         self._session = session
+        self._directory = directory
         self._inter_op_pool = _RUN_ON_CALLER if on_caller else _SESSION_POOL
         self._lock = threading.Lock()
         self._lasting = frozenset({*signatures.values(), *self.example_signatures.values()})
@@ -84,7 +87,8 @@ class SessionModel:
             One array for each of `outputs`; strings are arrays of `bytes` objects.
 
         Raises:
-            ServingError: DEADLINE_EXCEEDED, or TensorFlow's code and message.
+            ServingError: DEADLINE_EXCEEDED, or TensorFlow's code and message; a `ModelFaultError` for what is wrong
+                whatever the request.
         """
         run = self._callable(signature, tuple(outputs))
         if len(inputs) == len(signature.inputs):
@@ -99,7 +103,7 @@ class SessionModel:
                 value if isinstance(value, np.ndarray) else _scalar(value) for value in run(*feeds)
             ]
         except Exception as error:
-            if found := as_serving_error(error):
+            if found := as_run_error(error, self._directory):
                 raise found from error
             raise
 
@@ -132,8 +136,12 @@ class SessionModel:
     def _compile(self, feeds: _Tensors, fetches: _Tensors) -> _Callable:
         options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
         options.run_options.inter_op_thread_pool = self._inter_op_pool
-        with translated():
+        try:
             return self._session.compile(options)
+        except Exception as error:
+            if found := as_run_error(error, self._directory):
+                raise found from error
+            raise
 
 
 def _tensors(

@@ -1,7 +1,8 @@
 """From an export to a session that can answer: import the graph, restore the variables, initialise.
 
-The steps are those of TensorFlow's own C++ loader. One thing differs on purpose: an export whose variables are missing
-is refused here instead of failing at every request.
+The steps are those of TensorFlow's own C++ loader. What differs on purpose: variables that its restore operation leaves
+out are restored by the object graph, and an export of which some are still missing is refused here instead of failing
+at every request.
 """
 
 from collections.abc import Mapping
@@ -14,15 +15,19 @@ from tensorflow.core.protobuf import config_pb2
 from slipway_server.errors import Code, ServingError, not_found
 from slipway_server.servables.tensorflow import native
 from slipway_server.servables.tensorflow.exports.export import Export, Restore
+from slipway_server.servables.tensorflow.exports.needs import Needs
 from slipway_server.servables.tensorflow.failures import translated
 from slipway_server.servables.tensorflow.session import Graph, GraphSession
+from slipway_server.servables.tensorflow.variables import check_values, restore_by_objects
 from slipway_server.tensorflow_library.lean_import import import_whole
 from slipway_server.tensorflow_library.names import VERSION
 
 _log = structlog.get_logger("slipway_server.loader")
 
 
-def open_session(directory: Path, export: Export, config: config_pb2.ConfigProto) -> GraphSession:
+def open_session(
+    directory: Path, export: Export, needs: Needs, config: config_pb2.ConfigProto
+) -> GraphSession:
     """Return a session in which an export's graph is ready to run.
 
     Raises:
@@ -33,8 +38,10 @@ def open_session(directory: Path, export: Export, config: config_pb2.ConfigProto
     try:
         if export.restore is not None:
             _restore(session, directory, export.restore, export.assets)
+        restore_by_objects(session, export, needs)
         if export.init_operation:
             _run(session, export.init_operation, _known(session.graph, export.assets))
+        check_values(session, directory, export, needs)
     except BaseException:
         session.close()
         raise

@@ -47,7 +47,9 @@ def completed(
     return result
 
 
-def read_signature(key: str, definition: meta_graph_pb2.SignatureDef) -> Signature:
+def read_signature(
+    key: str, definition: meta_graph_pb2.SignatureDef, *, stateful: bool = False
+) -> Signature:
     """Return a signature in this server's form.
 
     A sparse tensor is offered as its three parts, `alias/values`, `alias/indices` and `alias/dense_shape`, another
@@ -63,6 +65,7 @@ def read_signature(key: str, definition: meta_graph_pb2.SignatureDef) -> Signatu
         inputs=inputs,
         outputs=outputs,
         defaults=_defaults(key, definition, inputs),
+        stateful=stateful,
     )
 
 

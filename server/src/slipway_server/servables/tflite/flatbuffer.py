@@ -56,6 +56,21 @@ def lite_signatures(content: bytes, interpreter: Interpreter) -> dict[str, LiteS
     return {_DEFAULT_KEY: _of_tensors(interpreter, None)}
 
 
+def custom_operations(content: bytes) -> tuple[str, ...]:
+    """Return the names of the operations in a file that TensorFlow Lite does not define itself.
+
+    Those that begin with `Flex` are TensorFlow's (`SELECT_TF_OPS`).
+
+    Args:
+        content: the file, of which an interpreter could be made.
+    """
+    model = schema.Model.GetRootAs(content, 0)
+    codes = (
+        model.OperatorCodes(index).CustomCode() for index in range(model.OperatorCodesLength())
+    )
+    return tuple(sorted({code.decode("utf-8", "replace") for code in codes if code}))
+
+
 def as_signature_def(signature: Signature) -> meta_graph_pb2.SignatureDef:
     """Return a signature as the metadata API shows it."""
     definition = meta_graph_pb2.SignatureDef(method_name=signature.method)

@@ -1,6 +1,7 @@
 """A loaded TensorFlow Lite file: a pool of interpreters, since one of them runs one request at a time."""
 
 import queue
+import re
 import threading
 import time
 import warnings
@@ -12,18 +13,22 @@ import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from slipway_server.errors import Code, ServingError, deadline_exceeded, invalid_argument
-from slipway_server.servables.formats import ServableFormat
+from slipway_server.servables.formats import ServableFormat, UnsupportedError
 from slipway_server.servables.rows import joined, single_rows
 from slipway_server.servables.signature import Array, Signature
 from slipway_server.servables.tflite.flatbuffer import (
     LiteSignature,
     as_signature_def,
+    custom_operations,
     lite_signatures,
 )
 from slipway_server.tensorflow_library.names import Interpreter
 
 _FILE_NAME: Final = "model.tflite"
 _ONE_THREAD: Final = 1
+_MAX_NAMED: Final = 5
+_FLEX_ERROR: Final = "Select TensorFlow op"
+"""The beginning of TensorFlow Lite's words for a file that needs the Flex delegate."""
 _making: Final = threading.Lock()
 
 _Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
@@ -148,7 +153,8 @@ def _load(directory: Path, interpreters: int) -> TfLiteModel:
         interpreters: requests that can run at a time.
 
     Raises:
-        ServingError: INVALID_ARGUMENT when it is no such file or cannot be run by this build of TensorFlow Lite.
+        ServingError: INVALID_ARGUMENT when it is no such file.
+        UnsupportedError: it needs operations that this build of TensorFlow Lite does not have.
     """
     path = directory / _FILE_NAME
     try:
@@ -159,8 +165,45 @@ def _load(directory: Path, interpreters: int) -> TfLiteModel:
     try:
         first, *others = (_interpreter(content) for _ in range(interpreters))
     except (RuntimeError, ValueError) as error:
+        if lacking := _unresolved(str(error)) or _flex_operations(content, str(error)):
+            raise _unsupported(path, lacking) from error
         raise invalid_argument(f"Cannot build an interpreter from {path}: {error}") from error
+    # Interpreters look at no graph but the first; another one would fail its first request.
+    if flex := _flex_operations(content):
+        raise _unsupported(path, flex)
     return TfLiteModel(content, first, others)
+
+
+def _unresolved(error: str) -> tuple[str, ...]:
+    r"""Return the custom operation that an interpreter complains about.
+
+    >>> _unresolved("Encountered unresolved custom op: Betainc.\nSee instructions: https://")
+    ('Betainc',)
+    """
+    return tuple(re.findall(r"unresolved custom op: ([\w:]+)", error))
+
+
+def _flex_operations(content: bytes, error: str = _FLEX_ERROR) -> tuple[str, ...]:
+    """Return TensorFlow's own operations in a file whose interpreter says this error.
+
+    They need the Flex delegate, which neither TensorFlow's wheels have since 2.20 nor the packages of LiteRT.
+    """
+    if _FLEX_ERROR not in error:  # the file may be anything
+        return ()
+    return tuple(one for one in custom_operations(content) if one.startswith("Flex"))
+
+
+def _unsupported(path: Path, operations: Sequence[str]) -> UnsupportedError:
+    named = ", ".join(operations[:_MAX_NAMED]) + (" and others" * (len(operations) > _MAX_NAMED))
+    kind = (
+        "TensorFlow operations (SELECT_TF_OPS)"
+        if operations[0].startswith("Flex")
+        else "custom operations"
+    )
+    return UnsupportedError(
+        f"{path} needs {kind} that this build of TensorFlow Lite does not have: {named}. Serve it as a SavedModel, "
+        "which may be in the same directory, or convert it with built-in operations only"
+    )
 
 
 def _interpreter(content: bytes) -> Interpreter:

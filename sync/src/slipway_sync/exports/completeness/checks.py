@@ -210,6 +210,45 @@ def assets_are_there(context: CheckContext) -> Proof | None:
     return None
 
 
+def no_python_is_called(context: CheckContext) -> Proof | None:
+    """No signature runs Python code, which only the process has that made the export."""
+    graph = context.graph
+    tags = frozenset(context.requirements.tags)
+    call = graph.python_operations.get(tags) if graph is not None else None
+    if call is None:
+        return None
+    function = f" of function {call.function}" if call.function else ""
+    who = f"signature {call.signature}" if call.signature else "the initialisation"
+    return rejected(
+        ProofReason.UNSUPPORTED_OPERATION,
+        printable(
+            f"{context.graph_path} has the operation {call.name}, node {call.node}{function}, which {who} runs"
+        )
+        + ": it calls Python code that a server does not have; express tf.numpy_function, tf.py_function or "
+        "Dataset.from_generator with TensorFlow's operations, and export again",
+        context.graph_path,
+    )
+
+
+def captured_variables_have_values(context: CheckContext) -> Proof | None:
+    """The index has a value of every variable that a signature reads."""
+    if context.graph is None or context.bundle is None:
+        return None
+    objects = context.graph.objects.get(frozenset(context.requirements.tags))
+    missing = objects.without_value(context.bundle.keys) if objects is not None else None
+    if missing is None:
+        return None
+    return rejected(
+        ProofReason.MISSING_TENSOR,
+        printable(
+            f"{context.index_path} has no value of the variable {missing.name}, which signature "
+            f"{missing.signature} reads"
+        )
+        + ": the files are of different exports, or the variable was never initialised; export again",
+        context.index_path,
+    )
+
+
 def _has_v1_variables(context: CheckContext) -> bool:
     return "export" in context.sizes or bool(context.v1_shards)
 

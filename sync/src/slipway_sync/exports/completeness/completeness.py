@@ -53,6 +53,8 @@ STRUCTURE: tuple[Check, ...] = (
     checks.index_is_readable,
     checks.shards_are_there,
     checks.assets_are_there,
+    checks.no_python_is_called,
+    checks.captured_variables_have_values,
 )
 """What an export has to hold, in the order in which the findings matter."""
 

@@ -32,6 +32,8 @@ class ProofReason(StrEnum):
     MISSING_SHARD = "MissingShard"
     SHARD_TOO_SHORT = "ShardTooShort"
     MISSING_ASSET = "MissingAsset"
+    MISSING_TENSOR = "MissingTensor"
+    UNSUPPORTED_OPERATION = "UnsupportedOperation"
     UNREADABLE_MANIFEST = "UnreadableManifest"
     MISSING_FILE = "MissingFile"
     UNSIGNED = "Unsigned"

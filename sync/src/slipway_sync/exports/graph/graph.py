@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 
 from slipway_sync.exports.graph.graph_fields import GraphError, Steps, driven, graph_fields
+from slipway_sync.exports.graph.object_graph import ObjectGraph, object_graph
+from slipway_sync.exports.graph.operations import PythonOperation, python_operation
 from slipway_sync.wire import tensorflow_pb2 as wire
 
 SAVED_MODEL = "saved_model.pb"
@@ -19,6 +21,7 @@ GRAPHS = (SAVED_MODEL, SAVED_MODEL_TEXT, SESSION_BUNDLE)
 """The files that make a directory an export; the first one that is there counts."""
 
 _STEP = 1 << 20
+_MOST = 1 << 30
 
 _ASSET_COLLECTIONS = ("saved_model_assets", "serving_assets")
 _ASSET_TYPES = ("tensorflow.AssetFileDef", "tensorflow.serving.AssetFile")
@@ -36,11 +39,15 @@ class Graph:
         tags: The tag set of every MetaGraphDef; empty for a SessionBundle.
         has_saver: Whether any MetaGraphDef restores variables.
         assets: Names of the files under `assets/` that it reads, sorted.
+        objects: What was exported with each tag set, as far as it was looked into.
+        python_operations: A call of Python that serving the graph of a tag set would run.
     """
 
     tags: tuple[frozenset[str], ...]
     has_saver: bool
     assets: tuple[str, ...]
+    objects: Mapping[frozenset[str], ObjectGraph] = field(default_factory=dict)
+    python_operations: Mapping[frozenset[str], PythonOperation] = field(default_factory=dict)
 
 
 def read_graph(path: str, content: bytes | memoryview) -> Graph:
@@ -60,18 +67,19 @@ def read_graph(path: str, content: bytes | memoryview) -> Graph:
     return _facts(graphs, tagged=path != SESSION_BUNDLE)
 
 
-def graph_fields_of(path: str, size: int, *, step: int = _STEP) -> Steps:
+def graph_fields_of(path: str, size: int, *, step: int = _STEP, most: int = _MOST) -> Steps:
     """Copy what matters of a binary graph file; `read_graph` reads the copy like the file.
 
     Args:
         path: `saved_model.pb` or `export.meta`.
         size: Bytes of the file.
         step: Bytes to ask for at once, at least.
+        most: Graphs and object graphs of more bytes are not looked into.
 
     Raises:
         GraphError: It is none.
     """
-    return graph_fields(size, saved_model=path == SAVED_MODEL, step=step)
+    return graph_fields(size, saved_model=path == SAVED_MODEL, step=step, most=most)
 
 
 def _binary(path: str, view: memoryview) -> list[wire.MetaGraphDef]:
@@ -111,10 +119,14 @@ def _expanded(match: re.Match[str]) -> str:
 
 def _facts(graphs: list[wire.MetaGraphDef], *, tagged: bool) -> Graph:
     assets = {name for graph in graphs for name in _assets(graph)}
+    by_tags = {frozenset(graph.meta_info_def.tags): graph for graph in reversed(graphs)}
+    calls = {tags: python_operation(graph) for tags, graph in by_tags.items()} if tagged else {}
     return Graph(
         tags=tuple(frozenset(graph.meta_info_def.tags) for graph in graphs) if tagged else (),
         has_saver=any(graph.HasField("saver_def") for graph in graphs),
         assets=tuple(sorted(assets)),
+        objects={tags: object_graph(graph.object_graph_def) for tags, graph in by_tags.items()},
+        python_operations={tags: call for tags, call in calls.items() if call is not None},
     )
 
 

@@ -1,26 +1,38 @@
 """What a binary graph file says beside its graph, copied out of it piece by piece.
 
 A SavedModel of tens of MiB has some KiB that say what its export must hold; the rest is stepped
-over, unread. The reader asks for the bytes that it needs next, so that it can be driven by a store
-as well as by a mapped file; it does no reading of its own.
+over, unread, or kept in a short form: of the objects which functions capture which, and of a graph
+that calls Python its nodes without their values. The reader asks for the bytes that it needs next,
+so that it can be driven by a store as well as by a mapped file; it does no reading of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
 
+from google.protobuf.message import DecodeError
+
 from slipway_sync.exports.tensorbundle.leveldb_table import TableError, varint
+from slipway_sync.wire import tensorflow_pb2 as wire
 
 # Of the wire format: kinds of fields, and the numbers of those that are kept.
 _VARINT, _LENGTH_DELIMITED = 0, 2
 _FIXED_SIZES = {1: 8, 5: 4}
 _META_GRAPHS = 2
 _KEPT = frozenset({1, 3, 4, 6})
+_META_INFO, _GRAPH, _SIGNATURES, _OBJECTS = 1, 2, 5, 7
+_NODES, _LIBRARY, _FUNCTIONS, _FUNCTION_NAME, _BODY = 1, 2, 1, 1, 3
+_SAVED_OBJECTS, _CONCRETE_FUNCTIONS = 1, 2
 _HEAD = 20  # Two varints.
 # A hostile file must not unfold: real ones have one or two graphs and some hundred KiB beside them.
 _MAX_KEPT = 8 << 20
 _MAX_GRAPHS = 100
 _MAX_FIELDS = 100_000
+# Of what is kept in a short form; beyond that nothing is said of it, and the server judges.
+_MAX_SHORT = 32 << 20
+_MAX_PARTS = 2_000_000
+_LARGE = 64 << 10  # What has more bytes is a value, not a name.
+_PYTHON = b"PyFunc"  # The end of the names of all operations that call Python.
 
 Steps = Generator[tuple[int, int], bytes | memoryview, bytes]
 """Yields start and length of the bytes it needs next, is sent them, returns the skeleton."""
@@ -30,18 +42,23 @@ class GraphError(ValueError):
     """The graph is unreadable; the message says why, as the end of a sentence."""
 
 
-def graph_fields(size: int, *, saved_model: bool, step: int) -> Steps:
-    """Copy a graph file without its graph_defs and whatever else is not read here.
+class _TooMuchError(ValueError):
+    """A part is larger than is looked into."""
+
+
+def graph_fields(size: int, *, saved_model: bool, step: int, most: int) -> Steps:
+    """Copy a graph file without whatever is not read here.
 
     Args:
         size: Bytes of the file.
         saved_model: Whether it is a SavedModel; otherwise it is one MetaGraphDef.
         step: Bytes to ask for at once, at least.
+        most: Graphs and object graphs of more bytes are not looked into.
 
     Raises:
         GraphError: It is no such message.
     """
-    reader = _Reader(size, step)
+    reader = _Reader(size, step, most)
     if not saved_model:
         return (yield from reader.meta_graph(0, size))
     kept = bytearray()
@@ -71,26 +88,125 @@ def driven(steps: Steps, read: Callable[[int, int], bytes | memoryview]) -> byte
 class _Reader:
     """Knows the last piece that was read of a file."""
 
-    def __init__(self, size: int, step: int) -> None:
+    def __init__(self, size: int, step: int, most: int) -> None:
         self._size = size
         self._step = step
+        self._most = most
         self._start = 0
         self._piece: bytes | memoryview = b""
         self._fields = 0
         self._kept = 0
+        self._parts = 0
+        self._short = 0
 
     def meta_graph(self, position: int, end: int) -> Steps:
         """Copy the fields of a MetaGraphDef that are kept."""
         kept = bytearray()
+        calls_python = False
         while position < end:
             number, start, length, position = yield from self.field(position, end)
-            if number not in _KEPT:
-                continue
-            self._kept += length
-            if self._kept > _MAX_KEPT:
-                raise GraphError(f"it has more than {_MAX_KEPT >> 20} MiB besides its graph")
-            kept += _field(number, (yield from self._bytes(start, length)))
+            if number == _OBJECTS or (number == _GRAPH and calls_python):
+                kept += yield from self._shortened(number, start, length)
+            elif number in _KEPT or (number == _SIGNATURES and length <= _LARGE):
+                self._kept += length
+                if self._kept > _MAX_KEPT:
+                    raise GraphError(f"it has more than {_MAX_KEPT >> 20} MiB besides its graph")
+                content = yield from self._bytes(start, length)
+                calls_python |= number == _META_INFO and _PYTHON in content
+                kept += _field(number, content)
         return bytes(kept)
+
+    def _shortened(self, number: int, start: int, length: int) -> Steps:
+        """Copy what matters of a graph or an object graph; nothing, if that cannot be told."""
+        if length > self._most:
+            return b""
+        steps = self._graph if number == _GRAPH else self._objects
+        try:
+            return _field(number, (yield from steps(start, start + length)))
+        except (GraphError, DecodeError, _TooMuchError):
+            return b""
+
+    def _graph(self, position: int, end: int) -> Steps:
+        kept = bytearray()
+        while position < end:
+            number, start, length, position = yield from self._part(position, end)
+            if number == _NODES:
+                kept += _field(number, (yield from self._node(start, length)))
+            elif number == _LIBRARY:
+                kept += _field(number, (yield from self._library(start, start + length)))
+        return bytes(kept)
+
+    def _library(self, position: int, end: int) -> Steps:
+        kept = bytearray()
+        while position < end:
+            number, start, length, position = yield from self._part(position, end)
+            if number == _FUNCTIONS:
+                kept += _field(number, (yield from self._function(start, start + length)))
+        return bytes(kept)
+
+    def _function(self, position: int, end: int) -> Steps:
+        kept = bytearray()
+        while position < end:
+            number, start, length, position = yield from self._part(position, end)
+            if number == _FUNCTION_NAME:
+                definition = wire.OpDef.FromString((yield from self._names(start, length)))
+                definition.DiscardUnknownFields()
+                kept += _field(number, self._keep(definition.SerializeToString()))
+            elif number == _BODY:
+                kept += _field(number, (yield from self._node(start, length)))
+        return bytes(kept)
+
+    def _node(self, start: int, length: int) -> Steps:
+        node = wire.NodeDef.FromString((yield from self._names(start, length)))
+        node.DiscardUnknownFields()
+        for name in [
+            name
+            for name, value in node.attr.items()
+            if not value.HasField("func") and not value.list.func
+        ]:
+            del node.attr[name]
+        return self._keep(node.SerializeToString())
+
+    def _objects(self, position: int, end: int) -> Steps:
+        kept = bytearray()
+        while position < end:
+            number, start, length, position = yield from self._part(position, end)
+            if number not in {_SAVED_OBJECTS, _CONCRETE_FUNCTIONS}:
+                continue
+            one = wire.SavedObjectGraph.FromString(
+                _field(number, (yield from self._names(start, length)))
+            )
+            one.DiscardUnknownFields()
+            kept += self._keep(one.SerializeToString())
+        return bytes(kept)
+
+    def _names(self, start: int, length: int) -> Steps:
+        """Copy a message without its large fields."""
+        if length <= _LARGE:
+            return (yield from self._bytes(start, length))
+        kept = bytearray()
+        position = start
+        while position < start + length:
+            number, at, size, position = yield from self._part(position, start + length)
+            if number and size <= _LARGE:
+                kept += _field(number, (yield from self._bytes(at, size)))
+        return bytes(kept)
+
+    def _part(
+        self, position: int, end: int
+    ) -> Generator[tuple[int, int], bytes | memoryview, tuple[int, int, int, int]]:
+        """Return as `field` a field of what is shortened."""
+        self._parts += 1
+        if self._parts > _MAX_PARTS:
+            raise _TooMuchError
+        self._fields -= 1
+        return (yield from self.field(position, end))
+
+    def _keep(self, content: bytes) -> bytes:
+        self._short += len(content)
+        if self._short > _MAX_SHORT:
+            raise _TooMuchError
+        return content
 
     def field(
         self, position: int, end: int

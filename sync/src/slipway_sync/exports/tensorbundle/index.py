@@ -12,6 +12,7 @@ from slipway_sync.wire import tensorflow_pb2 as wire
 
 _MAX_TENSORS = 200_000
 _MAX_SHARDS = 99_999  # The file names have five digits.
+_ATTRIBUTE = b"/.ATTRIBUTES/"
 
 
 INDEXES = {"variables/variables.index": "variables/variables", "export.index": "export"}
@@ -53,11 +54,13 @@ class Bundle:
         prefix: The path that the shards' names begin with, `variables/variables` or `export`.
         shards: How many shards there are.
         tensors: Every tensor that has bytes, by shard and offset.
+        keys: The names of all tensors that are attributes of exported objects.
     """
 
     prefix: str
     shards: int
     tensors: tuple[TensorEntry, ...]
+    keys: tuple[str, ...] = ()
 
     def shard_path(self, shard: int) -> str:
         """Return the path of a shard file."""
@@ -86,7 +89,7 @@ def read_bundle(index: bytes, prefix: str) -> Bundle:
         BundleError: It is no table, or its entries cannot be.
     """
     try:
-        shards, tensors = _contents(index)
+        shards, tensors, keys = _contents(index)
     except leveldb_table.TableError as error:
         raise BundleError(str(error)) from error
     except DecodeError as error:
@@ -96,24 +99,27 @@ def read_bundle(index: bytes, prefix: str) -> Bundle:
         if before.shard == after.shard and before.offset + before.size > after.offset:
             # TensorFlow writes one after the other; checking overlaps could take for ever.
             raise BundleError(f"tensors {before.name} and {after.name} overlap")
-    return Bundle(prefix, shards, tuple(tensors))
+    return Bundle(prefix, shards, tuple(tensors), keys)
 
 
-def _contents(index: bytes) -> tuple[int, list[TensorEntry]]:
-    """Return the number of shards and the tensors that have bytes."""
+def _contents(index: bytes) -> tuple[int, list[TensorEntry], tuple[str, ...]]:
+    """Return the number of shards, the tensors that have bytes, and the keys of attributes."""
     entries = leveldb_table.entries(index)
     key, value = next(entries, (b"?", b""))
     if key != b"":  # It sorts first.
         raise BundleError("it has no header, so it is not a tensor bundle index")
     shards = _shards(wire.BundleHeaderProto.FromString(value))
     tensors: list[TensorEntry] = []
+    keys: list[str] = []
     for key, value in entries:
+        if _ATTRIBUTE in key:
+            keys.append(key.decode("utf-8", "replace"))
         tensor = _tensor(key, wire.BundleEntryProto.FromString(value), shards)
         if tensor is not None:
             tensors.append(tensor)
         if len(tensors) > _MAX_TENSORS:
             raise BundleError(f"it names more than {_MAX_TENSORS} tensors")
-    return shards, tensors
+    return shards, tensors, tuple(keys)
 
 
 def _shards(header: wire.BundleHeaderProto) -> int:

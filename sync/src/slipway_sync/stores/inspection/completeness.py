@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from slipway_sync.exports import (
@@ -19,6 +20,7 @@ from slipway_sync.exports import (
     Proof,
     ProofReason,
     Requirements,
+    Steps,
     Verdict,
     examine,
     graph_fields_of,
@@ -39,6 +41,8 @@ _STEP = 256 << 10
 """Bytes of one read of a graph that is mostly stepped over."""
 _WHOLE = 1 << 20
 """Graphs up to this size in bytes are read in one go."""
+_MOST = 4 << 20
+"""Bytes of a graph that calls Python, or of what was exported, that are looked into; a pod looks into all."""
 _MOST_READS = 64
 """Reads of one graph; one whose pieces lie about more widely is left to the agent."""
 _DEFAULT = Requirements()
@@ -159,16 +163,24 @@ async def in_parser(function: Callable[[], _Result]) -> _Result:
 async def _content(store: Store, directory: str, path: str, size: int) -> bytes | memoryview | None:
     """Read what matters of one file; None where that is too scattered."""
     if path in {GRAPHS[0], GRAPHS[2]} and size > _WHOLE:
-        steps = graph_fields_of(path, size, step=_STEP)
-        try:
-            start, length = next(steps)
-            for _ in range(_MOST_READS):
-                start, length = steps.send(await _read(store, directory, path, start, length))
-        except StopIteration as within_limit:
-            kept: bytes = within_limit.value
-            return kept
-        return None
+        steps = graph_fields_of(path, size, step=_STEP, most=_MOST)
+        wanted = await in_parser(lambda: _next(steps, None))
+        for _ in range(_MOST_READS):
+            if isinstance(wanted, bytes):
+                return wanted
+            piece = await _read(store, directory, path, *wanted)
+            wanted = await in_parser(partial(_next, steps, piece))
+        return wanted if isinstance(wanted, bytes) else None
     return await _read(store, directory, path, 0, size)
+
+
+def _next(steps: Steps, piece: memoryview | None) -> tuple[int, int] | bytes:
+    """Return what a reader of a graph wants next, or what it has read."""
+    try:
+        return next(steps) if piece is None else steps.send(piece)
+    except StopIteration as end:
+        kept: bytes = end.value
+        return kept
 
 
 async def _read(store: Store, directory: str, path: str, start: int, length: int) -> memoryview:

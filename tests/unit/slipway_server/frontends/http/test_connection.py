@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from itertools import pairwise
 from time import monotonic
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slipway_server.frontends.http.connection import ConnectionLimits, HttpConnection
-from slipway_server.frontends.http.messages import HttpRequest, HttpResponse
+from slipway_server.frontends.http.messages import Headers, HttpRequest, HttpResponse
 
 
 class Transport(asyncio.Transport):
@@ -47,7 +48,13 @@ class Transport(asyncio.Transport):
 class Client:
     """A connection whose requests wait until the test answers them."""
 
-    def __init__(self, limits: ConnectionLimits | None = None, *, draining: bool = False) -> None:
+    def __init__(
+        self,
+        limits: ConnectionLimits | None = None,
+        *,
+        draining: bool = False,
+        headers: Callable[[HttpRequest], Headers] = lambda _request: (),
+    ) -> None:
         self.requests: list[HttpRequest] = []
         self.transport = Transport()
         self.registered: list[bool] = []
@@ -56,6 +63,7 @@ class Client:
             limits or ConnectionLimits(),
             lambda: draining,
             lambda _connection, begins: self.registered.append(begins),
+            headers,
         )
         self.connection.connection_made(self.transport)
 
@@ -100,6 +108,18 @@ def test_an_answer_and_the_next_request() -> None:
     client.send(POST)
     assert [request.path for request in client.requests] == ["/a", "/p"]
     assert client.requests[1].headers[b"x-y"] == b"z"
+
+
+def test_headers_by_request_are_on_answers_and_refusals() -> None:
+    client = Client(
+        ConnectionLimits(body=5), headers=lambda request: (("X-Path", request.path.upper()),)
+    )
+    client.send(GET)
+    client.answer(headers=(("X-Own", "1"),))
+    assert b"\r\nX-Own: 1\r\nX-Path: /A\r\n" in client.written
+    client.send(b"POST /large HTTP/1.1\r\nContent-Length: 6\r\n\r\n")
+    assert b"HTTP/1.1 413 " in client.written
+    assert b"\r\nX-Path: /LARGE\r\nConnection: close" in client.written
 
 
 def test_pipelined_requests_are_answered_one_after_the_other() -> None:

@@ -238,6 +238,29 @@ def test_id_version_and_chosen_outputs(rest: Rest) -> None:
     assert (refused.status, b"output tensor alias not found" in refused.body) == (400, True)
 
 
+@pytest.mark.parametrize(
+    "nulls",
+    [
+        {"id": None},
+        {"outputs": None},
+        {"parameters": None},
+        {"parameters": {"signature_name": None, "binary_data_output": None}},
+        {"outputs": [{"name": "y", "parameters": None}]},
+        {"outputs": [{"name": "y", "parameters": {"binary_data": None}}]},
+    ],
+)
+def test_null_is_as_if_absent(rest: Rest, nulls: Any) -> None:
+    x = {"name": "x", "shape": [1], "datatype": "FP32", "data": [1], "parameters": None}
+    answer = rest.infer({"inputs": [x]} | nulls)
+    assert (answer.status, answer.body) == (200, rest.infer(_x()).body)
+
+
+def test_null_for_one_output_leaves_what_is_said_of_all(rest: Rest) -> None:
+    chosen = {"outputs": [{"name": "y", "parameters": {"binary_data": None}}]}
+    answer = rest.infer(_x() | chosen | {"parameters": {"binary_data_output": True}})
+    assert answer.content_type == "application/octet-stream"
+
+
 def test_binary_tensors(rest: Rest) -> None:
     data = np.array([1.5, 2.5], "<f4").tobytes()
     x = {"name": "x", "shape": [2], "datatype": "FP32", "parameters": {"binary_data_size": 8}}
@@ -377,13 +400,14 @@ def test_model_metadata(rest: Rest) -> None:
         ("/v2/models/m/versions/1/ready", 200, {"name": "m", "ready": True}),
         ("/v2/models/m/versions/4/ready", 503, {"name": "m", "ready": False}),
         ("/v2/models/slow/ready", 503, {"name": "slow", "ready": False}),
-        ("/v2/models/no/ready", 404, {"error": "Could not find any versions of model no"}),
-        ("/v2/models/m/versions/9/ready", 404, {"error": "Could not find version 9 of model m"}),
+        ("/v2/models/no/ready", 404, {"name": "no", "ready": False}),
+        ("/v2/models/no/versions/1/ready", 404, {"name": "no", "ready": False}),
+        ("/v2/models/m/versions/9/ready", 404, {"name": "m", "ready": False}),
         ("/v2/models/m/versions/x/ready", 400, {"error": "The model version 'x' is not a number"}),
         ("/v2/models/no", 404, {"error": "Servable not found for request: Latest(no)"}),
         ("/v2/models/m/infer", 400, {"error": "/v2/models/m/infer requires the method POST"}),
         ("/v2/nothing", 404, {"error": "There is no /v2/nothing"}),
-        ("/v2/models/a%2Fb/ready", 404, {"error": "Could not find any versions of model a/b"}),
+        ("/v2/models/a%2Fb/ready", 404, {"name": "a/b", "ready": False}),
     ],
 )
 def test_questions_about_models(rest: Rest, path: str, status: int, body: Any) -> None:
@@ -523,9 +547,17 @@ def test_questions_over_grpc(grpc_: Grpc) -> None:
     metadata = grpc_.ask("ModelMetadata", asked, pb.ModelMetadataResponse())
     assert list(metadata.versions) == ["1", "3"]
     assert list(metadata.inputs[0].shape) == [-1, 2]
-    for name, version, ready in (("m", "", True), ("m", "4", False), ("slow", "", False)):
+    for name, version, ready in (
+        ("m", "", True),
+        ("m", "4", False),
+        ("m", "9", False),
+        ("slow", "", False),
+        ("no", "", False),
+        ("no", "1", False),
+    ):
         question = pb.ModelReadyRequest(name=name, version=version)
         assert grpc_.ask("ModelReady", question, pb.ModelReadyResponse()).ready is ready
+    question = pb.ModelReadyRequest(name="m", version="x")
     with pytest.raises(Aborted) as aborted:
-        grpc_.ask("ModelReady", pb.ModelReadyRequest(name="no"), pb.ModelReadyResponse())
-    assert aborted.value.args[0].value[0] == int(Code.NOT_FOUND)
+        grpc_.ask("ModelReady", question, pb.ModelReadyResponse())
+    assert aborted.value.args[0].value[0] == int(Code.INVALID_ARGUMENT)

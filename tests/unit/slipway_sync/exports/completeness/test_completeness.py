@@ -11,7 +11,18 @@ from slipway_sync.exports import Proof, Requirements, Verdict, examine, reads, s
 from slipway_sync.exports.completeness.completeness import CHECKS, INDEX_LIMIT, READ_LIMIT
 from slipway_sync.exports.manifest import MANIFEST_LIMIT
 from slipway_sync.wire import tensorflow_pb2 as wire
-from small_exports import ASSET, INDEX, SHARD_0, SHARD_1, contents, graph, listing_of
+from small_exports import (
+    ASSET,
+    INDEX,
+    SHARD_0,
+    SHARD_1,
+    calling_python,
+    capturing,
+    contents,
+    graph,
+    listing_of,
+    values,
+)
 from tables import Tensor, bundle
 
 Files = dict[str, bytes]
@@ -98,6 +109,18 @@ TABLE: dict[str, tuple[Files, tuple[Verdict, str, str]]] = {
     ),
     "an asset missing": (without(ASSET), (INCOMPLETE, "MissingAsset", ASSET)),
     "a zero-byte asset is an asset": (changed(ASSET, lambda _: b""), (COMPLETE, "Complete", "")),
+    "a graph that calls Python": (
+        {"saved_model.pb": calling_python()},
+        (REJECTED, "UnsupportedOperation", "saved_model.pb"),
+    ),
+    "values of all variables that a signature reads": (
+        {"saved_model.pb": capturing("a", "b"), **values("a", "b")},
+        (COMPLETE, "Complete", ""),
+    ),
+    "values of variables of another export": (
+        {"saved_model.pb": capturing("a", "b"), **values("a")},
+        (REJECTED, "MissingTensor", INDEX),
+    ),
     "a text graph": (
         without("saved_model.pb")
         | {

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import wraps
+from types import MappingProxyType
 from typing import Any, Final, NoReturn, TypeAlias, cast
 
 import grpc
@@ -18,17 +19,22 @@ from slipway_server.frontends.rpc.transport.limits import RpcLimits, channel_opt
 from slipway_server.frontends.rpc.transport.workers import RpcWorkers, rpc_workers, warn_if_slow
 
 RpcMethod = Callable[[bytes, grpc.ServicerContext], bytes]
+RpcStream = Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]
+"""A method with a stream of messages in both directions."""
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 
-__all__ = ["GRPC_STATUS", "SERVICE_NAMES", "Address", "RpcMethod", "RpcServer"]
+__all__ = ["GRPC_STATUS", "SERVICE_NAMES", "Address", "RpcMethod", "RpcServer", "RpcStream"]
 
 _PREFIXES: Final = (
     "/tensorflow.serving.PredictionService/",
     "/tensorflow.serving.ModelService/",
     "/inference.GRPCInferenceService/",
+    "/grpc.reflection.",
 )
 _STATUS_THREADS: Final = 4
 _REFUSAL_THREADS: Final = 1
+_STREAM_THREADS: Final = 4
+"""Each is kept by one client for as long as its stream is open."""
 GRPC_STATUS: Final = {Code(status.value[0]): status for status in grpc.StatusCode}
 
 
@@ -97,6 +103,7 @@ class RpcServer:
         methods: Mapping[str, RpcMethod],
         status_methods: Collection[str] = (),
         reload_methods: Collection[str] = (),
+        streams: Mapping[str, RpcStream] = MappingProxyType({}),
     ) -> None:
         """Put the methods in place.
 
@@ -104,8 +111,9 @@ class RpcServer:
             methods: by path.
             status_methods: paths of those that answer also under overload.
             reload_methods: paths of those that may take minutes; they run one at a time, on a thread of their own.
+            streams: methods with streams, by path; few are answered at a time, on threads of their own.
         """
-        self._methods.bind(methods, status_methods, reload_methods)
+        self._methods.bind(methods, status_methods, reload_methods, streams)
 
     def set_health(self, services: Iterable[str], *, serving: bool) -> None:
         """Set the health status of services."""
@@ -130,11 +138,12 @@ class _LateMethods(grpc.GenericRpcHandler):
         self._overloaded = _refusing(refusals, overloaded(self._max_waiting + limits.threads))
         self._starting = _refusing(
             refusals,
-            ServingError(Code.UNAVAILABLE, "The server is starting; its models are not loaded yet"),
+            ServingError(Code.UNAVAILABLE, "the server is starting: its models are not loaded yet"),
         )
         self.calls = 0
         self._early = frozenset(early)
         self._reload_pool = rpc_workers(1, "rpc-reload")
+        self._stream_pool = rpc_workers(_STREAM_THREADS, "rpc-stream")
         self._pools = dict.fromkeys(early, self._status_pool)
         self._handlers = self._handlers_of(early)
         self._bound = False
@@ -144,10 +153,16 @@ class _LateMethods(grpc.GenericRpcHandler):
         methods: Mapping[str, RpcMethod],
         status_methods: Collection[str],
         reload_methods: Collection[str],
+        streams: Mapping[str, RpcStream],
     ) -> None:
         self._pools |= dict.fromkeys(status_methods, self._status_pool)
         self._pools |= dict.fromkeys(reload_methods, self._reload_pool)
+        self._pools |= dict.fromkeys(streams, self._stream_pool)
         self._handlers |= self._handlers_of(methods)
+        self._handlers |= {
+            path: grpc.stream_stream_rpc_method_handler(on_pool(self._stream_pool, stream))
+            for path, stream in streams.items()
+        }
         self._bound = True
 
     def _handlers_of(self, methods: Mapping[str, RpcMethod]) -> dict[str, Handler]:

@@ -37,6 +37,8 @@ class Export:
         assets: tensor → path of the file that it names.
         restore: None when there are no variables.
         init_operation: runs after the variables are restored; empty when there is none.
+        object_graph: the objects that were exported, as a serialized SavedObjectGraph; empty before TensorFlow 2.
+        variables: the prefix of the files with the variables' values; empty when there are none, or of an older format.
     """
 
     graph: bytes | memoryview
@@ -45,6 +47,8 @@ class Export:
     restore: Restore | None
     init_operation: str
     example_signatures: Mapping[str, meta_graph_pb2.SignatureDef] = field(default_factory=dict)
+    object_graph: bytes | memoryview = b""
+    variables: str = ""
 
 
 def tensor_name(name: str) -> str:

@@ -20,7 +20,6 @@ _MAX_VARINT_BYTES: Final = 10
 _META_GRAPHS: Final = 2
 _GRAPH_DEF: Final = 2
 _OBJECT_GRAPH: Final = 7
-"""What Keras needs to make its objects again; nobody does that here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +29,26 @@ class MetaGraph:
     Attributes:
         about: everything but the graph and the object graph.
         graph: the serialized GraphDef.
+        object_graph: the serialized SavedObjectGraph; empty when there is none.
     """
 
     about: meta_graph_pb2.MetaGraphDef
     graph: bytes | memoryview
+    object_graph: bytes | memoryview
 
 
 @dataclass(frozen=True, slots=True)
-class _Field:
+class Field:
+    """One field of a message on the wire.
+
+    Attributes:
+        begin: of the whole field, its tag included.
+        content: where a delimited field's content begins; otherwise where the field ends.
+    """
+
     number: int
     begin: int
-    """Of the whole field, its tag included."""
     content: int
-    """Where a delimited field's content begins; otherwise where the field ends."""
     end: int
     delimited: bool
 
@@ -53,29 +59,40 @@ def meta_graphs(data: memoryview) -> Iterator[MetaGraph]:
     Raises:
         DecodeError: the bytes are no such message.
     """
-    for field in _fields(data):
+    for field in fields(data):
         if field.number == _META_GRAPHS and field.delimited:
             yield meta_graph(data[field.content : field.end])
 
 
 def meta_graph(data: memoryview) -> MetaGraph:
-    """Return a serialized MetaGraphDef in two parts.
+    """Return a serialized MetaGraphDef in its parts.
 
     Raises:
         DecodeError: the bytes are no such message.
     """
-    rest, graphs = [], []
-    for field in _fields(data):
+    rest, graphs, object_graphs = [], [], []
+    for field in fields(data):
         if field.number == _GRAPH_DEF and field.delimited:
             graphs.append(data[field.content : field.end])
-        elif field.number != _OBJECT_GRAPH:
+        elif field.number == _OBJECT_GRAPH and field.delimited:
+            object_graphs.append(data[field.content : field.end])
+        else:
             rest.append(data[field.begin : field.end])
     about = meta_graph_pb2.MetaGraphDef.FromString(b"".join(rest))
+    return MetaGraph(about, _joined(graphs), _joined(object_graphs))
+
+
+def _joined(parts: list[memoryview]) -> bytes | memoryview:
     # A message that comes in several parts is what they say together; for serialized ones that is their concatenation.
-    return MetaGraph(about, graphs[0] if len(graphs) == 1 else b"".join(graphs))
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-def _fields(data: memoryview) -> Iterator[_Field]:
+def fields(data: memoryview) -> Iterator[Field]:
+    """Return the fields of a serialized message, in order, without looking into them.
+
+    Raises:
+        DecodeError: the bytes are no message.
+    """
     position = 0
     while position < len(data):
         begin = position
@@ -93,7 +110,7 @@ def _fields(data: memoryview) -> Iterator[_Field]:
             raise DecodeError(f"Wire type {kind} at byte {begin}")
         if position > len(data):
             raise DecodeError(f"The field at byte {begin} ends beyond the message")
-        yield _Field(tag >> 3, begin, content, position, delimited=kind == _DELIMITED)
+        yield Field(tag >> 3, begin, content, position, delimited=kind == _DELIMITED)
 
 
 def _varint(data: memoryview, position: int) -> tuple[int, int]:

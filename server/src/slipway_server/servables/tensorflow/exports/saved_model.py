@@ -50,6 +50,8 @@ def read_saved_model(directory: Path, tags: frozenset[str]) -> Export:
         assets=_assets(directory, about),
         restore=_restore(directory, about),
         init_operation=_init_operation(about),
+        object_graph=chosen.object_graph,
+        variables=_variables(directory),
     )
 
 
@@ -93,11 +95,17 @@ def _restore(directory: Path, meta_graph: meta_graph_pb2.MetaGraphDef) -> Restor
     saver = meta_graph.saver_def
     if not saver.restore_op_name:
         return None
-    index = f"{_VARIABLES}.index"
-    files = os.fspath(directory / _VARIABLES) if (directory / index).exists() else ""
     return Restore(
-        saver.restore_op_name, tensor_name(saver.filename_tensor_name), files, expected=index
+        saver.restore_op_name,
+        tensor_name(saver.filename_tensor_name),
+        _variables(directory),
+        expected=f"{_VARIABLES}.index",
     )
+
+
+def _variables(directory: Path) -> str:
+    there = (directory / f"{_VARIABLES}.index").exists()
+    return os.fspath(directory / _VARIABLES) if there else ""
 
 
 def _assets(directory: Path, meta_graph: meta_graph_pb2.MetaGraphDef) -> dict[str, str]:

@@ -1,0 +1,35 @@
+"""TensorFlow's profiler service, which TensorBoard's "capture profile" asks, on a port of its own."""
+
+import socket
+
+import structlog
+
+from slipway_server.tensorflow_library.names import start_profiler_server
+
+_log = structlog.get_logger("slipway_server")
+
+
+def start_profiler(port: int) -> None:
+    """Serve `tensorflow.ProfilerService` until the process ends.
+
+    Raises:
+        OSError: the port cannot be listened on.
+    """
+    _check_free(port)
+    start_profiler_server(port)
+    _log.warning(
+        "profiler open, without TLS or authentication: its clients name the directory that the server writes to",
+        port=port,
+    )
+
+
+def _check_free(port: int) -> None:
+    """Refuse a port in use; TensorFlow would share it, or say nothing."""
+    with socket.socket(socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            raise OSError(
+                f"Cannot listen on port {port} for the profiler: {error.strerror}"
+            ) from error

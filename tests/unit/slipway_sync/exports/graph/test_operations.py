@@ -1,0 +1,165 @@
+"""Calls of Python in a graph (§17): found where serving runs them, wherever they are, and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from slipway_sync.exports import graph_fields_of, read_graph
+from slipway_sync.exports.graph.graph_fields import driven
+from slipway_sync.exports.graph.operations import PythonOperation
+from slipway_sync.wire import tensorflow_pb2 as wire
+
+SERVE = frozenset({"serve"})
+
+
+def node(name: str, op: str, *inputs: str, calls: tuple[str, ...] = ()) -> wire.NodeDef:
+    made = wire.NodeDef(name=name, op=op, input=inputs)
+    for number, function in enumerate(calls):
+        made.attr[f"f{number}"].func.name = function
+    made.attr["T"].SetInParent()
+    return made
+
+
+def function(name: str, *nodes: wire.NodeDef) -> wire.FunctionDef:
+    return wire.FunctionDef(signature=wire.OpDef(name=name), node_def=nodes)
+
+
+def model(
+    *nodes: wire.NodeDef, functions: tuple[wire.FunctionDef, ...] = (), **outputs: str
+) -> wire.SavedModel:
+    """A graph whose signatures have an output each."""
+    meta = wire.MetaGraphDef()
+    meta.meta_info_def.tags.append("serve")
+    operations = {one.op for one in nodes}
+    operations |= {inner.op for one in functions for inner in one.node_def}
+    meta.meta_info_def.stripped_op_list.op.extend(
+        wire.OpDef(name=name) for name in sorted(operations)
+    )
+    meta.graph_def.node.extend(nodes)
+    meta.graph_def.library.function.extend(functions)
+    for key, tensor in outputs.items():
+        meta.signature_def[key].outputs["y"].name = tensor
+    return wire.SavedModel(meta_graphs=[meta])
+
+
+def found(graph: wire.SavedModel) -> PythonOperation | None:
+    return read_graph("saved_model.pb", graph.SerializeToString()).python_operations.get(SERVE)
+
+
+PY = node("call", "PyFunc")
+AROUND = node("y", "Identity", "call:0")
+
+CASES: dict[str, tuple[wire.SavedModel, PythonOperation | None]] = {
+    "behind an output": (
+        model(PY, AROUND, a="y:0"),
+        PythonOperation("PyFunc", "call", "", "a"),
+    ),
+    "behind a control input": (
+        model(node("call", "EagerPyFunc"), node("y", "Const", "^call"), a="y:0"),
+        PythonOperation("EagerPyFunc", "call", "", "a"),
+    ),
+    "in a function of a function": (
+        model(
+            node("y", "StatefulPartitionedCall", calls=("outer",)),
+            functions=(
+                function("outer", node("z", "PartitionedCall", calls=("inner", "outer"))),
+                function("inner", node("call", "PyFuncStateless")),
+            ),
+            a="y:0",
+        ),
+        PythonOperation("PyFuncStateless", "call", "inner", "a"),
+    ),
+    "in a function whose name is the operation": (
+        model(node("y", "inner"), functions=(function("inner", PY),), a="y"),
+        PythonOperation("PyFunc", "call", "inner", "a"),
+    ),
+    "in the initialisation": (
+        model(PY, node("y", "Const"), a="y:0", __saved_model_init_op="call"),
+        PythonOperation("PyFunc", "call", "", ""),
+    ),
+    "in the training": (
+        model(PY, node("y", "Const"), a="y:0", __saved_model_train_op="call"),
+        None,
+    ),
+    "behind no output": (model(PY, node("y", "Const"), a="y:0"), None),
+    "in a function that is not called": (
+        model(node("y", "Const"), functions=(function("inner", PY),), a="y:0"),
+        None,
+    ),
+    "in a node that is only named so": (model(node("PyFunc", "Const"), a="PyFunc:0"), None),
+    "in a loop of nodes": (
+        model(node("y", "Identity", "z", "call"), node("z", "Identity", "y"), PY, a="y:0"),
+        PythonOperation("PyFunc", "call", "", "a"),
+    ),
+}
+
+
+@pytest.mark.parametrize("where", CASES)
+def test_a_call_of_python(where: str) -> None:
+    graph, expected = CASES[where]
+    assert found(graph) == expected
+
+
+def test_what_is_fed_is_not_run() -> None:
+    graph = model(PY, AROUND, a="y:0")
+    graph.meta_graphs[0].signature_def["a"].inputs["x"].name = "call:0"
+    assert found(graph) is None
+
+
+def test_a_branch_in_a_list_of_functions_is_run() -> None:
+    case = node("y", "Case")
+    case.attr["branches"].list.func.add(name="inner")
+    graph = model(case, functions=(function("inner", PY),), a="y:0")
+    assert found(graph) == PythonOperation("PyFunc", "call", "inner", "a")
+
+
+def test_a_text_graph_is_looked_into_as_well() -> None:
+    text = str(model(PY, AROUND, a="y:0")).encode()
+    assert read_graph("saved_model.pbtxt", text).python_operations[SERVE].node == "call"
+
+
+def large(graph: wire.SavedModel, size: int) -> bytes:
+    """Serialize a graph with a constant of some bytes, which unknown fields of our messages stand for."""
+    constant = b"\x0a\x05large\x12\x05Const" + _field(5, b"\x0a\x05value\x12" + _sized(bytes(size)))
+    content = graph.meta_graphs[0].SerializeToString()
+    return _field(2, content + _field(2, _field(1, constant)))
+
+
+def _field(number: int, content: bytes) -> bytes:
+    return bytes([number << 3 | 2]) + _sized(content)
+
+
+def _sized(content: bytes) -> bytes:
+    from tables import varint
+
+    return varint(len(content)) + content
+
+
+@pytest.mark.parametrize("python", [True, False])
+def test_of_a_large_graph_little_is_read_and_less_is_kept(*, python: bool) -> None:
+    chosen = model(PY, AROUND, a="y:0") if python else model(node("y", "Const"), a="y:0")
+    content = large(chosen, 5 << 20)
+    read = kept = 0
+    steps: Any = graph_fields_of("saved_model.pb", len(content), step=4096)
+    start, length = next(steps)
+    while not kept:
+        read += length
+        try:
+            start, length = steps.send(content[start : start + length])
+        except StopIteration as end:
+            short: bytes = end.value
+            kept = len(short)
+    assert max(read, kept) < 100_000
+    again = read_graph("saved_model.pb", short)
+    assert (SERVE in again.python_operations) is python
+
+
+def test_of_a_graph_that_is_too_large_nothing_is_said() -> None:
+    content = large(model(PY, AROUND, a="y:0"), 2000)
+    steps = graph_fields_of("saved_model.pb", len(content), most=10)
+    short = driven(steps, lambda start, length: content[start : start + length])
+    graph = read_graph("saved_model.pb", short)
+    assert graph.tags == (SERVE,)
+    assert graph.python_operations == {}
