@@ -227,6 +227,14 @@ REFUSED = [
         ),
     ),
     (
+        "a ragged output of one instance, as long as its row splits",
+        {"signature_name": "tokens", "instances": [2]},
+        (
+            "Tensor name: y/0 has inconsistent batch size: 2 expecting: 1. In the row format ('instances') every "
+            "output needs one row for each instance; the column format ('inputs') returns outputs of any shape"
+        ),
+    ),
+    (
         "a ragged output, rows",
         {"signature_name": "tokens", "instances": [2, 0, 1]},
         (

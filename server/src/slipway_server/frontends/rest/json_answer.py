@@ -7,6 +7,7 @@ orjson writes NumPy arrays directly; `codec.json_number` has the words for float
 """
 
 import base64
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -67,8 +68,8 @@ def _one_or_all(values: dict[str, Any]) -> Any:
 
 
 def _rows(outputs: Mapping[str, Array], instances: int) -> Any:
-    # What comes in parts, such as a ragged tensor's values and row splits, hardly ever has rows.
-    hint = _HINT if any("/" in alias for alias in outputs) else ""
+    # What comes in parts, such as a ragged tensor's values and row splits, has no rows, or only by chance.
+    hint = _HINT if any(map(_PART.search, outputs)) else ""
     count: int | None = None
     for alias, value in outputs.items():
         if value.ndim == 0:
@@ -79,7 +80,7 @@ def _rows(outputs: Mapping[str, Array], instances: int) -> Any:
             raise invalid_argument(
                 f"Tensor name: {alias} has inconsistent batch size: {value.shape[0]} expecting: {count}{hint}"
             )
-    if instances > 1 and count != instances:
+    if count != instances and (instances > 1 or (instances and hint)):
         # TensorFlow Serving answers with so many predictions, of which nobody can say which instance they belong to.
         raise invalid_argument(
             f"Tensor name: {next(iter(outputs))} has inconsistent batch size: {count} expecting: {instances}{_HINT}"
@@ -91,6 +92,8 @@ def _rows(outputs: Mapping[str, Array], instances: int) -> Any:
     return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
+_PART: Final = re.compile("/([0-9]+|indices|values|dense_shape)$", re.ASCII)
+"""How the parts of composite and sparse tensors are named."""
 _HINT: Final = (
     ". In the row format ('instances') every output needs one row for each instance; the column format ('inputs') "
     "returns outputs of any shape"

@@ -328,6 +328,13 @@ def test_predictions_of_several_instances_need_a_row_of_each() -> None:
     assert write_predictions(Format.ROW, outputs, 1) == b'{"predictions":[1.0,2.0,3.0]}'
     with pytest.raises(ServingError, match="y has inconsistent batch size: 3 expecting: 2"):
         write_predictions(Format.ROW, outputs, 2)
+    assert (
+        write_predictions(Format.ROW, {"a/b": np.float32([1, 2])}, 1)
+        == b'{"predictions":[1.0,2.0]}'
+    )
+    for part in ("y/0", "y/values", "y/indices"):
+        with pytest.raises(ServingError, match=r"2 expecting: 1\. In the row format"):
+            write_predictions(Format.ROW, {part: np.float32([1, 2])}, 1)
 
 
 X, BIAS = TensorSpec("x:0", DType.FLOAT, (-1,)), TensorSpec("bias:0", DType.FLOAT, ())
