@@ -5,7 +5,7 @@ of pairs is a history, and every shorter list is one, too.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from random import Random
@@ -113,23 +113,21 @@ class History:
         return planned
 
     def _check_turns(self, planned: Plan) -> None:
-        """No version but the target is begun while a pod of a desired one has no room."""
+        """Versions are begun one after the other, and but for the target none while pods lack room."""
         fleet = self.fleet
         decision = decide(fleet.observe(), fleet.settings, fleet.now)
+        desired = decision.desired.ids - {decision.selects}
         stuck = [
             pod.name
             for pod in decision.observed.pods
             if pod.unschedulable and not pod.terminating and pod.servable in decision.desired.ids
         ]
-        entitled = {d.servable for d in decision.observed.deployments if d.replicas}
-        exempt = entitled | {p.servable for p in decision.observed.pods} | {decision.selects}
-        for manifest in (
-            a.manifest for a in planned.actions if isinstance(a, actions.CreateDeployment)
-        ):
-            labels = manifest["metadata"]["labels"]
-            target = labels[VERSION_LABEL] == planned.status.target
-            if stuck and not target and labels[SERVABLE_LABEL] not in exempt:
-                self.broken(f"{labels[SERVABLE_LABEL]} is begun although {stuck} have no room")
+        known = {d.servable for d in decision.observed.deployments if d.replicas}
+        known |= {pod.servable for pod in decision.observed.pods if not pod.terminating}
+        begun = (desired & set(_grown(planned, fleet))) - known
+        primary = decision.desired.primary
+        if len(begun) > 1 or (stuck and begun - ({primary.id} if primary else set())):
+            self.broken(f"{begun} are begun at once, or although {stuck} have no room")
 
     def _remember_the_beginning(self, status: ModelStatus) -> None:
         """A transition is under way until the target serves and nothing else is there."""
@@ -428,6 +426,19 @@ class History:
         planned = fleet.plan()
         lines += [f"next: {_short(action)}" for action in planned.actions]
         return "\n".join([*lines, f"requeue: {planned.requeue}"])
+
+
+def _grown(planned: Plan, fleet: Fleet) -> Iterator[str]:
+    """Servables that get more pods."""
+    for action in planned.actions:
+        match action:
+            case actions.CreateDeployment(manifest) if manifest["spec"]["replicas"]:
+                yield manifest["metadata"]["labels"][SERVABLE_LABEL]
+            case actions.ScaleDeployment(name, _, replicas):
+                if replicas > fleet.deployments[name].replicas:
+                    yield fleet.deployments[name].labels[SERVABLE_LABEL]
+            case _:
+                continue
 
 
 def _short(action: Action) -> str:
