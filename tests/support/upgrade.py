@@ -43,6 +43,8 @@ _KINDS: Final = {
     "PersistentVolumeClaim": "api/v1/namespaces/{}/persistentvolumeclaims",
     "ConfigMap": "api/v1/namespaces/{}/configmaps",
 }
+_SINCE: Final = frozenset({"slipway.dev/template"})
+"""Annotations that are noted on children since; no pod differs by them."""
 _S3: Final = {
     "endpoint": f"http://{ADDRESS}:{PORT}",
     "credentialsSecret": "s3",
@@ -201,7 +203,7 @@ def _writable(item: dict[str, Any]) -> dict[str, Any]:
     annotations = {
         key: value
         for key, value in metadata.pop("annotations", {}).items()
-        if key.startswith("slipway.dev/")
+        if key.startswith("slipway.dev/") and key not in _SINCE
     }
     if annotations:
         metadata["annotations"] = annotations
