@@ -37,7 +37,6 @@ def calling_python() -> bytes:
     model = wire.SavedModel()
     meta = model.meta_graphs.add()
     meta.meta_info_def.tags.append("serve")
-    meta.meta_info_def.stripped_op_list.op.add(name="PyFunc")
     meta.graph_def.node.add(name="call", op="PyFunc")
     meta.signature_def["serving_default"].outputs["y"].name = "call:0"
     return model.SerializeToString()

@@ -19,12 +19,10 @@ class SavedModel(_message.Message):
 class MetaGraphDef(_message.Message):
     __slots__ = ("meta_info_def", "graph_def", "saver_def", "collection_def", "signature_def", "asset_file_def", "object_graph_def")
     class MetaInfoDef(_message.Message):
-        __slots__ = ("stripped_op_list", "tags")
-        STRIPPED_OP_LIST_FIELD_NUMBER: _ClassVar[int]
+        __slots__ = ("tags",)
         TAGS_FIELD_NUMBER: _ClassVar[int]
-        stripped_op_list: OpList
         tags: _containers.RepeatedScalarFieldContainer[str]
-        def __init__(self, stripped_op_list: _Optional[_Union[OpList, _Mapping]] = ..., tags: _Optional[_Iterable[str]] = ...) -> None: ...
+        def __init__(self, tags: _Optional[_Iterable[str]] = ...) -> None: ...
     class CollectionDefEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -54,12 +52,6 @@ class MetaGraphDef(_message.Message):
     asset_file_def: _containers.RepeatedCompositeFieldContainer[AssetFileDef]
     object_graph_def: SavedObjectGraph
     def __init__(self, meta_info_def: _Optional[_Union[MetaGraphDef.MetaInfoDef, _Mapping]] = ..., graph_def: _Optional[_Union[GraphDef, _Mapping]] = ..., saver_def: _Optional[_Union[SaverDef, _Mapping]] = ..., collection_def: _Optional[_Mapping[str, CollectionDef]] = ..., signature_def: _Optional[_Mapping[str, SignatureDef]] = ..., asset_file_def: _Optional[_Iterable[_Union[AssetFileDef, _Mapping]]] = ..., object_graph_def: _Optional[_Union[SavedObjectGraph, _Mapping]] = ...) -> None: ...
-
-class OpList(_message.Message):
-    __slots__ = ("op",)
-    OP_FIELD_NUMBER: _ClassVar[int]
-    op: _containers.RepeatedCompositeFieldContainer[OpDef]
-    def __init__(self, op: _Optional[_Iterable[_Union[OpDef, _Mapping]]] = ...) -> None: ...
 
 class OpDef(_message.Message):
     __slots__ = ("name",)

@@ -20,7 +20,7 @@ _VARINT, _LENGTH_DELIMITED = 0, 2
 _FIXED_SIZES = {1: 8, 5: 4}
 _META_GRAPHS = 2
 _KEPT = frozenset({1, 3, 4, 6})
-_META_INFO, _GRAPH, _SIGNATURES, _OBJECTS = 1, 2, 5, 7
+_GRAPH, _SIGNATURES, _OBJECTS = 2, 5, 7
 _NODES, _LIBRARY, _FUNCTIONS, _FUNCTION_NAME, _BODY = 1, 2, 1, 1, 3
 _SAVED_OBJECTS, _CONCRETE_FUNCTIONS = 1, 2
 _HEAD = 20  # Two varints.
@@ -102,18 +102,15 @@ class _Reader:
     def meta_graph(self, position: int, end: int) -> Steps:
         """Copy the fields of a MetaGraphDef that are kept."""
         kept = bytearray()
-        calls_python = False
         while position < end:
             number, start, length, position = yield from self.field(position, end)
-            if number == _OBJECTS or (number == _GRAPH and calls_python):
+            if number in {_OBJECTS, _GRAPH}:
                 kept += yield from self._shortened(number, start, length)
             elif number in _KEPT or (number == _SIGNATURES and length <= _LARGE):
                 self._kept += length
                 if self._kept > _MAX_KEPT:
                     raise GraphError(f"it has more than {_MAX_KEPT >> 20} MiB besides its graph")
-                content = yield from self._bytes(start, length)
-                calls_python |= number == _META_INFO and _PYTHON in content
-                kept += _field(number, content)
+                kept += _field(number, (yield from self._bytes(start, length)))
         return bytes(kept)
 
     def _shortened(self, number: int, start: int, length: int) -> Steps:
@@ -122,9 +119,25 @@ class _Reader:
             return b""
         steps = self._graph if number == _GRAPH else self._objects
         try:
+            # The list of operations in the file is no help: it lacks those of branches and loops.
+            if number == _GRAPH and not (yield from self._calls_python(start, start + length)):
+                return b""
             return _field(number, (yield from steps(start, start + length)))
         except (GraphError, DecodeError, _TooMuchError):
             return b""
+
+    def _calls_python(
+        self, position: int, end: int
+    ) -> Generator[tuple[int, int], bytes | memoryview, bool]:
+        """Look for the name of such an operation; a value that looks like it is no harm."""
+        before = b""
+        while position < end:
+            piece = yield from self._bytes(position, min(self._step, end - position))
+            if _PYTHON in before + piece:
+                return True
+            before = piece[-len(_PYTHON) :]
+            position += len(piece)
+        return False
 
     def _graph(self, position: int, end: int) -> Steps:
         kept = bytearray()

@@ -46,11 +46,12 @@ class ObjectGraph:
     def without_value(self, keys: Iterable[str]) -> CapturedVariable | None:
         """Return a variable that signatures read and that none of a checkpoint's keys is for.
 
-        Where a key leads to no object, or there is none, the two do not speak of the same names, and nothing is said.
+        Nothing is said without such keys, and where only some of them lead to an object: then these are named in
+        another way.
         """
         paths = [key.removesuffix(VALUE) for key in keys if key.endswith(VALUE)]
         found = {self._object(path) for path in paths if _SLOT not in path}
-        if not found or -1 in found:
+        if not found or (-1 in found and len(found) > 1):
             return None
         captured = self.captured or {}
         return next((one for number, one in captured.items() if number not in found), None)

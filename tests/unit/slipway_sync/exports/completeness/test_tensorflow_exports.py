@@ -9,6 +9,7 @@ import pytest
 
 from slipway_sync.exports import (
     ChecksumError,
+    Proof,
     ShardChecker,
     Verdict,
     read_bundle,
@@ -20,6 +21,7 @@ from slipway_sync.stores import LocalStore, prove
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import faulty_exports
     import tf_exports
 
     base = tmp_path_factory.mktemp("tensorflow")
@@ -29,6 +31,10 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tf_exports.save_with_vocabulary(base / "models/2", words)
     tf_exports.save_constant(base / "models/3")
     tf_exports.save_text_graph(base / "models/4", words)
+    faulty_exports.save_keras_objects(base / "models/5")
+    for number, function in enumerate(faulty_exports.python_calls().values()):
+        faulty_exports.save_function(base / "python" / str(number), function)
+    faulty_exports.save_unreached_python(base / "unreached/1")
     (base / "bundles").mkdir()
     tf_exports.save_tensors(base / "bundles/one")
     tf_exports.save_tensors(base / "bundles/three", shards=3)
@@ -40,6 +46,7 @@ EXPECTED = {
     "2": ("saved_model.pb", True, ("words.txt",)),
     "3": ("saved_model.pb", False, ()),
     "4": ("saved_model.pbtxt", True, ("words.txt",)),
+    "5": ("saved_model.pb", True, ()),
 }
 
 
@@ -56,11 +63,9 @@ def test_its_exports_are_complete_and_without_any_needed_file_they_are_not(
     exports: Path, version: str, tmp_path: Path
 ) -> None:
     shutil.copytree(exports / "models" / version, tmp_path / version)
-    store = LocalStore(tmp_path)
 
     def verdict() -> Verdict:
-        listing = asyncio.run(store.listing(version))
-        return asyncio.run(prove(store, version, listing)).verdict
+        return proof_of(tmp_path, version).verdict
 
     assert verdict() is Verdict.COMPLETE
     needed = [
@@ -75,6 +80,46 @@ def test_its_exports_are_complete_and_without_any_needed_file_they_are_not(
         assert verdict() is Verdict.INCOMPLETE, path.name
         path.write_bytes(content)
     assert verdict() is Verdict.COMPLETE
+
+
+def proof_of(base: Path, version: str) -> Proof:
+    store = LocalStore(base)
+    listing = asyncio.run(store.listing(version))
+    return asyncio.run(prove(store, version, listing))
+
+
+def test_calls_of_python_are_found_where_a_signature_runs_them(exports: Path) -> None:
+    versions = sorted(path.name for path in (exports / "python").iterdir())
+    assert len(versions) == 7
+    for version in versions:
+        proof = proof_of(exports / "python", version)
+        assert (proof.reason, proof.object) == ("UnsupportedOperation", "saved_model.pb")
+        assert "PyFunc" in proof.message
+        assert "of function " in proof.message
+        assert "which signature serving_default runs" in proof.message
+    assert proof_of(exports / "unreached", "1").verdict is Verdict.COMPLETE
+
+
+def test_variables_of_another_export_are_found(exports: Path, tmp_path: Path) -> None:
+    shutil.copytree(exports / "models/5", tmp_path / "5")
+    shutil.rmtree(tmp_path / "5/variables")
+    shutil.copytree(exports / "models/1/variables", tmp_path / "5/variables")
+    proof = proof_of(tmp_path, "5")
+    assert (proof.reason, proof.object) == ("MissingTensor", "variables/variables.index")
+
+
+def test_a_variable_that_a_checkpoint_lacks_is_found(exports: Path) -> None:
+    directory = exports / "models/5"
+    content = (directory / "saved_model.pb").read_bytes()
+    [graph] = read_graph("saved_model.pb", content).objects.values()
+    index = (directory / "variables/variables.index").read_bytes()
+    keys = read_bundle(index, "variables/variables").keys
+    assert graph.without_value(keys) is None
+    fewer = [key for key in keys if "bias" not in key]
+    assert 0 < len(fewer) < len(keys)
+    missing = graph.without_value(fewer)
+    assert missing is not None
+    assert missing.name.endswith("bias")
 
 
 BUNDLES = [

@@ -42,6 +42,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "another attribute": ((BIAS, KERNEL.replace("VARIABLE_VALUE", "OTHER")), "kernel"),
     "a slot of a variable": ((BIAS, f"layers/0/a.Sb..c/.OPTIMIZER_SLOT/o/m/{VALUE}"), "kernel"),
     "a name that no object has": ((KERNEL, f"elsewhere/{VALUE}"), ""),
+    "names of other objects": ((f"elsewhere/{VALUE}",), "kernel"),
     "no value of an object": (("kernel", "bias"), ""),
 }
 

@@ -1,7 +1,7 @@
 """What the signatures of an export need of the process that serves them: values of variables, and operations. Pure."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -75,6 +75,8 @@ def needs_of(export: Export) -> Needs:
         DecodeError: the graph cannot be parsed.
     """
     graph = GraphNodes(export.graph)
+    _operations(graph, list(graph.behind([export.init_operation])), "the initialisation")
+    assigned = set(_assigned(graph.behind(_start(export))))
     variables: dict[str, Variable] = {}
     stateful: set[str] = set()
     reached: list[node_def_pb2.NodeDef] = []
@@ -83,12 +85,9 @@ def needs_of(export: Export) -> Needs:
         operations = _operations(graph, nodes, f'signature "{key}"')
         if any(_CHANGES.fullmatch(operation) for operation in operations):
             stateful.add(key)
-        for node in _read_variables(nodes):
+        for node in _read_variables(nodes, assigned):
             variables.setdefault(node.name, Variable(node, key))
         reached += nodes
-    _operations(graph, list(graph.behind([export.init_operation])), "the initialisation")
-    for name in _assigned(graph.behind(_start(export))) if variables else ():
-        variables.pop(name, None)
     objects = _objects(export) if variables else None
     for name, number in _captured(reached, objects) if objects is not None else ():
         if name in variables:
@@ -155,16 +154,23 @@ def _python_operation(node: node_def_pb2.NodeDef, function: str, who: str) -> Se
     )
 
 
-def _read_variables(nodes: Iterable[node_def_pb2.NodeDef]) -> list[node_def_pb2.NodeDef]:
-    """Return the variables among nodes, but for those that they assign themselves or may never read."""
-    users: dict[str, set[str]] = {}
-    found: list[node_def_pb2.NodeDef] = []
+def _read_variables(
+    nodes: list[node_def_pb2.NodeDef], assigned: Collection[str]
+) -> list[node_def_pb2.NodeDef]:
+    """Return the variables among nodes that have no value yet, and that these neither set nor may never read."""
+    found = {
+        node.name: node
+        for node in nodes
+        if (node.op == _RESOURCE or node.op in _REFERENCES) and node.name not in assigned
+    }
+    if not found:
+        return []
+    users: dict[str, set[str]] = {name: set() for name in found}
     for node in nodes:
-        if node.op == _RESOURCE or node.op in _REFERENCES:
-            found.append(node)
         for tensor in node.input:
-            users.setdefault(node_of(tensor), set()).add(node.op)
-    return [node for node in found if _needs_value(users.get(node.name, set()))]
+            if (name := node_of(tensor)) in users:
+                users[name].add(node.op)
+    return [node for name, node in found.items() if _needs_value(users[name])]
 
 
 def _needs_value(users: set[str]) -> bool:

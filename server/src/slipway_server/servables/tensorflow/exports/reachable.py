@@ -1,6 +1,7 @@
 """Which nodes of a graph an answer needs: those behind a tensor, and those of the functions that they call.
 
-Of the graph only what is reached is parsed, and constants of any size are stepped over. Pure.
+Nodes are parsed one by one, so that no request waits long for the interpreter's lock; functions only when they are
+called; values of any size are stepped over. Pure.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -27,13 +28,14 @@ class GraphNodes:
     """
 
     def __init__(self, graph: bytes | memoryview) -> None:
-        self._nodes: dict[str, memoryview] = {}
+        self._nodes: dict[str, node_def_pb2.NodeDef] = {}
         self._functions: dict[str, memoryview] = {}
         view = memoryview(graph)
         for field in fields(view):
             content = view[field.content : field.end]
             if field.number == _NODES and field.delimited:
-                self._nodes[_name(content)] = content
+                node = _parsed(content)
+                self._nodes[node.name] = node
             elif field.number == _LIBRARY and field.delimited:
                 self._functions |= {
                     _name(_part(function, _SIGNATURE)): function
@@ -59,12 +61,14 @@ class GraphNodes:
             if name in seen or _full(tensor) in fed or name not in self._nodes:
                 continue
             seen.add(name)
-            node = _parsed(self._nodes[name])
+            node = self._nodes[name]
             yield node
             waiting.extend(node.input)
 
     def called(self, nodes: Iterable[node_def_pb2.NodeDef]) -> Iterator[str]:
         """Yield the functions that some nodes run, and those that these run, each once."""
+        if not self._functions:
+            return
         seen: set[str] = set()
         waiting = [name for node in nodes for name in functions_of(node)]
         while waiting:
