@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Final
 
-from slipway_server.settings.flags import CLASSIC, FLAGS, OWN, Flag, Support, Value
+from slipway_server.settings.flag import Flag, Support, Value
+from slipway_server.settings.flags import CLASSIC, FLAGS, OWN
 
 _INTEGER: Final = re.compile(r"\s*[+-]?[0-9]+", re.ASCII)
 _MARKS: Final = {

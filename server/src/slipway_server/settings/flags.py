@@ -1,40 +1,9 @@
 """The table of command-line flags. `command_line` reads arguments by it, `settings` checks what they say. Pure."""
 
 import os
-from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
-Value = bool | int | float | str
-
-
-class Support(Enum):
-    """What a flag does here."""
-
-    WORKS = "works"
-    LATER = "is accepted, but has no effect in this version of slipway-server"
-    MEANINGLESS = "is accepted for compatibility and has no effect in slipway-server"
-
-
-@dataclass(frozen=True, slots=True)
-class Flag:
-    """One flag.
-
-    Attributes:
-        default: its value unless given; its Python type is the flag's type.
-        wide: whether an integer has 64 instead of 32 bits.
-        by_machine: how the default follows from the machine, when it does.
-        bare: the value that `--name` alone stands for; none by default, `true` for booleans.
-    """
-
-    name: str
-    default: Value
-    usage: str
-    support: Support = Support.WORKS
-    wide: bool = False
-    bare: str = ""
-    by_machine: str = ""
-
+from slipway_server.settings.flag import Flag, Support
 
 _CPUS: Final = os.cpu_count() or 1
 _LATER, _MEANINGLESS = Support.LATER, Support.MEANINGLESS
@@ -346,6 +315,18 @@ OWN: Final[tuple[Flag, ...]] = (
         "Maximum decompressed size of a gzip request body in bytes.",
         wide=True,
     ),
+    Flag(
+        "rest_api_max_inflight_bytes",
+        512 << 20,
+        "Maximum size in bytes of all REST request bodies together; above it reading pauses.",
+        wide=True,
+    ),
+    Flag(
+        "rest_api_max_json_values",
+        8 << 20,
+        "Maximum number of values in a JSON body, lists, objects and names of members included.",
+        wide=True,
+    ),
     Flag("rest_api_max_json_depth", 1024, "Maximum nesting depth of JSON in a REST request."),
     Flag(
         "rest_api_max_header_bytes",
@@ -385,7 +366,11 @@ OWN: Final[tuple[Flag, ...]] = (
         "Size in bytes at which the request log (logging_config) starts a new file.",
         wide=True,
     ),
-    Flag("grpc_max_message_bytes", 0, "Maximum size of a gRPC request in bytes; 0 means 2 GiB."),
+    Flag(
+        "grpc_max_message_bytes",
+        64 << 20,
+        "Maximum size of a gRPC request in bytes, as sent and decompressed; 0 means 2 GiB.",
+    ),
     Flag("grpc_max_concurrent_streams", 1000, "Maximum concurrent calls per gRPC connection."),
     Flag("grpc_max_connections", 0, "Maximum number of open gRPC connections; 0 means no limit."),
     Flag(

@@ -11,12 +11,14 @@ copy instead of one Python object for each number. Field numbers: `tensorflow/co
 import math
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 from tensorflow.core.framework import tensor_pb2
 
+from slipway_server.frontends.codec.numbers import number_array
 from slipway_server.frontends.codec.wire import (
     delimited,
     delimited_head,
@@ -31,6 +33,9 @@ _MAX_REPEATED_BYTES: Final = 64 << 20
 
 _STRING_BYTES: Final = 32
 """What an empty string costs: a reference here, a TString in TensorFlow."""
+
+_MAX_STRINGS: Final = 4 << 20
+"""Of one tensor. Each takes dozens of bytes, even when one was sent."""
 
 _MAX_RANK: Final = 64
 """NumPy's own; TensorFlow's is 254."""
@@ -47,8 +52,51 @@ class TensorError(ValueError):
 # ---- reading ---------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ShortTensor:
+    """A tensor of which fewer values were sent than its shape has: the last one is repeated, or zero."""
+
+    values: Array
+    count: int
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole tensor."""
+        kind = self.values.dtype
+        return self.count * (_STRING_BYTES if kind.hasobject else kind.itemsize)
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with it, where it takes too much."""
+        return f"the shape has {self.count} elements, but only {len(self.values)} values were sent"
+
+    def array(self) -> Array:
+        """Return the whole tensor."""
+        kind, sent = self.values.dtype, len(self.values)
+        nothing: Any = b"" if kind.hasobject else 0
+        whole = np.empty(self.count, kind)
+        whole[:sent] = self.values
+        whole[sent:] = self.values[-1] if sent else nothing
+        return whole.reshape(self.shape)
+
+
 def read_tensor(proto: tensor_pb2.TensorProto) -> Array:
     """Return the tensor's value; strings become an array of `bytes` objects.
+
+    Raises:
+        TensorError: an element type or shape that no request can have, or values that do not fit the shape.
+    """
+    value = read_sent(proto)
+    if not isinstance(value, ShortTensor):
+        return value
+    if value.nbytes > _MAX_REPEATED_BYTES:
+        raise TensorError(value.fault)
+    return value.array()
+
+
+def read_sent(proto: tensor_pb2.TensorProto) -> Array | ShortTensor:
+    """Return the tensor's value; where values have to be repeated, what was sent.
 
     Raises:
         TensorError: an element type or shape that no request can have, or values that do not fit the shape.
@@ -59,13 +107,20 @@ def read_tensor(proto: tensor_pb2.TensorProto) -> Array:
         raise TensorError(f"a tensor of type {dtype.label} cannot be sent")
     shape = _shape(proto)
     count = math.prod(shape)
+    if kind.hasobject and (sent := min(count, _strings_sent(proto))) > _MAX_STRINGS:
+        raise TensorError(f"{sent} strings were sent, more than {_MAX_STRINGS}")
     if proto.tensor_content:
         return _from_content(dtype, kind, shape, count, proto.tensor_content)
     read = _READERS[dtype]
     values = read(proto, count)
     if len(values) < count:
-        values = _repeated(values, count, kind)
+        return ShortTensor(values, count, shape)
     return values[:count].reshape(shape)
+
+
+def _strings_sent(proto: tensor_pb2.TensorProto) -> int:
+    """Return how many strings a message may have: in its content each has a length of at least one byte."""
+    return len(proto.tensor_content) or len(proto.string_val)
 
 
 def _shape(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
@@ -126,19 +181,6 @@ def _strings_from_content(content: bytes, count: int) -> list[bytes]:
     return strings
 
 
-def _repeated(values: Array, count: int, kind: np.dtype[Any]) -> Array:
-    if count * (_STRING_BYTES if kind.hasobject else kind.itemsize) > _MAX_REPEATED_BYTES:
-        raise TensorError(
-            f"the shape has {count} elements, but only {len(values)} values were sent"
-        )
-    nothing: object = b"" if kind.hasobject else 0
-    last = values[-1] if len(values) else nothing
-    whole = np.empty(count, kind)
-    whole[: len(values)] = values
-    whole[len(values) :] = last
-    return whole
-
-
 def _objects(values: list[bytes]) -> Array:
     array = np.empty(len(values), object)
     array[:] = values
@@ -147,7 +189,7 @@ def _objects(values: list[bytes]) -> Array:
 
 def _reader(field: str, kind: type[np.generic]) -> Callable[[tensor_pb2.TensorProto, int], Array]:
     def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
-        return np.array(getattr(proto, field), kind)
+        return number_array(getattr(proto, field), kind)
 
     return read
 
@@ -158,7 +200,7 @@ def _narrowing_reader(dtype: DType) -> Callable[..., Array]:
     plain = kind[0] if dtype.quantized else kind
 
     def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
-        return np.array(proto.int_val, np.int32).astype(plain).view(kind)
+        return number_array(proto.int_val, np.int32).astype(plain).view(kind)
 
     return read
 
@@ -170,7 +212,7 @@ def _tiny_reader(dtype: DType) -> Callable[..., Array]:
     mask = high - low
 
     def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
-        wide = np.array(proto.int_val, np.int32)
+        wide = number_array(proto.int_val, np.int32)
         return (((wide - low) & mask) + low).astype(np.int8).astype(kind)
 
     return read
@@ -180,7 +222,7 @@ def _half_reader(dtype: DType) -> Callable[..., Array]:
     kind = _numpy(dtype)
 
     def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
-        return np.array(proto.half_val, np.int32).astype(np.uint16).view(kind)
+        return number_array(proto.half_val, np.int32).astype(np.uint16).view(kind)
 
     return read
 
@@ -198,7 +240,7 @@ def _complex_reader(
     field: str, part: type[np.generic], kind: type[np.generic]
 ) -> Callable[..., Array]:
     def read(proto: tensor_pb2.TensorProto, _count: int) -> Array:
-        parts = np.array(getattr(proto, field), part)
+        parts = number_array(getattr(proto, field), part)
         return parts[: len(parts) // 2 * 2].view(kind)
 
     return read
@@ -234,7 +276,7 @@ _READERS: Final[dict[DType, Callable[[tensor_pb2.TensorProto, int], Array]]] = {
     DType.FLOAT: _reader("float_val", np.float32),
     DType.DOUBLE: _reader("double_val", np.float64),
     DType.INT32: _reader("int_val", np.int32),
-    DType.STRING: lambda proto, _count: _objects(list(proto.string_val)),
+    DType.STRING: lambda proto, count: _objects(proto.string_val[:count]),
     DType.COMPLEX64: _complex_reader("scomplex_val", np.float32, np.complex64),
     DType.COMPLEX128: _complex_reader("dcomplex_val", np.float64, np.complex128),
     DType.INT64: _reader("int64_val", np.int64),

@@ -6,7 +6,7 @@ GET  /v1/models/NAME[/versions/N|/labels/L][/metadata]
 
 import gzip
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -16,12 +16,12 @@ from slipway_server.core.serving_map import Handle, Selector
 from slipway_server.core.states import StateMonitor, VersionState
 from slipway_server.errors import Code, ServingError, invalid_argument
 from slipway_server.frontends.codec.models import metadata_json, model_states
-from slipway_server.frontends.http.inflate import gunzip
 from slipway_server.frontends.http.messages import HTML, HttpRequest, HttpResponse, error_response
 from slipway_server.frontends.rest.json_answer import write_predictions
+from slipway_server.frontends.rest.json_body import JsonBodies
 from slipway_server.frontends.rest.json_examples import read_examples, write_results
 from slipway_server.frontends.rest.json_tensor import read_predict, signature_name
-from slipway_server.frontends.rest.json_text import DEEPEST, check_depth, parse
+from slipway_server.frontends.rest.json_text import parse
 from slipway_server.inference.predictor import DEFAULT_SIGNATURE, Predictor
 from slipway_server.observability.telemetry import Call, Telemetry
 from slipway_server.servables.servable import ServedModel
@@ -38,35 +38,28 @@ _INT64_MAX: Final = 2**63 - 1
 _METHODS: Final = {"predict": "Predict", "classify": "Classify", "regress": "Regress"}
 
 
-@dataclass(frozen=True, slots=True)
-class ApiSettings:
-    """Bounds and options of the API.
+class RestApi:
+    """Answers everything that is no health page. Runs on worker threads; `__call__` raises nothing.
 
-    Attributes:
-        max_decompressed: bytes that a gzip body may grow to.
-        max_depth: levels of JSON.
+    Args:
+        bodies: shared with the other APIs.
         cors: allow pages of other origins to call.
     """
-
-    max_decompressed: int = 100 << 20
-    max_depth: int = DEEPEST
-    cors: bool = False
-
-
-class RestApi:
-    """Answers everything that is no health page. Runs on worker threads; `__call__` raises nothing."""
 
     def __init__(
         self,
         predictor: Predictor,
         monitor: StateMonitor,
         telemetry: Telemetry,
-        settings: ApiSettings,
+        bodies: JsonBodies,
+        *,
+        cors: bool = False,
     ) -> None:
         self._predictor = predictor
         self._monitor = monitor
         self._telemetry = telemetry
-        self._settings = settings
+        self._bodies = bodies
+        self._cors = cors
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer any path: those outside /v1/ with 404, errors as JSON bodies."""
@@ -109,26 +102,32 @@ class RestApi:
         raise invalid_argument(f"Malformed request: {request.method} {path}")
 
     def _predict(self, request: HttpRequest, selector: Selector, call: Call) -> HttpResponse:
-        text = self._body(request)
-        body = parse(text)
-        name = signature_name(body)
-        with self._predictor.open(selector) as handle:
-            call.version = handle.version
-            decoded = read_predict(
-                body,
-                _signature(handle, name),
-                # Most bodies hold neither letter, and one letter is found many times faster than a word.
-                literals=(b"u" in text and b"true" in text) or (b"f" in text and b"false" in text),
-                strings=text.count(b'"') // 2,
-            )
-            prediction = self._predictor.predict(
-                handle, name, decoded.inputs, deadline=call.deadline
-            )
-            call.signature = prediction.signature
+        with self._bodies.open(request, call.deadline) as opened:
+            text = opened.text
+            body = parse(text)
+            name = signature_name(body)
+            with self._predictor.open(selector) as handle:
+                call.version = handle.version
+                decoded = read_predict(
+                    body,
+                    _signature(handle, name),
+                    # Most bodies hold neither letter, and one letter is found many times faster than a word.
+                    literals=(b"u" in text and b"true" in text)
+                    or (b"f" in text and b"false" in text),
+                    strings=text.count(b'"') // 2,
+                )
+                # The model may take its time; what others need is not kept so long.
+                del text, body
+                opened.close()
+                prediction = self._predictor.predict(
+                    handle, name, decoded.inputs, deadline=call.deadline
+                )
+                call.signature = prediction.signature
         return HttpResponse(200, write_predictions(decoded.format, prediction.outputs))
 
     def _infer(self, request: HttpRequest, selector: Selector, call: Call) -> HttpResponse:
-        decoded = read_examples(parse(self._body(request)))
+        with self._bodies.open(request, call.deadline) as opened:
+            decoded = read_examples(parse(opened.text))
         infer = self._predictor.classify if call.method == "Classify" else self._predictor.regress
         with self._predictor.open(selector) as handle:
             call.version = handle.version
@@ -149,16 +148,9 @@ class RestApi:
             200, _pretty({"model_version_status": [_state(state) for state in states]})
         )
 
-    def _body(self, request: HttpRequest) -> bytes:
-        body = request.body
-        if b"gzip" in request.headers.get(b"content-encoding", b"").lower():
-            body = gunzip(body, self._settings.max_decompressed)
-        check_depth(body, self._settings.max_depth)
-        return body
-
     def _finished(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         """Add what depends on the request's headers and the settings rather than on the answer."""
-        headers = _CORS if self._settings.cors else ()
+        headers = _CORS if self._cors else ()
         body = response.body
         if len(body) >= _LEAST_COMPRESSED and accepts_gzip(
             request.headers.get(b"accept-encoding", b"")

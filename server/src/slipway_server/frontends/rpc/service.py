@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from slipway_server.core.states import StateMonitor
+from slipway_server.frontends.room import Room
 from slipway_server.frontends.rpc.classification import ExampleMethods
 from slipway_server.frontends.rpc.instrumentation import CallHandler, instrumented
 from slipway_server.frontends.rpc.model import ModelMethods
@@ -27,6 +28,7 @@ class Services:
     """The methods of both services, by full name.
 
     Args:
+        parsing: what messages take together while they are parsed and answered.
         reload: answers HandleReloadConfigRequest, given its bytes and its deadline.
         tensor_content: write Predict outputs as `tensor_content`.
     """
@@ -37,13 +39,14 @@ class Services:
         monitor: StateMonitor,
         telemetry: Telemetry,
         *,
+        parsing: Room,
         reload: Callable[[bytes, float | None], bytes],
         tensor_content: bool,
     ) -> None:
         self._reload = reload
         self._telemetry = telemetry
-        self._predict = PredictMethod(predictor, tensor_content=tensor_content)
-        self._examples = ExampleMethods(predictor)
+        self._predict = PredictMethod(predictor, parsing, tensor_content=tensor_content)
+        self._examples = ExampleMethods(predictor, parsing)
         self._model = ModelMethods(predictor, monitor)
 
     def methods(self) -> dict[str, RpcMethod]:

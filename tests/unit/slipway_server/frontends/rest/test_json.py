@@ -253,7 +253,7 @@ def test_rows_of_several_outputs() -> None:
 
 
 def test_gunzip_takes_several_members_and_no_more_than_the_limit() -> None:
-    from slipway_server.frontends.http.inflate import gunzip
+    from slipway_server.frontends.inflate import gunzip
 
     data = gzip.compress(b"ab") + gzip.compress(b"cd")
     assert gunzip(data, 4) == b"abcd"
