@@ -12,6 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,6 +104,7 @@ def harmless(server: ModelServer, request: pytest.FixtureRequest) -> Harmless:
 DOUBLE, KINDS = (f"/v1/models/{name}:predict" for name in ("double", "kinds"))
 DEEP = "JSON Parse error: The document is nested too deeply"
 BEYOND = "The request body grows beyond 104857600 bytes when decompressed"
+MANY_VALUES = "The request body has more than 8388608 JSON values, and --rest_api_max_json_values allows no more"
 TOO_BIG = "JSON Parse error: Number too big to be stored in double. at offset: "
 
 
@@ -150,6 +152,17 @@ BODIES: dict[str, tuple[Callable[[], bytes], int, str]] = {
         400,
         "JSON Parse error: Invalid encoding in string. at offset: 1",
     ),
+    "a gzip of ten million empty lists": (
+        lambda: gzipped(gzip.compress(b'{"instances":[' + b"[]," * 10_000_000 + b"[]]}")),
+        400,
+        MANY_VALUES,
+    ),
+    "nine million values": (
+        lambda: post(b'{"instances":[' + b"1," * 9_000_000 + b"1]}"),
+        400,
+        MANY_VALUES,
+    ),
+    "nine million examples": (lambda: regress(b"{}," * 4_500_000 + b"{}"), 400, MANY_VALUES),
     "1e400": (lambda: post(b'{"instances":[1e400]}'), 400, TOO_BIG + "14"),
     "an integer of 400 digits": (
         lambda: post(b'{"instances":[' + b"9" * 400 + b"]}"),
@@ -278,14 +291,16 @@ WIRE: dict[str, tuple[bytes, list[int]]] = {
     "two lengths": (START + LENGTH + b"Content-Length: 3\r\n\r\n" + OK, [400]),
     "a list of lengths": (START + b"Content-Length: 19, 19\r\n\r\n" + OK, [400]),
     "length and chunks": (
-        START + LENGTH + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /livez HTTP/1.1\r\n\r\n",
+        START
+        + LENGTH
+        + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n",
         [400],
     ),
     "chunks and length": (
         START
         + b"Transfer-Encoding: chunked\r\n"
         + LENGTH
-        + b"\r\n0\r\n\r\nGET /livez HTTP/1.1\r\n\r\n",
+        + b"\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n",
         [400],
     ),
     "chunks that are not last": (START + b"Transfer-Encoding: chunked, identity\r\n\r\n", [400]),
@@ -301,17 +316,27 @@ WIRE: dict[str, tuple[bytes, list[int]]] = {
         START + b"".join(b"X-%d: abc\r\n" % n for n in range(10_000)) + b"\r\n",
         [431],
     ),
-    "a model name of 1 MiB": (b"GET /v1/models/" + b"m" * MIB + b" HTTP/1.1\r\n\r\n", [431]),
-    "a model name of 60 KiB": (b"GET /v1/models/" + b"m" * 60_000 + b" HTTP/1.1\r\n\r\n", [404]),
+    "a model name of 1 MiB": (
+        b"GET /v1/models/" + b"m" * MIB + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        [431],
+    ),
+    "a model name of 60 KiB": (
+        b"GET /v1/models/" + b"m" * 60_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        [404],
+    ),
     "a version of 50 000 digits": (
-        b"GET /v1/models/double/versions/" + b"9" * 50_000 + b" HTTP/1.1\r\n\r\n",
+        b"GET /v1/models/double/versions/" + b"9" * 50_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
         [400],
     ),
-    "NUL in the path": (b"GET /v1/models/a\0b HTTP/1.1\r\n\r\n", [400]),
-    "NUL, escaped, in the path": (b"GET /v1/models/a%00b HTTP/1.1\r\n\r\n", [404]),
-    "invalid UTF-8 in the path": (b"GET /v1/models/%ff%c0%80 HTTP/1.1\r\n\r\n", [404]),
-    "NUL in a header": (b"GET /livez HTTP/1.1\r\nX: a\0b\r\n\r\n", [400]),
-    "slashes, escaped": (b"GET /v1/models/..%2f..%2fetc HTTP/1.1\r\n\r\n", [404]),
+    "NUL in the path": (b"GET /v1/models/a\0b HTTP/1.1\r\nHost: x\r\n\r\n", [400]),
+    "NUL, escaped, in the path": (b"GET /v1/models/a%00b HTTP/1.1\r\nHost: x\r\n\r\n", [404]),
+    "invalid UTF-8 in the path": (b"GET /v1/models/%ff%c0%80 HTTP/1.1\r\nHost: x\r\n\r\n", [404]),
+    "NUL in a header": (b"GET /livez HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n", [400]),
+    "slashes, escaped": (b"GET /v1/models/..%2f..%2fetc HTTP/1.1\r\nHost: x\r\n\r\n", [404]),
+    "no Host": (b"GET /livez HTTP/1.1\r\n\r\n", [400]),
+    "two Hosts": (b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", [400]),
+    "HTTP/0.9": (b"GET /livez\r\n\r\n", [400]),
+    "chunks of gzip": (START + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", [501]),
     "HTTP/2": (PREFACE, [400]),
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(500), [400]),
     "no HTTP at all": (b"\0" * 1000, [400]),
@@ -429,8 +454,8 @@ def examples(data: bytes) -> bytes:
     return delimited(1, delimited(1, b"examples") + delimited(3, b"double")) + delimited(2, data)
 
 
-def _many_inputs(count: int) -> bytes:
-    value = delimited(2, shaped([])()[:0] + tensor(1, [], float_val=[1.0]).SerializeToString())
+def _many_inputs(count: int, each: tensor_pb2.TensorProto | None = None) -> bytes:
+    value = delimited(2, (each or tensor(1, [], float_val=[1.0])).SerializeToString())
     entries = b"".join(delimited(2, delimited(1, b"k%d" % n) + value) for n in range(count))
     return delimited(1, delimited(1, b"double")) + entries
 
@@ -448,6 +473,7 @@ def _nested_variants(depth: int) -> bytes:
 BAD = b"\xff\xfe"
 NOT_A_MESSAGE = "The request is not a PredictRequest message"
 PARSING = "tensor parsing error: x: "
+COSTLY = "The request has so many values that it would take more than 134217728 bytes of memory: "
 BILLION = 10**9
 CALLS: dict[str, tuple[str, Callable[[], bytes], str, str]] = {
     "a billion elements of nothing": (
@@ -560,6 +586,44 @@ CALLS: dict[str, tuple[str, Callable[[], bytes], str, str]] = {
         lambda: _many_inputs(100_000),
         "INVALID_ARGUMENT",
         "input size does not match signature: 100000!=1 len({",
+    ),
+    "40 unknown inputs of 64 MiB of nothing": (
+        PREDICT,
+        lambda: _many_inputs(40, tensor(1, [16 << 20])),
+        "INVALID_ARGUMENT",
+        "input size does not match signature: 40!=1 len({",
+    ),
+    "an unknown input of a size that does not fit": (
+        PREDICT,
+        lambda: asking(z=tensor(1, [3], tensor_content=b"12345")).SerializeToString(),
+        "INVALID_ARGUMENT",
+        "input tensor alias not found in signature: z.",
+    ),
+    "three million outputs asked for": (
+        PREDICT,
+        lambda: asking().SerializeToString() + b"\x1a\0" * 3_000_000,
+        "INVALID_ARGUMENT",
+        COSTLY,
+    ),
+    "three million strings": (
+        PREDICT,
+        lambda: delimited(
+            2, delimited(1, b"x") + delimited(2, b"\x08\x07" + b"\x42\0" * 3_000_000)
+        ),
+        "INVALID_ARGUMENT",
+        COSTLY,
+    ),
+    "three million examples": (
+        REGRESS,
+        lambda: examples(delimited(1, b"\x0a\0" * 3_000_000)),
+        "INVALID_ARGUMENT",
+        COSTLY,
+    ),
+    "65 MiB": (
+        PREDICT,
+        lambda: bytes(65 * MIB),
+        "RESOURCE_EXHAUSTED",
+        "",
     ),
     "100 000 outputs asked for": (
         PREDICT,
@@ -693,6 +757,32 @@ def test_a_call(stubs: Stubs, harmless: Harmless, name: str) -> None:
     assert found == code, message
     assert message.startswith(said)
     assert len(message.encode()) <= 1024 + len("...TRUNCATED")
+
+
+def test_a_message_that_grows_when_it_is_decompressed(stubs: Stubs, harmless: Harmless) -> None:
+    bomb = asking("nomodel").SerializeToString() + delimited(15, bytes(128 * MIB))
+    call = stubs.channel.unary_unary(PREDICT)
+
+    def ask() -> Any:
+        with pytest.raises(stubs.grpc.RpcError) as error:
+            call(bomb, timeout=60, compression=stubs.grpc.Compression.Gzip)
+        return error.value
+
+    error = harmless(ask, seconds=1.0)
+    assert error.code().name == "RESOURCE_EXHAUSTED"
+    assert error.details().startswith("The request grows beyond 67108864 bytes when decompressed")
+
+
+def test_sixty_four_bombs_at_once(server: ModelServer, harmless: Harmless) -> None:
+    """Each alone would be refused cheaply; so are all of them together."""
+    lists = gzipped(gzip.compress(b'{"instances":[' + b"[]," * 10_000_000 + b"[]]}"))
+    with ThreadPoolExecutor(64) as threads:
+
+        def ask() -> list[list[int]]:
+            every = [threads.submit(exchange, server.rest_port, lists) for _ in range(64)]
+            return [one.result(120).statuses for one in every]
+
+        assert harmless(ask, seconds=4.0) == [[400]] * 64
 
 
 @pytest.mark.parametrize(

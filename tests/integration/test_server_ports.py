@@ -232,7 +232,7 @@ def test_rest_refuses_at_once_what_is_too_much(rest: Callable[..., RestServer], 
     port = rest(RestLimits(threads=1, inflight=2)).ports[0]
     busy = [_raw(port) for _ in range(2)]
     for client in busy:
-        client.sendall(b"POST /busy HTTP/1.1\r\nContent-Length: 0\r\n\r\n")
+        client.sendall(b"POST /busy HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
     assert gate.entered.acquire(timeout=WAIT)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
         refused = eventually(
@@ -360,9 +360,9 @@ def test_connections_beyond_the_limit_are_sent_away(rest: Callable[..., RestServ
     "sent",
     [
         b"POST / HT",
-        b"POST / HTTP/1.1\r\nA: b\r\n",
-        b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n1",
-        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nA: b\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n1",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n",
     ],
     ids=["line", "headers", "body", "chunks"],
 )
@@ -377,10 +377,10 @@ def test_a_slow_sender_is_ended(rest: Callable[..., RestServer], sent: bytes) ->
 @pytest.mark.parametrize(
     ("sent", "status"),
     [
-        (b"POST / HTTP/1.1\r\nContent-Length: 2147483648\r\n\r\n", b"413"),
-        (b"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999999\r\n\r\n", b"400"),
-        (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 20_000, b"431"),
-        (b"GET / HTTP/1.1\r\nA: " + b"b" * 200_000, b"431"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2147483648\r\n\r\n", b"413"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999999999999999\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"A: b\r\n" * 20_000, b"431"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"b" * 200_000, b"431"),
         (b"GET /" + b"a" * 200_000, b"431"),
     ],
     ids=["2 GiB announced", "absurd length", "many headers", "long header", "long target"],
@@ -399,7 +399,7 @@ def test_what_is_too_large_is_refused_at_once(
 def test_a_body_in_tiny_chunks_arrives_whole(rest: Callable[..., RestServer]) -> None:
     port = rest().ports[0]
     with _raw(port) as client:
-        client.sendall(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
+        client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         client.sendall(b"2\r\nab\r\n" * 5000 + b"0\r\n\r\n")
         assert client.recv(15) == b"HTTP/1.1 200 OK"
 
@@ -503,7 +503,7 @@ def test_a_plain_request_to_the_tls_port_harms_nobody(
     certificate = Certificate(tmp_path)
     port = rest(context=certificate.file.context).ports[0]
     with _raw(port) as client:
-        client.sendall(b"GET /livez HTTP/1.1\r\n\r\n")
+        client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"HTTP" not in _all_of(client)
     assert certificate.shown(port) == certificate.serial
 

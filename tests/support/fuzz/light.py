@@ -8,9 +8,10 @@ from typing import Any
 from typing_extensions import override
 
 from slipway_server.frontends.codec.json_text import parse
+from slipway_server.frontends.http.budget import BodyBudget
 from slipway_server.frontends.http.connection import ConnectionLimits, HttpConnection
-from slipway_server.frontends.http.inflate import gunzip
 from slipway_server.frontends.http.messages import HttpHandler, HttpRequest, HttpResponse
+from slipway_server.frontends.inflate import gunzip
 from slipway_server.frontends.rest.json_examples import read_examples
 from slipway_server.frontends.rest.json_tensor import read_predict, signature_name
 from slipway_server.servables.dtypes import DType
@@ -109,6 +110,7 @@ def converse(data: bytes, answer: HttpHandler) -> bytes:
         ConnectionLimits(body=1 << 20, head=1 << 13),
         lambda: False,
         lambda _connection, _begins: None,
+        BodyBudget(1 << 20),
     )
     connection.connection_made(transport)
     half = len(data) // 2

@@ -35,7 +35,9 @@ from slipway_server.frontends.oip.models import OipModels
 from slipway_server.frontends.oip.rest import OipRest
 from slipway_server.frontends.request_log.predictor import LoggedPredictor
 from slipway_server.frontends.request_log.sampler import RequestLog
-from slipway_server.frontends.rest.api import ApiSettings, RestApi
+from slipway_server.frontends.rest.api import RestApi
+from slipway_server.frontends.rest.json_body import BodyLimits, JsonBodies
+from slipway_server.frontends.room import Room
 from slipway_server.frontends.rpc.reflection import reflection_streams
 from slipway_server.frontends.rpc.reload import ReloadCallers, ReloadMethod
 from slipway_server.frontends.rpc.service import RELOAD_METHODS, STATUS_METHODS, Services
@@ -61,6 +63,9 @@ _VERSION_HINT: Final = (
     ". This pod serves other versions; under Slipway each version has its own Service: ask NAME-vN, where NAME is the "
     "Model resource"
 )
+_PARSING: Final = 512 << 20
+"""Bytes that large gRPC messages take together while they are parsed and answered."""
+
 _UNDECIDED: Final = frozenset({Availability.START, Availability.LOADING, Availability.AVAILABLE})
 
 
@@ -167,25 +172,29 @@ class Assembly:
         )
         InFlight(self._telemetry.registry, serving.users, waiting)
         oip = OipModels(predictor, self._monitor, serving.versions)
+        parsing = Room(_PARSING)
+        bodies = JsonBodies(
+            BodyLimits(
+                settings.rest_max_decompressed, settings.rest_max_values, settings.rest_max_depth
+            )
+        )
         self.rest_api: HttpHandler = _by_path(
             RestApi(
                 predictor,
                 self._monitor,
                 self._telemetry,
-                ApiSettings(
-                    settings.rest_max_decompressed,
-                    settings.rest_max_depth,
-                    settings.strict_types,
-                ),
+                bodies,
                 lambda: self._models.names,
+                strict_types=settings.strict_types,
             ),
-            OipRest(oip, self._telemetry, settings.rest_max_decompressed, settings.rest_max_depth),
+            OipRest(oip, self._telemetry, bodies),
         )
         self.rpc_methods: dict[str, RpcMethod] = {
             **Services(
                 predictor,
                 self._monitor,
                 self._telemetry,
+                parsing=parsing,
                 reload=ReloadMethod(
                     self._models, self._roots, self._telemetry.registry, fixed=self._fixed()
                 ),
@@ -193,7 +202,7 @@ class Assembly:
                 tensor_content=settings.tensor_content,
                 strict_types=settings.strict_types,
             ).methods(),
-            **GrpcInferenceService(oip, self._telemetry, version()).methods(),
+            **GrpcInferenceService(oip, self._telemetry, parsing, version()).methods(),
         }
         if self._access_log:
             self.rest_api = self._access_log.rest(self.rest_api)

@@ -272,6 +272,7 @@ def _rest_limits(settings: Settings) -> RestLimits:
         inflight=settings.max_inflight,
         connections=settings.rest_max_connections,
         timeout=settings.rest_timeout,
+        bodies=settings.rest_max_bodies,
         connection=ConnectionLimits(
             body=settings.rest_max_body,
             head=settings.rest_max_head,

@@ -100,8 +100,12 @@ class BatchScheduler:
             self._hand_over(self._execute(own))
         if request.gate is not None and request.pieces:
             self._wait(queue, request)
-        if request.failure is not None:
-            raise request.failure
+        failure, request.failure = request.failure, None
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure  # else this frame and the error would keep each other, and the request
 
     def enter(self, queue: WorkQueue, rows: int) -> float | None:
         """Give a request a slot if it may run at once and alone, on its caller's thread; None if it may not.
@@ -201,7 +205,8 @@ class BatchScheduler:
         try:
             queue.work(batch)
         except ServingError as error:
-            failure = error
+            # Not the error itself: its traceback leads to this frame, and so to the requests.
+            failure = ServingError(error.code, error.message)
         except Exception as error:  # noqa: BLE001 - whoever waits must hear something
             failure = ServingError(Code.INTERNAL, f"{type(error).__name__}: {error}")
         with self._changed:
@@ -240,3 +245,4 @@ class BatchScheduler:
                 self._timer_due = None
                 batches = self._take(now)
             self._hand_over(batches)
+            del batches  # while this thread waits, nothing keeps their requests

@@ -145,7 +145,10 @@ class Predictor:
         self, handle: Handle[ServedModel], signature_name: str, inputs: Collection[str]
     ) -> None:
         """Refuse inputs that `predict` would refuse for their names, before their values are read."""
-        check_inputs(_signature(handle, signature_name), inputs)
+        signature = _signature(handle, signature_name)
+        if self._check_methods:
+            check_predict_method(signature)
+        check_inputs(signature, inputs)
 
     def classify(
         self,

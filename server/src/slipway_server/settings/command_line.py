@@ -11,7 +11,8 @@ from importlib import metadata
 from typing import Final
 
 from slipway_server.settings.flag import Flag, Support, Value
-from slipway_server.settings.flags import CLASSIC, FLAGS, OWN
+from slipway_server.settings.flags import CLASSIC, FLAGS
+from slipway_server.settings.own_flags import OWN
 
 _INTEGER: Final = re.compile(r"\s*[+-]?[0-9]+", re.ASCII)
 _MARKS: Final = {

@@ -32,7 +32,9 @@ class Settings:
     rest_threads: int
     rest_timeout: float
     rest_max_body: int
+    rest_max_bodies: int
     rest_max_decompressed: int
+    rest_max_values: int
     rest_max_head: int
     rest_max_depth: int
     rest_receive_timeout: float
@@ -126,7 +128,9 @@ def settings(
         rest_threads=_threads("rest_api_num_threads", values, given, batching=batching),
         rest_timeout=values["rest_api_timeout_in_ms"] / 1000,
         rest_max_body=values["rest_api_max_body_bytes"],
+        rest_max_bodies=values["rest_api_max_inflight_bytes"],
         rest_max_decompressed=values["rest_api_max_decompressed_bytes"],
+        rest_max_values=values["rest_api_max_json_values"],
         rest_max_head=values["rest_api_max_header_bytes"],
         rest_max_depth=values["rest_api_max_json_depth"],
         rest_receive_timeout=values["rest_api_receive_timeout_seconds"],
@@ -203,6 +207,8 @@ _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "rest_api_max_connections": (1, _INT32_MAX),
     "rest_api_max_body_bytes": (1, _INT64_MAX),
     "rest_api_max_decompressed_bytes": (1, _INT64_MAX),
+    "rest_api_max_inflight_bytes": (1, _INT64_MAX),
+    "rest_api_max_json_values": (1, _INT64_MAX),
     "load_timeout_seconds": (0, _DAY),
     "isolated_load_memory_bytes": (0, _INT64_MAX),
     "health_port": (0, 65535),

@@ -38,6 +38,7 @@ _STRING_OR_BRACKET: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_BLOCK: Final = 1 << 20
 _STEP: Final = np.zeros(256, np.int8)
 _STEP[[ord("["), ord("{")]] = 1
 _STEP[[ord("]"), ord("}")]] = -1
@@ -51,11 +52,15 @@ def check_depth(text: bytes, limit: int) -> None:
     """
     if limit >= DEEPEST or text.count(b"[") + text.count(b"{") <= limit:
         return
-    steps = _STEP[np.frombuffer(_STRING.sub(b"", text), np.uint8)]
-    if steps.cumsum(dtype=np.int32).max(initial=0) > limit:
-        raise invalid_argument(
-            f"JSON Parse error: The document is nested too deeply: {limit} levels are allowed"
-        )
+    characters = np.frombuffer(_STRING.sub(b"", text), np.uint8)
+    level = 0
+    for at in range(0, len(characters), _BLOCK):
+        levels = level + _STEP[characters[at : at + _BLOCK]].cumsum(dtype=np.int64)
+        if levels.max() > limit:
+            raise invalid_argument(
+                f"JSON Parse error: The document is nested too deeply: {limit} levels are allowed"
+            )
+        level = int(levels[-1])
 
 
 def parse(body: bytes, *, whole: bool = False) -> Any:

@@ -10,13 +10,27 @@ copy instead of one Python object for each number. Field numbers: `tensorflow/co
 
 import math
 import sys
-from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 from tensorflow.core.framework import tensor_pb2
 
+from slipway_server.frontends.codec.value_fields import (
+    BYTE_FLOAT_FIELD,
+    HALF_FIELD,
+    HALVES,
+    PACKED_AS_MEMORY,
+    PACKED_VARINTS,
+    STRING_FIELD,
+    TINY_RANGES,
+    TensorError,
+    check_fields,
+    numpy_type,
+    objects,
+    read_values,
+)
 from slipway_server.frontends.codec.wire import (
     delimited,
     delimited_head,
@@ -32,6 +46,9 @@ _MAX_REPEATED_BYTES: Final = 64 << 20
 _STRING_BYTES: Final = 32
 """What an empty string costs: a reference here, a TString in TensorFlow."""
 
+_MAX_STRINGS: Final = 4 << 20
+"""Of one tensor. Each takes dozens of bytes, even when one was sent."""
+
 _MAX_RANK: Final = 64
 """NumPy's own; TensorFlow's is 254."""
 _WIDEST: Final = 16
@@ -40,11 +57,36 @@ _INT64_MAX: Final = 2**63 - 1
 _LITTLE_ENDIAN: Final = sys.byteorder == "little"
 
 
-class TensorError(ValueError):
-    """The message is no tensor; the text says why."""
-
-
 # ---- reading ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShortTensor:
+    """A tensor of which fewer values were sent than its shape has: the last one is repeated, or zero."""
+
+    values: Array
+    count: int
+    shape: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole tensor."""
+        kind = self.values.dtype
+        return self.count * (_STRING_BYTES if kind.hasobject else kind.itemsize)
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with it, where it takes too much."""
+        return f"the shape has {self.count} elements, but only {len(self.values)} values were sent"
+
+    def array(self) -> Array:
+        """Return the whole tensor."""
+        kind, sent = self.values.dtype, len(self.values)
+        nothing: Any = b"" if kind.hasobject else 0
+        whole = np.empty(self.count, kind)
+        whole[:sent] = self.values
+        whole[sent:] = self.values[-1] if sent else nothing
+        return whole.reshape(self.shape)
 
 
 def read_tensor(proto: tensor_pb2.TensorProto, *, strict: bool = True) -> Array:
@@ -58,21 +100,41 @@ def read_tensor(proto: tensor_pb2.TensorProto, *, strict: bool = True) -> Array:
     Raises:
         TensorError: an element type or shape that no request can have, or values that do not fit the shape.
     """
+    value = read_sent(proto, strict=strict)
+    if not isinstance(value, ShortTensor):
+        return value
+    if value.nbytes > _MAX_REPEATED_BYTES:
+        raise TensorError(value.fault)
+    return value.array()
+
+
+def read_sent(proto: tensor_pb2.TensorProto, *, strict: bool = True) -> Array | ShortTensor:
+    """Return the tensor's value; where values have to be repeated, what was sent (`strict` as in `read_tensor`).
+
+    Raises:
+        TensorError: an element type or shape that no request can have, or values that do not fit the shape.
+    """
     dtype = DType.of(proto.dtype)
     kind = dtype.numpy
     if kind is None:
         raise TensorError(f"a tensor of type {dtype.label} cannot be sent")
     shape = _shape(proto)
     count = math.prod(shape)
+    if kind.hasobject and (sent := min(count, _strings_sent(proto))) > _MAX_STRINGS:
+        raise TensorError(f"{sent} strings were sent, more than {_MAX_STRINGS}")
     if proto.tensor_content:
         return _from_content(dtype, kind, shape, count, proto.tensor_content)
-    read = _READERS[dtype]
-    values = read(proto, strict)
+    values = read_values(proto, dtype, count, strict=strict)
     if len(values) < count:
         if strict:
-            _check_fields(proto, dtype)
-        values = _repeated(values, count, kind)
+            check_fields(proto, dtype)
+        return ShortTensor(values, count, shape)
     return values[:count].reshape(shape)
+
+
+def _strings_sent(proto: tensor_pb2.TensorProto) -> int:
+    """Return how many strings a message may have: in its content each has a length of at least one byte."""
+    return len(proto.tensor_content) or len(proto.string_val)
 
 
 def _shape(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
@@ -95,7 +157,7 @@ def _from_content(
     dtype: DType, kind: np.dtype[Any], shape: tuple[int, ...], count: int, content: bytes
 ) -> Array:
     if dtype is DType.STRING:
-        return _objects(_strings_from_content(content, count)).reshape(shape)
+        return objects(_strings_from_content(content, count)).reshape(shape)
     if len(content) != count * kind.itemsize:
         raise TensorError(
             f"tensor_content has {len(content)} bytes, but the shape {list(shape)} of type {dtype.label} needs "
@@ -133,185 +195,9 @@ def _strings_from_content(content: bytes, count: int) -> list[bytes]:
     return strings
 
 
-def _check_fields(proto: tensor_pb2.TensorProto, dtype: DType) -> None:
-    own = _VALUE_FIELDS[dtype]
-    for field, _ in proto.ListFields():
-        if field.number in _ALL_VALUE_FIELDS and field.number != own:
-            raise TensorError(
-                f"a tensor of type {dtype.label} has its values in {field.name}, but they belong in "
-                f"{proto.DESCRIPTOR.fields_by_number[own].name}"
-            )
-
-
-def _repeated(values: Array, count: int, kind: np.dtype[Any]) -> Array:
-    if count * (_STRING_BYTES if kind.hasobject else kind.itemsize) > _MAX_REPEATED_BYTES:
-        raise TensorError(
-            f"the shape has {count} elements, but only {len(values)} values were sent"
-        )
-    nothing: object = b"" if kind.hasobject else 0
-    last = values[-1] if len(values) else nothing
-    whole = np.empty(count, kind)
-    whole[: len(values)] = values
-    whole[len(values) :] = last
-    return whole
-
-
-def _objects(values: list[bytes]) -> Array:
-    array = np.empty(len(values), object)
-    array[:] = values
-    return array
-
-
-_Reader = Callable[[tensor_pb2.TensorProto, bool], Array]
-"""From a message to the vector of its typed values; the flag is `strict` of `read_tensor`."""
-
-
-def _reader(field: str, kind: type[np.generic]) -> _Reader:
-    def read(proto: tensor_pb2.TensorProto, _strict: bool) -> Array:  # noqa: FBT001 - one of many
-        return np.array(getattr(proto, field), kind)
-
-    return read
-
-
-def _wide(
-    proto: tensor_pb2.TensorProto, field: str, dtype: DType, limits: tuple[int, int] | None
-) -> Array:
-    """Return narrow values as the int32 in which they travel, within the limits if there are any."""
-    values = np.array(getattr(proto, field), np.int32)
-    if limits and values.size and not limits[0] <= values.min() <= values.max() <= limits[1]:
-        wrong = values[(values < limits[0]) | (values > limits[1])][0]
-        raise TensorError(
-            f"{field} has {wrong}, but type {dtype.label} takes {limits[0]} to {limits[1]}"
-        )
-    return values
-
-
-def _narrowing_reader(dtype: DType) -> _Reader:
-    """Narrow integers travel as int32; bits beyond their width are cut off, as a C cast does."""
-    kind = _numpy(dtype)
-    plain = kind[0] if dtype.quantized else kind
-    limits = int(np.iinfo(plain).min), int(np.iinfo(plain).max)
-
-    def read(proto: tensor_pb2.TensorProto, strict: bool) -> Array:  # noqa: FBT001 - one of many
-        wide = _wide(proto, "int_val", dtype, limits if strict else None)
-        return wide.astype(plain).view(kind)
-
-    return read
-
-
-def _tiny_reader(dtype: DType) -> _Reader:
-    """Integers of less than a byte: cut off by hand, since a cast of a wider number to them is not defined."""
-    kind = _numpy(dtype)
-    low, high = _TINY_RANGES[dtype]
-    mask = high - low
-
-    def read(proto: tensor_pb2.TensorProto, strict: bool) -> Array:  # noqa: FBT001 - one of many
-        wide = _wide(proto, "int_val", dtype, (low, high) if strict else None)
-        return (((wide - low) & mask) + low).astype(np.int8).astype(kind)
-
-    return read
-
-
-def _half_reader(dtype: DType) -> _Reader:
-    kind = _numpy(dtype)
-
-    def read(proto: tensor_pb2.TensorProto, strict: bool) -> Array:  # noqa: FBT001 - one of many
-        bits = _wide(proto, "half_val", dtype, _16_BITS if strict else None)
-        return bits.astype(np.uint16).view(kind)
-
-    return read
-
-
-def _byte_reader(dtype: DType) -> _Reader:
-    kind = _numpy(dtype)
-
-    def read(proto: tensor_pb2.TensorProto, _strict: bool) -> Array:  # noqa: FBT001 - one of many
-        return np.frombuffer(proto.float8_val, np.uint8).view(kind)
-
-    return read
-
-
-def _complex_reader(field: str, part: type[np.generic], kind: type[np.generic]) -> _Reader:
-    def read(proto: tensor_pb2.TensorProto, _strict: bool) -> Array:  # noqa: FBT001 - one of many
-        parts = np.array(getattr(proto, field), part)
-        return parts[: len(parts) // 2 * 2].view(kind)
-
-    return read
-
-
-def _numpy(dtype: DType) -> np.dtype[Any]:
-    kind = dtype.numpy
-    assert kind is not None  # noqa: S101 - of the types listed here
-    return kind
-
-
-_TINY_RANGES: Final = {
-    DType.INT4: (-8, 7),
-    DType.UINT4: (0, 15),
-    DType.INT2: (-2, 1),
-    DType.UINT2: (0, 3),
-}
-_NARROW: Final = (
-    *(DType.UINT8, DType.INT16, DType.INT8, DType.UINT16),
-    *(DType.QINT8, DType.QUINT8, DType.QINT16, DType.QUINT16, DType.QINT32),
-)
-_HALVES: Final = (DType.HALF, DType.BFLOAT16)
-_16_BITS: Final = (0, 2**16 - 1)
-_BYTE_FLOATS: Final = (
-    DType.FLOAT8_E5M2,
-    DType.FLOAT8_E4M3FN,
-    DType.FLOAT8_E4M3FNUZ,
-    DType.FLOAT8_E4M3B11FNUZ,
-    DType.FLOAT8_E5M2FNUZ,
-    DType.FLOAT4_E2M1FN,
-)
-
-_READERS: Final[dict[DType, _Reader]] = {
-    DType.FLOAT: _reader("float_val", np.float32),
-    DType.DOUBLE: _reader("double_val", np.float64),
-    DType.INT32: _reader("int_val", np.int32),
-    DType.STRING: lambda proto, _strict: _objects(list(proto.string_val)),
-    DType.COMPLEX64: _complex_reader("scomplex_val", np.float32, np.complex64),
-    DType.COMPLEX128: _complex_reader("dcomplex_val", np.float64, np.complex128),
-    DType.INT64: _reader("int64_val", np.int64),
-    DType.BOOL: _reader("bool_val", np.bool_),
-    DType.UINT32: _reader("uint32_val", np.uint32),
-    DType.UINT64: _reader("uint64_val", np.uint64),
-    **{dtype: _narrowing_reader(dtype) for dtype in _NARROW},
-    **{dtype: _tiny_reader(dtype) for dtype in _TINY_RANGES},
-    **{dtype: _half_reader(dtype) for dtype in _HALVES},
-    **{dtype: _byte_reader(dtype) for dtype in _BYTE_FLOATS},
-}
-
-
 # ---- writing ---------------------------------------------------------------------------------------------------------
 
 _DTYPE_FIELD, _SHAPE_FIELD, _CONTENT_FIELD = 1, 2, 4
-_PACKED_AS_MEMORY: Final = {
-    DType.FLOAT: 5,
-    DType.DOUBLE: 6,
-    DType.COMPLEX64: 9,
-    DType.COMPLEX128: 12,
-}
-"""Fields of fixed-width numbers: their packed form is the array's memory."""
-_PACKED_VARINTS: Final = {
-    DType.INT32: 7,
-    DType.INT64: 10,
-    DType.BOOL: 11,
-    DType.UINT32: 16,
-    DType.UINT64: 17,
-    **dict.fromkeys((*_NARROW, *_TINY_RANGES), 7),
-}
-_HALF_FIELD, _STRING_FIELD, _BYTE_FLOAT_FIELD = 13, 8, 18
-_VALUE_FIELDS: Final = {
-    **_PACKED_AS_MEMORY,
-    **_PACKED_VARINTS,
-    **dict.fromkeys(_HALVES, _HALF_FIELD),
-    **dict.fromkeys(_BYTE_FLOATS, _BYTE_FLOAT_FIELD),
-    DType.STRING: _STRING_FIELD,
-}
-"""The typed field of each type."""
-_ALL_VALUE_FIELDS: Final = frozenset(_VALUE_FIELDS.values())
 _ONE_BYTE_VARINT: Final = 0x80
 
 
@@ -328,28 +214,26 @@ def write_tensor(array: Array, *, as_content: bool) -> bytes:
     dtype = DType.of_array(array)
     header = _header(dtype, array.shape)
     if dtype is DType.STRING:
-        return header + b"".join(delimited(_STRING_FIELD, _as_bytes(value)) for value in array.flat)
+        return header + b"".join(delimited(STRING_FIELD, _as_bytes(value)) for value in array.flat)
     if dtype is DType.OTHER:
         raise TensorError(f"an array of {array.dtype} has no wire form")
     if not array.size:
         return header
     if as_content:
         return header + delimited(_CONTENT_FIELD, _memory(array))
-    if field := _PACKED_AS_MEMORY.get(dtype):
+    if field := PACKED_AS_MEMORY.get(dtype):
         return header + delimited(field, _memory(array))
-    if field := _PACKED_VARINTS.get(dtype):
+    if field := PACKED_VARINTS.get(dtype):
         return header + delimited(field, _varints(_plain_integers(dtype, array)))
-    if dtype in _HALVES:
-        return header + delimited(
-            _HALF_FIELD, _varints(np.ascontiguousarray(array).view(np.uint16))
-        )
-    return header + delimited(_BYTE_FLOAT_FIELD, _memory(array))
+    if dtype in HALVES:
+        return header + delimited(HALF_FIELD, _varints(np.ascontiguousarray(array).view(np.uint16)))
+    return header + delimited(BYTE_FLOAT_FIELD, _memory(array))
 
 
 def _plain_integers(dtype: DType, array: Array) -> Array:
     if dtype.quantized:
-        return np.ascontiguousarray(array).view(_numpy(dtype)[0])
-    return array.astype(np.int8) if dtype in _TINY_RANGES else array
+        return np.ascontiguousarray(array).view(numpy_type(dtype)[0])
+    return array.astype(np.int8) if dtype in TINY_RANGES else array
 
 
 def memory_head(
@@ -363,7 +247,7 @@ def memory_head(
     size = math.prod(shape) * kind.itemsize
     if dtype in {DType.STRING, DType.OTHER} or not size or not _LITTLE_ENDIAN:
         return None
-    field = _CONTENT_FIELD if as_content else _PACKED_AS_MEMORY.get(dtype)
+    field = _CONTENT_FIELD if as_content else PACKED_AS_MEMORY.get(dtype)
     return (_header(dtype, shape) + delimited_head(field, size), size) if field else None
 
 

@@ -81,6 +81,7 @@ class _Exchange:
         if timeout > 0:
             self._request.deadline = monotonic() + timeout
             self._timer = loop.call_later(timeout, self._time_out)
+        self._request.working = True
         workers.submit(self._work)
 
     def _work(self) -> None:
@@ -95,8 +96,10 @@ class _Exchange:
     def _finish(self, response: HttpResponse | None) -> None:
         # A request that timed out holds its place until the worker is really free again.
         self._admission.inflight -= 1
+        self._request.working = False
         if response is not None:
             self._answer(response)
+        self._request.release()
 
     def _time_out(self) -> None:
         late = ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for the model to answer")

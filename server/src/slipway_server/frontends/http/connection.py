@@ -11,34 +11,25 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
-from http import HTTPStatus
 from time import monotonic
 from typing import Any, Final
 
 import httptools
 from typing_extensions import override
 
-from slipway_server.frontends.http.listener import has_unread
+from slipway_server.frontends.http.body import ArrivingBody
+from slipway_server.frontends.http.budget import BodyBudget
+from slipway_server.frontends.http.head import ONCE, head_fault
+from slipway_server.frontends.http.listener import has_unread, peer_address
 from slipway_server.frontends.http.messages import Headers, HttpRequest, HttpResponse, failure
-
-_MAX_PIECES: Final = 1024
-"""Pieces of a body that are kept apart. Sent in chunks of two bytes, it would else cost twenty times its size."""
+from slipway_server.frontends.http.rendering import rendered, with_request_id
 
 _HEAD_PIECE: Final = 16 << 10
 
 _HEADER_EXTRA: Final = 4
 """A colon, a space and the line's end."""
 
-_MAX_REQUEST_ID: Final = 128
-
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
-_REASONS: Final = {
-    **{
-        status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode()
-        for status in HTTPStatus
-    },
-    499: b"HTTP/1.1 499 Client Closed Request\r\n",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +51,10 @@ class ConnectionLimits:
     idle_seconds: float = 600.0
 
 
+_NONE: Final = HttpRequest()
+"""Stands for no request between two of them."""
+
+
 class _Phase(Enum):
     IDLE = "between requests"
     HEAD = "a request's headers are arriving"
@@ -77,6 +72,7 @@ class HttpConnection(asyncio.Protocol):
         dispatch: takes a complete request; calls `answer` on the loop's thread once, whenever it likes.
         draining: whether answers should ask the client to go elsewhere.
         register: called when the connection begins (True) and when it has ended (False).
+        budget: of the bodies of all connections.
         headers: returns further headers of the answer to a request, which may have been understood in part only.
     """
 
@@ -86,6 +82,7 @@ class HttpConnection(asyncio.Protocol):
         limits: ConnectionLimits,
         draining: Callable[[], bool],
         register: Callable[["HttpConnection", bool], None],
+        budget: BodyBudget,
         headers: Callable[[HttpRequest], Headers] = lambda _request: (),
     ) -> None:
         self._dispatch = dispatch
@@ -93,17 +90,17 @@ class HttpConnection(asyncio.Protocol):
         self._draining = draining
         self._register = register
         self._headers = headers
+        self._body = ArrivingBody(budget)
+        self._held = False
         self._transport: asyncio.Transport | None = None
         self._parser: Any = httptools.HttpRequestParser(self)
         self._phase = _Phase.IDLE
         self._since = monotonic()
-        self._request = HttpRequest()
+        self._request = _NONE
+        self._repeated: set[bytes] = set()
         self._head_size = 0
         self._head_fed = 0
         self._begun = False
-        self._body: list[bytes] = []
-        self._gathered = bytearray()
-        self._body_size = 0
         self._refusal: HttpResponse | None = None
         self._waiting: deque[HttpRequest] = deque()
         self._current: HttpRequest | None = None
@@ -122,14 +119,18 @@ class HttpConnection(asyncio.Protocol):
         self._transport = transport
         # TLS knows no half-closed connection.
         self._half_closes = transport.get_extra_info("sslcontext") is None
-        self._peer = _address(transport.get_extra_info("peername"))
+        self._peer = peer_address(transport.get_extra_info("peername"))
         self._register(self, True)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        """Drop queued requests; the answer that is being computed is discarded later."""
+        """Drop what has arrived; the answer that is being computed is discarded later."""
         self._transport = None
-        self._waiting.clear()
+        self._phase = _Phase.CLOSING
+        # The parser holds this object: without the reference back, all of it goes at once.
+        self._parser = None
+        self._drop_arriving()
+        self._drop_waiting()
         self._register(self, False)
 
     @override
@@ -191,15 +192,36 @@ class HttpConnection(asyncio.Protocol):
         self._writable = True
         self._start_next()
 
+    # ---- Sender (`budget`) -------------------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Read nothing more: all bodies together are at their limit."""
+        self._held = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def go_on(self) -> None:
+        """Read again, unless there is another reason not to."""
+        self._held = False
+        self._read_on()
+
+    def give_way(self) -> None:
+        """Give up the body that arrives."""
+        text = "Timed out receiving the request body, and others need its place"
+        self._refuse(failure(408, text, close=True))
+
+    def _read_on(self) -> None:
+        blocked = self._held or self._waiting or self._phase is _Phase.CLOSING
+        if self._transport is not None and not blocked:
+            self._transport.resume_reading()
+
     # ---- httptools ---------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         """Reset what is collected for a request."""
         self._request = HttpRequest(peer=self._peer)
+        self._repeated.clear()
         self._head_size = 0
-        self._body = []
-        self._gathered = bytearray()
-        self._body_size = 0
         self._phase = _Phase.HEAD
         self._begun = True
         self._since = monotonic()
@@ -211,7 +233,10 @@ class HttpConnection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header, within the limit of the head; the last of equal names wins."""
-        self._request.headers[name.lower()] = value
+        key, headers = name.lower(), self._request.headers
+        if key in ONCE and key in headers:
+            self._repeated.add(key)
+        headers[key] = value
         self._count_head(len(name) + len(value) + _HEADER_EXTRA)
 
     def on_headers_complete(self) -> None:
@@ -220,6 +245,10 @@ class HttpConnection(asyncio.Protocol):
         request = self._request
         request.method = self._parser.get_method().decode("latin-1")
         request.keep_alive = self._parser.should_keep_alive() and not self._parser.should_upgrade()
+        fault = head_fault(self._parser.get_http_version(), request.headers, self._repeated)
+        if fault is not None:
+            self._refusal = fault
+            raise ValueError("bad head")
         announced = request.headers.get(b"content-length", b"0")
         if announced.isdigit() and int(announced) > self._limits.body:
             self._too_large(int(announced))
@@ -230,24 +259,18 @@ class HttpConnection(asyncio.Protocol):
             self._transport.write(_CONTINUE)
 
     def on_body(self, body: bytes) -> None:
-        """Append to the body, within its limit; many small pieces are joined."""
-        self._body_size += len(body)
-        if self._body_size > self._limits.body:
-            self._too_large(self._body_size)
-        self._body.append(body)
-        if len(self._body) >= _MAX_PIECES:
-            self._gathered += b"".join(self._body)
-            self._body = []
+        """Append to the body, within its limit."""
+        size = self._body.size + len(body)
+        if size > self._limits.body:
+            self._too_large(size)
+        self._body.add(self, body)
 
     def on_message_complete(self) -> None:
         """Queue the complete request."""
-        pieces = self._body
-        if self._gathered:
-            pieces = [bytes(self._gathered), *pieces]
-        self._request.body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        self._body = []
-        self._gathered = bytearray()
-        self._waiting.append(self._request)
+        # An idle connection does not keep its last request.
+        request, self._request = self._request, _NONE
+        self._body.complete(self, request)
+        self._waiting.append(request)
         self._phase = _Phase.IDLE
         self._since = monotonic()
 
@@ -256,23 +279,27 @@ class HttpConnection(asyncio.Protocol):
     def answer(self, response: HttpResponse) -> None:
         """Send the answer to the request that was dispatched last."""
         request, self._current = self._current, None
-        if request is None or self._transport is None:
+        if request is None:
+            return
+        if not request.working:
+            request.release()
+        if self._transport is None:
             return
         close = response.close or not request.keep_alive or self._draining()
         request_id = request.headers.get(b"x-request-id")
         if request_id is not None:
-            response = _with_request_id(response, request_id)
+            response = with_request_id(response, request_id)
         self._write(request, response, close=close)
         if close:
-            self._waiting.clear()
+            self._drop_arriving()
+            self._drop_waiting()
             self._phase = _Phase.CLOSING
             self._transport.close()
             return
         self._since = monotonic()
         self._start_next()
         self._finish()
-        if not self._waiting and self._phase is not _Phase.CLOSING:
-            self._transport.resume_reading()
+        self._read_on()
 
     @property
     def busy(self) -> bool:
@@ -347,49 +374,27 @@ class HttpConnection(asyncio.Protocol):
         """Read nothing more; answer what cannot be understood behind the answers that are still due."""
         self._phase = _Phase.CLOSING
         self._refusal = response
+        self._drop_arriving()
         self._finish()
+
+    def _drop_arriving(self) -> None:
+        self._request = _NONE
+        self._body.drop(self)
+
+    def _drop_waiting(self) -> None:
+        for request in self._waiting:
+            request.release()
+        self._waiting.clear()
 
     def _finish(self) -> None:
         """When nothing more is read and every answer is out, end the connection."""
         done = self._phase is _Phase.CLOSING and self._current is None and not self._waiting
         if done and self._transport is not None:
-            if self._refusal is not None:
+            if self._refusal:
                 self._write(self._request, self._refusal, close=True)
             self._transport.close()
 
     def _write(self, request: HttpRequest, response: HttpResponse, *, close: bool) -> None:
         assert self._transport is not None  # noqa: S101 - callers checked
-        head = [
-            _REASONS.get(response.status) or f"HTTP/1.1 {response.status} \r\n".encode(),
-            b"Content-Type: ",
-            response.content_type.encode("latin-1"),
-            b"\r\nContent-Length: ",
-            str(len(response.body)).encode(),
-        ]
-        for name, value in (*response.headers, *self._headers(request)):
-            head.append(f"\r\n{name}: {value}".encode("latin-1"))
-        head.append(b"\r\nConnection: close\r\n\r\n" if close else b"\r\n\r\n")
-        if request.method != "HEAD":
-            head.append(response.body)
-        self._transport.write(b"".join(head))
-
-
-def _with_request_id(response: HttpResponse, request_id: bytes) -> HttpResponse:
-    text = request_id.decode("latin-1")
-    if not (text.isascii() and text.isprintable() and len(text) <= _MAX_REQUEST_ID):
-        return response
-    return replace(response, headers=(*response.headers, ("X-Request-Id", text)))
-
-
-def _address(peer: object) -> str:
-    """Return a client's address for logs.
-
-    >>> _address(("::1", 8501, 0, 0)), _address(("::ffff:127.0.0.1", 8501, 0, 0)), _address("")
-    ('[::1]:8501', '127.0.0.1:8501', '')
-    """
-    match peer:
-        case (str(host), int(port), *_):
-            host = host.removeprefix("::ffff:")
-            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        case _:
-            return ""
+        whole = replace(response, headers=(*response.headers, *self._headers(request)))
+        self._transport.write(rendered(whole, close=close, head_only=request.method == "HEAD"))

@@ -121,6 +121,20 @@ def has_unread(transport: asyncio.BaseTransport) -> bool:
     return bool(poll.poll(0))
 
 
+def peer_address(peer: object) -> str:
+    """Return a client's address for logs.
+
+    >>> peer_address(("::1", 8501, 0, 0)), peer_address(("::ffff:127.0.0.1", 8501, 0, 0)), peer_address("")
+    ('[::1]:8501', '127.0.0.1:8501', '')
+    """
+    match peer:
+        case (str(host), int(port), *_):
+            host = host.removeprefix("::ffff:")
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        case _:
+            return ""
+
+
 def listening_socket(port: int) -> socket.socket:
     """Return a socket that listens on all addresses: of both families where the machine has both, else of IPv4.
 

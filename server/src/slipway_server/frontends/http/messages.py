@@ -7,6 +7,7 @@ from typing import Final
 import orjson
 
 from slipway_server.errors import Code, ServingError
+from slipway_server.frontends.http.budget import BodyBudget
 
 JSON: Final = "application/json"
 HTML: Final = "text/html; charset=utf-8"
@@ -45,6 +46,8 @@ class HttpRequest:
         keep_alive: whether the client wants to go on using the connection.
         deadline: when the client gets 504, in seconds on `time.monotonic`; None means never.
         peer: the client's address and port.
+        counted: bytes of the body that are counted in the budget of all bodies.
+        working: whether a worker has the request, which keeps the body even when the client has been answered.
     """
 
     method: str = ""
@@ -54,6 +57,15 @@ class HttpRequest:
     keep_alive: bool = True
     deadline: float | None = None
     peer: str = ""
+    counted: int = 0
+    budget: BodyBudget | None = None
+    working: bool = False
+
+    def release(self) -> None:
+        """Count the body no longer; on the loop's thread."""
+        if self.budget is not None:
+            self.budget.released(self.counted)
+            self.budget = None
 
     @property
     def path(self) -> str:

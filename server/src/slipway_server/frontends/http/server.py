@@ -18,6 +18,7 @@ from typing import Final
 
 from slipway_server.errors import Code, ServingError
 from slipway_server.frontends.http.admission import Admission
+from slipway_server.frontends.http.budget import BodyBudget
 from slipway_server.frontends.http.connection import ConnectionLimits, HttpConnection
 from slipway_server.frontends.http.listener import Listener, listening_socket
 from slipway_server.frontends.http.messages import (
@@ -51,6 +52,7 @@ class RestLimits:
         inflight: requests worked on or waiting; further ones are refused at once.
         connections: open at a time.
         timeout: seconds after which a request is answered 504; 0 or less means never.
+        bodies: bytes of all large request bodies together, from their arrival to the answer.
         connection: what one connection may send.
     """
 
@@ -58,6 +60,7 @@ class RestLimits:
     inflight: int = 1024
     connections: int = 10_000
     timeout: float = 30.0
+    bodies: int = 512 << 20
     connection: ConnectionLimits = field(default_factory=ConnectionLimits)
 
 
@@ -98,6 +101,7 @@ class RestServer:
         self._limits = limits
         self._api: HttpHandler | None = None
         self._connections: set[HttpConnection] = set()
+        self._budget = BodyBudget(limits.bodies)
         self._draining = False
         self._requests = 0
         self._loop = asyncio.new_event_loop()
@@ -130,6 +134,7 @@ class RestServer:
                 self._limits.connection,
                 lambda: self._draining,
                 self._register,
+                self._budget,
                 self._headers,
             )
 
@@ -259,6 +264,7 @@ class RestServer:
         now = monotonic()
         for connection in tuple(self._connections):
             connection.sweep(now)
+        self._budget.sweep(now)
         self._loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     def _close_idle(self, seconds: float) -> None:

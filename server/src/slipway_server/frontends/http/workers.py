@@ -49,6 +49,7 @@ class Workers:
             if task is None:
                 return
             task()
+            del task  # while this thread waits, nothing keeps the last request
             with self._lock:
                 self._free += 1
 

@@ -4,6 +4,7 @@ import math
 import struct
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final
 
 import numpy as np
@@ -30,6 +31,8 @@ LABELS: Final[dict[DType, str]] = {
 }
 _BY_LABEL: Final = {label: dtype for dtype, label in LABELS.items()}
 _MAX_RANK: Final = 64
+_MAX_STRINGS: Final = 4 << 20
+"""Of one tensor. Each takes dozens of bytes, even when four were sent."""
 _LENGTH: Final = struct.Struct("<I")
 _INT64_MAX: Final = 2**63 - 1
 _WIDEST: Final = 16
@@ -114,7 +117,11 @@ def from_bytes(dtype: DType, shape: tuple[int, ...], data: bytes | memoryview, n
         ServingError: INVALID_ARGUMENT when the bytes are not as many as the shape needs.
     """
     if dtype is DType.STRING:
-        strings = list(_split(data, name))
+        wanted = math.prod(shape)
+        if wanted > _MAX_STRINGS:
+            raise invalid_argument(f"Input '{name}' has {wanted} strings, more than {_MAX_STRINGS}")
+        # One more than wanted: that there are too many is known without reading them all.
+        strings = list(islice(_split(data, name), wanted + 1))
         check_count(len(strings), shape, name)
         return string_array(strings, shape)
     kind = np.dtype(np.uint8) if dtype is DType.BOOL else dtype.numpy

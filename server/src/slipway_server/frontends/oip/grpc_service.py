@@ -6,7 +6,12 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 
 from slipway_server.errors import invalid_argument
-from slipway_server.frontends.oip.grpc_tensors import read_request, write_reply
+from slipway_server.frontends.codec.cost import INFER, parsing_cost
+from slipway_server.frontends.oip.grpc_tensors import (
+    read_request,
+    signature_of,
+    write_reply,
+)
 from slipway_server.frontends.oip.models import OipModels, TensorMetadata
 from slipway_server.frontends.oip.server_metadata import (
     EXTENSIONS,
@@ -14,6 +19,7 @@ from slipway_server.frontends.oip.server_metadata import (
     SERVER_NAME,
     TRUE,
 )
+from slipway_server.frontends.room import Room
 from slipway_server.frontends.rpc.instrumentation import instrumented
 from slipway_server.frontends.rpc.transport.server import RpcMethod
 from slipway_server.observability.telemetry import Call, Telemetry
@@ -29,10 +35,14 @@ class GrpcInferenceService:
     """The methods about models.
 
     Args:
+        parsing: what messages take together while they are parsed and answered.
         version: the server's own.
     """
 
-    def __init__(self, models: OipModels, telemetry: Telemetry, version: str) -> None:
+    def __init__(
+        self, models: OipModels, telemetry: Telemetry, parsing: Room, version: str
+    ) -> None:
+        self._parsing = parsing
         self._models = models
         self._telemetry = telemetry
         self._version = version
@@ -75,8 +85,16 @@ class GrpcInferenceService:
         return bytes(reply.SerializeToString())
 
     def _infer(self, data: bytes, call: Call) -> bytes:
+        with self._parsing.take(parsing_cost(data, INFER), call.deadline):
+            return self._read(data, call)
+
+    def _read(self, data: bytes, call: Call) -> bytes:
         message = _parsed(pb.ModelInferRequest(), data)
         call.model = message.model_name
+        names = {tensor.name for tensor in message.inputs}
+        self._models.check_names(
+            message.model_name, message.model_version, signature_of(message), names
+        )
         request = read_request(message)
         prediction = self._models.infer(request, call)
         return write_reply(request, prediction, raw=bool(message.raw_input_contents))
@@ -89,6 +107,7 @@ def _tensor(one: TensorMetadata) -> pb.ModelMetadataResponse.TensorMetadata:
 
 
 def _parsed(message: Any, data: bytes) -> Any:
+    parsing_cost(data, {})
     try:
         message.ParseFromString(data)
     except DecodeError as error:

@@ -5,6 +5,7 @@ from typing import Any, Final
 import numpy as np
 
 from slipway_server.errors import invalid_argument
+from slipway_server.frontends.codec.numbers import number_array
 from slipway_server.frontends.oip.datatypes import (
     LABELS,
     as_bytes,
@@ -73,16 +74,20 @@ def read_request(message: pb.ModelInferRequest) -> InferRequest:
             inputs[name] = from_bytes(dtype, shape, raw[index], name)
         else:
             inputs[name] = _from_contents(dtype, shape, tensor.contents, name)
-    signature = message.parameters[SIGNATURE_PARAMETER].string_param if message.parameters else ""
     return InferRequest(
         message.model_name,
         message.model_version,
         message.id,
-        signature,
+        signature_of(message),
         inputs,
         datatypes,
         [output.name for output in message.outputs],
     )
+
+
+def signature_of(message: pb.ModelInferRequest) -> str:
+    """Return which signature a request names; empty when it names none."""
+    return message.parameters[SIGNATURE_PARAMETER].string_param if message.parameters else ""
 
 
 def _from_contents(
@@ -95,7 +100,7 @@ def _from_contents(
     check_count(len(values), shape, name)
     if dtype is DType.STRING:
         return string_array(list(values), shape)
-    wide = np.array(values, _WIDE.get(dtype, dtype.numpy))
+    wide = number_array(values, _WIDE.get(dtype, dtype.numpy))
     array = wide.astype(dtype.numpy, copy=False)
     if dtype in _WIDE and not np.array_equal(wide, array):
         raise invalid_argument(f"Input '{name}' has a value that is no {LABELS[dtype]}")

@@ -1,7 +1,7 @@
 """Inference, readiness and metadata of the Open Inference Protocol, alike over gRPC and REST."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -82,6 +82,17 @@ class OipModels:
         self._predictor = predictor
         self._monitor = monitor
         self._serving = serving
+
+    def check_names(
+        self, model: str, version: str, signature: str, inputs: Collection[str]
+    ) -> None:
+        """Refuse a request that `infer` would refuse for its names, before its tensors are read.
+
+        Raises:
+            ServingError: as `infer`.
+        """
+        with self._predictor.open(selector(model, version)) as handle:
+            self._predictor.check_names(handle, signature, inputs)
 
     def infer(self, request: InferRequest, call: Call) -> Prediction:
         """Run a request.

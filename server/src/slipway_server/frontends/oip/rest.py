@@ -14,11 +14,10 @@ from urllib.parse import unquote
 import orjson
 
 from slipway_server.errors import Code, ServingError, invalid_argument, not_found
-from slipway_server.frontends.codec.json_text import DEEPEST, check_depth
-from slipway_server.frontends.http.inflate import gunzip
 from slipway_server.frontends.http.messages import JSON, HttpRequest, HttpResponse, error_response
 from slipway_server.frontends.oip.json_tensors import InferBody, write_answer
 from slipway_server.frontends.oip.models import OipModels
+from slipway_server.frontends.rest.json_body import JsonBodies
 from slipway_server.observability.telemetry import Call, Telemetry
 
 _MODEL: Final = re.compile(
@@ -33,21 +32,13 @@ class OipRest:
     """Answers everything below /v2/models. Runs on worker threads; `__call__` raises nothing.
 
     Args:
-        max_decompressed: bytes that a gzip body may grow to.
-        max_depth: levels of JSON.
+        bodies: shared with the other APIs.
     """
 
-    def __init__(
-        self,
-        models: OipModels,
-        telemetry: Telemetry,
-        max_decompressed: int,
-        max_depth: int = DEEPEST,
-    ) -> None:
+    def __init__(self, models: OipModels, telemetry: Telemetry, bodies: JsonBodies) -> None:
         self._models = models
         self._telemetry = telemetry
-        self._max_decompressed = max_decompressed
-        self._max_depth = max_depth
+        self._bodies = bodies
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer a path below /v2/models; errors as JSON bodies."""
@@ -88,15 +79,17 @@ class OipRest:
                 return HttpResponse(200, orjson.dumps(asdict(described)))
 
     def _infer(self, request: HttpRequest, version: str, call: Call) -> HttpResponse:
-        text = request.body
-        if b"gzip" in request.headers.get(b"content-encoding", b"").lower():
-            text = gunzip(text, self._max_decompressed)
         length = _header_length(request)
-        check_depth(text if length is None else text[:length], self._max_depth)
-        body = InferBody(text, length)
-        wanted = body.request(call.model, version)
-        prediction = self._models.infer(wanted, call)
-        answer, json_length = write_answer(wanted, prediction, body.as_bytes())
+        with self._bodies.open(request, call.deadline, length) as opened:
+            body = InferBody(opened.text, length)
+            wanted = body.request(call.model, version)
+            as_bytes = body.as_bytes()
+            del body
+            if length is None or not opened.inflated:
+                # The model may take its time; what others need is not kept so long. Binary tensors are views.
+                opened.close()
+            prediction = self._models.infer(wanted, call)
+        answer, json_length = write_answer(wanted, prediction, as_bytes)
         if json_length is None:
             return HttpResponse(200, answer, JSON)
         headers = (("Inference-Header-Content-Length", str(json_length)),)

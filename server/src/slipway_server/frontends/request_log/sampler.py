@@ -4,6 +4,7 @@ The files can be read with tf.data, and renamed they are warm-up requests. A req
 the thread cannot keep up with is dropped and counted.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,6 +24,9 @@ from slipway_server.storage.source import LoggingRule
 _CLOSE_SECONDS: Final = 5.0
 _FRAME_BYTES: Final = 16
 """What TFRecord adds to a record."""
+
+_MAX_PAUSE: Final = 60.0
+"""Seconds between two tries to write to a disk that is full."""
 
 _log = structlog.get_logger("slipway_server.request_log")
 
@@ -66,6 +70,7 @@ class RequestLog:
         max_bytes: a file that has grown beyond this is followed by another.
         random: numbers from 0 to below 1.
         now: seconds since 1970.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -76,6 +81,7 @@ class RequestLog:
         max_bytes: int,
         random: Callable[[], float],
         now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
         bounds: QueueBounds | None = None,
     ) -> None:
         self.rules: Mapping[str, LoggingRule] = {}
@@ -83,6 +89,9 @@ class RequestLog:
         self._max_bytes = max_bytes
         self._random = random
         self._now = now
+        self._clock = clock
+        self._troubles: dict[str, _Trouble] = {}
+        self._odd_since: float | None = None
         self._files: dict[str, _Rotating] = {}
         self._numbers: dict[str, int] = {}
         self._counts = Families(registry).classic_counter(
@@ -123,34 +132,71 @@ class RequestLog:
         self._counts.labels(model, code.name).inc()
 
     def _write(self, entries: Sequence[Entry]) -> None:
-        touched: set[str] = set()
+        unflushed: dict[str, list[str]] = {}
         for entry in entries:
             prefix = entry.rule.prefix
+            trouble = self._troubles.get(prefix)
+            if trouble is not None and self._clock() < trouble.until:
+                trouble.left_out += 1
+                self._count(entry.model, Code.INTERNAL)
+                continue
             try:
-                file = self._files.setdefault(prefix, _Rotating(prefix, self))
-                file.write(entry.record(int(entry.seconds)))
-                touched.add(prefix)
-            except Exception as error:  # noqa: BLE001 - neither a full disk nor one odd request may end the log
-                self._failed(entry.model, prefix, error)
-            else:
-                self._count(entry.model, Code.OK)
-        for prefix in touched:
+                record = entry.record(int(entry.seconds))
+            except Exception as error:  # noqa: BLE001 - one odd request may not end the log
+                self._odd(entry.model, error)
+                continue
+            models = unflushed.setdefault(prefix, [])
+            models.append(entry.model)
+            try:
+                self._files.setdefault(prefix, _Rotating(prefix, self)).write(record)
+            except Exception as error:  # noqa: BLE001 - nor may a full disk
+                self._failed(prefix, unflushed.pop(prefix), error)
+        for prefix, models in unflushed.items():
             try:
                 self._files[prefix].flush()
             except Exception as error:  # noqa: BLE001 - likewise
-                self._failed("", prefix, error)
+                self._failed(prefix, models, error)
+            else:
+                for model in models:
+                    self._count(model, Code.OK)
+                self._recovered(prefix)
 
-    def _failed(self, model: str, prefix: str, error: Exception) -> None:
+    def _odd(self, model: str, error: Exception) -> None:
         self._count(model, Code.INTERNAL)
+        now = self._clock()
+        if self._odd_since is None or now - self._odd_since >= _MAX_PAUSE:
+            self._odd_since = now
+            _log.error("a request cannot be logged", model=model, error=str(error))
+
+    def _failed(self, prefix: str, models: Sequence[str], error: Exception) -> None:
+        """Give up a file, and try no other one for a while: on a full disk each would be left behind empty."""
+        for model in models:
+            self._count(model, Code.INTERNAL)
         if file := self._files.pop(prefix, None):
             file.abandon()
-        _log.error("requests are not logged", model=model, prefix=prefix, error=str(error))
+        trouble = self._troubles.get(prefix)
+        if trouble is None:
+            trouble = self._troubles[prefix] = _Trouble()
+            # Once, and not for every request: it ends with "requests are logged again".
+            _log.error("requests are not logged", prefix=prefix, error=str(error))
+        trouble.left_out += len(models)
+        # A file may have been removed, or a disk exchanged: the first failure is followed by another try at once.
+        if trouble.pause:
+            trouble.until = self._clock() + trouble.pause
+        trouble.pause = min(trouble.pause * 2 or 1.0, _MAX_PAUSE)
 
-    def begin(self, prefix: str) -> RecordFile:
-        """Open the next file of a prefix, named by time, process and number."""
+    def _recovered(self, prefix: str) -> None:
+        if trouble := self._troubles.pop(prefix, None):
+            _log.warning("requests are logged again", prefix=prefix, left_out=trouble.left_out)
+
+    def path_after(self, prefix: str) -> Path:
+        """Return the next file of a prefix, named by time, process and number."""
         number = self._numbers[prefix] = self._numbers.get(prefix, 0) + 1
         stamp = datetime.fromtimestamp(self._now(), UTC).strftime("%Y%m%dT%H%M%SZ")
-        path = Path(f"{prefix}-{stamp}-{os.getpid()}-{number:05d}")
+        return Path(f"{prefix}-{stamp}-{os.getpid()}-{number:05d}")
+
+    def open(self, path: Path) -> RecordFile:
+        """Begin a file."""
         path.parent.mkdir(parents=True, exist_ok=True)
         return self._open_file(str(path))
 
@@ -160,12 +206,28 @@ class RequestLog:
         return self._max_bytes
 
 
+@dataclass(slots=True)
+class _Trouble:
+    """A prefix whose files cannot be written.
+
+    Attributes:
+        pause: seconds to wait after the next failure.
+        until: when to try again, on the monotonic clock.
+        left_out: requests that were not logged since it began.
+    """
+
+    pause: float = 0.0
+    until: float = 0.0
+    left_out: int = 0
+
+
 class _Rotating:
     """The files of one prefix, one after the other."""
 
     def __init__(self, prefix: str, log: RequestLog) -> None:
         self._prefix = prefix
         self._log = log
+        self._path: Path | None = None
         self._file: RecordFile | None = None
         self._size = 0
 
@@ -174,7 +236,8 @@ class _Rotating:
             self._file.close()
             self._file = None
         if self._file is None:
-            self._file = self._log.begin(self._prefix)
+            self._path = self._log.path_after(self._prefix)
+            self._file = self._log.open(self._path)
             self._size = 0
         self._file.write(record)
         self._size += len(record) + _FRAME_BYTES
@@ -193,6 +256,9 @@ class _Rotating:
             self.close()
         except Exception:  # noqa: BLE001 - it has failed already
             self._file = None
+        with contextlib.suppress(OSError):
+            if self._path is not None and not self._path.stat().st_size:
+                self._path.unlink()
 
 
 def approximate_bytes(arrays: Iterable[Any]) -> int:

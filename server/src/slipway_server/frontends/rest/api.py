@@ -7,7 +7,6 @@ GET  /v1/models
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
@@ -16,11 +15,11 @@ import orjson
 from slipway_server.core.serving_map import Handle, Selector
 from slipway_server.core.states import StateMonitor, VersionState
 from slipway_server.errors import Code, ServingError, invalid_argument
-from slipway_server.frontends.codec.json_text import DEEPEST, check_depth, parse
+from slipway_server.frontends.codec.json_text import parse
 from slipway_server.frontends.codec.models import metadata_json, model_states
-from slipway_server.frontends.http.inflate import gunzip
 from slipway_server.frontends.http.messages import HTML, HttpRequest, HttpResponse, error_response
 from slipway_server.frontends.rest.json_answer import write_predictions
+from slipway_server.frontends.rest.json_body import JsonBodies
 from slipway_server.frontends.rest.json_examples import read_examples, write_results
 from slipway_server.frontends.rest.json_tensor import read_predict, signature_name
 from slipway_server.inference.predictor import DEFAULT_SIGNATURE, Predictor
@@ -40,26 +39,13 @@ _INT64_MAX: Final = 2**63 - 1
 _METHODS: Final = {"predict": "Predict", "classify": "Classify", "regress": "Regress"}
 
 
-@dataclass(frozen=True, slots=True)
-class ApiSettings:
-    """Bounds of the API.
-
-    Attributes:
-        max_decompressed: bytes that a gzip body may grow to.
-        max_depth: levels of JSON.
-        strict_types: refuse integers that an input's type cannot hold, instead of taking their low bits.
-    """
-
-    max_decompressed: int = 100 << 20
-    max_depth: int = DEEPEST
-    strict_types: bool = True
-
-
 class RestApi:
     """Answers everything that is no health page. Runs on worker threads; `__call__` raises nothing.
 
     Args:
+        bodies: shared with the other APIs.
         models: the names of the configured models.
+        strict_types: refuse integers that an input's type cannot hold, instead of taking their low bits.
     """
 
     def __init__(
@@ -67,14 +53,17 @@ class RestApi:
         predictor: Predictor,
         monitor: StateMonitor,
         telemetry: Telemetry,
-        settings: ApiSettings,
+        bodies: JsonBodies,
         models: Callable[[], Collection[str]],
+        *,
+        strict_types: bool = True,
     ) -> None:
         self._models = models
         self._predictor = predictor
         self._monitor = monitor
         self._telemetry = telemetry
-        self._settings = settings
+        self._bodies = bodies
+        self._strict_types = strict_types
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer any path: those outside /v1/ with 404, errors as JSON bodies."""
@@ -118,29 +107,35 @@ class RestApi:
         raise invalid_argument(f"Malformed request: {request.method} {path}")
 
     def _predict(self, request: HttpRequest, selector: Selector, call: Call) -> HttpResponse:
-        text = self._body(request)
-        body = parse(text)
-        name = signature_name(body)
-        with self._predictor.open(selector) as handle:
-            call.version = handle.version
-            decoded = read_predict(
-                body,
-                _signature(handle, name),
-                # Most bodies hold neither letter, and one letter is found many times faster than a word.
-                literals=(b"u" in text and b"true" in text) or (b"f" in text and b"false" in text),
-                strings=text.count(b'"') // 2,
-                strict=self._settings.strict_types,
-            )
-            prediction = self._predictor.predict(
-                handle, name, decoded.inputs, deadline=call.deadline
-            )
-            call.signature = prediction.signature
+        with self._bodies.open(request, call.deadline) as opened:
+            text = opened.text
+            body = parse(text)
+            name = signature_name(body)
+            with self._predictor.open(selector) as handle:
+                call.version = handle.version
+                decoded = read_predict(
+                    body,
+                    _signature(handle, name),
+                    # Most bodies hold neither letter, and one letter is found many times faster than a word.
+                    literals=(b"u" in text and b"true" in text)
+                    or (b"f" in text and b"false" in text),
+                    strings=text.count(b'"') // 2,
+                    strict=self._strict_types,
+                )
+                # The model may take its time; what others need is not kept so long.
+                del text, body
+                opened.close()
+                prediction = self._predictor.predict(
+                    handle, name, decoded.inputs, deadline=call.deadline
+                )
+                call.signature = prediction.signature
         return HttpResponse(
             200, write_predictions(decoded.format, prediction.outputs, decoded.rows)
         )
 
     def _infer(self, request: HttpRequest, selector: Selector, call: Call) -> HttpResponse:
-        decoded = read_examples(parse(self._body(request)))
+        with self._bodies.open(request, call.deadline) as opened:
+            decoded = read_examples(parse(opened.text))
         infer = self._predictor.classify if call.method == "Classify" else self._predictor.regress
         with self._predictor.open(selector) as handle:
             call.version = handle.version
@@ -167,13 +162,6 @@ class RestApi:
         return HttpResponse(
             200, _pretty({"model_version_status": [_state(state) for state in states]})
         )
-
-    def _body(self, request: HttpRequest) -> bytes:
-        body = request.body
-        if b"gzip" in request.headers.get(b"content-encoding", b"").lower():
-            body = gunzip(body, self._settings.max_decompressed)
-        check_depth(body, self._settings.max_depth)
-        return body
 
 
 _NOT_FOUND: Final = HttpResponse(

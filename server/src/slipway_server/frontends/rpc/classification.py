@@ -4,8 +4,10 @@ import struct
 from collections.abc import Sequence
 from typing import Any, Final
 
+from slipway_server.frontends.codec.cost import CLASSIFY, parsing_cost
 from slipway_server.frontends.codec.examples import example_vector
 from slipway_server.frontends.codec.wire import delimited
+from slipway_server.frontends.room import Room
 from slipway_server.frontends.rpc.requests import parsed, selector, spec_field, spec_selector
 from slipway_server.inference.classification import Classifications, Regressions, Result
 from slipway_server.inference.multi import Task
@@ -23,10 +25,15 @@ _VALUE_TAG: Final = 1 << 3 | 5
 
 
 class ExampleMethods:
-    """The handlers of the three methods that take tf.Examples."""
+    """The handlers of the three methods that take tf.Examples.
 
-    def __init__(self, predictor: Predictor) -> None:
+    Args:
+        parsing: what messages take together while they are parsed and answered.
+    """
+
+    def __init__(self, predictor: Predictor, parsing: Room) -> None:
         self._predictor = predictor
+        self._parsing = parsing
 
     def classify(self, data: bytes, call: Call) -> bytes:
         """Answer a ClassificationRequest."""
@@ -38,6 +45,10 @@ class ExampleMethods:
 
     def multi_inference(self, data: bytes, call: Call) -> bytes:
         """Answer a MultiInferenceRequest; its first task selects the version for all."""
+        with self._parsing.take(parsing_cost(data, CLASSIFY), call.deadline):
+            return self._multi(data, call)
+
+    def _multi(self, data: bytes, call: Call) -> bytes:
         request = parsed(example_requests_pb2.MultiInferenceRequest, data)
         first = request.tasks[0].model_spec if request.tasks else example_requests_pb2.ModelSpec()
         call.model = first.name
@@ -59,6 +70,10 @@ class ExampleMethods:
         return multi_inference_reply(call.model, found)
 
     def _single(self, data: bytes, call: Call, infer: Any) -> bytes:
+        with self._parsing.take(parsing_cost(data, CLASSIFY), call.deadline):
+            return self._infer(data, call, infer)
+
+    def _infer(self, data: bytes, call: Call, infer: Any) -> bytes:
         request = parsed(example_requests_pb2.ExamplesRequest, data)
         spec = request.model_spec
         call.model = spec.name

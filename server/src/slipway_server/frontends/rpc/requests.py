@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError, Message
 
 from slipway_server.core.serving_map import Selector
 from slipway_server.errors import Code, ServingError, invalid_argument
+from slipway_server.frontends.codec.cost import parsing_cost
 from slipway_server.frontends.codec.wire import delimited, signed_varint
 
 
@@ -15,8 +16,9 @@ def parsed(kind: Callable[[], Any], data: bytes) -> Any:
     """Return the message in `data`.
 
     Raises:
-        ServingError: INTERNAL, the code that gRPC itself has for this.
+        ServingError: INTERNAL, the code that gRPC itself has for this; INVALID_ARGUMENT for far too many fields.
     """
+    parsing_cost(data, {})
     message: Message = kind()
     try:
         message.ParseFromString(data)

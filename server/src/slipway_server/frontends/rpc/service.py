@@ -9,6 +9,7 @@ from functools import partial
 from typing import Final
 
 from slipway_server.core.states import StateMonitor
+from slipway_server.frontends.room import Room
 from slipway_server.frontends.rpc.classification import ExampleMethods
 from slipway_server.frontends.rpc.instrumentation import CallHandler, instrumented
 from slipway_server.frontends.rpc.model import ModelMethods
@@ -29,6 +30,7 @@ class Services:
     """The methods of both services, by full name.
 
     Args:
+        parsing: what messages take together while they are parsed and answered.
         reload: answers HandleReloadConfigRequest, given its bytes and its deadline.
         reload_callers: who may call it.
         tensor_content: write Predict outputs as `tensor_content`.
@@ -41,6 +43,7 @@ class Services:
         monitor: StateMonitor,
         telemetry: Telemetry,
         *,
+        parsing: Room,
         reload: Callable[[bytes, float | None], bytes],
         reload_callers: ReloadCallers,
         tensor_content: bool,
@@ -50,9 +53,9 @@ class Services:
         self._reload_callers = reload_callers
         self._telemetry = telemetry
         self._predict = PredictMethod(
-            predictor, tensor_content=tensor_content, strict_types=strict_types
+            predictor, parsing, tensor_content=tensor_content, strict_types=strict_types
         )
-        self._examples = ExampleMethods(predictor)
+        self._examples = ExampleMethods(predictor, parsing)
         self._model = ModelMethods(predictor, monitor)
 
     def methods(self) -> dict[str, RpcMethod]:

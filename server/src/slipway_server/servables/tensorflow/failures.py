@@ -94,9 +94,13 @@ def translated() -> Iterator[None]:
     except ServingError:
         raise
     except Exception as error:
-        if found := as_serving_error(error):
+        found = as_serving_error(error)
+        if found is None:
+            raise
+        try:
             raise found from error
-        raise
+        finally:
+            del found  # else this frame and the error would keep each other
 
 
 def _own_words(message: str) -> str:

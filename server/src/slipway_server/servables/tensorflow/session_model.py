@@ -103,9 +103,13 @@ class SessionModel:
                 value if isinstance(value, np.ndarray) else _scalar(value) for value in run(*feeds)
             ]
         except Exception as error:
-            if found := as_run_error(error, self._directory):
+            found = as_run_error(error, self._directory)
+            if found is None:
+                raise
+            try:
                 raise found from error
-            raise
+            finally:
+                del found  # else this frame and the error would keep each other, and the request
 
     def close(self) -> None:
         """Release the session and everything it holds."""

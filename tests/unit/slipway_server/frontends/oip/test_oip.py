@@ -21,6 +21,8 @@ from slipway_server.frontends.oip import server_metadata
 from slipway_server.frontends.oip.grpc_service import GrpcInferenceService
 from slipway_server.frontends.oip.models import OipModels
 from slipway_server.frontends.oip.rest import OipRest
+from slipway_server.frontends.rest.json_body import BodyLimits, JsonBodies
+from slipway_server.frontends.room import Room
 from slipway_server.inference.predictor import Predictor
 from slipway_server.observability.telemetry import Telemetry
 from slipway_server.servables.dtypes import DType
@@ -93,7 +95,7 @@ def models(monitor: StateMonitor) -> OipModels:
 class Rest:
     def __init__(self, models: OipModels) -> None:
         self.telemetry = Telemetry(lambda _name: True)
-        self._api = OipRest(models, self.telemetry, max_decompressed=10_000)
+        self._api = OipRest(models, self.telemetry, JsonBodies(BodyLimits(decompressed=10_000)))
 
     def get(self, path: str, method: str = "GET") -> HttpResponse:
         return self._api(HttpRequest(method=method, target=path.encode()))
@@ -120,7 +122,9 @@ def rest(models: OipModels) -> Rest:
 
 class Grpc:
     def __init__(self, models: OipModels) -> None:
-        self._service = GrpcInferenceService(models, Telemetry(lambda _name: True), "1.2")
+        self._service = GrpcInferenceService(
+            models, Telemetry(lambda _name: True), Room(1 << 30), "1.2"
+        )
 
     def ask(self, name: str, request: Any, reply: Any) -> Any:
         method = self._service.methods()["/inference.GRPCInferenceService/" + name]

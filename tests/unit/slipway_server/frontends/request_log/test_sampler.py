@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from slipway_server.frontends.request_log.background import QueueBounds
-from slipway_server.frontends.request_log.sampler import RequestLog
+from slipway_server.frontends.request_log.sampler import Entry, RequestLog
 from slipway_server.observability.telemetry import Telemetry
 from slipway_server.storage.source import LoggingRule
 
@@ -39,9 +40,44 @@ class Disk:
         return File()
 
 
+class FullDisk:
+    """A real folder on a disk that is full: files can be made, nothing can be written."""
+
+    def __init__(self) -> None:
+        self.full = True
+        self.opened = 0
+
+    def open(self, path: str) -> Any:
+        self.opened += 1
+        Path(path).touch()
+        disk = self
+
+        class File:
+            def write(self, record: bytes) -> None:
+                self.buffer = record
+
+            def flush(self) -> None:
+                if disk.full:
+                    raise OSError("No space left on device")
+                with Path(path).open("ab") as file:
+                    file.write(self.buffer)
+
+            def close(self) -> None:
+                self.flush()
+
+        return File()
+
+
 class World:
-    def __init__(self, tmp: Path, numbers: tuple[float, ...] = (0.0,), items: int = 100) -> None:
-        self.disk = Disk()
+    def __init__(
+        self,
+        tmp: Path,
+        numbers: tuple[float, ...] = (0.0,),
+        items: int = 100,
+        disk: Any = None,
+    ) -> None:
+        self.disk = disk or Disk()
+        self.clock = 0.0
         self.telemetry = Telemetry({"m"}.__contains__)
         drawn = iter(numbers * 100)
         self.log = RequestLog(
@@ -50,6 +86,7 @@ class World:
             max_bytes=100,
             random=lambda: next(drawn),
             now=lambda: 0.0,
+            clock=lambda: self.clock,
             bounds=QueueBounds(items=items),
         )
         self.rule = LoggingRule(str(tmp / "logs" / "m"), 0.5)
@@ -57,6 +94,11 @@ class World:
 
     def keep(self, record: Any) -> None:
         self.log.keep("m", self.rule, record, 1)
+
+    def write(self, count: int) -> None:
+        """Write so many records, each in a batch of its own, as the log's thread does."""
+        for _ in range(count):
+            self.log._write([Entry("m", self.rule, lambda _at: b"record", 0.0)])
 
     def counts(self) -> dict[str, float]:
         lines = self.telemetry.text().decode().splitlines()
@@ -140,3 +182,57 @@ def test_without_rules_there_is_no_thread(rules: Any) -> None:
     log.configure(rules)
     assert (log._queue is not None) is bool(rules)
     log.close()
+
+
+def test_a_full_disk_is_left_alone_for_longer_and_longer_and_said_once(tmp_path: Path) -> None:
+    disk = FullDisk()
+    world = World(tmp_path, disk=disk)
+    with capture_logs() as said:
+        world.write(600)
+        assert disk.opened == 2, "once more at once, in case it was the file"
+        for second in range(1, 601):
+            world.clock = float(second)
+            world.write(1)
+    assert disk.opened < 20
+    assert list((tmp_path / "logs").iterdir()) == []
+    assert [line["event"] for line in said] == ["requests are not logged"]
+    assert said[0]["error"] == "No space left on device"
+    assert world.counts() == {"INTERNAL": 1200}
+
+
+def test_the_log_goes_on_when_the_disk_has_room_again(tmp_path: Path) -> None:
+    disk = FullDisk()
+    world = World(tmp_path, disk=disk)
+    with capture_logs() as said:
+        world.write(10)
+        disk.full = False
+        world.clock = 61.0
+        world.write(3)
+        disk.full = True
+        world.write(1)
+    assert [line["event"] for line in said] == [
+        "requests are not logged",
+        "requests are logged again",
+        "requests are not logged",
+    ]
+    assert said[1]["left_out"] == 10
+    [file] = (tmp_path / "logs").iterdir()
+    assert file.read_bytes() == b"record" * 3
+    assert world.counts() == {"INTERNAL": 11, "OK": 3}
+
+
+def test_requests_that_cannot_be_recorded_are_said_once_and_stop_nothing(tmp_path: Path) -> None:
+    disk = FullDisk()
+    disk.full = False
+    world = World(tmp_path, disk=disk)
+
+    def odd(_at: int) -> bytes:
+        raise ValueError("odd")
+
+    with capture_logs() as said:
+        for _ in range(100):
+            world.log._write([Entry("m", world.rule, odd, 0.0)])
+            world.write(1)
+    assert [line["event"] for line in said] == ["a request cannot be logged"]
+    assert world.counts() == {"INTERNAL": 100, "OK": 100}
+    assert disk.opened > 1, "each file has 100 bytes"

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hostile import MIB, gzip_bomb
 from slipway_server.errors import Code, ServingError
 from slipway_server.frontends.codec.json_text import excerpt, parse
-from slipway_server.frontends.http.inflate import gunzip
+from slipway_server.frontends.inflate import gunzip
 from slipway_server.frontends.rest.json_tensor import (
     PredictBody,
     read_predict,

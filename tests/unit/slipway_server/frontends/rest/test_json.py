@@ -418,7 +418,7 @@ def test_the_first_fault_of_rows_is_told(rows: Any, said: str) -> None:
 
 
 def test_gunzip_takes_several_members_and_no_more_than_the_limit() -> None:
-    from slipway_server.frontends.http.inflate import gunzip
+    from slipway_server.frontends.inflate import gunzip
 
     data = gzip.compress(b"ab") + gzip.compress(b"cd")
     assert gunzip(data, 4) == b"abcd"

@@ -8,17 +8,16 @@ What is used of `grpc._server` is compared with what is expected, once, at impor
 
 import importlib
 import inspect
+import logging
 from collections.abc import Callable
 from typing import Any, Final, Protocol
+
+_log: Final = logging.getLogger(__name__)
 
 _PARAMETERS: Final = {
     "_unary_response_in_pool": (
         *("rpc_event", "state", "behavior", "argument_thunk"),
         *("request_deserializer", "response_serializer"),
-    ),
-    "_call_behavior": (
-        *("rpc_event", "state", "behavior", "argument"),
-        *("request_deserializer", "send_response_callback"),
     ),
     "_status": ("rpc_event", "state", "serialized_response"),
     "_possibly_finish_call": ("state", "token"),
@@ -26,7 +25,7 @@ _PARAMETERS: Final = {
     "_Context": ("rpc_event", "state", "request_deserializer"),
 }
 _CONSTANTS: Final = ("_RECEIVE_MESSAGE_TOKEN", "_CANCELLED", "_CLOSED")
-_FIELDS: Final = frozenset({"condition", "client", "due", "statused"})
+_FIELDS: Final = frozenset({"condition", "client", "due", "statused", "aborted", "rpc_errors"})
 _CYGRPC: Final = ("ReceiveMessageOperation", "StatusCode")
 
 
@@ -77,8 +76,12 @@ class CallOwner(Protocol):
         """The call's message has this many bytes; None when it will have none. On gRPC's serving thread."""
         ...
 
-    def taken(self, size: int) -> None:
-        """A thread begins to answer a request of so many bytes."""
+    def taken(self) -> None:
+        """A thread begins to answer a request."""
+        ...
+
+    def answered(self, size: int) -> None:
+        """A request of so many bytes is answered, and gone."""
         ...
 
 
@@ -164,27 +167,42 @@ class UnaryCall:
     def answer(self) -> None:
         """Compute the answer and send it; on a worker's thread."""
         event, state = self._event, self._state
-        self._owner.taken(len(self._request or b""))
+        # Given away, not shared: whoever still refers to the call later does not keep the message.
+        request, self._request = self._request, None
+        size = len(request or b"")
+        self._owner.taken()
         try:
             # Nobody waits for the answer to a call that was cancelled or whose deadline has passed.
             if state.client is not _server._CANCELLED and not state.statused:
                 try:
-                    reply = self._behavior(self._request, _server._Context(event, state, None))
-                except Exception as error:  # noqa: BLE001 - gRPC's own code turns it into a status
-                    _server._call_behavior(event, state, _raising(error), None, None)
+                    reply = self._behavior(request, _server._Context(event, state, None))
+                except Exception as error:  # noqa: BLE001 - the client hears of it as a status
+                    self._fail(error)
                 else:
                     _server._status(event, state, reply)
         finally:
+            del request
+            self._owner.answered(size)
             self._end()
+
+    def _fail(self, error: Exception) -> None:
+        """End the call with the status that its method has aborted with, or with UNKNOWN.
+
+        What gRPC itself does here would raise the error anew, from a function that holds it: error, traceback and
+        frame would keep each other, and the request with them, until the garbage collector comes by.
+        """
+        state = self._state
+        with state.condition:
+            if state.aborted:
+                details = b"RPC Aborted"
+            elif error in state.rpc_errors:  # the client has gone, and gRPC has said so
+                return
+            else:
+                _log.error("a gRPC method failed", exc_info=error)
+                details = f"Exception calling application: {error}".encode("utf-8", "replace")
+            _server._abort(state, self._event.call, _cygrpc.StatusCode.unknown, details)
 
     def _end(self) -> None:
         self._over = True
         if self._done is not None:
             self._done(self)
-
-
-def _raising(error: Exception) -> Callable[[Any, Any], Any]:
-    def behavior(_request: Any, _context: Any) -> Any:
-        raise error
-
-    return behavior

@@ -8,6 +8,8 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
 
+from slipway_server.frontends.rpc.transport.compression import Decompression
+
 SERVICE_NAMES: Final = (
     "tensorflow.serving.PredictionService",
     "tensorflow.serving.ModelService",
@@ -30,7 +32,7 @@ class Health:
             thread (`workers`).
     """
 
-    def __init__(self, server: grpc.Server) -> None:
+    def __init__(self, server: grpc.Server, decompression: Decompression) -> None:
         self._servicer = health.HealthServicer(
             experimental_thread_pool=ThreadPoolExecutor(
                 _WATCH_THREADS, thread_name_prefix="health-watch"
@@ -38,7 +40,9 @@ class Health:
         )
         watch = grpc.unary_stream_rpc_method_handler(
             self._servicer.Watch,
-            request_deserializer=health_pb2.HealthCheckRequest.FromString,
+            request_deserializer=lambda data: health_pb2.HealthCheckRequest.FromString(
+                decompression.read(data)
+            ),
             response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
         )
         server.add_generic_rpc_handlers(

@@ -19,7 +19,7 @@ class RpcLimits:
     Attributes:
         threads: requests worked on at a time.
         inflight: requests worked on or waiting; further ones are refused at once.
-        message: bytes of a request; 0 means 2 GiB, the most that gRPC allows.
+        message: bytes of a request, as sent and decompressed; 0 means 2 GiB, the most that gRPC allows.
         streams: calls at a time on one connection; a client's gRPC library holds further ones back.
         connections: open at a time; 0 means any number.
         age: after which a connection is asked to reconnect; what it carries finishes.
@@ -28,17 +28,24 @@ class RpcLimits:
 
     threads: int
     inflight: int = 1024
-    message: int = 0
+    message: int = 64 << 20
     streams: int = 1000
     connections: int = 0
     age: float = 10.0
     age_grace: float = 600.0
 
+    @property
+    def message_bytes(self) -> int:
+        """The limit of a message, whatever it is."""
+        return self.message or _INT32_MAX
+
 
 def channel_options(limits: RpcLimits, more: Mapping[str, int | str]) -> Options:
     """Return the arguments of the server; `more` come last and win."""
     options: dict[str, int | str] = {
-        "grpc.max_receive_message_length": limits.message or _INT32_MAX,
+        "grpc.max_receive_message_length": limits.message_bytes,
+        # gRPC would decompress whatever comes before it looks at the limit (`compression`).
+        "grpc.per_message_decompression": 0,
         "grpc.max_send_message_length": _INT32_MAX,
         # Two servers on one port would share its connections without anybody noticing.
         "grpc.so_reuseport": 0,

@@ -14,6 +14,7 @@ import grpc
 from typing_extensions import override
 
 from slipway_server.errors import Code, ServingError, overloaded
+from slipway_server.frontends.rpc.transport.compression import Decompression
 from slipway_server.frontends.rpc.transport.health import SERVICE_NAMES, Health
 from slipway_server.frontends.rpc.transport.limits import RpcLimits, channel_options
 from slipway_server.frontends.rpc.transport.workers import RpcWorkers, rpc_workers, warn_if_slow
@@ -72,8 +73,11 @@ class RpcServer:
         self._server = grpc.server(
             self._pool, options=channel_options(limits, channel_arguments or {})
         )
-        self._health = Health(self._server)
-        self._methods = _LateMethods(self._pool, limits, {**(early or {}), **self._health.methods})
+        decompression = Decompression(limits.message_bytes, GRPC_STATUS.__getitem__)
+        self._health = Health(self._server, decompression)
+        self._methods = _LateMethods(
+            self._pool, limits, decompression, {**(early or {}), **self._health.methods}
+        )
         self._server.add_generic_rpc_handlers((self._methods,))
         for address in addresses:
             try:
@@ -129,8 +133,15 @@ class RpcServer:
 
 
 class _LateMethods(grpc.GenericRpcHandler):
-    def __init__(self, pool: RpcWorkers, limits: RpcLimits, early: Mapping[str, RpcMethod]) -> None:
+    def __init__(
+        self,
+        pool: RpcWorkers,
+        limits: RpcLimits,
+        decompression: Decompression,
+        early: Mapping[str, RpcMethod],
+    ) -> None:
         self._pool = pool
+        self._decompression = decompression
         self._status_pool = rpc_workers(_STATUS_THREADS, "rpc-status")
         # Some may wait even where little is allowed: between its arrival and its thread every request waits.
         self._max_waiting = max(limits.inflight - limits.threads, limits.threads)
@@ -167,11 +178,12 @@ class _LateMethods(grpc.GenericRpcHandler):
 
     def _handlers_of(self, methods: Mapping[str, RpcMethod]) -> dict[str, Handler]:
         # No (de)serializers: the handlers take and return bytes.
+        plain = {path: self._decompression.around(method) for path, method in methods.items()}
         return {
             path: grpc.unary_unary_rpc_method_handler(
                 on_pool(self._pools[path], method) if path in self._pools else method
             )
-            for path, method in methods.items()
+            for path, method in plain.items()
         }
 
     @override

@@ -19,6 +19,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 from typing_extensions import override
@@ -29,7 +30,10 @@ from slipway_server.frontends.rpc.transport.grpc_internals import UnaryCall
 _log: Final = logging.getLogger(__name__)
 
 _MAX_HELD: Final = 256 << 20
-"""Bytes of requests that wait for a thread; while there are more, further requests stay unread."""
+"""Bytes of requests that wait for a thread or are worked on; while there are more, further requests stay unread."""
+
+_READ_FOR_EACH: Final = 2
+"""Unread requests that are asked for when one is answered: so it soon becomes as many as there is room for."""
 
 _ARRIVAL_SECONDS: Final = 10.0
 """Within these a message should come, once there are more requests than may wait."""
@@ -75,19 +79,24 @@ class RpcWorkers(ThreadPoolExecutor):
     def submit(self, fn: Callable[..., Any], /, *arguments: Any, **options: Any) -> Any:
         """Run a function on one of the threads and return its future; called by gRPC's serving thread."""
         future: Future[Any] = Future()
-
-        def run() -> None:
-            self._queued.pop()
-            _run_into(future, fn, arguments, options)
-
         self._queued.append(None)
         try:
-            super().submit(run)
+            super().submit(self._take, [future], fn, arguments, options)
         except (
             RuntimeError
         ) as error:  # no further thread is allowed; the call waits for those that are there
             _log.warning("Cannot start another thread for gRPC requests: %s", error)
         return future
+
+    def _take(
+        self,
+        future: "list[Future[Any]]",
+        function: Callable[..., Any],
+        arguments: tuple[Any, ...],
+        options: dict[str, Any],
+    ) -> None:
+        self._queued.pop()
+        _run_into(future, function, arguments, options)
 
 
 class ReadAheadWorkers(RpcWorkers):
@@ -122,10 +131,10 @@ class ReadAheadWorkers(RpcWorkers):
         # asked for yet.
         self._arriving: dict[UnaryCall, float] = {}
         self._unread: deque[UnaryCall] = deque()
-        # Bytes of those that wait, counted by gRPC's serving thread alone. What threads have taken of these they put
-        # down in `_taken`.
+        # Bytes of those that wait or are worked on, and how many are worked on.
+        self._lock = threading.Lock()
         self._held = 0
-        self._taken: deque[int] = deque()
+        self._working = 0
 
     @property
     @override
@@ -152,32 +161,45 @@ class ReadAheadWorkers(RpcWorkers):
     @override
     def submit(self, fn: Callable[..., Any], /, *arguments: Any, **options: Any) -> Any:
         """Run a function on one of the threads and return its future; called by gRPC's serving thread."""
-        while self._taken:
-            self._held -= self._taken.popleft()
         if grpc_internals.is_unary_call_of_bytes(arguments):
             call = UnaryCall(self, arguments)
             if self._held < _MAX_HELD:
                 self._receive(call)
                 return call
             self._unread.append(call)
-            # The threads may have emptied the queue meanwhile, and look here only when they take something from it.
-            if self._tasks.empty():
+            # The threads may have made room meanwhile, and look here only when they have answered something.
+            if self._held < _MAX_HELD or self._quiet:
                 self._receive_unread()
             return call
         future: Future[Any] = Future()
-        self._give(lambda: _run_into(future, fn, arguments, options))
+        self._give(partial(_run_into, [future], fn, arguments, options))
         return future
 
     def arrived(self, call: UnaryCall, size: int | None) -> None:
         """Hand a request of so many bytes to a thread; None when there will be no message."""
         self._arriving.pop(call, None)
         if size is not None:
-            self._held += size
+            with self._lock:
+                self._held += size
             self._give(call.answer)
 
-    def taken(self, size: int) -> None:
-        """A thread has begun with a request of so many bytes."""
-        self._taken.append(size)
+    def taken(self) -> None:
+        """A thread has begun with a request."""
+        with self._lock:
+            self._working += 1
+
+    def answered(self, size: int) -> None:
+        """A thread has answered a request of so many bytes."""
+        with self._lock:
+            self._working -= 1
+            self._held -= size
+        if self._unread and (self._held < _MAX_HELD or self._quiet):
+            self._receive_unread()
+
+    @property
+    def _quiet(self) -> bool:
+        """Whether no request will be answered soon, upon which others would be asked for."""
+        return not self._working and self._tasks.empty()
 
     def _receive(self, call: UnaryCall) -> None:
         self._arriving[call] = self._clock()
@@ -185,8 +207,8 @@ class ReadAheadWorkers(RpcWorkers):
             self._arriving.pop(call, None)
 
     def _receive_unread(self) -> None:
-        """Ask for the next message; for all when no other waits, since some of them may never come."""
-        for _ in range(len(self._unread) if self._tasks.empty() else 1):
+        """Ask for the next messages; for all when all is quiet, since some of them may never come."""
+        for _ in range(len(self._unread) if self._quiet else _READ_FOR_EACH):
             try:
                 call = self._unread.popleft()
             except IndexError:  # another thread was here
@@ -209,27 +231,35 @@ class ReadAheadWorkers(RpcWorkers):
         self._tasks.put(task)
 
     def _work(self) -> None:
-        get, free, unread = self._tasks.get, self._free.append, self._unread
+        free = self._free.append
         while True:
             try:
                 while True:
-                    task = get()
-                    if unread:
-                        self._receive_unread()
-                    task()
+                    self._do_next()
                     free(None)
             except Exception:  # noqa: BLE001 - the thread must go on for the others
                 _log.exception("A gRPC call could not be ended")
                 free(None)
 
+    def _do_next(self) -> None:
+        # A function of its own: while a thread waits for the next task, nothing keeps the last one and its request.
+        task = self._tasks.get()
+        task()
+
 
 def _run_into(
-    future: "Future[Any]",
+    future: "list[Future[Any]]",
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
     options: dict[str, Any],
 ) -> None:
+    """Run a function and tell the future how it ended, which is taken out of its list.
+
+    An error's traceback leads to this frame and to those above it: none of them may lead back to the error.
+    """
     try:
-        future.set_result(function(*arguments, **options))
+        result = function(*arguments, **options)
     except Exception as error:  # noqa: BLE001 - as concurrent.futures does
-        future.set_exception(error)
+        future.pop().set_exception(error)
+    else:
+        future.pop().set_result(result)

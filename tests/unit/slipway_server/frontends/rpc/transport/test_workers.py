@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
+import logging
 import threading
 import time
 import types
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -157,6 +161,56 @@ def test_an_exception_is_unknown_to_the_client_and_the_threads_go_on(pool: RpcWo
             assert error.value.code() is grpc.StatusCode.UNKNOWN  # type: ignore[attr-defined]
             assert "broken" in error.value.details()  # type: ignore[attr-defined]
         assert call(b"good", timeout=TIMEOUT) == b"good"
+
+
+class Ballast:
+    """Something that a request's frames hold."""
+
+
+def test_a_call_that_fails_is_gone_without_the_garbage_collector(pool: RpcWorkers) -> None:
+    held: list[weakref.ref[Ballast]] = []
+
+    def fail(request: bytes, context: grpc.ServicerContext) -> bytes:
+        ballast = Ballast()
+        held.append(weakref.ref(ballast))
+        if request == b"abort":
+            context.abort(grpc.StatusCode.NOT_FOUND, "no such thing")
+        if request == b"raise":
+            raise RuntimeError("broken")
+        return request
+
+    logging.disable()  # pytest keeps every record, and with it the error
+    gc.disable()
+    try:
+        with serving(fail, pool) as (channel, _):
+            call = channel.unary_unary("/a/B")
+            for message in (b"abort", b"raise", b"answer") * 3:
+                with contextlib.suppress(grpc.RpcError):
+                    call(message, timeout=TIMEOUT)
+            assert len(held) == 9
+            until(lambda: not any(one() for one in held))
+    finally:
+        logging.disable(logging.NOTSET)
+        gc.enable()
+
+
+def test_a_thread_that_waits_keeps_nothing_of_its_last_task() -> None:
+    pool = ReadAheadWorkers(1)
+    ballast = Ballast()
+    gone = weakref.ref(ballast)
+
+    def task(ballast: Ballast) -> None:
+        del ballast
+        raise RuntimeError("broken")
+
+    gc.disable()
+    try:
+        future = pool.submit(task, ballast)
+        assert isinstance(future.exception(TIMEOUT), RuntimeError)
+        del ballast, future
+        until(lambda: gone() is None)
+    finally:
+        gc.enable()
 
 
 def test_a_call_without_a_message_is_refused(pool: RpcWorkers) -> None:

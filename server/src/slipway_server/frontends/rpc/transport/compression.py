@@ -1,0 +1,88 @@
+"""Compressed gRPC messages, decompressed here and not by gRPC, which would do so without any bound.
+
+gRPC is told to hand messages over as they came. It does not say which of them are compressed, but their first bytes do:
+no message of ours begins so. A protobuf message cannot begin as gzip does, and zlib's first byte would be a number in
+field 15, which none of ours has.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from slipway_server.errors import Code, ServingError
+from slipway_server.frontends.inflate import GZIP_OR_ZLIB, gunzip
+from slipway_server.frontends.room import Room, Share
+
+if TYPE_CHECKING:
+    import grpc
+
+_BEGINNINGS: Final = frozenset({b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"})
+_ROOM: Final = 256 << 20
+"""Bytes of decompressed messages at a time; one message may be larger."""
+
+_NEVER_SECONDS: Final = 3.2e8
+"""gRPC says "no deadline" with a time in the far future."""
+
+Method = Callable[[bytes, "grpc.ServicerContext"], bytes]
+
+
+class Decompression:
+    """Decompresses the messages of all methods.
+
+    Args:
+        limit: bytes that a message may grow to.
+        status: gRPC's name of a code.
+    """
+
+    def __init__(self, limit: int, status: "Callable[[Code], grpc.StatusCode]") -> None:
+        self._limit = limit
+        self._status = status
+        self._room = Room(_ROOM)
+
+    def around(self, method: Method) -> Method:
+        """Return a method that takes messages as they came."""
+
+        @wraps(method)
+        def as_sent(message: bytes, context: "grpc.ServicerContext") -> bytes:
+            if message[:2] not in _BEGINNINGS:
+                return method(message, context)
+            return self._decompressed(message, context, method)
+
+        return as_sent
+
+    def read(self, message: bytes) -> bytes:
+        """Return a message that is small when it is what it should be.
+
+        Raises:
+            ServingError: as `gunzip`.
+        """
+        return self._gunzip(message, lambda _size: None) if message[:2] in _BEGINNINGS else message
+
+    def _decompressed(
+        self, message: bytes, context: "grpc.ServicerContext", method: Method
+    ) -> bytes:
+        shares: list[Share] = []
+        left = context.time_remaining()
+        deadline = monotonic() + left if left is not None and left < _NEVER_SECONDS else None  # type: ignore[redundant-expr] # the stubs forget None
+        try:
+            try:
+                plain = self._gunzip(
+                    message, lambda size: shares.append(self._room.take(size, deadline))
+                )
+            except ServingError as error:
+                context.abort(self._status(error.code), error.message)
+            return method(plain, context)
+        finally:
+            for share in shares:
+                share.close()
+
+    def _gunzip(self, message: bytes, admit: Callable[[int], None]) -> bytes:
+        return gunzip(message, self._limit, admit=admit, too_large=_too_large, form=GZIP_OR_ZLIB)
+
+
+def _too_large(limit: int) -> ServingError:
+    return ServingError(
+        Code.RESOURCE_EXHAUSTED,
+        f"The request grows beyond {limit} bytes when decompressed, and --grpc_max_message_bytes allows no more",
+    )
