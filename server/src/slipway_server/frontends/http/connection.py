@@ -9,7 +9,7 @@ arrive, before they are kept.
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from time import monotonic
 from typing import Any, Final
@@ -22,7 +22,7 @@ from slipway_server.frontends.http.budget import BodyBudget
 from slipway_server.frontends.http.head import ONCE, head_fault
 from slipway_server.frontends.http.listener import has_unread, peer_address
 from slipway_server.frontends.http.messages import Headers, HttpRequest, HttpResponse, failure
-from slipway_server.frontends.http.rendering import rendered, with_request_id
+from slipway_server.frontends.http.rendering import rendered, with_headers, with_request_id
 
 _HEAD_PIECE: Final = 16 << 10
 
@@ -289,7 +289,9 @@ class HttpConnection(asyncio.Protocol):
         request_id = request.headers.get(b"x-request-id")
         if request_id is not None:
             response = with_request_id(response, request_id)
-        self._write(request, response, close=close)
+        response = with_headers(response, self._headers(request))
+        head_only = request.method == "HEAD"
+        self._transport.write(rendered(response, close=close, head_only=head_only))
         if close:
             self._drop_arriving()
             self._drop_waiting()
@@ -373,7 +375,7 @@ class HttpConnection(asyncio.Protocol):
     def _refuse(self, response: HttpResponse) -> None:
         """Read nothing more; answer what cannot be understood behind the answers that are still due."""
         self._phase = _Phase.CLOSING
-        self._refusal = response
+        self._refusal = with_headers(response, self._headers(self._request))
         self._drop_arriving()
         self._finish()
 
@@ -391,10 +393,5 @@ class HttpConnection(asyncio.Protocol):
         done = self._phase is _Phase.CLOSING and self._current is None and not self._waiting
         if done and self._transport is not None:
             if self._refusal:
-                self._write(self._request, self._refusal, close=True)
+                self._transport.write(rendered(self._refusal, close=True, head_only=False))
             self._transport.close()
-
-    def _write(self, request: HttpRequest, response: HttpResponse, *, close: bool) -> None:
-        assert self._transport is not None  # noqa: S101 - callers checked
-        whole = replace(response, headers=(*response.headers, *self._headers(request)))
-        self._transport.write(rendered(whole, close=close, head_only=request.method == "HEAD"))

@@ -4,7 +4,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 
-from slipway_server.frontends.http.messages import HttpResponse
+from slipway_server.frontends.http.messages import Headers, HttpResponse
 
 _MAX_REQUEST_ID: Final = 128
 _REASONS: Final = {
@@ -31,6 +31,11 @@ def rendered(response: HttpResponse, *, close: bool, head_only: bool) -> bytes:
     if not head_only:
         head.append(response.body)
     return b"".join(head)
+
+
+def with_headers(response: HttpResponse, further: Headers) -> HttpResponse:
+    """Return a response with further headers behind its own."""
+    return replace(response, headers=(*response.headers, *further)) if further else response
 
 
 def with_request_id(response: HttpResponse, request_id: bytes) -> HttpResponse:
