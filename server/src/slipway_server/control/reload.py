@@ -23,6 +23,8 @@ from slipway_server.storage.source import ModelConfig, VersionSource
 
 T = TypeVar("T")
 
+Confine = Callable[[tuple[ModelConfig, ...]], tuple[ModelConfig, ...]]
+
 PLATFORMS: Final = frozenset({"tensorflow"})
 
 _log = structlog.get_logger("slipway_server.config")
@@ -113,12 +115,19 @@ class ConfiguredModels:
         with self._lock:
             self._apply(configs)
 
-    def apply_and_wait(self, configs: tuple[ModelConfig, ...], deadline: float | None) -> None:
+    def apply_and_wait(
+        self,
+        configs: tuple[ModelConfig, ...],
+        deadline: float | None,
+        *,
+        confine: Confine = lambda configs: configs,
+    ) -> None:
         """Serve these models from now on, and wait until each one that is new answers or will not.
 
         Args:
             configs: all models.
             deadline: when the caller stops to listen, in monotonic seconds.
+            confine: refuses what the caller may not ask for, of a list that is right otherwise, and binds the rest.
 
         Raises:
             ServingError: as `apply`; or UNKNOWN when a new model does not answer, though the change was made.
@@ -126,7 +135,7 @@ class ConfiguredModels:
         with self._lock:
             waiter = self.waiter({config.name for config in configs} - set(self.names))
             try:
-                self._apply(configs)
+                self._apply(configs, confine)
             except BaseException:
                 self._waiters.discard(waiter)
                 raise
@@ -141,11 +150,16 @@ class ConfiguredModels:
         finally:
             self._waiters.discard(waiter)
 
-    def _apply(self, configs: tuple[ModelConfig, ...]) -> None:
+    def _apply(
+        self,
+        configs: tuple[ModelConfig, ...],
+        confine: Confine = lambda configs: configs,
+    ) -> None:
         check_platforms(self._configs, configs)
         labels = {config.name: dict(config.labels) for config in configs}
         check_labels(labels, self._labels(), self._available, self._rule.labels)
         check_supported(configs, self._rule.platforms)
+        configs = confine(configs)
         before = set(self.names)
         self._configs = configs
         self._configured = True

@@ -131,9 +131,8 @@ class ReloadMethod:
                 "supported"
             )
         before = counter_values(self._registry, request.metric_names)
-        configs = self._roots.confined(model_configs(request.config) or ())
-        check_fixed(self._fixed, configs)
-        self._models.apply_and_wait(configs, deadline)
+        configs = model_configs(request.config) or ()
+        self._models.apply_and_wait(configs, deadline, confine=self._confined)
         reply = model_management_pb2.ReloadConfigResponse()
         reply.status.error_code = int(Code.OK)
         after = counter_values(self._registry, request.metric_names)
@@ -142,3 +141,7 @@ class ReloadMethod:
             increase = after.get(name, 0) - before.get(name, 0)
             reply.metric.add(name=name, int64_value_increase=increase)
         return bytes(reply.SerializeToString())
+
+    def _confined(self, configs: tuple[ModelConfig, ...]) -> tuple[ModelConfig, ...]:
+        check_fixed(self._fixed, configs)
+        return self._roots.confined(configs)
