@@ -23,6 +23,7 @@ from slipway_server.frontends.oip.datatypes import (
     as_bytes as string_bytes,
 )
 from slipway_server.frontends.oip.models import SIGNATURE_PARAMETER, InferRequest
+from slipway_server.frontends.rest.json_text import loads
 from slipway_server.inference.predictor import Prediction
 from slipway_server.servables.dtypes import DType
 from slipway_server.servables.signature import Array
@@ -65,7 +66,7 @@ class InferBody:
         self._binary = memoryview(b"" if json_length is None else body)[json_length or 0 :]
         self._at = 0
         try:
-            value = orjson.loads(text)
+            value = loads(text)
         except orjson.JSONDecodeError as error:
             raise invalid_argument(f"JSON Parse error: {error}") from error
         self._value = _object(value, "The request")
