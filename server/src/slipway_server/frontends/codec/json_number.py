@@ -111,10 +111,22 @@ def _each(array: Array) -> Written:
     if array.ndim == 1:
         return values
     if not values and array.ndim:
-        return array.tolist()
+        return _nothing(array.shape)
     for length in reversed(array.shape[1:]):
         values = [values[start : start + length] for start in range(0, len(values), length)]
     return values if array.ndim else values[0]
+
+
+def _nothing(shape: tuple[int, ...]) -> list[Any]:
+    """Return what an array without values is in nested lists; there may be millions of rows, so they are one object.
+
+    >>> _nothing((2, 3, 0)), _nothing((0, 3))
+    ([[[], [], []], [[], [], []]], [])
+    """
+    value: list[Any] = []
+    for size in reversed(shape[: shape.index(0)]):
+        value = [value] * size
+    return value
 
 
 def _at_once(array: Array) -> Written:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import ml_dtypes
@@ -60,6 +61,23 @@ def test_shapes(shape: tuple[int, ...], kind: np.dtype[Any]) -> None:
     array = np.arange(np.prod(shape, dtype=int), dtype=kind).reshape(shape) / 2
     text = dumps(decimals(array)).decode()
     assert text == str(array.tolist()).replace(" ", "")
+
+
+def test_millions_of_empty_rows_are_written_without_a_list_for_each() -> None:
+    rows = 500_000
+    tracemalloc.start()
+    try:
+        found = decimals(np.zeros((rows, 0), np.float32))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * rows
+    assert dumps(found) == b"[" + b",".join([b"[]"] * rows) + b"]"
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), (2, 0, 2), (2, 2, 0), (1, 2, 0, 4)])
+def test_arrays_without_values_are_what_numpy_makes_of_them(shape: tuple[int, ...]) -> None:
+    assert decimals(np.zeros(shape, np.float32)) == np.zeros(shape).tolist()
 
 
 @pytest.mark.parametrize("kind", HALVES, ids=str)

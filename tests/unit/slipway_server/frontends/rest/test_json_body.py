@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import random
 import threading
@@ -13,6 +14,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from slipway_server.frontends.rest.json_text import loads
 
 from slipway_server.errors import Code, ServingError
 from slipway_server.frontends.http.messages import HttpRequest
@@ -71,6 +73,31 @@ def test_nothing_costs_more_than_is_reckoned(name: str) -> None:
     assert taken > len(text) // 3, "something was measured"
     assert taken <= len(text) + count_values(text) * json_body._VALUE_BYTES
     assert taken <= len(text) * json_body._TEXT_BYTES
+
+
+def test_the_garbage_collector_does_not_run_in_a_large_text_and_is_as_before_after_it() -> None:
+    text = repeated(b"[],", 400_000)
+    runs: list[str] = []
+
+    def seen(phase: str, _info: object) -> None:
+        runs.append(phase)
+
+    gc.callbacks.append(seen)
+    try:
+        value = loads(text)
+        during = len(runs)
+        orjson.loads(text)
+        assert len(runs) > 10 * (during + 1), "it would have run hundreds of times"
+        assert gc.isenabled()
+        with pytest.raises(orjson.JSONDecodeError):
+            loads(text[:-1])
+        assert gc.isenabled()
+        gc.disable()
+        assert loads(text) == value
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+        gc.callbacks.remove(seen)
 
 
 JSON = st.recursive(
