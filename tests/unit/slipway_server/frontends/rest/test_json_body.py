@@ -14,9 +14,9 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from slipway_server.frontends.rest.json_text import loads
 
 from slipway_server.errors import Code, ServingError
+from slipway_server.frontends.codec.json_text import loads
 from slipway_server.frontends.http.messages import HttpRequest
 from slipway_server.frontends.rest import json_body
 from slipway_server.frontends.rest.json_body import BodyLimits, JsonBodies, count_values
