@@ -7,6 +7,7 @@ chooses the order of things. Where the real component may choose, the `Random` g
 
 import json
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -115,7 +116,7 @@ class SimDeployment:
     replicas: int
     created_at: datetime
     edited: tuple[str, ...] = ()
-    """Fields of its template that someone else has changed."""
+    """Annotations of its template that someone else has added."""
 
     @property
     def name(self) -> str:
@@ -616,9 +617,9 @@ class Fleet:
             if pod.deployment == name:
                 pod.terminating = True
 
-    def edit_template(self, name: str, *fields: str) -> None:
+    def edit_template(self, name: str, *annotations: str) -> None:
         """Someone edits the template of a Deployment; its controller replaces the pods in its own way."""
-        self.deployments[name].edited = fields
+        self.deployments[name].edited = annotations
         for pod in self.pods.values():
             if pod.deployment == name:
                 self.take(pod)
@@ -780,6 +781,21 @@ def _seen_server(pod: SimPod) -> Container:
     )
 
 
+def _edited(deployment: SimDeployment) -> dict[str, Any]:
+    """The manifest with the edit, and with whom the API server notes for each field."""
+    manifest = deepcopy(deployment.manifest)
+    manifest["spec"]["template"]["metadata"]["annotations"] |= dict.fromkeys(deployment.edited, "x")
+    added: dict[str, Any] = {f"f:{name}": {} for name in deployment.edited}
+    manifest["metadata"]["managedFields"] = [
+        {
+            "manager": manager,
+            "fieldsV1": {"f:spec": {"f:template": {"f:metadata": {"f:annotations": set_}}}},
+        }
+        for manager, set_ in ((names.FIELD_MANAGER, {}), ("kubectl-edit", added))
+    ]
+    return manifest
+
+
 def _seen_deployment(deployment: SimDeployment) -> SeenDeployment:
     annotations = deployment.manifest["metadata"]["annotations"]
     servable = deployment.labels[names.SERVABLE_LABEL]
@@ -794,8 +810,7 @@ def _seen_deployment(deployment: SimDeployment) -> SeenDeployment:
         replicas=deployment.replicas,
         created_at=deployment.created_at,
         claims=claims_of(deployment),
-        edited=deployment.edited,
-        editors=("kubectl-edit",) if deployment.edited else (),
+        edited=_edited(deployment) if deployment.edited else None,
     )
 
 

@@ -631,8 +631,7 @@ def _labels(history: History, number: int) -> None:
 
 def _edit_template(history: History, number: int) -> None:
     if found := sorted(history.fleet.deployments):
-        field = "spec.template.spec.containers[server].image"
-        history.fleet.edit_template(found[number % len(found)], field)
+        history.fleet.edit_template(found[number % len(found)], "restartedAt")
 
 
 def _restart(history: History, _: int) -> None:

@@ -6,13 +6,14 @@ from typing import Any, Final
 
 from slipway_operator.api import names
 from slipway_operator.api.quantities import parse_quantity
-from slipway_operator.cluster.template_edits import template_edits
 from slipway_operator.model.observed import Child, Container, ContainerState, Deployment, Pod
 from slipway_operator.model.pvc import Claim
 from slipway_operator.model.volume_watcher import WatchPod
 
 _TEMPLATE_LABEL: Final = "pod-template-hash"
 """Set by the Deployment controller; the end of its ReplicaSet's name."""
+_REVISION: Final = "deployment.kubernetes.io/revision"
+"""Set by the Deployment controller: 1 for the template that a Deployment was created with."""
 _ACTIVE: Final = ("Pending", "Running")
 
 
@@ -42,7 +43,6 @@ def deployment(manifest: Mapping[str, Any]) -> Deployment | None:
         servable = labels[names.SERVABLE_LABEL]
         created = moment(metadata["creationTimestamp"])
         assert created is not None  # noqa: S101 (every stored object has one)
-        edits = template_edits(manifest)
         return Deployment(
             name=metadata["name"],
             uid=metadata["uid"],
@@ -54,11 +54,16 @@ def deployment(manifest: Mapping[str, Any]) -> Deployment | None:
             replicas=manifest["spec"].get("replicas", 1),
             created_at=created,
             claims=_claims(manifest["spec"]),
-            edited=edits.fields,
-            editors=edits.editors,
+            edited=manifest if _template_changes(annotations) else None,
         )
     except (KeyError, ValueError):
         return None
+
+
+def _template_changes(annotations: Mapping[str, str]) -> int:
+    """How often a Deployment's pod template was changed; its controller counts them, scaling is none."""
+    count = annotations.get(_REVISION, "")
+    return int(count) - 1 if count.isdecimal() else 0
 
 
 def _claims(spec: Mapping[str, Any]) -> frozenset[str]:

@@ -98,8 +98,7 @@ class Deployment:
         key: Hash of the inputs that its template was rendered from.
         directory: Version directory in the source, `00000003` for 3.
         claims: Names of the PersistentVolumeClaims that its pods mount.
-        edited: Paths of fields in its pod template that someone else has changed.
-        editors: Who has, as the API server names them: `kubectl-edit` for example.
+        edited: Its manifest as it is stored, where its pod template was changed since it was created.
     """
 
     name: str
@@ -112,8 +111,7 @@ class Deployment:
     replicas: int
     created_at: datetime
     claims: frozenset[str] = frozenset()
-    edited: tuple[str, ...] = ()
-    editors: tuple[str, ...] = ()
+    edited: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """The Deployment of a servable, and the PodDisruptionBudget over all of a Model's."""
 
-import json
 from typing import Any, Final
 
 from slipway_operator.api import names
@@ -23,10 +22,6 @@ from slipway_operator.rendering.sync_container import sync_container, sync_volum
 
 _STOP_SLACK_SECONDS: Final = 30
 """After the drain the server still stops and frees its memory; only then may the kubelet kill."""
-
-
-_MAX_RECORD: Final = 128 * 1024
-"""Bytes of a template that is recorded."""
 
 
 def deployment(
@@ -52,16 +47,6 @@ def deployment(
         names.SERVABLE_LABEL: servable.id,
     }
     selector = {names.MODEL_LABEL: model.name, names.SERVABLE_LABEL: servable.id}
-    template = {
-        "metadata": {
-            "labels": dict(model.spec.serving.pod_labels)
-            | model_labels(model)
-            | identity
-            | claim_labels(model),
-            "annotations": dict(model.spec.serving.pod_annotations),
-        },
-        "spec": _pod(model, servable, settings, account, sharing),
-    }
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -72,23 +57,24 @@ def deployment(
             {
                 names.REVISION_ANNOTATION: servable.revision,
                 names.DIRECTORY_ANNOTATION: servable.directory,
-            }
-            | _record_of(template),
+            },
         ),
         "spec": {
             "replicas": replicas,
             "revisionHistoryLimit": 0,
             "selector": {"matchLabels": selector},
-            "template": template,
+            "template": {
+                "metadata": {
+                    "labels": dict(model.spec.serving.pod_labels)
+                    | model_labels(model)
+                    | identity
+                    | claim_labels(model),
+                    "annotations": dict(model.spec.serving.pod_annotations),
+                },
+                "spec": _pod(model, servable, settings, account, sharing),
+            },
         },
     }
-
-
-def _record_of(template: dict[str, Any]) -> dict[str, str]:
-    """The template as it is written, so that an edit by someone else can be told later."""
-    text = json.dumps(template, sort_keys=True, separators=(",", ":"))
-    # All annotations of an object together may have 256 KiB.
-    return {names.TEMPLATE_ANNOTATION: text} if len(text.encode()) <= _MAX_RECORD else {}
 
 
 def _pod(

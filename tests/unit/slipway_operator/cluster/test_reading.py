@@ -359,3 +359,21 @@ def test_a_name_for_another_host_selects_nothing() -> None:
     spec = {"type": "ExternalName", "externalName": "shop.example", "selector": {"app": "shop"}}
     services = [{"metadata": {"name": "shop"}, "spec": spec}, {"metadata": {"name": "bare"}}]
     assert reading.selected_by(services, {"app": "shop"}) == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("revision", "edited"), [(None, False), ("1", False), ("2", True), ("12", True), ("x", False)]
+)
+def test_a_deployment_whose_template_was_changed_is_kept_whole(
+    revision: str | None,
+    edited: bool,  # noqa: FBT001
+) -> None:
+    of = model()
+    settings = RenderSettings("server:1", "sync:1")
+    stored = deployment(of, servable(of, 3, "3", "a" * 64), 2, settings)
+    stored["metadata"] |= {"uid": "d", "creationTimestamp": T.format(0)}
+    if revision is not None:
+        stored["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = revision
+    seen = reading.deployment(stored)
+    assert seen is not None
+    assert (seen.edited == stored) is edited

@@ -4,8 +4,13 @@ from typing import Final
 
 from slipway_operator.api import names
 from slipway_operator.api.status import VersionState
+from slipway_operator.model.observed import Deployment
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.endpoints import live_pods
+from slipway_operator.planning.status.template_edits import Edits, template_edits
+from slipway_operator.rendering.deployment import deployment
+from slipway_operator.rendering.inputs import servable
+from slipway_operator.rendering.sync_credentials import is_identity_known
 
 _BAD: Final = frozenset({VersionState.FAILED, VersionState.REJECTED, VersionState.ROLLED_BACK})
 _MOST_FIELDS: Final = 5
@@ -62,16 +67,31 @@ def _effect(decision: Decision, label: str) -> str:
     return f"Service {name} refuses every connection"
 
 
+def _edits(decision: Decision, found: Deployment) -> Edits:
+    """What someone else did to the template of a desired servable, where the spec tells what it was."""
+    observed, settings = decision.observed, decision.settings
+    if found.edited is None or found.servable not in decision.desired.ids:
+        return Edits()
+    held = servable(observed.model, found.version, found.directory, found.revision)
+    identity = observed.source.identity
+    if held.key != found.key or not is_identity_known(observed.model, identity, settings):
+        return Edits()
+    sharing = decision.volume.sharing
+    written = deployment(observed.model, held, found.replicas, settings, identity, sharing)
+    return template_edits(found.edited, written["spec"]["template"])
+
+
 def edited_message(decision: Decision) -> str:
     """Deployments whose pod templates someone else has edited; empty when there is none."""
     told = []
     for found in decision.observed.deployments:
-        if not found.edited or found.servable not in decision.desired.ids:
+        edits = _edits(decision, found)
+        if not edits.fields:
             continue
-        fields = ", ".join(found.edited[:_MOST_FIELDS])
-        if (more := len(found.edited) - _MOST_FIELDS) > 0:
+        fields = ", ".join(edits.fields[:_MOST_FIELDS])
+        if (more := len(edits.fields) - _MOST_FIELDS) > 0:
             fields += f" and {more} more"
-        who = f" by {', '.join(found.editors)}" if found.editors else ""
+        who = f" by {', '.join(edits.editors)}" if edits.editors else ""
         told.append(
             f"the pod template of Deployment {found.name} was edited{who}: {fields}; its pods are "
             "not what the Model asks for, and the operator edits no template: put the fields back, "

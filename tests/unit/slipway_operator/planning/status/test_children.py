@@ -87,7 +87,7 @@ def test_nothing_is_said_of_labels_where_nothing_is_asked_for() -> None:
 def edited(**edits: Any) -> Fleet:
     fleet = serving(**edits)
     [name] = fleet.deployments
-    fleet.edit_template(name, "spec.template.spec.containers[server].image")
+    fleet.edit_template(name, "restartedAt")
     return fleet
 
 
@@ -99,7 +99,7 @@ def test_an_edited_deployment_is_told_once_and_left_alone() -> None:
     assert reason == Reason.TEMPLATE_EDITED
     assert message.startswith(
         f"the pod template of Deployment {name} was edited by kubectl-edit: "
-        "spec.template.spec.containers[server].image; its pods are not what the Model asks for"
+        "spec.template.metadata.annotations.restartedAt; its pods are not what the Model asks for"
     )
     assert degraded(fleet) == ("True", Reason.TEMPLATE_EDITED, message)
     assert fleet.status.message == message
@@ -125,6 +125,6 @@ def test_an_edited_deployment_is_replaced_like_any_other() -> None:
 def test_no_more_fields_are_named_than_fit_a_sentence() -> None:
     fleet = serving()
     [name] = fleet.deployments
-    fleet.edit_template(name, *(f"spec.template.f{n}" for n in range(9)))
+    fleet.edit_template(name, *(f"f{n}" for n in range(9)))
     message = edited_message(decide(fleet.observe(), fleet.settings, fleet.now))
-    assert "spec.template.f4 and 4 more; its pods" in message
+    assert "spec.template.metadata.annotations.f4 and 4 more; its pods" in message

@@ -1,9 +1,9 @@
-"""Which fields of a Deployment's pod template are not as the operator wrote them. Pure.
+"""Which fields of a Deployment's pod template are not as the operator wrote them.
 
 The API server notes who has set which field last (`metadata.managedFields`). What admission changed
-while the Deployment was created counts as ours there, and so do defaults. What was taken away is
-noted nowhere: the template as it was written is kept in an annotation, which also tells whether a
-field that someone else has set is back at our value.
+while the Deployment was created counts as ours there, and so do defaults. A field that someone else
+has set is no edit once it is back at our value. What was taken away is noted nowhere: it is what we
+would write and is not there.
 """
 
 import json
@@ -30,33 +30,37 @@ class Edits:
     editors: tuple[str, ...] = ()
 
 
-def template_edits(manifest: Mapping[str, Any]) -> Edits:
-    """The edits of a Deployment, as the API server holds it."""
+def template_edits(manifest: Mapping[str, Any], written: Mapping[str, Any]) -> Edits:
+    """The edits of a Deployment whose template is not the first it has had.
+
+    Args:
+        manifest: The Deployment, as the API server holds it.
+        written: Its pod template, as the operator writes it.
+    """
     template = manifest["spec"].get("template") or {}
-    written = _written(manifest)
     fields: dict[str, None] = {}
     editors: dict[str, None] = {}
-    for entry in manifest["metadata"].get("managedFields") or ():
-        manager = entry.get("manager", "")
-        if manager == names.FIELD_MANAGER or entry.get("subresource") in _OWN_SUBRESOURCES:
-            continue
-        owned = ((entry.get("fieldsV1") or {}).get("f:spec") or {}).get("f:template") or {}
-        if not owned:
+    setters = _setters(manifest)
+    if names.FIELD_MANAGER not in (manager for manager, _ in setters):
+        setters = []  # It was restored from a backup, say: who has set what is not known.
+    for manager, owned in setters:
+        if manager == names.FIELD_MANAGER:
             continue
         for path, actual, wanted in _leaves(owned, template, written, "spec.template"):
-            if written is _MISSING or not _same(actual, wanted):
+            if not _same(actual, wanted):
                 fields[path] = editors[manager] = None
-    if written is not _MISSING:
-        fields |= dict.fromkeys(_removed(template, written, "spec.template"))
+    fields |= dict.fromkeys(_removed(template, written, "spec.template"))
     return Edits(tuple(sorted(fields)), tuple(sorted(editors)))
 
 
-def _written(manifest: Mapping[str, Any]) -> Any:
-    annotations = manifest["metadata"].get("annotations") or {}
-    try:
-        return json.loads(annotations[names.TEMPLATE_ANNOTATION])
-    except (KeyError, TypeError, ValueError):
-        return _MISSING
+def _setters(manifest: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Who has set fields of the template, and which."""
+    found = []
+    for entry in manifest["metadata"].get("managedFields") or ():
+        owned = ((entry.get("fieldsV1") or {}).get("f:spec") or {}).get("f:template")
+        if owned and entry.get("subresource") not in _OWN_SUBRESOURCES:
+            found.append((entry.get("manager", ""), owned))
+    return found
 
 
 def _leaves(
