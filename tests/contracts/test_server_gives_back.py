@@ -304,6 +304,27 @@ def test_uploads_that_are_broken_off(server: ModelServer) -> None:
     assert grows(server, broken_off) <= ALLOWED
 
 
+def test_large_bodies_that_arrive_side_by_side_leave_no_holes(server: ModelServer) -> None:
+    def crowd() -> None:
+        with contextlib.ExitStack() as stack:
+            connections = [
+                stack.enter_context(
+                    socket.create_connection(("127.0.0.1", server.rest_port), timeout=30)
+                )
+                for _ in range(8)
+            ]
+            for connection in connections:
+                connection.sendall(post(b"", announced=64 * MIB))
+            for _ in range(16):
+                for connection in connections:
+                    connection.sendall(bytes(MIB))
+
+    exchange(server.rest_port, post(b'{"instances":[1.0]}'))
+    before = resident(server)  # nothing warms up: what the first crowd leaves behind is what counts
+    crowd()
+    eventually("it is given back", lambda: resident(server) - before <= ALLOWED, timeout=20)
+
+
 def test_idle_connections_keep_none_of_their_requests(server: ModelServer) -> None:
     with contextlib.ExitStack() as stack:
 

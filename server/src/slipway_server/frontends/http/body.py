@@ -8,6 +8,10 @@ from slipway_server.frontends.http.messages import HttpRequest
 _MAX_PIECES: Final = 1024
 """Pieces of a body that are kept apart. Sent in chunks of two bytes, it would else cost twenty times its size."""
 
+_MAX_APART: Final = 1 << 20
+"""Bytes of pieces that are kept apart: joined once at the end, they are copied once. A larger body grows in one block,
+which goes back to the system when it is freed; thousands of pieces would leave holes in the heap."""
+
 
 class ArrivingBody:
     """Collects a body; empty again after `complete` and `drop`.
@@ -32,7 +36,7 @@ class ArrivingBody:
         before = self.size
         self.size += len(piece)
         self._pieces.append(piece)
-        if len(self._pieces) >= _MAX_PIECES:
+        if len(self._pieces) >= _MAX_PIECES or self.size > _MAX_APART:
             self._gathered += b"".join(self._pieces)
             self._pieces = []
         if self.size > SMALL:
