@@ -124,7 +124,7 @@ def repeating(*sizes: int) -> predict_pb2.PredictRequest:
 def test_what_all_inputs_of_a_request_repeat_is_bounded_before_any_of_it_is_built() -> None:
     tracemalloc.start()
     try:
-        inputs, short = _inputs(repeating(*[40 * MIB] * 40))
+        inputs, short = _inputs(repeating(*[40 * MIB] * 40), strict=True)
         with pytest.raises(ServingError) as error:
             _repetition(short)
         _, peak = tracemalloc.get_traced_memory()
@@ -137,11 +137,11 @@ def test_what_all_inputs_of_a_request_repeat_is_bounded_before_any_of_it_is_buil
 
 
 def test_a_small_repetition_waits_for_nothing_and_a_large_one_for_its_size() -> None:
-    _, short = _inputs(repeating(MIB // 2, MIB // 4))
+    _, short = _inputs(repeating(MIB // 2, MIB // 4), strict=True)
     assert _repetition(short) == 0
     assert {alias: one.array().nbytes for alias, one in short.items()} == {
         "x0": MIB // 2,
         "x1": MIB // 4,
     }
-    _, short = _inputs(repeating(32 * MIB, 32 * MIB))
+    _, short = _inputs(repeating(32 * MIB, 32 * MIB), strict=True)
     assert _repetition(short) == 64 * MIB
