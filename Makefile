@@ -34,13 +34,16 @@ $(UV): requirements/bootstrap.lock
 demo: setup ## The main job on a real cluster: install, serve, replace versions under load
 	@$(BIN)/python -m demo
 
-# What the cluster is made of is built, where it is not yet, beside the tests that need no cluster; not by `make -n`,
-# which runs every line that names $(MAKE).
-BESIDE_BUILDS := $(if $(findstring n,$(firstword -$(MAKEFLAGS))),,$(BIN)/python -m cluster prepare --)
+# What the cluster is made of is built, where it is not yet, beside the tests that need no cluster; the tests that need its
+# programs start as soon as these are there. Not by `make -n`, which runs every line that names $(MAKE), and shows the order.
+DRY := $(findstring n,$(firstword -$(MAKEFLAGS)))
+CLUSTER_TESTS = $(BIN)/python -m cluster tools >/dev/null && exec $(MAKE) --no-print-directory integration-cluster
+BESIDE = $(if $(DRY),,$(BIN)/python -m cluster prepare --beside '$(CLUSTER_TESTS)' --)
 
 test: setup ## All tests; as root
-	@$(BESIDE_BUILDS) $(MAKE) --no-print-directory unit contracts integration-server
-	@$(MAKE) --no-print-directory integration-cluster e2e
+	@$(BESIDE) $(MAKE) --no-print-directory unit contracts integration-server
+	@$(if $(DRY),$(MAKE) --no-print-directory integration-cluster)
+	@$(MAKE) --no-print-directory e2e
 
 unit: setup ## Pure parts; no network, no cluster
 	@$(BIN)/pytest tests/unit

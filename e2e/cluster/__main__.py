@@ -39,9 +39,17 @@ def prepare(
     command: Annotated[
         list[str] | None, typer.Argument(help="What to run meanwhile, after `--`.")
     ] = None,
+    *,
+    beside: Annotated[
+        str,
+        typer.Option(
+            help="Tests to run in the background, a shell command; printed when they end."
+        ),
+    ] = "",
 ) -> None:
     """Build the programs and images that are missing, beside a command that needs none of them."""
-    sys.exit(preparation.run(preparation.needed(), command or (), logs=paths.LOGS))
+    background = [*preparation.needed(), *([preparation.tests(beside)] if beside else [])]
+    sys.exit(preparation.run(background, command or (), logs=paths.LOGS))
 
 
 @app.command()

@@ -1,11 +1,13 @@
 """The cluster's programs and images, built beside a command that needs none of them.
 
 Building them takes long on a bare machine, and half of the tests need no cluster: `make test` runs
-those meanwhile.
+those meanwhile. The other half mostly waits, for controllers and for time to pass: it runs beside them
+as soon as its programs are there.
 """
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,10 +30,19 @@ POLL_SECONDS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A program that builds something, and then ends."""
+    """A program that runs in the background and ends.
+
+    Attributes:
+        name: What it builds.
+        argv: The program and its arguments.
+        niceness: How far it gives way to others.
+        shown: Whether all of its output is printed when it ends, and not only the last lines when it fails.
+    """
 
     name: str
     argv: tuple[str, ...]
+    niceness: int = NICENESS
+    shown: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +57,18 @@ class _Running:
 
     @property
     def failure(self) -> str:
-        return f"building the {self.build.name} failed\n{quoted_tail(self.log)}"
+        what = (
+            f"the {self.build.name} failed"
+            if self.build.shown
+            else f"building the {self.build.name} failed"
+        )
+        return f"{what}\n{quoted_tail(self.log)}"
+
+    def show(self) -> None:
+        if self.build.shown:
+            with self.log.open("rb") as output:
+                shutil.copyfileobj(output, sys.stdout.buffer)
+            sys.stdout.flush()
 
 
 def needed() -> tuple[Build, ...]:
@@ -61,6 +83,11 @@ def needed() -> tuple[Build, ...]:
         for name, things in due.items()
         if things
     )
+
+
+def tests(command: str) -> Build:
+    """A shell command that tests something in the background, and as urgently as what it runs beside."""
+    return Build("tests that need a cluster", ("sh", "-ec", command), niceness=0, shown=True)
 
 
 def run(builds: Sequence[Build], command: Sequence[str], *, logs: Path) -> int:
@@ -88,6 +115,7 @@ def run(builds: Sequence[Build], command: Sequence[str], *, logs: Path) -> int:
             if one.process.poll() is None:
                 with step(f"wait for the {one.build.name} ({one.log})"):
                     one.process.wait()
+            one.show()
             if one.failed:
                 raise ClusterError(one.failure)
     return 0
@@ -99,8 +127,9 @@ def _started(builds: Sequence[Build], logs: Path) -> Iterator[list[_Running]]:
     running: list[_Running] = []
     try:
         for build in builds:
-            running.append(_start(build, logs / f"prepare-{build.name}.log"))
-            note(f"  building the {build.name} in the background: {running[-1].log}")
+            running.append(_start(build, logs / f"prepare-{build.name.replace(' ', '-')}.log"))
+            what = build.name if build.shown else f"building the {build.name}"
+            note(f"  {what} in the background: {running[-1].log}")
         yield running
     finally:
         for one in running:
@@ -109,7 +138,7 @@ def _started(builds: Sequence[Build], logs: Path) -> Iterator[list[_Running]]:
 
 def _start(build: Build, log: Path) -> _Running:
     # The build is told when this process is killed, which could not end it then.
-    argv = ("setpriv", "--pdeathsig", "TERM", "--", "nice", "-n", str(NICENESS), *build.argv)
+    argv = ("setpriv", "--pdeathsig", "TERM", "--", "nice", "-n", str(build.niceness), *build.argv)
     with log.open("wb") as output:
         process = subprocess.Popen(
             argv,

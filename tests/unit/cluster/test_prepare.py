@@ -91,6 +91,28 @@ def test_a_build_that_fails_shows_its_log_at_once_and_at_the_end(
     assert "| no such module" in said
 
 
+def test_tests_run_beside_the_command_and_are_printed_whole(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    begun = tmp_path / "begun"
+    build = prepare.tests(f"touch {begun}; for n in $(seq 100); do echo line $n; done")
+    assert build.niceness == 0
+    waiting = f"while [ ! -e {begun} ]; do sleep 0.1; done; echo mine"
+    assert prepare.run([build], shell(waiting), logs=tmp_path) == 0
+    said = capfd.readouterr()
+    assert said.out.splitlines() == ["mine", *(f"line {n}" for n in range(1, 101))]
+    assert "tests that need a cluster in the background: " in said.err
+
+
+def test_tests_that_fail_beside_the_command_are_printed_and_fail_the_whole(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    build = prepare.tests("for n in $(seq 100); do echo line $n; done; exit 1")
+    with pytest.raises(ClusterError, match="the tests that need a cluster failed"):
+        prepare.run([build], ["true"], logs=tmp_path)
+    assert "line 1\n" in capfd.readouterr().out
+
+
 def test_nothing_is_started_where_everything_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
