@@ -100,7 +100,7 @@ class Started(Exception):
     pass
 
 class Nothing:
-    def __init__(self, settings, without_effect):
+    def __init__(self, settings, *_):
         self.settings = settings
     def run(self):
         import numpy as np
