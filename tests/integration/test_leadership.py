@@ -36,9 +36,8 @@ def turns(writers: list[str]) -> list[str]:
 
 @pytest.mark.timeout(1200)
 def test_a_leader_that_was_frozen_1000_times_never_writes_beside_the_next_one(
-    kube: Kube, controlplane: ControlPlane, tmp_path: Path
+    kube: Kube, controlplane: ControlPlane, namespace: str, tmp_path: Path
 ) -> None:
-    namespace = kube.namespace()
     running = []
     for pair in range(PAIRS):
         kube.create_model(namespace, f"m{pair}", {"source": {"uri": "s3://bucket/none"}})
@@ -79,6 +78,14 @@ def test_a_leader_that_was_frozen_1000_times_never_writes_beside_the_next_one(
 
 
 @pytest.fixture
+def namespace(kube: Kube) -> Iterator[str]:
+    """A namespace that no later test's kubelet has to work on."""
+    name = kube.namespace()
+    yield name
+    kube.core.delete_namespace(name)
+
+
+@pytest.fixture
 def frozen() -> Iterator[list[Operator]]:
     """Operators; each is ended at the end, frozen or not."""
     operators: list[Operator] = []
@@ -96,11 +103,11 @@ def test_an_operator_that_was_frozen_in_mid_rollout_ends_and_the_other_goes_on(
     s3: S3Server,
     bucket: Bucket,
     kubelet: FakeKubelet,
+    namespace: str,
     frozen: list[Operator],
     tmp_path: Path,
     policy: str,
 ) -> None:
-    namespace = kube.namespace()
     kube.secret(namespace, "s3", s3.access_key, s3.secret_key)
     bucket.upload(f"{namespace}/1", tiny_export(1))
     lease = f"--lease={namespace}"

@@ -29,7 +29,8 @@ class FakeKubelet:
     """Runs in a thread until stopped.
 
     Attributes:
-        gpus: Pods that may hold a place at once, terminating ones included.
+        gpus: Pods of its own that may hold a place at once, terminating ones included; what an earlier
+            test has left behind does not count.
     """
 
     kubeconfig: str
@@ -42,6 +43,7 @@ class FakeKubelet:
         self._stop = threading.Event()
         self.held_most: dict[str, int] = {}
         self._beats = 0
+        self._bound: set[str] = set()
         self._create_node()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -82,7 +84,7 @@ class FakeKubelet:
 
     def _pass(self) -> None:
         pods = self._core.list_pod_for_all_namespaces(label_selector=SERVABLE_LABEL).items
-        held = sum(1 for pod in pods if pod.spec.node_name)
+        held = sum(1 for pod in pods if pod.spec.node_name and pod.metadata.uid in self._bound)
         for pod in pods:
             try:
                 if pod.metadata.deletion_timestamp:
@@ -103,6 +105,7 @@ class FakeKubelet:
                     raise
 
     def _bind(self, pod: Any) -> None:
+        self._bound.add(pod.metadata.uid)
         body = {"metadata": {"name": pod.metadata.name}, "target": {"kind": "Node", "name": NODE}}
         self._api.call_api(
             f"/api/v1/namespaces/{pod.metadata.namespace}/pods/{pod.metadata.name}/binding",
