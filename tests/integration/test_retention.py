@@ -93,8 +93,8 @@ def test_old_exports_are_named_and_later_deleted(
     with running_operator(str(controlplane.kubeconfig), log, only):
         lab.wait("version 1 is named", lambda: named(lab))
         lab.wait(
-            "the message says so",
-            lambda: lab.status.get("message", "").startswith(
+            "its status says so; the message first says that a label leads nowhere",
+            lambda: lab.retention.get("message", "").startswith(
                 "retention: version 1 will be deleted after "
             ),
         )

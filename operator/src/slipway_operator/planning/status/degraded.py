@@ -107,10 +107,10 @@ _CHECKS: Final[tuple[Callable[[Decision], Trouble | None], ...]] = (
     _newer,  # What should serve and cannot.
     _urgent,
     _versions,
-    _edits,  # It serves, but not as it should.
-    _labels,
-    _claim,
+    _claim,  # It serves, but not all is as it should be.
     _retention,
+    _edits,
+    _labels,
 )
 
 
