@@ -60,6 +60,11 @@ def test_a_message_of_a_great_many_fields_is_refused(
     assert parsing_cost(build(MIB // 4), layout) == 0, "small ones are not looked at"
 
 
+def test_a_batch_of_images_in_a_typed_field_is_accepted() -> None:
+    pixels = 64 * 224 * 224 * 3
+    assert parsing_cost(tensor(delimited(7, b"\x7f" * pixels)), PREDICT) > pixels
+
+
 def request(**fields: object) -> bytes:
     message = predict_pb2.PredictRequest()
     message.model_spec.name = "m"

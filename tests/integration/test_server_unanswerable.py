@@ -222,6 +222,24 @@ def test_a_model_that_counts_its_runs_is_not_tried(tmp_path: Path) -> None:
     assert int(model.run(model.signatures["count"], {}, ("count",))[0]) == 0
 
 
+def test_a_model_that_assigns_to_a_slice_is_not_tried(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    module = tf.Module()
+    module.seen = tf.Variable([0.0, 0.0])
+
+    def step() -> Any:
+        with tf.control_dependencies([module.seen[0].assign(module.seen[0] + 1.0)]):
+            return {"y": module.seen.read_value()}
+
+    module.run = tf.function(step, input_signature=[])
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures=module.run)
+    model = load(tmp_path / "1", trial=True)
+    [signature] = model.signatures.values()
+    assert signature.stateful
+    assert model.run(signature, {}, ("y",))[0].tolist() == [1.0, 0.0]
+
+
 def test_a_file_of_its_own_that_a_model_lacks_is_its_fault_and_named_without_its_place(
     tmp_path: Path,
 ) -> None:

@@ -25,7 +25,7 @@ from slipway_server.core.policies import POLICIES
 from slipway_server.core.resources import estimate
 from slipway_server.core.serving_map import ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
-from slipway_server.errors import ServingError
+from slipway_server.errors import Code, ServingError
 from slipway_server.frontends.access_log import AccessLog, AccessLogMode, AccessLogRule
 from slipway_server.frontends.http.compression import compressed
 from slipway_server.frontends.http.cors import preflight
@@ -307,7 +307,13 @@ class Assembly:
         self._models.nothing_found(model, trouble)
         rules = self._settings.model_management
         self._startup.nothing_found(model, trouble, last=rules.poll_wait == 0)
-        if rules.fail_without_versions and model in self._first and not self._monitor.of(model):
+        unanswered = trouble.code is Code.UNAVAILABLE  # That is not yet nothing.
+        if (
+            rules.fail_without_versions
+            and not unanswered
+            and model in self._first
+            and not self._monitor.of(model)
+        ):
             self._failed_to_start(trouble)
         # With one look only (poll wait 0) nothing can change any more.
         elif rules.poll_wait == 0:

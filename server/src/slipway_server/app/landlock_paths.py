@@ -50,7 +50,7 @@ class Installation:
     Attributes:
         prefixes: of Python and its environment.
         package: the folder in which the package is found.
-        keras: Keras's settings, which TensorFlow reads where Keras is installed.
+        keras: Keras's settings, which are read where the whole of TensorFlow's package is imported.
         devices: of GPUs.
     """
 

@@ -25,7 +25,8 @@ def start_profiler(port: int) -> None:
 
 def _check_free(port: int) -> None:
     """Refuse a port in use; TensorFlow would share it, or say nothing."""
-    with socket.socket(socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET) as probe:
+    # A machine may have no IPv6, whatever Python was built with.
+    with _socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("", port))
@@ -33,3 +34,10 @@ def _check_free(port: int) -> None:
             raise OSError(
                 f"Cannot listen on port {port} for the profiler: {error.strerror}"
             ) from error
+
+
+def _socket() -> socket.socket:
+    try:
+        return socket.socket(socket.AF_INET6)
+    except OSError:
+        return socket.socket(socket.AF_INET)

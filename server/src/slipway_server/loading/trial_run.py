@@ -144,4 +144,6 @@ class _Run:
         try:
             content.run(signature, inputs, tuple(signature.outputs))
         except Exception as error:  # noqa: BLE001 - told on the thread that waits
-            self.error = error
+            # Without what hangs on it: its frames hold this object, and the model.
+            error.__cause__ = error.__context__ = None
+            self.error = error.with_traceback(None)

@@ -88,7 +88,12 @@ class FileSystemSource:
     def update(self, models: Iterable[ModelConfig]) -> None:
         """Watch other models from now on; those no longer named lose all their versions at once."""
         with self._wanted:
-            before, self._models = self._models, {model.name: model for model in models}
+            before, self._models = self._models, {}
+            for model in models:
+                old = before.get(model.name)
+                same = old is not None and (old, old.within) == (model, model.within)
+                # The one that is known goes on: a look at it may be under way.
+                self._models[model.name] = old if same and old is not None else model
             for name in before.keys() - self._models.keys():
                 self._troubles.pop(name, None)
                 self._said.pop(name, None)

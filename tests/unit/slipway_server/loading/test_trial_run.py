@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -149,3 +151,17 @@ def test_a_run_without_end_is_not_waited_for_and_none_comes_after_it() -> None:
         assert [key for key, *_ in model.ran] == ["a"]
     finally:
         go.set()
+
+
+def test_a_version_whose_trial_failed_goes_without_the_collector() -> None:
+    def fails(_: str) -> None:
+        raise ValueError("zeros are refused")
+
+    gc.disable()
+    try:
+        model = load(Model(fails))
+        gone = weakref.ref(model)
+        del model
+        assert gone() is None
+    finally:
+        gc.enable()

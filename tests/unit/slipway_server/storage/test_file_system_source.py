@@ -411,3 +411,24 @@ def test_one_thread_looks_at_all_models_that_answer(tmp_path: Path) -> None:
     assert len(ear.history) == 40
     assert len(seen) == 1
     one.stop()
+
+
+def test_a_model_that_stays_in_the_list_is_not_looked_at_twice_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each reload would leave another thread at a base path that hangs."""
+    ear, looks = Ear(), []
+    path = base(tmp_path, "m", "1")
+    one = source(ear, ModelConfig("m", path))
+
+    def hanging(model: ModelConfig, *, follow_links: bool) -> object:
+        looks.append(model)
+        for _ in range(3):
+            one.update([ModelConfig("m", path)])
+            one.poll()
+        return look(model, follow_links=follow_links)
+
+    monkeypatch.setattr("slipway_server.storage.file_system_source.look", hanging)
+    one.poll()
+    assert len(looks) == 1
+    assert ear.found == {"m": [1]}, "what is found is said of the model as it is now"

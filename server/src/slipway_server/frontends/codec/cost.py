@@ -38,8 +38,8 @@ _DEEPEST: Final = 100
 _SMALL: Final = 1 << 20
 """Messages up to so many bytes are not looked at."""
 
-_MOST: Final = 128 << 20
-"""Bytes that any message may cost; a larger one four times its size."""
+_MOST: Final = 256 << 20
+"""Bytes that any message may cost, four times the default limit of its size; a larger one four times its size."""
 
 _FIELD_BYTES: Final = 64
 _NUMBER_BYTES: Final = 16

@@ -88,7 +88,7 @@ class ValueReader:
             return None
         try:
             array = np.asarray(value)
-        except (ValueError, OverflowError, RecursionError):
+        except (ValueError, OverflowError, RecursionError, MemoryError):
             return None
         if array.dtype.kind not in _QUICK_KINDS[self.dtype] or not array.size:
             return None

@@ -14,7 +14,7 @@ _GZIP_LEVEL: Final = 1
 
 
 def compressed(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """Return an answer in the form that its request prefers."""
+    """Return an answer in a form that its request accepts."""
     body = response.body
     if len(body) < _LEAST_COMPRESSED or not accepts_gzip(
         request.headers.get(b"accept-encoding", b"")

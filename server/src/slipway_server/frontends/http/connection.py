@@ -150,7 +150,7 @@ class HttpConnection(asyncio.Protocol):
             )
             return
         self._start_next()
-        if self._current is not None and self._transport is not None and self._waiting:
+        if self._waiting and self._transport is not None:
             self._transport.pause_reading()
 
     def _feed(self, data: bytes) -> None:
@@ -191,6 +191,7 @@ class HttpConnection(asyncio.Protocol):
         """The client reads again: start the next request."""
         self._writable = True
         self._start_next()
+        self._read_on()
 
     # ---- Sender (`budget`) -------------------------------------------------------------------------------------
 
@@ -203,6 +204,7 @@ class HttpConnection(asyncio.Protocol):
     def go_on(self) -> None:
         """Read again, unless there is another reason not to."""
         self._held = False
+        self._since = monotonic()  # The time that it was held is not the client's.
         self._read_on()
 
     def give_way(self) -> None:
@@ -271,6 +273,7 @@ class HttpConnection(asyncio.Protocol):
         request, self._request = self._request, _NONE
         self._body.complete(self, request)
         self._waiting.append(request)
+        self._held = False  # What is held is a body that arrives; reading goes on with the answer.
         self._phase = _Phase.IDLE
         self._since = monotonic()
 

@@ -73,7 +73,7 @@ def _rows(outputs: Mapping[str, Array], instances: int) -> Any:
     count: int | None = None
     for alias, value in outputs.items():
         if value.ndim == 0:
-            raise invalid_argument(f"Tensor name: {alias} has no shape information {hint}")
+            raise invalid_argument(f"Tensor name: {alias} has no shape information{hint or ' '}")
         if count is None:
             count = value.shape[0]
         elif value.shape[0] != count:

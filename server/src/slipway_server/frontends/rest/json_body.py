@@ -18,7 +18,8 @@ from slipway_server.frontends.room import Room, Share
 
 _VALUE_BYTES: Final = 96
 """What a value takes at most, its place in the list or object around it included. What a long string takes besides is
-what it takes in the text."""
+what it takes in the text, or four times that where a single character of it is beyond the Basic Multilingual Plane."""
+_WIDEST: Final = 4
 
 _TEXT_BYTES: Final = 40
 """What a byte of a text can become at most, when nobody has counted."""
@@ -108,16 +109,18 @@ class JsonBodies:
         values = count_values(text)
         self._check(values)
         # The parser makes a copy of its text.
-        return len(text) + values * _VALUE_BYTES
+        return len(text) * (1 if text.isascii() else _WIDEST) + values * _VALUE_BYTES
 
     def _inflated(
         self, data: bytes, deadline: float | None, json_length: int | None
     ) -> tuple[bytes, Share | None]:
         values = seen = 0
+        ascii_only = True
         share: Share | None = None
 
         def see(part: bytes) -> None:
-            nonlocal values, seen
+            nonlocal values, seen, ascii_only
+            ascii_only = ascii_only and part.isascii()
             left = len(part) if json_length is None else max(json_length - seen, 0)
             seen += len(part)
             values += count_values(part if left >= len(part) else part[:left])
@@ -126,7 +129,8 @@ class JsonBodies:
         def admit(size: int) -> None:
             nonlocal share
             if size > _SMALL:
-                share = self._room.take(2 * size + values * _VALUE_BYTES, deadline)
+                copies = 2 if ascii_only else 1 + _WIDEST
+                share = self._room.take(copies * size + values * _VALUE_BYTES, deadline)
 
         try:
             return gunzip(data, self._limits.decompressed, see=see, admit=admit), share

@@ -99,7 +99,7 @@ def read_predict(
     if not signature.inputs and not _names_nothing(values, rows=rows):
         name = body.get("signature_name", "") or "DEFAULT"
         raise invalid_argument(f"Failed to get input map for signature: {name}")
-    known = len(body) + ("signature_name" in body) + _member_names(values, signature)
+    known = len(body) + ("signature_name" in body) + _member_names(values)
     mixed = literals or strings is None or strings > known
     readers = {
         alias: ValueReader(spec.dtype, alias, mixed, strict)
@@ -118,12 +118,13 @@ def _names_nothing(values: Any, *, rows: bool) -> bool:
     return bool(values == {})
 
 
-def _member_names(values: Any, signature: Signature) -> int:
+def _member_names(values: Any) -> int:
     """Count the names of members that a well-formed value has around its tensors."""
     if isinstance(values, dict):
         return len(values)
     rows_of_objects = isinstance(values, list) and values and isinstance(values[0], dict)
-    return len(values) * len(signature.inputs) if rows_of_objects else 0
+    # Rows may leave out inputs with defaults, but all of them the same ones.
+    return len(values) * len(values[0]) if rows_of_objects else 0
 
 
 # ---- rows ------------------------------------------------------------------------------------------------------------

@@ -524,3 +524,28 @@ def test_a_connection_that_is_lost_is_gone_without_the_garbage_collector(data: b
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_a_connection_that_was_held_at_the_end_of_its_body_reads_on_after_the_answer() -> None:
+    budget = BodyBudget(LARGE)
+    first, second = Client(budget=budget), Client(budget=budget)
+    body = b"POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % LARGE + bytes(LARGE)
+    first.send(body)
+    second.send(body)
+    assert not second.transport.reading
+    first.answer()
+    second.answer()
+    assert budget.held == 0
+    assert second.transport.reading
+    second.send(GET)
+    assert [one.method for one in second.requests] == ["POST", "GET"]
+
+
+def test_a_client_that_reads_no_answers_is_not_read_from() -> None:
+    client = Client()
+    client.connection.pause_writing()
+    client.send(POST)
+    assert (client.requests, client.transport.reading) == ([], False)
+    client.connection.resume_writing()
+    assert len(client.requests) == 1
+    assert client.transport.reading

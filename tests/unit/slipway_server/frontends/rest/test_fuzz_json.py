@@ -8,6 +8,7 @@ import json
 import math
 import time
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -278,3 +279,18 @@ def test_gzip_is_read_as_the_standard_library_reads_it(
     damaged = data[:cut] + junk + data[cut + len(junk) :]
     with contextlib.suppress(ServingError):
         assert gunzip(damaged, 200) == gzip.decompress(damaged)
+
+
+def test_a_long_string_among_rows_that_omit_a_default_takes_no_place_for_each_number() -> None:
+    """NumPy would make room for it in the place of every number."""
+    wanted = replace(signature(a=DType.FLOAT, b=DType.FLOAT), defaults={"b": np.zeros(1)})
+    rows = [{"a": 1}] * 200 + [{"a": "x" * 100_000}]
+    body = json.dumps({"instances": rows}).encode()
+    tracemalloc.start()
+    try:
+        with pytest.raises(ServingError):
+            read(body, wanted)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 10 * MIB

@@ -206,3 +206,19 @@ def test_bodies_wait_until_there_is_room_for_them() -> None:
     assert entered.wait(TIMEOUT)
     waiting.join(TIMEOUT)
     assert bodies._room.used == 0
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_one_wide_character_makes_a_long_string_four_times_as_large(packed: bool) -> None:  # noqa: FBT001
+    text = b'["' + b"a" * (1 << 20) + '\U0001f600"]'.encode()
+    orjson.loads(text)
+    tracemalloc.start()
+    try:
+        value = orjson.loads(text)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert value
+    bodies = JsonBodies(BodyLimits(values=100))
+    with bodies.open(request(text, packed=packed), None):
+        assert bodies._room.used >= taken > 3 << 20

@@ -5,7 +5,7 @@ no message of ours begins so. A protobuf message cannot begin as gzip does, and 
 field 15, which none of ours has.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 
 _BEGINNINGS: Final = frozenset({b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"})
 _ROOM: Final = 256 << 20
+_SMALL: Final = 64 << 10
+"""Messages up to so many bytes wait for no room."""
 """Bytes of decompressed messages at a time; one message may be larger."""
 
 _NEVER_SECONDS: Final = 3.2e8
 """gRPC says "no deadline" with a time in the far future."""
 
 Method = Callable[[bytes, "grpc.ServicerContext"], bytes]
+Stream = Callable[[Iterator[bytes], "grpc.ServicerContext"], Iterator[bytes]]
 
 
 class Decompression:
@@ -51,6 +54,23 @@ class Decompression:
 
         return as_sent
 
+    def around_stream(self, stream: Stream) -> Stream:
+        """Return a stream that takes messages as they came; they are small when they are what they should be."""
+
+        @wraps(stream)
+        def as_sent(requests: Iterator[bytes], context: "grpc.ServicerContext") -> Iterator[bytes]:
+            return stream(self._plain(requests, context), context)
+
+        return as_sent
+
+    def _plain(self, requests: Iterator[bytes], context: "grpc.ServicerContext") -> Iterator[bytes]:
+        for message in requests:
+            try:
+                plain = self.read(message)
+            except ServingError as error:
+                context.abort(self._status(error.code), error.message)
+            yield plain
+
     def read(self, message: bytes) -> bytes:
         """Return a message that is small when it is what it should be.
 
@@ -63,13 +83,16 @@ class Decompression:
         self, message: bytes, context: "grpc.ServicerContext", method: Method
     ) -> bytes:
         shares: list[Share] = []
+
+        def admit(size: int) -> None:
+            if size > _SMALL:
+                shares.append(self._room.take(size, deadline))
+
         left = context.time_remaining()
         deadline = monotonic() + left if left is not None and left < _NEVER_SECONDS else None  # type: ignore[redundant-expr] # the stubs forget None
         try:
             try:
-                plain = self._gunzip(
-                    message, lambda size: shares.append(self._room.take(size, deadline))
-                )
+                plain = self._gunzip(message, admit)
             except ServingError as error:
                 context.abort(self._status(error.code), error.message)
             return method(plain, context)

@@ -171,7 +171,9 @@ class _LateMethods(grpc.GenericRpcHandler):
         self._pools |= dict.fromkeys(streams, self._stream_pool)
         self._handlers |= self._handlers_of(methods)
         self._handlers |= {
-            path: grpc.stream_stream_rpc_method_handler(on_pool(self._stream_pool, stream))
+            path: grpc.stream_stream_rpc_method_handler(
+                on_pool(self._stream_pool, self._decompression.around_stream(stream))
+            )
             for path, stream in streams.items()
         }
         self._bound = True

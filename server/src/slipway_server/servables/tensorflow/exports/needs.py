@@ -24,7 +24,9 @@ _ASSIGN: Final = "Assign"
 _BRANCHES: Final = frozenset({"Switch", "RefSwitch"})
 # Running one of these for a trial would be seen: by the next request, or outside of this process.
 _CHANGES: Final = re.compile(
-    r"Abort|Assign.*|.*Dequeue.*|.*Enqueue.*|IteratorGetNext.*|LookupTable(Import|Insert|Remove).*|MergeV2Checkpoints|"
+    r"Abort|(Resource)?(StridedSlice)?Assign.*|(Resource)?(Sparse)?Accumulator(Apply|Take)Gradient|"
+    r"Barrier(Insert|Take)Many|.*Dequeue.*|.*Enqueue.*|IteratorGetNext.*|LookupTable(Import|Insert|Remove).*|"
+    r"(Map|OrderedMap)?(Stage|Unstage.*)|MergeV2Checkpoints|Reader(Read|Restore|Reset).*|"
     r"(Resource)?(Sparse)?Apply.*|(Resource)?CountUpTo|(Resource)?Scatter(Nd)?(Add|Div|Max|Min|Mul|Sub|Update)|"
     r"Rng.*|Save.*|Stack(Pop|Push).*|Stateful(Random|Standard|Truncated|Uniform).*|Write.*"
 )

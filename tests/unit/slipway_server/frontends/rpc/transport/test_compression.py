@@ -150,3 +150,18 @@ def test_large_messages_are_decompressed_one_after_the_other() -> None:
         thread.join(TIMEOUT * 4)
     assert len(most) == 8
     assert max(most) <= 256 * MIB
+
+
+def test_a_small_message_waits_for_none_of_the_large_ones() -> None:
+    decompression = Decompression(LIMIT, GRPC_STATUS.__getitem__)
+    share = decompression._room.take(1 << 40)
+    with share:
+        method = decompression.around(lambda message, _context: message)
+        assert method(gzip.compress(b"small"), Context()) == b"small"  # type: ignore[arg-type]
+
+
+def test_messages_of_streams_are_decompressed_too() -> None:
+    decompression = Decompression(LIMIT, GRPC_STATUS.__getitem__)
+    stream = decompression.around_stream(lambda requests, _context: requests)
+    sent = [gzip.compress(b"first"), b"second"]
+    assert list(stream(iter(sent), Context())) == [b"first", b"second"]  # type: ignore[arg-type]
