@@ -9,7 +9,7 @@ from slipway_operator.api.status import Condition, VersionStatus, timestamp
 from slipway_operator.model.source import Readiness
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.status.columns import BAD, newer_row, serving_column
-from slipway_operator.planning.status.degraded import trouble
+from slipway_operator.planning.status.degraded import Trouble
 from slipway_operator.planning.status.room import room_message
 from slipway_operator.planning.status.version_rows import row_message, row_reason
 
@@ -149,18 +149,21 @@ def _progress(decision: Decision, phase: str) -> ConditionValue:
     return ConditionValue("True", reason, f"version {primary.version}: {phase}{detail}")
 
 
-def _degraded(decision: Decision) -> ConditionValue:
-    if found := trouble(decision):
-        return ConditionValue("True", *found)
+def _degraded(troubles: Sequence[Trouble]) -> ConditionValue:
+    if troubles:
+        message = "; ".join(trouble.message for trouble in troubles)
+        return ConditionValue("True", troubles[0].reason, message)
     return ConditionValue("False", Reason.AS_DESIRED, "no action is needed")
 
 
-def condition_values(decision: Decision, phase: str) -> dict[ConditionType, ConditionValue]:
+def condition_values(
+    decision: Decision, phase: str, troubles: Sequence[Trouble]
+) -> dict[ConditionType, ConditionValue]:
     """What each condition says, Ready last."""
     return {
         ConditionType.SOURCE_READY: _source(decision),
         ConditionType.PROGRESSING: _progress(decision, phase),
-        ConditionType.DEGRADED: _degraded(decision),
+        ConditionType.DEGRADED: _degraded(troubles),
         ConditionType.READY: _ready(decision),
     }
 
