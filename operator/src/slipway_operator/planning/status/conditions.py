@@ -10,7 +10,7 @@ from slipway_operator.model.source import Readiness
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.status.columns import BAD, newer_row, serving_column
 from slipway_operator.planning.status.degraded import Trouble
-from slipway_operator.planning.status.room import room_message
+from slipway_operator.planning.status.room import room_message, waiting_for_room
 from slipway_operator.planning.status.version_rows import row_message, row_reason
 
 
@@ -77,6 +77,8 @@ def _ready(decision: Decision) -> ConditionValue:
             "True", Reason.AVAILABLE, f"{serving_column(decision.endpoints)} serves"
         )
     if not decision.settled and ready >= max(1, limits.floor):
+        if _others_wait(decision, short):
+            return _others_short(decision, short)
         return ConditionValue(
             "True", Reason.TRANSITION, f"{serving_column(decision.endpoints)} serves"
         )
@@ -99,6 +101,15 @@ def _ready(decision: Decision) -> ConditionValue:
         row_reason(row) if row and row.reason else Reason.REPLICAS_NOT_READY,
         f"{ready} of {limits.replicas} replicas take requests{detail}",
     )
+
+
+def _others_wait(decision: Decision, short: Sequence[VersionStatus]) -> bool:
+    """Whether a version other than the primary serves with too few pods for want of room.
+
+    A transition of the primary is not about it, and does not end it.
+    """
+    primary, waiting = decision.desired.primary, waiting_for_room(decision)
+    return any(row.version in waiting for row in short if not primary or row.version != primary.version)
 
 
 def _others_short(decision: Decision, short: Sequence[VersionStatus]) -> ConditionValue:
