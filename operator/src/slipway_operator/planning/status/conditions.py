@@ -109,7 +109,9 @@ def _others_wait(decision: Decision, short: Sequence[VersionStatus]) -> bool:
     A transition of the primary is not about it, and does not end it.
     """
     primary, waiting = decision.desired.primary, waiting_for_room(decision)
-    return any(row.version in waiting for row in short if not primary or row.version != primary.version)
+    return any(
+        row.version in waiting for row in short if not primary or row.version != primary.version
+    )
 
 
 def _others_short(decision: Decision, short: Sequence[VersionStatus]) -> ConditionValue:
