@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 
+from slipway_operator.api.resource import parse
 from slipway_operator.cluster.client import (
     DEPLOYMENTS,
     MODELS,
@@ -13,7 +14,6 @@ from slipway_operator.cluster.client import (
     NotFoundError,
     Resource,
 )
-from slipway_operator.api.resource import parse
 from slipway_operator.model.source import SourceObservation
 from slipway_operator.reconcile.reconciler import Reconciler
 from slipway_operator.reconcile.scheduler import Key

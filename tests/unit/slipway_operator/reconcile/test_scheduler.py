@@ -90,7 +90,7 @@ def test_ever_earlier_wake_ups_leave_nothing_behind(*, works: bool) -> None:
             for after in range(20_000, 10_000, -1):
                 diary.scheduler.wake(A, seconds(after))
         # Nothing but the list itself tells what it holds.
-        assert len(diary.scheduler._queue) < 100  # noqa: SLF001
+        assert len(diary.scheduler._queue) < 100
         await diary.until(30_000)
 
     virtualtime.run(story())

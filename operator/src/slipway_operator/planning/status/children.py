@@ -1,6 +1,7 @@
 """What is the matter with a Model's children that no version's row tells: labels, edited templates."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from slipway_operator.api import names
 from slipway_operator.api.status import VersionState
@@ -78,7 +79,10 @@ def _effect(decision: Decision, label: str) -> str:
 
 
 def _edits(decision: Decision, found: Deployment) -> Edits:
-    """What someone else did to the template of a desired servable, where the spec tells what it was."""
+    """What someone else did to the template of a desired servable, where it is known what it was.
+
+    Another release, or other flags, may render it otherwise: then nobody has edited it, as far as can be told.
+    """
     observed, settings = decision.observed, decision.settings
     if found.edited is None or found.servable not in decision.desired.ids:
         return Edits()
@@ -88,7 +92,15 @@ def _edits(decision: Decision, found: Deployment) -> Edits:
         return Edits()
     sharing = decision.volume.sharing
     written = deployment(observed.model, held, found.replicas, settings, identity, sharing)
+    if _noted(found.edited) != _noted(written):
+        return Edits()
     return template_edits(found.edited, written["spec"]["template"])
+
+
+def _noted(manifest: Mapping[str, Any]) -> str | None:
+    """What a Deployment says its template was when it was created."""
+    annotations: Mapping[str, str] = manifest["metadata"].get("annotations") or {}
+    return annotations.get(names.TEMPLATE_ANNOTATION)
 
 
 def edit_messages(decision: Decision) -> dict[str, str]:
@@ -105,7 +117,6 @@ def edit_messages(decision: Decision) -> dict[str, str]:
         words = f"the pod template of Deployment {found.name} was edited"
         told[words] = (
             f"{words}{who}: {fields}; its pods are "
-            "not what the Model asks for, and the operator edits no template: put the fields back, "
-            "or delete the Deployment, which is then created anew, its pods too"
+            "not what the Model asks for, and the operator edits no template: put the fields back"
         )
     return told

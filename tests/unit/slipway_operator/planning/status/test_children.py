@@ -12,6 +12,7 @@ from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.model.actions import ScaleDeployment
 from slipway_operator.planning.decision import decide
 from slipway_operator.planning.status.children import edit_messages
+from slipway_operator.rendering.settings import RenderSettings
 
 
 def degraded(fleet: Fleet) -> tuple[str, str, str]:
@@ -176,6 +177,54 @@ def test_an_edited_deployment_is_told_once_and_left_alone() -> None:
     fleet.edit_template(name)
     assert warnings(fleet) == []
     assert degraded(fleet)[0] == "False"
+
+
+SERVER = RenderSettings("server:2", "sync:1")
+PROXY = RenderSettings("server:1", "sync:1", proxy="http://proxy.test:3128")
+LISTENING = RenderSettings("server:1", "sync:1", allowed_networks=("10.0.0.0/8",))
+
+
+def messages_after(fleet: Fleet, image: str, settings: RenderSettings, *, noted: bool) -> list[str]:
+    """What is said once the image of a Deployment was set to another one, and then to this one."""
+    observed = fleet.observe()
+    [found] = observed.deployments
+    manifest = deepcopy(fleet.deployments[found.name].manifest)
+    manifest["spec"]["template"]["spec"]["containers"][0]["image"] = image
+    if not noted:
+        manifest["metadata"]["annotations"].pop("slipway.dev/template", None)
+    of_server = {"f:containers": {'k:{"name":"server"}': {"f:image": {}}}}
+    manifest["metadata"]["managedFields"] = [
+        {"manager": manager, "fieldsV1": {"f:spec": {"f:template": {"f:spec": fields}}}}
+        for manager, fields in (("slipway", {"f:containers": {}}), ("kubectl-set", of_server))
+    ]
+    edited_one = replace(found, edited=manifest)
+    decision = decide(replace(observed, deployments=(edited_one,)), settings, fleet.now)
+    assert found.servable in decision.desired.ids
+    return list(edit_messages(decision).values())
+
+
+@pytest.mark.parametrize("settings", [SERVER, PROXY, LISTENING])
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_template_that_would_be_rendered_otherwise_today_is_not_called_edited(
+    settings: RenderSettings, *, noted: bool
+) -> None:
+    fleet = serving()
+    assert messages_after(fleet, "server:1", settings, noted=noted) == []
+
+
+def test_a_template_is_called_edited_only_where_it_is_known_what_it_was() -> None:
+    fleet = serving()
+    same = fleet.settings
+    assert messages_after(fleet, "server:1", same, noted=True) == []
+    [message] = messages_after(fleet, "other:1", same, noted=True)
+    assert "edited by kubectl-set: spec.template.spec.containers[server].image; its" in message
+    assert messages_after(fleet, "other:1", same, noted=False) == []
+
+
+def test_no_advice_stops_the_pods_that_serve() -> None:
+    fleet = serving()
+    [message] = messages_after(fleet, "other:1", fleet.settings, noted=True)
+    assert message.endswith("the operator edits no template: put the fields back")
 
 
 def test_an_edit_beside_other_trouble_is_told() -> None:
