@@ -31,6 +31,8 @@ VOLUME_LABEL: Final = f"{GROUP}/volume"
 
 REVISION_ANNOTATION: Final = f"{GROUP}/revision"
 DIRECTORY_ANNOTATION: Final = f"{GROUP}/directory"
+TEMPLATE_ANNOTATION: Final = f"{GROUP}/template"
+"""On the Deployment of a servable: hash of its pod template as it was rendered when it was created."""
 HOSTS_ANNOTATION: Final = f"{GROUP}/hosts"
 """On a Secret: the hosts that its credentials may be sent to, comma-separated."""
 INPUTS_ANNOTATION: Final = f"{GROUP}/inputs"

@@ -71,14 +71,29 @@ _SCALE: Final = {
 }  # fmt: skip
 
 
+def exact_quantity(value: int | str) -> Fraction:
+    """A quantity as it is, with an exponent too.
+
+    >>> exact_quantity("1000m") == exact_quantity(1) == exact_quantity("1e0")
+    True
+
+    Raises:
+        ValueError: It is none.
+    """
+    digits = str(value).rstrip("numkMGTPEi")
+    try:
+        return Fraction(digits) * _SCALE[str(value)[len(digits) :]]
+    except KeyError as error:
+        raise ValueError(f"{value} is no quantity") from error
+
+
 def parse_quantity(value: int | str) -> int:
     """A quantity as a whole number, rounded up.
 
     >>> parse_quantity("1.5Gi"), parse_quantity("500m"), parse_quantity(7)
     (1610612736, 1, 7)
     """
-    digits = str(value).rstrip("numkMGTPEi")
-    return math.ceil(Fraction(digits) * _SCALE[str(value)[len(digits) :]])
+    return math.ceil(exact_quantity(value))
 
 
 def _good(value: int | str) -> bool:

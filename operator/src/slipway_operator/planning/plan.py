@@ -14,6 +14,7 @@ from slipway_operator.model.actions import Action, Plan
 from slipway_operator.model.observed import Observed
 from slipway_operator.planning.decision import Decision, decide
 from slipway_operator.planning.status.columns import progress_due
+from slipway_operator.planning.status.degraded import troubles
 from slipway_operator.planning.status.events import events
 from slipway_operator.planning.status.invalid import invalid_status
 from slipway_operator.planning.status.summary import summarise
@@ -36,12 +37,13 @@ def plan(observed: Observed | InvalidModel, settings: RenderSettings, now: datet
         return Plan(actions=(), status=invalid_status(observed, now))
     decision = decide(_in_order(observed), settings, now)
     decision = replace(decision, rows=tuple(version_rows(decision)))
-    status = summarise(decision)
+    found = troubles(decision)
+    status = summarise(decision, found)
     paused = observed.model.spec.paused
     return Plan(
         actions=() if paused else tuple(_actions(decision)),
         status=status,
-        events=events(observed.model.status, status, decision.asks_for),
+        events=events(observed.model.status, status, decision.asks_for, found),
         requeue=_requeue(decision),
     )
 

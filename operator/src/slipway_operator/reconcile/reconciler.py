@@ -170,8 +170,8 @@ class Reconciler:
         observed = self._refusals.add(await self._progress.add(observed))
         now = self._clock()
         planned = plan(observed, self._settings, now)
-        looked = await look_again(self._client, observed, planned.actions)
-        if looked is not observed:
+        # Each round adds a name of which nothing is created any more, and a plan has so many of them.
+        while (looked := await look_again(self._client, observed, planned.actions)) is not observed:
             observed, planned = looked, plan(looked, self._settings, now)
         _log.debug(
             "planned", namespace=model.namespace, model=model.name, actions=len(planned.actions)

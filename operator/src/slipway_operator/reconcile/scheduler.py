@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final, Self
 
 import structlog
@@ -18,6 +18,9 @@ from slipway_operator.api.resource import ModelResource
 
 FIRST_RETRY: Final = timedelta(seconds=1)
 LAST_RETRY: Final = timedelta(minutes=2)
+
+_MOST_STALE: Final = 64
+"""Entries of the queue that no longer hold, and are too few to be worth a pass over all keys."""
 
 _log = structlog.get_logger()
 
@@ -84,7 +87,14 @@ class Scheduler:
         if due < self._due.get(key, float("inf")):
             self._due[key] = due
             heappush(self._queue, (due, key))
+            if len(self._queue) > 2 * len(self._due) + _MOST_STALE:
+                self._tidy()
             self._changed.set()
+
+    def _tidy(self) -> None:
+        """Drop entries that no longer hold; what is worked on gets its own again when that ends."""
+        self._queue = [(due, key) for key, due in self._due.items() if key not in self._running]
+        heapify(self._queue)
 
     def waits(self, key: Key) -> bool:
         """Whether work on a key is due at some time."""

@@ -1,5 +1,8 @@
 """The Deployment of a servable, and the PodDisruptionBudget over all of a Model's."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from typing import Any, Final
 
 from slipway_operator.api import names
@@ -47,6 +50,16 @@ def deployment(
         names.SERVABLE_LABEL: servable.id,
     }
     selector = {names.MODEL_LABEL: model.name, names.SERVABLE_LABEL: servable.id}
+    template = {
+        "metadata": {
+            "labels": dict(model.spec.serving.pod_labels)
+            | model_labels(model)
+            | identity
+            | claim_labels(model),
+            "annotations": dict(model.spec.serving.pod_annotations),
+        },
+        "spec": _pod(model, servable, settings, account, sharing),
+    }
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -57,24 +70,21 @@ def deployment(
             {
                 names.REVISION_ANNOTATION: servable.revision,
                 names.DIRECTORY_ANNOTATION: servable.directory,
+                names.TEMPLATE_ANNOTATION: _hash(template),
             },
         ),
         "spec": {
             "replicas": replicas,
             "revisionHistoryLimit": 0,
             "selector": {"matchLabels": selector},
-            "template": {
-                "metadata": {
-                    "labels": dict(model.spec.serving.pod_labels)
-                    | model_labels(model)
-                    | identity
-                    | claim_labels(model),
-                    "annotations": dict(model.spec.serving.pod_annotations),
-                },
-                "spec": _pod(model, servable, settings, account, sharing),
-            },
+            "template": template,
         },
     }
+
+
+def _hash(template: Mapping[str, Any]) -> str:
+    canonical = json.dumps(template, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def _pod(

@@ -70,6 +70,34 @@ def test_many_wake_ups_are_one_run_at_the_earliest_of_their_times() -> None:
     assert virtualtime.run(story()) == [(3, "a")]
 
 
+@pytest.mark.parametrize("works", [False, True])
+def test_ever_earlier_wake_ups_leave_nothing_behind(*, works: bool) -> None:
+    """Notifications of a busy bucket while the next poll is hours away."""
+
+    async def slow(_: Key, __: int) -> None:
+        await asyncio.sleep(1)
+        for after in range(20_000, 10_000, -1):
+            diary.scheduler.wake(A, seconds(after))
+
+    diary = Diary(slow if works else once)
+
+    async def story() -> None:
+        if works:
+            diary.scheduler.wake(A)
+            await diary.until(5)
+        else:
+            diary.scheduler.wake(B, seconds(7))
+            for after in range(20_000, 10_000, -1):
+                diary.scheduler.wake(A, seconds(after))
+        # Nothing but the list itself tells what it holds.
+        assert len(diary.scheduler._queue) < 100
+        await diary.until(30_000)
+
+    virtualtime.run(story())
+    first, then = ((0, "a"), (10_002, "a")) if works else ((7, "b"), (10_001, "a"))
+    assert diary.entries[:2] == [first, then]
+
+
 def test_what_comes_while_working_is_one_more_run_and_never_two_at_once() -> None:
     async def slow(_: Key, count: int) -> None:
         if count == 1:

@@ -9,8 +9,8 @@ from slipway_operator.api.status import Condition, VersionStatus, timestamp
 from slipway_operator.model.source import Readiness
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.status.columns import BAD, newer_row, serving_column
-from slipway_operator.planning.status.degraded import trouble
-from slipway_operator.planning.status.room import room_message
+from slipway_operator.planning.status.degraded import Trouble
+from slipway_operator.planning.status.room import room_message, waiting_for_room
 from slipway_operator.planning.status.version_rows import row_message, row_reason
 
 
@@ -77,6 +77,8 @@ def _ready(decision: Decision) -> ConditionValue:
             "True", Reason.AVAILABLE, f"{serving_column(decision.endpoints)} serves"
         )
     if not decision.settled and ready >= max(1, limits.floor):
+        if _others_wait(decision, short):
+            return _others_short(decision, short)
         return ConditionValue(
             "True", Reason.TRANSITION, f"{serving_column(decision.endpoints)} serves"
         )
@@ -98,6 +100,17 @@ def _ready(decision: Decision) -> ConditionValue:
         "False",
         row_reason(row) if row and row.reason else Reason.REPLICAS_NOT_READY,
         f"{ready} of {limits.replicas} replicas take requests{detail}",
+    )
+
+
+def _others_wait(decision: Decision, short: Sequence[VersionStatus]) -> bool:
+    """Whether a version other than the primary serves with too few pods for want of room.
+
+    A transition of the primary is not about it, and does not end it.
+    """
+    primary, waiting = decision.desired.primary, waiting_for_room(decision)
+    return any(
+        row.version in waiting for row in short if not primary or row.version != primary.version
     )
 
 
@@ -149,18 +162,21 @@ def _progress(decision: Decision, phase: str) -> ConditionValue:
     return ConditionValue("True", reason, f"version {primary.version}: {phase}{detail}")
 
 
-def _degraded(decision: Decision) -> ConditionValue:
-    if found := trouble(decision):
-        return ConditionValue("True", *found)
+def _degraded(troubles: Sequence[Trouble]) -> ConditionValue:
+    if troubles:
+        message = "; ".join(trouble.message for trouble in troubles)
+        return ConditionValue("True", troubles[0].reason, message)
     return ConditionValue("False", Reason.AS_DESIRED, "no action is needed")
 
 
-def condition_values(decision: Decision, phase: str) -> dict[ConditionType, ConditionValue]:
+def condition_values(
+    decision: Decision, phase: str, troubles: Sequence[Trouble]
+) -> dict[ConditionType, ConditionValue]:
     """What each condition says, Ready last."""
     return {
         ConditionType.SOURCE_READY: _source(decision),
         ConditionType.PROGRESSING: _progress(decision, phase),
-        ConditionType.DEGRADED: _degraded(decision),
+        ConditionType.DEGRADED: _degraded(troubles),
         ConditionType.READY: _ready(decision),
     }
 

@@ -1,12 +1,13 @@
 """What will not resolve by itself: an ordered list of checks, the first finding wins."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from slipway_operator.api.conditions import Reason, reason_of
 from slipway_operator.api.status import VersionState
 from slipway_operator.planning.decision import Decision
-from slipway_operator.planning.status.children import edited_message, labels_message
+from slipway_operator.planning.status.children import edit_messages, label_messages
 from slipway_operator.planning.status.columns import BAD, newer_row
 from slipway_operator.planning.status.room import room_message
 from slipway_operator.planning.status.version_rows import row_message, row_reason, selectors_message
@@ -20,14 +21,27 @@ _STATES: Final = BAD | {VersionState.SOURCE_GONE, VersionState.UNSCHEDULABLE}
 _REASONS: Final = frozenset({Reason.CONTENT_CHANGED, Reason.ROLLED_BACK})
 """Reasons of a version that serves, which will not either."""
 
-Trouble = tuple[Reason, str]
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What will not resolve by itself.
+
+    Attributes:
+        message: A sentence to act on.
+        about: Words of the message that stay as long as it is about the same things; none where any
+            other message is about the same.
+    """
+
+    reason: Reason
+    message: str
+    about: tuple[str, ...] = ()
 
 
 def _names(decision: Decision) -> Trouble | None:
     if not decision.observed.foreign:
         return None
     listed = ", ".join(sorted(decision.observed.foreign))
-    return (
+    return Trouble(
         Reason.NAME_CONFLICT,
         f"{listed} exists and is not owned by this Model: delete or rename it, or rename the Model",
     )
@@ -36,25 +50,25 @@ def _names(decision: Decision) -> Trouble | None:
 def _selectors(decision: Decision) -> Trouble | None:
     if not decision.observed.selected_by:
         return None
-    return Reason.POD_LABELS_CONFLICT, selectors_message(decision.observed)
+    return Trouble(Reason.POD_LABELS_CONFLICT, selectors_message(decision.observed))
 
 
 def _volume(decision: Decision) -> Trouble | None:
     volume = decision.volume
     if not volume.reason and not volume.exclusive:
         return None
-    return volume.reason or Reason.CLAIM_EXCLUSIVE, volume.message or volume.exclusive
+    return Trouble(volume.reason or Reason.CLAIM_EXCLUSIVE, volume.message or volume.exclusive)
 
 
 def _source(decision: Decision) -> Trouble | None:
     source = decision.observed.source
-    return (source.error_reason, source.error_message) if source.error_reason else None
+    return Trouble(source.error_reason, source.error_message) if source.error_reason else None
 
 
 def _newer(decision: Decision) -> Trouble | None:
     newer = newer_row(decision)
     if newer and (newer.state in BAD or newer.reason == Reason.ROLLED_BACK):
-        return row_reason(newer), row_message(newer)
+        return Trouble(row_reason(newer), row_message(newer))
     return None
 
 
@@ -63,7 +77,7 @@ def _urgent(decision: Decision) -> Trouble | None:
         finding = decision.findings.get(servable.id)
         if finding and finding.urgent:
             what = f"version {servable.version}: {finding.reason}: {finding.message}"
-            return finding.reason, what
+            return Trouble(finding.reason, what)
     return None
 
 
@@ -73,30 +87,32 @@ def _versions(decision: Decision) -> Trouble | None:
             continue
         if row.state in _STATES or row.reason in _REASONS:
             together = room_message(decision) if row.reason == Reason.UNSCHEDULABLE else ""
-            return row_reason(row), together or row_message(row)
+            return Trouble(row_reason(row), together or row_message(row))
     return None
 
 
 def _edits(decision: Decision) -> Trouble | None:
-    text = edited_message(decision)
-    return (Reason.TEMPLATE_EDITED, text) if text else None
+    return _of_several(Reason.TEMPLATE_EDITED, edit_messages(decision))
 
 
 def _labels(decision: Decision) -> Trouble | None:
-    text = labels_message(decision)
-    return (Reason.LABEL_NOT_SERVED, text) if text else None
+    return _of_several(Reason.LABEL_NOT_SERVED, label_messages(decision))
+
+
+def _of_several(reason: Reason, told: Mapping[str, str]) -> Trouble | None:
+    return Trouble(reason, "; ".join(told.values()), tuple(told)) if told else None
 
 
 def _claim(decision: Decision) -> Trouble | None:
     refusal = not_grown(decision.observed)
-    return (Reason.CLAIM_NOT_GROWN, refusal) if refusal else None
+    return Trouble(Reason.CLAIM_NOT_GROWN, refusal) if refusal else None
 
 
 def _retention(decision: Decision) -> Trouble | None:
     retention = decision.observed.model.status.retention
     if not retention or retention.reason not in RETENTION_FAILURES:
         return None
-    return reason_of(retention.reason, Reason.RETENTION_FAILED), retention.message
+    return Trouble(reason_of(retention.reason, Reason.RETENTION_FAILED), retention.message)
 
 
 _CHECKS: Final[tuple[Callable[[Decision], Trouble | None], ...]] = (
@@ -118,9 +134,7 @@ _BESIDE: Final = (_edits, _labels)
 """What a person would not learn of from what comes before, and would have to do as well."""
 
 
-def trouble(decision: Decision) -> Trouble | None:
-    """The most telling trouble, as a reason and a sentence to act on; None when no action is needed."""
-    first = next((check for check in _CHECKS if check(decision)), None)
-    checks = [check for check in (first, *_BESIDE) if check]
-    found = [told for check in dict.fromkeys(checks) if (told := check(decision))]
-    return (found[0][0], "; ".join(text for _, text in found)) if found else None
+def troubles(decision: Decision) -> tuple[Trouble, ...]:
+    """The most telling trouble, and what has to be done beside it; none when no action is needed."""
+    found = [(check, told) for check in _CHECKS if (told := check(decision))]
+    return tuple(told for n, (check, told) in enumerate(found) if not n or check in _BESIDE)

@@ -7,7 +7,8 @@ from typing import Final
 from slipway_operator.api.conditions import ConditionType, EventReason, Reason
 from slipway_operator.api.status import Condition, ModelStatus, VersionState, VersionStatus
 from slipway_operator.model.actions import KubernetesEvent
-from slipway_operator.planning.status.degraded import RETENTION_FAILURES
+from slipway_operator.planning.status.degraded import RETENTION_FAILURES, Trouble
+from slipway_operator.planning.status.version_rows import row_reason
 
 _UNDER_WAY: Final = frozenset({VersionState.LOADING, VersionState.UNSCHEDULABLE})
 _TELLING: Final = {
@@ -34,7 +35,10 @@ class _Told:
 
 
 def events(
-    before: ModelStatus, after: ModelStatus, asks_for: Callable[[int], bool]
+    before: ModelStatus,
+    after: ModelStatus,
+    asks_for: Callable[[int], bool],
+    troubles: Sequence[Trouble],
 ) -> tuple[KubernetesEvent, ...]:
     """Events for what is new: a version's state, and trouble with the source or with names.
 
@@ -42,6 +46,7 @@ def events(
         before: The status that is there.
         after: The status that is about to be written.
         asks_for: Whether the spec asks for a version: of others nobody is warned.
+        troubles: What Degraded tells in the status after.
     """
     rows = list(_of_rows(before, after, asks_for))
     source: list[_Told] = []
@@ -49,9 +54,14 @@ def events(
     old = {c.type: c for c in before.conditions}
     for condition in after.conditions:
         was = old.get(condition.type)
-        if was and (was.reason, was.status) == (condition.reason, condition.status):
+        if condition.type is ConditionType.DEGRADED:
+            for trouble in troubles:
+                if _is_new(trouble, was, before) and not _is_told(trouble, [*source, *rows]):
+                    event = KubernetesEvent(trouble.reason, trouble.message, warning=True)
+                    others.append(_Told(event, trouble.message))
+        elif was and (was.reason, was.status) == (condition.reason, condition.status):
             continue
-        if event := _of_condition(condition, [*source, *rows]):
+        elif event := _of_condition(condition):
             told = source if condition.type is ConditionType.SOURCE_READY else others
             told.append(_Told(event, condition.message))
     return tuple(told.event for told in (*source, *rows, *others))
@@ -106,20 +116,34 @@ def _names(versions: Sequence[int]) -> str:
     return f"versions {named}" + (f" and {more} more" if more > 0 else "")
 
 
-def _of_condition(condition: Condition, told: Sequence[_Told]) -> KubernetesEvent | None:
-    """The Event of a condition that is new, unless its trouble has been told already."""
+def _is_new(trouble: Trouble, was: Condition | None, before: ModelStatus) -> bool:
+    """Whether Degraded did not tell of a trouble before, nor of another one that hid it."""
+    if was is None or was.status != "True":
+        return True
+    if trouble.about:
+        return any(words not in was.message for words in trouble.about)
+    if trouble.reason == was.reason or trouble.message in was.message:
+        return False
+    # A version's row says it although Degraded tells of the source meanwhile, for example.
+    return all(row_reason(row) is not trouble.reason for row in before.versions)
+
+
+def _is_told(trouble: Trouble, told: Sequence[_Told]) -> bool:
+    """Whether another Event says it, or one is not to be recorded for it."""
+    if trouble.reason in RETENTION_FAILURES:
+        return True
+    return any(it.event.warning and it.words in trouble.message for it in told)
+
+
+def _of_condition(condition: Condition) -> KubernetesEvent | None:
+    """The Event of a condition, other than Degraded, that is new."""
     match condition.type, condition.status:
         case ConditionType.SOURCE_READY, "True":
             return KubernetesEvent(EventReason.SOURCE_READY, condition.message)
         case ConditionType.SOURCE_READY, "False":
             pass
-        case ConditionType.DEGRADED, "True":
-            if any(t.event.warning and t.words in condition.message for t in told):
-                return None
         case ConditionType.READY, "False" if condition.reason == Reason.SERVING_GAP:
             pass
         case _:
             return None
-    if condition.reason in RETENTION_FAILURES:
-        return None
     return KubernetesEvent(Reason(condition.reason), condition.message, warning=True)

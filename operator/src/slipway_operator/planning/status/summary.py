@@ -1,17 +1,25 @@
 """`status` as a whole, from the rows of the versions, the columns and the conditions."""
 
+from collections.abc import Sequence
+
 from slipway_operator.api import names
 from slipway_operator.api.status import ModelStatus
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.status.columns import phase_of, serving_column
 from slipway_operator.planning.status.conditions import condition_values, conditions, message
+from slipway_operator.planning.status.degraded import Trouble
 
 
-def summarise(decision: Decision) -> ModelStatus:
-    """The whole status."""
+def summarise(decision: Decision, troubles: Sequence[Trouble]) -> ModelStatus:
+    """The whole status.
+
+    Args:
+        decision: What was decided, with the rows.
+        troubles: What Degraded tells.
+    """
     model = decision.observed.model
     phase = phase_of(decision)
-    values = condition_values(decision, phase)
+    values = condition_values(decision, phase, troubles)
     live = [pod for pod in decision.observed.pods if not pod.terminating]
     wanted = decision.limits.replicas * max(1, len(decision.desired.servables))
     primary = decision.desired.primary

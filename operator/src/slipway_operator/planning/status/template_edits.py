@@ -7,13 +7,18 @@ would write and is not there.
 """
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 from slipway_operator.api import names
+from slipway_operator.api.quantities import exact_quantity
 
 _MISSING: Final = object()
+_RESOURCES: Final = re.compile(r"^spec\.template\.spec\..*\]\.resources(\.|$)")
+"""Fields that hold quantities."""
 _OWN_SUBRESOURCES: Final = frozenset({"status", "scale"})
 
 
@@ -47,7 +52,7 @@ def template_edits(manifest: Mapping[str, Any], written: Mapping[str, Any]) -> E
         if manager == names.FIELD_MANAGER:
             continue
         for path, actual, wanted in _leaves(owned, template, written, "spec.template"):
-            if not _same(actual, wanted):
+            if not _same(actual, wanted, quantities=bool(_RESOURCES.search(path))):
                 fields[path] = editors[manager] = None
     fields |= dict.fromkeys(_removed(template, written, "spec.template"))
     return Edits(tuple(sorted(fields)), tuple(sorted(editors)))
@@ -106,20 +111,26 @@ def _is_empty(value: Any) -> bool:
     return value is _MISSING or value is None or value in ({}, [], "", False, 0)
 
 
-def _same(actual: Any, written: Any) -> bool:
-    """Whether a value is what was written; the API server writes numbers among quantities as text."""
+def _same(actual: Any, written: Any, *, quantities: bool = False) -> bool:
+    """Whether a value is what was written; the API server writes quantities in its own way."""
     if _is_empty(actual) or _is_empty(written):
         return _is_empty(actual) and _is_empty(written)
     if isinstance(written, Mapping):
         return isinstance(actual, Mapping) and all(
-            _same(_field(actual, name), _field(written, name)) for name in {*actual, *written}
+            _same(_field(actual, name), _field(written, name), quantities=quantities)
+            for name in {*actual, *written}
         )
     if _is_list(written):
         return (
             _is_list(actual)
             and len(actual) == len(written)
-            and all(_same(a, w) for a, w in zip(actual, written, strict=True))
+            and all(
+                _same(a, w, quantities=quantities) for a, w in zip(actual, written, strict=True)
+            )
         )
+    if quantities:
+        with suppress(ValueError):
+            return exact_quantity(actual) == exact_quantity(written)
     return str(actual) == str(written)
 
 

@@ -11,6 +11,7 @@ from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.status import ModelStatus, VersionState
 from slipway_operator.model.actions import KubernetesEvent
 from slipway_operator.planning.plan import plan
+from slipway_operator.planning.status.degraded import Trouble
 from slipway_operator.planning.status.events import events
 from slipway_operator.rendering.settings import RenderSettings
 from snapshots import T0, deployment, key, listed, model, observed, pods, row, service, uids
@@ -19,7 +20,9 @@ from snapshots import T0, deployment, key, listed, model, observed, pods, row, s
 def made_of(
     before: ModelStatus, after: ModelStatus, asked: Collection[int] = range(99)
 ) -> tuple[KubernetesEvent, ...]:
-    return events(before, after, lambda version: version in asked)
+    told = [c for c in after.conditions if (c.type, c.status) == (ConditionType.DEGRADED, "True")]
+    troubles = [Trouble(Reason(condition.reason), condition.message) for condition in told]
+    return events(before, after, lambda version: version in asked, troubles)
 
 
 def noted(before: ModelStatus, after: ModelStatus) -> list[tuple[str, bool]]:
@@ -43,6 +46,28 @@ def test_trouble_with_the_source_is_an_event_and_so_is_its_end() -> None:
     down = run(fleet).status
     assert noted(well, down) == [("Unavailable", True)], "once, not for each condition"
     assert noted(down, well) == [("SourceReady", False)]
+
+
+@pytest.mark.parametrize("versions", [{"latest": 1}, {"all": True}])
+def test_what_an_outage_only_hid_is_not_told_again_after_it(versions: dict[str, Any]) -> None:
+    fleet = serving(versions=versions, serving={"replicas": 1})
+    fleet.upload(4, Behaviour.CORRUPT)
+    fleet.gpus = 1
+    for version in (5, 6):
+        fleet.upload(version, Behaviour.CORRUPT if "latest" in versions else Behaviour.GOOD)
+    well = run(fleet).status
+    told = [c.message for c in well.conditions if c.type is ConditionType.DEGRADED]
+    fleet.store_down = True
+    down = run(fleet).status
+    fleet.store_down = False
+    assert noted(well, down) == [("Unavailable", True)]
+    lines = []
+    for _ in range(12):
+        fleet.poll()
+        lines += fleet.operate().events
+        list(fleet.turn())
+    assert [(event.reason, event.warning) for event in lines] == [("SourceReady", False)]
+    assert told == [c.message for c in fleet.status.conditions if c.type is ConditionType.DEGRADED]
 
 
 def test_a_row_that_was_never_seen_in_between_is_told_as_it_is() -> None:

@@ -93,6 +93,26 @@ def test_a_newer_version_does_not_wait_for_those_before_it() -> None:
     assert fleet.status.serving == "5"
 
 
+def test_ready_stays_false_when_a_newer_version_comes_for_which_there_is_no_room_either() -> None:
+    fleet = run(exports(8, gpus=4), 30)
+    ready = condition(fleet, ConditionType.READY)
+    assert (ready.status, ready.message[:28]) == ("False", "4 of 8 versions wait for roo")
+    fleet.upload(9)
+    for _ in range(20):
+        run(fleet, 1)
+        ready = condition(fleet, ConditionType.READY)
+        assert (ready.status, ready.reason) == ("False", Reason.UNSCHEDULABLE)
+    assert ready.message.startswith("5 of 9 versions wait for room: version 9: ")
+
+
+def test_a_target_without_room_is_a_transition_while_all_others_serve() -> None:
+    fleet = run(exports(2, gpus=2), 30)
+    fleet.upload(3)
+    run(fleet)
+    ready = condition(fleet, ConditionType.READY)
+    assert (ready.status, ready.reason) == ("True", Reason.TRANSITION)
+
+
 def test_the_first_of_several_versions_has_no_room() -> None:
     fleet = run(exports(3, gpus=0))
     assert len(fleet.deployments) == 1

@@ -108,6 +108,36 @@ def test_a_field_that_was_put_back_is_no_edit() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "written", "now", "same"),
+    [
+        ("cpu", "1000m", "1", True),
+        ("cpu", "500m", "1", False),
+        ("cpu", "1.5", "1500m", True),
+        ("memory", "1024Mi", "1Gi", True),
+        ("memory", "1Gi", "1G", False),
+        ("memory", "1000", "1e3", True),
+        ("memory", "1k", "what", False),
+    ],
+)
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_quantity_is_the_same_however_it_is_written(
+    name: str, written: str, now: str, *, same: bool, whole: bool
+) -> None:
+    found = stored(resources={"limits": {name: written}})
+    server_of(found)["resources"] = {"limits": {name: now}}
+    limits = {"f:limits": {} if whole else {f"f:{name}": {}}}
+    noted(found, in_server({"f:resources": limits}))
+    assert (edits_of(found) == Edits()) is same
+
+
+def test_text_that_looks_like_a_quantity_is_text() -> None:
+    found = stored(env=[{"name": "CPUS", "value": "1000m"}])
+    server_of(found)["env"][0]["value"] = "1"
+    noted(found, in_server({"f:env": {'k:{"name":"CPUS"}': {"f:value": {}}}}))
+    assert edits_of(found).fields == ("spec.template.spec.containers[server].env[CPUS].value",)
+
+
 @pytest.mark.parametrize("subresource", ["status", "scale"])
 def test_scaling_and_its_status_are_no_edits(subresource: str) -> None:
     found = stored()
