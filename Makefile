@@ -62,8 +62,8 @@ integration-server: setup ## The half of it that needs no cluster: server proces
 integration-cluster: setup ## The other half: operator, chart, sync against control plane and stores
 	@$(BIN)/pytest tests/integration $(addprefix --ignore=,$(wildcard $(SERVER_TESTS)))
 
-e2e: setup ## Scenarios on a real node
-	@$(BIN)/pytest e2e/scenarios
+e2e: setup ## Scenarios on a real node; prints what they measured
+	@$(BIN)/pytest -rA e2e/scenarios
 
 check: setup ## Formatting, lint, types, layers, chart, generated files
 	@$(BIN)/ruff format --check .
