@@ -63,7 +63,7 @@ class Lab:
     def ready(self, name: str = "m") -> str:
         return condition(self.status(name), "Ready")[0]
 
-    def wait(self, what: str, ask: Any, seconds: float = 40) -> None:
+    def wait(self, what: str, ask: Any, seconds: float = 90) -> None:
         eventually(what, ask, seconds=seconds, state=lambda: self.kube.describe(self.namespace))
 
     def children(self) -> set[str]:
@@ -74,7 +74,7 @@ class Lab:
             f"service/{s.metadata.name}" for s in services
         }
 
-    def wait_serving(self, version: int, name: str = "m", seconds: float = 40) -> None:
+    def wait_serving(self, version: int, name: str = "m", seconds: float = 90) -> None:
         self.wait(
             f"version {version} serves alone and ready",
             lambda: (

@@ -40,7 +40,7 @@ class Lab:
                 return item["status"], item["reason"], item["message"]
         return "", "", ""
 
-    def wait(self, what: str, ask: Any, seconds: float = 40) -> None:
+    def wait(self, what: str, ask: Any, seconds: float = 90) -> None:
         eventually(what, ask, seconds=seconds, state=lambda: self.kube.describe(self.namespace))
 
     def wait_serving(self, version: int) -> None:

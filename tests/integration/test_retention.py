@@ -36,7 +36,7 @@ class Lab:
         spec = {"source": source, "retention": {"keep": 2}, "labels": {"stable": 2}}
         kube.create_model(self.namespace, "m", spec)
 
-    def wait(self, what: str, ask: Any, seconds: float = 40) -> None:
+    def wait(self, what: str, ask: Any, seconds: float = 90) -> None:
         eventually(what, ask, seconds=seconds, state=lambda: self.kube.describe(self.namespace))
 
     @property

@@ -25,7 +25,7 @@ def cluster(kube: Kube, kubelet: FakeKubelet, tmp_path: Path) -> Iterator[Cluste
         yield it
 
 
-def wait(cluster: Cluster, what: str, ask: Any, seconds: float = 60) -> None:
+def wait(cluster: Cluster, what: str, ask: Any, seconds: float = 90) -> None:
     eventually(what, ask, seconds=seconds, state=lambda: cluster.kube.describe(cluster.namespace))
 
 

@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 
 def eventually(
-    what: str, ask: Callable[[], T], *, seconds: float = 30, state: Callable[[], object] = str
+    what: str, ask: Callable[[], T], *, seconds: float = 90, state: Callable[[], object] = str
 ) -> T:
     """Ask until the answer is true; fail with the state when it never is."""
     deadline = time.monotonic() + seconds
