@@ -79,7 +79,8 @@ class CheckContext:
         """What the graph says; None when it is not there or too large to read now."""
         if self.graph_path not in self.contents:
             return None
-        return read_graph(self.graph_path, self.contents[self.graph_path])
+        tags = frozenset(self.requirements.tags)
+        return read_graph(self.graph_path, self.contents[self.graph_path], tags=tags)
 
     @property
     def asset_paths(self) -> tuple[str, ...]:

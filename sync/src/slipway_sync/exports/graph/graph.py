@@ -50,10 +50,17 @@ class Graph:
     python_operations: Mapping[frozenset[str], PythonOperation] = field(default_factory=dict)
 
 
-def read_graph(path: str, content: bytes | memoryview) -> Graph:
+def read_graph(
+    path: str, content: bytes | memoryview, *, tags: frozenset[str] | None = None
+) -> Graph:
     """Read `saved_model.pb`, `saved_model.pbtxt` or `export.meta`.
 
     Of a binary file only what is needed is copied: a mapped file of any size takes no memory.
+
+    Args:
+        path: The file's name.
+        content: Of the file, or what `graph_fields_of` copied of it.
+        tags: The tag set whose objects and calls of Python are looked into; None for those of all.
 
     Raises:
         GraphError: It is none.
@@ -64,7 +71,7 @@ def read_graph(path: str, content: bytes | memoryview) -> Graph:
     graphs = _text(view.tobytes()) if path == SAVED_MODEL_TEXT else _binary(path, view)
     if not graphs:
         raise GraphError("it contains no graph")
-    return _facts(graphs, tagged=path != SESSION_BUNDLE)
+    return _facts(graphs, tags, tagged=path != SESSION_BUNDLE)
 
 
 def graph_fields_of(path: str, size: int, *, step: int = _STEP, most: int = _MOST) -> Steps:
@@ -74,7 +81,7 @@ def graph_fields_of(path: str, size: int, *, step: int = _STEP, most: int = _MOS
         path: `saved_model.pb` or `export.meta`.
         size: Bytes of the file.
         step: Bytes to ask for at once, at least.
-        most: Graphs and object graphs of more bytes are not looked into.
+        most: Graphs and object graphs of more bytes are not looked into, nor is more than that kept of all of them.
 
     Raises:
         GraphError: It is none.
@@ -117,9 +124,15 @@ def _expanded(match: re.Match[str]) -> str:
     return "expanded_asset" if kind in _ASSET_TYPES else "expanded_unknown"
 
 
-def _facts(graphs: list[wire.MetaGraphDef], *, tagged: bool) -> Graph:
+def _facts(
+    graphs: list[wire.MetaGraphDef], wanted: frozenset[str] | None, *, tagged: bool
+) -> Graph:
     assets = {name for graph in graphs for name in _assets(graph)}
-    by_tags = {frozenset(graph.meta_info_def.tags): graph for graph in reversed(graphs)}
+    by_tags = {
+        tags: graph
+        for graph in reversed(graphs)
+        if (tags := frozenset(graph.meta_info_def.tags)) == wanted or wanted is None
+    }
     calls = {tags: python_operation(graph) for tags, graph in by_tags.items()} if tagged else {}
     return Graph(
         tags=tuple(frozenset(graph.meta_info_def.tags) for graph in graphs) if tagged else (),

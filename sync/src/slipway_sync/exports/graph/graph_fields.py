@@ -29,8 +29,9 @@ _MAX_KEPT = 8 << 20
 _MAX_GRAPHS = 100
 _MAX_FIELDS = 100_000
 # Of what is kept in a short form; beyond that nothing is said of it, and the server judges.
-_MAX_SHORT = 32 << 20
+_MAX_SHORT = 16 << 20
 _MAX_PARTS = 2_000_000
+_SMALL = 16  # Real objects and nodes have more bytes; each takes some hundred of memory when it is parsed.
 _LARGE = 64 << 10  # What has more bytes is a value, not a name.
 _PYTHON = b"PyFunc"  # The end of the names of all operations that call Python.
 
@@ -53,7 +54,7 @@ def graph_fields(size: int, *, saved_model: bool, step: int, most: int) -> Steps
         size: Bytes of the file.
         saved_model: Whether it is a SavedModel; otherwise it is one MetaGraphDef.
         step: Bytes to ask for at once, at least.
-        most: Graphs and object graphs of more bytes are not looked into.
+        most: Graphs and object graphs of more bytes are not looked into, nor is more than that kept of all of them.
 
     Raises:
         GraphError: It is no such message.
@@ -92,6 +93,8 @@ class _Reader:
         self._size = size
         self._step = step
         self._most = most
+        self._most_short = min(_MAX_SHORT, most)
+        self._most_parts = min(_MAX_PARTS, most // _SMALL)
         self._start = 0
         self._piece: bytes | memoryview = b""
         self._fields = 0
@@ -118,12 +121,14 @@ class _Reader:
         if length > self._most:
             return b""
         steps = self._graph if number == _GRAPH else self._objects
+        before = self._short
         try:
             # The list of operations in the file is no help: it lacks those of branches and loops.
             if number == _GRAPH and not (yield from self._calls_python(start, start + length)):
                 return b""
             return _field(number, (yield from steps(start, start + length)))
         except (GraphError, DecodeError, _TooMuchError):
+            self._short = before  # What was kept of it is not.
             return b""
 
     def _calls_python(
@@ -210,14 +215,14 @@ class _Reader:
     ) -> Generator[tuple[int, int], bytes | memoryview, tuple[int, int, int, int]]:
         """Return as `field` a field of what is shortened."""
         self._parts += 1
-        if self._parts > _MAX_PARTS:
+        if self._parts > self._most_parts:
             raise _TooMuchError
         self._fields -= 1
         return (yield from self.field(position, end))
 
     def _keep(self, content: bytes) -> bytes:
         self._short += len(content)
-        if self._short > _MAX_SHORT:
+        if self._short > self._most_short:
             raise _TooMuchError
         return content
 

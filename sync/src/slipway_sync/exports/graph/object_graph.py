@@ -6,8 +6,9 @@ The keys of a checkpoint are paths through these objects:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from slipway_sync.wire import tensorflow_pb2 as wire
 
@@ -16,6 +17,7 @@ VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 _SIGNATURES = "signatures"
 _SLOT = "/.OPTIMIZER_SLOT/"
+_NO_CHILDREN: Mapping[str, int] = MappingProxyType({})  # One for all objects that have none.
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,34 +74,55 @@ def object_graph(objects: wire.SavedObjectGraph) -> ObjectGraph:
     if not nodes:
         return ObjectGraph()
     children = tuple(
-        {_escaped(child.local_name): child.node_id for child in node.children} for node in nodes
+        {_escaped(child.local_name): child.node_id for child in node.children}
+        if node.children
+        else _NO_CHILDREN
+        for node in nodes
     )
-    captured: dict[int, CapturedVariable] = {}
-    for key, function in _signatures(objects):
+    readers: dict[int, str] = {}
+    for function, key in _signatures(objects).items():
         # Reading a missing key of a protobuf map creates it.
         if function not in objects.concrete_functions:
             continue
         for number in objects.concrete_functions[function].bound_inputs:
-            if 0 <= number < len(nodes) and nodes[number].HasField("variable"):
-                captured.setdefault(number, CapturedVariable(nodes[number].variable.name, key))
+            if 0 <= number < len(nodes):
+                readers.setdefault(number, key)
+    captured = {
+        number: CapturedVariable(nodes[number].variable.name, key)
+        for number, key in readers.items()
+        if nodes[number].HasField("variable")
+    }
     return ObjectGraph(children, captured)
 
 
-def _signatures(objects: wire.SavedObjectGraph) -> Iterator[tuple[str, str]]:
-    """Yield the signatures' keys with the functions that they are."""
+def _signatures(objects: wire.SavedObjectGraph) -> dict[str, str]:
+    """Return the functions that are signatures, with the key of the first signature that each is.
+
+    Every object and every function counts once, however often a hostile file names it: the work grows with the
+    file's size, not with a power of it.
+    """
     nodes = objects.nodes
+    functions: dict[str, str] = {}
+    containers: set[int] = set()
+    signatures: set[int] = set()
     for root_child in nodes[0].children:
-        if root_child.local_name != _SIGNATURES or not 0 <= root_child.node_id < len(nodes):
+        container = root_child.node_id
+        if root_child.local_name != _SIGNATURES or not 0 <= container < len(nodes):
             continue
-        for child in nodes[root_child.node_id].children:
-            if not 0 <= child.node_id < len(nodes):
+        if container in containers:
+            continue
+        containers.add(container)
+        for child in nodes[container].children:
+            if child.node_id in signatures or not 0 <= child.node_id < len(nodes):
                 continue
+            signatures.add(child.node_id)
             node = nodes[child.node_id]
-            for function in (
-                node.bare_concrete_function.concrete_function_name,
-                *node.function.concrete_functions,
-            ):
-                yield child.local_name, function
+            functions.setdefault(
+                node.bare_concrete_function.concrete_function_name, child.local_name
+            )
+            for function in node.function.concrete_functions:
+                functions.setdefault(function, child.local_name)
+    return functions
 
 
 def _escaped(name: str) -> str:

@@ -11,6 +11,7 @@ from slipway_sync.exports.tensorbundle import leveldb_table
 from slipway_sync.wire import tensorflow_pb2 as wire
 
 _MAX_TENSORS = 200_000
+_MAX_DIMENSIONS = 254  # As in TensorFlow; the product of more could take for ever.
 _MAX_SHARDS = 99_999  # The file names have five digits.
 _ATTRIBUTE = b"/.ATTRIBUTES/"
 
@@ -111,14 +112,14 @@ def _contents(index: bytes) -> tuple[int, list[TensorEntry], tuple[str, ...]]:
     shards = _shards(wire.BundleHeaderProto.FromString(value))
     tensors: list[TensorEntry] = []
     keys: list[str] = []
-    for key, value in entries:
+    for number, (key, value) in enumerate(entries):
+        if number >= _MAX_TENSORS:
+            raise BundleError(f"it names more than {_MAX_TENSORS} tensors")
         if _ATTRIBUTE in key:
             keys.append(key.decode("utf-8", "replace"))
         tensor = _tensor(key, wire.BundleEntryProto.FromString(value), shards)
         if tensor is not None:
             tensors.append(tensor)
-        if len(tensors) > _MAX_TENSORS:
-            raise BundleError(f"it names more than {_MAX_TENSORS} tensors")
     return shards, tensors, tuple(keys)
 
 
@@ -139,6 +140,8 @@ def _tensor(key: bytes, entry: wire.BundleEntryProto, shards: int) -> TensorEntr
             f"tensor {name} lies at {entry.offset} in shard {entry.shard_id} of {shards}, "
             f"{entry.size} bytes, which cannot be"
         )
+    if len(entry.shape.dim) > _MAX_DIMENSIONS:
+        raise BundleError(f"tensor {name} has more than {_MAX_DIMENSIONS} dimensions")
     elements = 0 if entry.shape.unknown_rank else 1
     for dim in entry.shape.dim:
         if dim.size < 0:

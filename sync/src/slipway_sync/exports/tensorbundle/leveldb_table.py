@@ -17,6 +17,8 @@ _FOOTER = 48
 _MAGIC = 0xDB4775248B80FB57
 _TRAILER = 5  # One byte of compression type, four of checksum.
 _MAX_KEY = 1 << 16
+# Sharing lets a key of that length take five bytes; real keys have one or two hundred, and there are some 100 000.
+_MAX_KEYS = 64 << 20
 _VARINT64 = 10
 
 
@@ -46,7 +48,8 @@ def entries(table: bytes) -> Iterator[tuple[bytes, bytes]]:
 
     previous: bytes | None = None
     blocks_end = 0
-    for _, handle in _block_entries(_block(table, offset, size)):
+    keys = _Keys()
+    for _, handle in keys.block_entries(_block(table, offset, size)):
         block_offset, position = varint(handle, 0)
         block_size, position = varint(handle, position)
         if position != len(handle):
@@ -55,7 +58,7 @@ def entries(table: bytes) -> Iterator[tuple[bytes, bytes]]:
             # Overlapping blocks would let a small file unfold into endless entries.
             raise TableError("its index block is damaged: blocks overlap")
         blocks_end = block_offset + block_size
-        for key, value in _block_entries(_block(table, block_offset, block_size)):
+        for key, value in keys.block_entries(_block(table, block_offset, block_size)):
             if previous is not None and key <= previous:
                 raise TableError("its keys are not in order")
             previous = key
@@ -94,26 +97,35 @@ def _block(table: bytes, offset: int, size: int) -> bytes:
     return table[offset:end]
 
 
-def _block_entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
-    if len(block) < 4:  # noqa: PLR2004 - the count of restart points
-        raise TableError("a block is too short")
-    (restarts,) = struct.unpack_from("<I", block, len(block) - 4)
-    end = len(block) - 4 - 4 * restarts
-    if end < 0:
-        raise TableError("a block's restart points extend past its start")
-    key = b""
-    position = 0
-    while position < end:
-        shared, position = varint(block, position)
-        unshared, position = varint(block, position)
-        length, position = varint(block, position)
-        if shared > len(key):
-            raise TableError("a key shares more than the key before it has")
-        if position + unshared + length > end:
-            raise TableError("an entry extends past the end of its block")
-        if shared + unshared > _MAX_KEY:
-            raise TableError(f"a key is longer than {_MAX_KEY} bytes")
-        key = key[:shared] + block[position : position + unshared]
-        position += unshared
-        yield key, block[position : position + length]
-        position += length
+class _Keys:
+    """Reads the entries of a table's blocks, whose keys must not unfold to too much."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+
+    def block_entries(self, block: bytes) -> Iterator[tuple[bytes, bytes]]:
+        if len(block) < 4:  # noqa: PLR2004 - the count of restart points
+            raise TableError("a block is too short")
+        (restarts,) = struct.unpack_from("<I", block, len(block) - 4)
+        end = len(block) - 4 - 4 * restarts
+        if end < 0:
+            raise TableError("a block's restart points extend past its start")
+        key = b""
+        position = 0
+        while position < end:
+            shared, position = varint(block, position)
+            unshared, position = varint(block, position)
+            length, position = varint(block, position)
+            if shared > len(key):
+                raise TableError("a key shares more than the key before it has")
+            if position + unshared + length > end:
+                raise TableError("an entry extends past the end of its block")
+            if shared + unshared > _MAX_KEY:
+                raise TableError(f"a key is longer than {_MAX_KEY} bytes")
+            self._bytes += shared + unshared
+            if self._bytes > _MAX_KEYS:
+                raise TableError(f"its keys have more than {_MAX_KEYS >> 20} MiB")
+            key = key[:shared] + block[position : position + unshared]
+            position += unshared
+            yield key, block[position : position + length]
+            position += length

@@ -42,7 +42,8 @@ _STEP = 256 << 10
 _WHOLE = 1 << 20
 """Graphs up to this size in bytes are read in one go."""
 _MOST = 4 << 20
-"""Bytes of a graph that calls Python, or of what was exported, that are looked into; a pod looks into all."""
+"""Bytes of a graph that calls Python, or of what was exported, that are looked into, and that are kept of all tag sets
+together: parsed, they take some twenty times as much. A pod looks into more."""
 _MOST_READS = 64
 """Reads of one graph; one whose pieces lie about more widely is left to the agent."""
 _DEFAULT = Requirements()

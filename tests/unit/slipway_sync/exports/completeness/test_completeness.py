@@ -388,3 +388,17 @@ def test_an_index_that_is_too_large_is_refused_unread() -> None:
 
 def test_a_saved_model_counts_before_a_session_bundle() -> None:
     assert reads(listing_of(contents() | session_bundle())) == ("saved_model.pb", INDEX)
+
+
+def test_only_the_tag_set_that_is_served_is_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    from slipway_sync.exports.graph import graph as module
+
+    read: list[str] = []
+
+    def reading(graph: wire.MetaGraphDef) -> None:
+        read.extend(graph.meta_info_def.tags)
+
+    monkeypatch.setattr(module, "python_operation", reading)
+    two = graph() + graph().replace(b"serve", b"train")
+    assert proof_of(contents() | {"saved_model.pb": two}, tags=("train",)).reason == "Complete"
+    assert read == ["train"]

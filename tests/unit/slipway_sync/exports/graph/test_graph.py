@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway_sync.exports import GraphError, read_graph
+from slipway_sync.exports import GraphError, graph_fields_of, read_graph
+from slipway_sync.exports.graph.graph_fields import driven
 from slipway_sync.wire import tensorflow_pb2 as wire
-from small_exports import graph
+from small_exports import capturing, graph
 from tables import varint
 
 
@@ -128,3 +129,55 @@ def test_any_text_is_one_documented_error_or_a_graph(text: str) -> None:
         read_graph("saved_model.pbtxt", text.encode("utf-8", "surrogatepass"))
     except GraphError as error:
         assert str(error)  # noqa: PT017 - either outcome is right
+
+
+def tag_sets(*tags: str, children: int = 0, nodes: int = 0) -> bytes:
+    """A SavedModel with a graph for each tag, each with some exported objects."""
+    model = wire.SavedModel()
+    for tag in tags:
+        meta = model.meta_graphs.add()
+        meta.CopyFrom(wire.SavedModel.FromString(capturing("w")).meta_graphs[0])
+        meta.meta_info_def.tags[:] = [tag]
+        for _ in range(children):
+            meta.object_graph_def.nodes[0].children.add(local_name="child", node_id=3)
+        for _ in range(nodes):
+            meta.object_graph_def.nodes.add()
+    return model.SerializeToString()
+
+
+def with_variables(content: bytes, most: int) -> set[str]:
+    """The tag sets whose objects are kept where so many bytes are."""
+    steps = graph_fields_of("saved_model.pb", len(content), most=most)
+    kept = driven(steps, lambda start, length: content[start : start + length])
+    found = read_graph("saved_model.pb", kept)
+    assert len(found.tags) == content.count(b"saver_filename:0")
+    assert len(kept) < most + 100 * len(found.tags)
+    return {tag for tags, one in found.objects.items() if one.captured for tag in tags}
+
+
+def test_what_is_kept_of_all_tag_sets_together_is_bounded() -> None:
+    content = tag_sets("a", "b", "c", "d", children=500)
+    size = len(content) // 4
+    assert with_variables(content, 2 * size) == {"a", "b"}
+    assert with_variables(content, size + 100) == {"a"}
+
+
+def test_what_is_too_large_takes_no_room_from_what_comes_after_it() -> None:
+    first, large, small = (
+        tag_sets(tag, children=n) for tag, n in (("a", 300), ("b", 500), ("c", 10))
+    )
+    assert with_variables(first + large + small, len(large) + 100) == {"a", "c"}
+
+
+def test_objects_of_no_size_are_bounded_in_number() -> None:
+    content = tag_sets("a", nodes=3000)
+    assert with_variables(content, len(content)) == set()
+    assert with_variables(content, 16 * len(content)) == {"a"}
+
+
+def test_only_the_tag_set_that_is_asked_for_is_looked_into() -> None:
+    content = tag_sets("a", "b", "c")
+    found = read_graph("saved_model.pb", content, tags=frozenset({"b"}))
+    assert found.tags == tuple(frozenset({tag}) for tag in "abc")
+    assert set(found.objects) == {frozenset({"b"})}
+    assert set(read_graph("saved_model.pb", content).objects) == set(found.tags)

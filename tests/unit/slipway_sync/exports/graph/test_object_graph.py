@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from line_limit import at_most_lines
 from slipway_sync.exports import read_graph
 from slipway_sync.exports.graph.object_graph import CapturedVariable, ObjectGraph, object_graph
 from slipway_sync.wire import tensorflow_pb2 as wire
@@ -97,3 +98,33 @@ def test_of_a_damaged_graph_nothing_false_is_said(change: str) -> None:
 def test_no_objects_say_nothing() -> None:
     assert object_graph(wire.SavedObjectGraph()) == ObjectGraph()
     assert ObjectGraph().without_value([KERNEL]) is None
+
+
+def test_the_work_does_not_grow_with_a_power_of_the_file() -> None:
+    """Containers × signatures × functions × captures, 3000 each, are some 10 KB that name the same four objects."""
+    many = 3000
+    made = wire.SavedObjectGraph()
+    for _ in range(4):
+        made.nodes.add()
+    for _ in range(many):
+        made.nodes[0].children.add(local_name="signatures", node_id=1)
+        made.nodes[1].children.add(local_name="serve", node_id=2)
+    made.nodes[2].function.concrete_functions.extend(["f"] * many)
+    made.concrete_functions["f"].bound_inputs.extend([3] * many)
+    made.nodes[3].variable.name = "kernel"
+    with at_most_lines(50 * many):
+        found = object_graph(made)
+    assert found.captured == {3: CapturedVariable("kernel", "serve")}
+
+
+def test_the_first_signature_of_several_is_named() -> None:
+    made = objects()
+    made.nodes[6].children.add(local_name="other", node_id=7)
+    made.nodes.add().function.concrete_functions.extend(["f", "g", "g"])
+    made.nodes[6].children.add(local_name="third", node_id=8)
+    made.concrete_functions["g"].bound_inputs.extend([5, 3])
+    assert object_graph(made).captured == {
+        3: CapturedVariable("kernel", "serve"),
+        4: CapturedVariable("bias", "serve"),
+        5: CapturedVariable("unread", "third"),
+    }

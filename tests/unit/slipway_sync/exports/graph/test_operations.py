@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from line_limit import at_most_lines
 from slipway_sync.exports import graph_fields_of, read_graph
+from slipway_sync.exports.graph import operations
 from slipway_sync.exports.graph.graph_fields import driven
 from slipway_sync.exports.graph.operations import PythonOperation
 from slipway_sync.wire import tensorflow_pb2 as wire
@@ -155,3 +157,66 @@ def test_of_a_graph_that_is_too_large_nothing_is_said() -> None:
     graph = read_graph("saved_model.pb", short)
     assert graph.tags == (SERVE,)
     assert graph.python_operations == {}
+
+
+def chain(length: int) -> list[wire.NodeDef]:
+    """Nodes of which each runs the one before, and one beside them that calls Python."""
+    return [PY, *(node(f"n{i}", "Identity", f"n{i - 1}") for i in range(length))]
+
+
+def many_signatures(kind: str, many: int) -> wire.SavedModel:
+    """Signatures that all run the same; their number times what each runs is some millions."""
+    last = f"n{many - 1}:0"
+    match kind:
+        case "nodes":
+            nodes, functions = chain(many), []
+        case "inputs":
+            nodes, functions = [PY, node(last[:-2], "Identity", *["absent"] * many)], []
+        case "calls":
+            nodes, functions = [PY, node(last[:-2], "Call", calls=("f",) * many)], []
+        case _:
+            nodes = [node(last[:-2], "f")]
+            functions = [function("f", *chain(many)[1:]), function("g", PY)]
+    outputs = {f"s{i}": last for i in range(many)}
+    return model(*nodes, functions=tuple(functions), **outputs)
+
+
+@pytest.mark.parametrize("kind", ["nodes", "inputs", "calls", "functions"])
+def test_the_work_does_not_grow_with_signatures_times(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "_MOST_STEPS", 20_000)
+    [graph] = many_signatures(kind, 1000).meta_graphs
+    with at_most_lines(600_000):
+        assert operations.python_operation(graph) is None
+
+
+def test_a_real_graph_is_far_from_the_most_that_is_looked_through() -> None:
+    graph = model(*chain(10_000), **{f"a{i}": "n9999:0" for i in range(10)}, b="call")
+    assert found(graph) == PythonOperation("PyFunc", "call", "", "b")
+
+
+def test_a_function_of_several_signatures_is_found_for_the_first() -> None:
+    calls = [node(name, "f") for name in "xyz"]
+    graph = model(
+        *calls, functions=(function("f", node("a", "g")), function("g", PY)), b="x", a="y"
+    )
+    assert found(graph) == PythonOperation("PyFunc", "call", "g", "a")
+
+
+def test_a_long_name_counts_for_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "_MOST_STEPS", 1000)
+    for length, expected in ((60, PythonOperation("PyFunc", "call", "", "b")), (60_000, None)):
+        graph = model(PY, node("y", "Identity", *["x" * length] * 10), a="y:0", b="call:0")
+        assert found(graph) == expected
+
+
+def test_a_function_is_looked_through_once_for_all_signatures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(operations, "_MOST_STEPS", 10_000)
+    inner = function("f", *chain(1000)[1:])
+    graph = model(
+        PY, node("y", "f"), functions=(inner,), **{f"a{i}": "y" for i in range(100)}, b="call"
+    )
+    assert found(graph) == PythonOperation("PyFunc", "call", "", "b")

@@ -141,3 +141,45 @@ def test_a_partitioned_variable_has_no_bytes_of_its_own() -> None:
     whole.slices.add()
     content = {b"": header(num_shards=1), b"whole": whole.SerializeToString()}
     assert read_bundle(table(content), "v").tensors == ()
+
+
+def index_of(entries: dict[bytes, wire.BundleEntryProto]) -> bytes:
+    header = wire.BundleHeaderProto(num_shards=1).SerializeToString()
+    written = {key: entry.SerializeToString() for key, entry in entries.items()}
+    return table({b"": header} | written, restart_interval=1000, per_block=1000)
+
+
+def test_as_many_dimensions_as_tensorflow_has_are_multiplied() -> None:
+    entry = wire.BundleEntryProto(dtype=1)
+    for size in (3, *[1] * 253):
+        entry.shape.dim.add(size=size)
+    assert read_bundle(index_of({b"w": entry}), "v").tensors[0].elements == 3
+    entry.shape.dim.add(size=1)
+    with pytest.raises(BundleError, match="tensor w has more than 254 dimensions"):
+        read_bundle(index_of({b"w": entry}), "v")
+
+
+def test_keys_that_unfold_to_too_much_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from slipway_sync.exports.tensorbundle import leveldb_table
+
+    monkeypatch.setattr(leveldb_table, "_MAX_KEYS", 1 << 20)
+    keys = [b"w" * 10_000 + b"%04d" % number for number in range(110)]
+    content = index_of(dict.fromkeys(keys, wire.BundleEntryProto(dtype=1)))
+    assert len(content) < 40_000
+    with pytest.raises(BundleError, match="its keys have more than 1 MiB"):
+        read_bundle(content, "v")
+    few = index_of(dict.fromkeys(keys[:90], wire.BundleEntryProto(dtype=1)))
+    assert len(read_bundle(few, "v").tensors) == 90
+
+
+def test_slices_count_as_tensors(monkeypatch: pytest.MonkeyPatch) -> None:
+    from slipway_sync.exports.tensorbundle import index
+
+    monkeypatch.setattr(index, "_MAX_TENSORS", 9)
+    partitioned = wire.BundleEntryProto(dtype=1, slices=[wire.TensorSliceProto()])
+    entries = {b"w%d" % number: partitioned for number in range(10)}
+    with pytest.raises(BundleError, match="more than 9 tensors"):
+        read_bundle(index_of(entries), "v")
+    assert (
+        read_bundle(index_of({key: entries[key] for key in list(entries)[:9]}), "v").tensors == ()
+    )

@@ -81,7 +81,7 @@ def needs_of(export: Export) -> Needs:
     assigned = set(_assigned(graph.behind(_start(export))))
     variables: dict[str, Variable] = {}
     stateful: set[str] = set()
-    reached: list[node_def_pb2.NodeDef] = []
+    reached: dict[str, node_def_pb2.NodeDef] = {}  # Each once, however many signatures run it.
     for key, definition in (*export.signatures.items(), *export.example_signatures.items()):
         nodes = list(graph.behind(_tensors(definition.outputs), _tensors(definition.inputs)))
         operations = _operations(graph, nodes, f'signature "{key}"')
@@ -89,9 +89,9 @@ def needs_of(export: Export) -> Needs:
             stateful.add(key)
         for node in _read_variables(nodes, assigned):
             variables.setdefault(node.name, Variable(node, key))
-        reached += nodes
+        reached |= {node.name: node for node in nodes}
     objects = _objects(export) if variables else None
-    for name, number in _captured(reached, objects) if objects is not None else ():
+    for name, number in _captured(reached.values(), objects) if objects is not None else ():
         if name in variables:
             variables[name] = replace(variables[name], object=number)
     return Needs(variables, frozenset(stateful), objects)
@@ -199,7 +199,7 @@ def _captured(
     """Yield variables' nodes with their numbers in the object graph: what a function captures, it is given last."""
     for node in nodes:
         given = [node_of(tensor) for tensor in node.input if not tensor.startswith("^")]
-        for function in functions_of(node):
+        for function in dict.fromkeys(functions_of(node)):
             if function not in objects.concrete_functions:
                 continue
             captures = objects.concrete_functions[function].bound_inputs
