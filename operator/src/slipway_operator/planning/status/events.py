@@ -57,8 +57,8 @@ def events(
         if condition.type is ConditionType.DEGRADED:
             for trouble in troubles:
                 if _is_new(trouble, was, before) and not _is_told(trouble, [*source, *rows]):
-                    event = KubernetesEvent(trouble.reason, trouble.message, warning=True)
-                    others.append(_Told(event, trouble.message))
+                    warning = KubernetesEvent(trouble.reason, trouble.message, warning=True)
+                    others.append(_Told(warning, trouble.message))
         elif was and (was.reason, was.status) == (condition.reason, condition.status):
             continue
         elif event := _of_condition(condition):
