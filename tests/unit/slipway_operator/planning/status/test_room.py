@@ -180,6 +180,24 @@ def test_a_transition_under_a_quota_warns_only_where_it_cannot_go_on(policy: str
         assert (fleet.status.phase, fleet.status.serving) == ("Available", "2")
 
 
+def test_pods_that_shut_down_give_their_part_of_a_quota_back() -> None:
+    fleet = exports(1, gpus=9, versions={"latest": 1})
+    fleet.quota = 2
+    run(fleet)
+    fleet.long_drains = {1}
+    fleet.upload(2)
+    run(fleet)
+    fleet.upload(3)
+    assert [event for event in told(fleet, 12) if event.warning] == []
+    assert fleet.status.serving == "2"
+    [refused] = {d.refused for d in fleet.deployments.values() if d.refused}
+    row = next(row for row in fleet.status.versions if row.version == 3)
+    assert row.message.endswith(f"pods that shut down: a pod cannot be created: {refused}")
+    fleet.long_drains = set()
+    run(fleet)
+    assert (fleet.status.phase, fleet.status.serving) == ("Available", "3")
+
+
 @pytest.mark.parametrize("policy", ["AvailabilityPreserving", "ResourcePreserving"])
 def test_a_change_of_all_versions_ends_although_there_is_room_for_few(policy: str) -> None:
     fleet = exports(4, gpus=2, transition={"policy": policy, "maxSurge": 1})
