@@ -37,6 +37,7 @@ START: Final = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 BROKEN_IMAGE: Final = "registry.test/broken:1"
 MEMORY_LIMIT: Final = "1500Mi"
 NO_ROOM: Final = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."
+EXCEEDED: Final = 'pods "digits-7c9f-x2k5q" is forbidden: exceeded quota: team, limited: pods=2'
 _BACK_OFF_AFTER: Final = 4
 """Restarts after which a crash loop is in so long a back-off that the tests see no more of it."""
 
@@ -117,6 +118,8 @@ class SimDeployment:
     created_at: datetime
     edited: tuple[str, ...] = ()
     """Annotations of its template that someone else has added."""
+    refused: str = ""
+    """Why its last pod could not be created."""
 
     @property
     def name(self) -> str:
@@ -161,6 +164,8 @@ class Fleet:
 
     spec: dict[str, Any] = field(default_factory=default_spec)
     gpus: int = 8
+    quota: int | None = None
+    """Pods that a ResourceQuota allows; terminating ones count."""
     now: datetime = START
     generation: int = 1
     model_uid: str = "model-uid"
@@ -472,7 +477,11 @@ class Fleet:
             return False
         live = [p for p in self.pods.values() if p.deployment == name and not p.terminating]
         missing = deployment.replicas - len(live)
-        for _ in range(missing):
+        before, deployment.refused = deployment.refused, ""
+        for n in range(missing):
+            if self.quota is not None and len(self.pods) >= self.quota:
+                deployment.refused = EXCEEDED
+                return n > 0 or not before
             self._create_pod(deployment)
         for pod in self.victims(live)[: max(0, -missing)]:
             pod.terminating = True
@@ -811,6 +820,7 @@ def _seen_deployment(deployment: SimDeployment) -> SeenDeployment:
         created_at=deployment.created_at,
         claims=claims_of(deployment),
         edited=_edited(deployment) if deployment.edited else None,
+        refused=deployment.refused,
     )
 
 

@@ -96,7 +96,7 @@ class Reason(StrEnum):
     CONTENT_CHANGED = "ContentChanged"
     """The content of a version number that serves has changed in the source."""
     UNSCHEDULABLE = "Unschedulable"
-    """A pod cannot be scheduled; the message is the scheduler's."""
+    """A pod cannot be scheduled, or not be created because of a quota; the message is the cluster's."""
     LOAD_FAILED = "LoadFailed"
     """The server could not load the version; the message is TensorFlow's."""
     CRASHED = "Crashed"

@@ -55,9 +55,18 @@ def deployment(manifest: Mapping[str, Any]) -> Deployment | None:
             created_at=created,
             claims=_claims(manifest["spec"]),
             edited=manifest if _template_changes(annotations) else None,
+            refused=_refused(manifest.get("status") or {}),
         )
     except (KeyError, ValueError):
         return None
+
+
+def _refused(status: Mapping[str, Any]) -> str:
+    """What a Deployment's controller says of pods that it may not create, or cannot."""
+    for condition in status.get("conditions") or ():
+        if (condition["type"], condition["status"]) == ("ReplicaFailure", "True"):
+            return condition.get("message") or "ReplicaFailure"
+    return ""
 
 
 def _template_changes(annotations: Mapping[str, str]) -> int:

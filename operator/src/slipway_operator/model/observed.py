@@ -99,6 +99,7 @@ class Deployment:
         directory: Version directory in the source, `00000003` for 3.
         claims: Names of the PersistentVolumeClaims that its pods mount.
         edited: Its manifest as it is stored, where its pod template was changed since it was created.
+        refused: Why a pod of it cannot be created, in the API server's words: a quota, say; empty otherwise.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Deployment:
     created_at: datetime
     claims: frozenset[str] = frozenset()
     edited: Mapping[str, Any] | None = None
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -377,3 +377,33 @@ def test_a_deployment_whose_template_was_changed_is_kept_whole(
     seen = reading.deployment(stored)
     assert seen is not None
     assert (seen.edited == stored) is edited
+
+
+@pytest.mark.parametrize(
+    ("conditions", "refused"),
+    [
+        (None, ""),
+        ([], ""),
+        ([{"type": "Available", "status": "True", "message": "x"}], ""),
+        ([{"type": "ReplicaFailure", "status": "False", "message": "x"}], ""),
+        ([{"type": "ReplicaFailure", "status": "True"}], "ReplicaFailure"),
+        (
+            [
+                {"type": "Progressing", "status": "True", "message": "x"},
+                {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"},
+            ],
+            "exceeded quota",
+        ),
+    ],
+)
+def test_why_pods_of_a_deployment_are_not_created(
+    conditions: list[dict[str, str]] | None, refused: str
+) -> None:
+    of = model()
+    settings = RenderSettings("server:1", "sync:1")
+    stored = deployment(of, servable(of, 3, "3", "a" * 64), 2, settings)
+    stored["metadata"] |= {"uid": "d", "creationTimestamp": T.format(0)}
+    stored["status"] = {"conditions": conditions}
+    seen = reading.deployment(stored)
+    assert seen is not None
+    assert seen.refused == refused

@@ -8,7 +8,7 @@ from slipway_operator.api.conditions import ConditionType, EventReason, Reason
 from slipway_operator.api.status import Condition, ModelStatus, VersionState, VersionStatus
 from slipway_operator.model.actions import KubernetesEvent
 from slipway_operator.planning.status.degraded import RETENTION_FAILURES, Trouble
-from slipway_operator.planning.status.version_rows import row_reason
+from slipway_operator.planning.status.version_rows import row_message
 
 _UNDER_WAY: Final = frozenset({VersionState.LOADING, VersionState.UNSCHEDULABLE})
 _TELLING: Final = {
@@ -57,8 +57,8 @@ def events(
         if condition.type is ConditionType.DEGRADED:
             for trouble in troubles:
                 if _is_new(trouble, was, before) and not _is_told(trouble, [*source, *rows]):
-                    event = KubernetesEvent(trouble.reason, trouble.message, warning=True)
-                    others.append(_Told(event, trouble.message))
+                    warning = KubernetesEvent(trouble.reason, trouble.message, warning=True)
+                    others.append(_Told(warning, trouble.message))
         elif was and (was.reason, was.status) == (condition.reason, condition.status):
             continue
         elif event := _of_condition(condition):
@@ -125,7 +125,11 @@ def _is_new(trouble: Trouble, was: Condition | None, before: ModelStatus) -> boo
     if trouble.reason == was.reason or trouble.message in was.message:
         return False
     # A version's row says it although Degraded tells of the source meanwhile, for example.
-    return all(row_reason(row) is not trouble.reason for row in before.versions)
+    if any(row_message(row) == trouble.message for row in before.versions):
+        return False
+    if trouble.reason is not Reason.UNSCHEDULABLE:
+        return True
+    return all(row.reason != Reason.UNSCHEDULABLE for row in before.versions)  # told together
 
 
 def _is_told(trouble: Trouble, told: Sequence[_Told]) -> bool:

@@ -8,7 +8,7 @@ from typing import Final
 
 from slipway_operator.api.conditions import Reason, reason_of
 from slipway_operator.api.status import VersionState
-from slipway_operator.model.observed import Container, ContainerState, Pod
+from slipway_operator.model.observed import Container, ContainerState, Deployment, Pod
 from slipway_sync.exports import PASSING, ExitCode, SyncOutcome
 
 SERVER_LOAD_FAILED: Final = 65
@@ -136,6 +136,15 @@ _CHECKS: Final[tuple[Callable[[Pod], Finding | None], ...]] = (
     _cannot_start,  # Image, Secret or volume.
     _sync_trouble,  # The store or the volume; passes or runs into the deadline.
 )
+
+
+def not_created(deployment: Deployment, pods: Iterable[Pod]) -> Finding | None:
+    """That pods of a Deployment are missing because admission refuses them; no scheduler has seen them."""
+    live = sum(pod.servable == deployment.servable and not pod.terminating for pod in pods)
+    if not deployment.refused or live >= deployment.replicas:
+        return None
+    message = _cut(f"a pod cannot be created: {deployment.refused}")
+    return Finding(VersionState.UNSCHEDULABLE, Reason.UNSCHEDULABLE, message)
 
 
 def diagnose(pods: Iterable[Pod]) -> Finding | None:

@@ -12,7 +12,7 @@ from slipway_operator.model.observed import Observed
 from slipway_operator.model.servable import Servable
 from slipway_operator.planning.endpoints import ready_endpoints
 from slipway_operator.planning.versions.desired import DesiredVersions, desired_versions
-from slipway_operator.planning.versions.diagnosis import Finding, deadline, diagnose
+from slipway_operator.planning.versions.diagnosis import Finding, deadline, diagnose, not_created
 
 RUNNING: Final = frozenset(
     {VersionState.AVAILABLE, VersionState.SOURCE_GONE, VersionState.DRAINING}
@@ -39,6 +39,11 @@ def judge(
         for servable in {pod.servable for pod in observed.pods}
         if (finding := diagnose(p for p in observed.pods if p.servable == servable))
     }
+    for deployment in observed.deployments:
+        if deployment.servable not in findings and (
+            finding := not_created(deployment, observed.pods)
+        ):
+            findings[deployment.servable] = finding
     while True:
         desired = desired_versions(observed)
         failure = next(

@@ -8,7 +8,7 @@ import pytest
 from fleet import Behaviour
 from fleets_at_rest import run, serving
 from slipway_operator.api.conditions import ConditionType, Reason
-from slipway_operator.api.status import ModelStatus, VersionState
+from slipway_operator.api.status import Condition, ModelStatus, VersionState, timestamp
 from slipway_operator.model.actions import KubernetesEvent
 from slipway_operator.planning.plan import plan
 from slipway_operator.planning.status.degraded import Trouble
@@ -68,6 +68,27 @@ def test_what_an_outage_only_hid_is_not_told_again_after_it(versions: dict[str, 
         list(fleet.turn())
     assert [(event.reason, event.warning) for event in lines] == [("SourceReady", False)]
     assert told == [c.message for c in fleet.status.conditions if c.type is ConditionType.DEGRADED]
+
+
+def degraded(reason: Reason, message: str) -> Condition:
+    return Condition(
+        type=ConditionType.DEGRADED,
+        status="True",
+        observed_generation=1,
+        last_transition_time=timestamp(T0),
+        reason=reason,
+        message=message,
+    )
+
+
+def test_a_crash_that_becomes_urgent_beside_other_trouble_is_told() -> None:
+    loading = row(4, VersionState.LOADING, reason="Crashed", message="crashed 1 time(s)")
+    label = degraded(Reason.LABEL_NOT_SERVED, "label canary: version 7 is not in the source")
+    killed = degraded(Reason.CRASHED, "version 4: Crashed: it needs more than its memory limit")
+    before = ModelStatus(versions=[loading], conditions=[label])
+    after = ModelStatus(versions=[loading], conditions=[killed])
+    assert noted(before, after) == [("Crashed", True)]
+    assert noted(after, after) == []
 
 
 def test_a_row_that_was_never_seen_in_between_is_told_as_it_is() -> None:

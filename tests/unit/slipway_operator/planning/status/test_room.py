@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fleet import NO_ROOM, Fleet
+from fleet import EXCEEDED, NO_ROOM, Fleet
 from fleets_at_rest import run
 from histories import History
 from slipway_operator.api.conditions import ConditionType, Reason
@@ -142,6 +142,60 @@ def test_a_lost_pod_of_another_version_than_the_target_is_told() -> None:
     assert fleet.status.phase == "Degraded 1/2"
     ready = condition(fleet, ConditionType.READY)
     assert ready.message.startswith("1 of 2 versions serve with all their replicas; version 1: ")
+
+
+def test_a_quota_that_leaves_no_room_is_told() -> None:
+    fleet = exports(5, gpus=9)
+    fleet.quota = 2
+    [event] = [event for event in told(fleet, 12) if event.warning]
+    waits = (
+        f"3 of 5 versions wait for room: version 3: a pod cannot be created: {EXCEEDED}: "
+        "raise the quota, or ask for fewer in spec.versions"
+    )
+    assert (event.reason, event.message) == ("VersionUnschedulable", waits)
+    assert (fleet.status.phase, fleet.status.message) == ("Unschedulable: 3 of 5 versions", waits)
+    assert condition(fleet, ConditionType.READY).status == "False"
+    fleet.quota = None
+    run(fleet)
+    assert (fleet.status.phase, fleet.status.message) == ("Available", "")
+
+
+@pytest.mark.parametrize("policy", ["AvailabilityPreserving", "ResourcePreserving"])
+def test_a_transition_under_a_quota_warns_only_where_it_cannot_go_on(policy: str) -> None:
+    fleet = exports(1, gpus=9, transition={"policy": policy})
+    fleet.quota = 1
+    run(fleet)
+    fleet.upload(2)
+    fleet.edit(versions={"latest": 1})
+    warned = [event.message for event in told(fleet, 12) if event.warning]
+    if policy == "ResourcePreserving":
+        assert fleet.status.phase == "Available"
+        assert not any("quota" in message for message in warned)
+    else:
+        assert fleet.status.serving == "1"
+        assert warned == [f"version 2: a pod cannot be created: {EXCEEDED}"]
+        assert fleet.status.phase == "Unschedulable"
+        fleet.quota = 2
+        run(fleet)
+        assert (fleet.status.phase, fleet.status.serving) == ("Available", "2")
+
+
+def test_pods_that_shut_down_give_their_part_of_a_quota_back() -> None:
+    fleet = exports(1, gpus=9, versions={"latest": 1})
+    fleet.quota = 2
+    run(fleet)
+    fleet.long_drains = {1}
+    fleet.upload(2)
+    run(fleet)
+    fleet.upload(3)
+    assert [event for event in told(fleet, 12) if event.warning] == []
+    assert fleet.status.serving == "2"
+    [refused] = {d.refused for d in fleet.deployments.values() if d.refused}
+    row = next(row for row in fleet.status.versions if row.version == 3)
+    assert row.message.endswith(f"pods that shut down: a pod cannot be created: {refused}")
+    fleet.long_drains = set()
+    run(fleet)
+    assert (fleet.status.phase, fleet.status.serving) == ("Available", "3")
 
 
 @pytest.mark.parametrize("policy", ["AvailabilityPreserving", "ResourcePreserving"])
