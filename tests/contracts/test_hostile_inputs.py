@@ -473,7 +473,7 @@ def _nested_variants(depth: int) -> bytes:
 BAD = b"\xff\xfe"
 NOT_A_MESSAGE = "The request is not a PredictRequest message"
 PARSING = "tensor parsing error: x: "
-COSTLY = "The request has so many values that it would take more than 134217728 bytes of memory: "
+COSTLY = "The request has so many values that it would take more than 268435456 bytes of memory: "
 BILLION = 10**9
 CALLS: dict[str, tuple[str, Callable[[], bytes], str, str]] = {
     "a billion elements of nothing": (
@@ -599,23 +599,23 @@ CALLS: dict[str, tuple[str, Callable[[], bytes], str, str]] = {
         "INVALID_ARGUMENT",
         "input tensor alias not found in signature: z.",
     ),
-    "three million outputs asked for": (
+    "five million outputs asked for": (
         PREDICT,
-        lambda: asking().SerializeToString() + b"\x1a\0" * 3_000_000,
+        lambda: asking().SerializeToString() + b"\x1a\0" * 5_000_000,
         "INVALID_ARGUMENT",
         COSTLY,
     ),
-    "three million strings": (
+    "five million strings": (
         PREDICT,
         lambda: delimited(
-            2, delimited(1, b"x") + delimited(2, b"\x08\x07" + b"\x42\0" * 3_000_000)
+            2, delimited(1, b"x") + delimited(2, b"\x08\x07" + b"\x42\0" * 5_000_000)
         ),
         "INVALID_ARGUMENT",
         COSTLY,
     ),
-    "three million examples": (
+    "five million examples": (
         REGRESS,
-        lambda: examples(delimited(1, b"\x0a\0" * 3_000_000)),
+        lambda: examples(delimited(1, b"\x0a\0" * 5_000_000)),
         "INVALID_ARGUMENT",
         COSTLY,
     ),
