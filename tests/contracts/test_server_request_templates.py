@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2
 
+from sent_tensors import read_tensor
 from slipway_server.core.serving_map import Selector
 from slipway_server.errors import ServingError
 from slipway_server.frontends.codec import request_templates
 from slipway_server.frontends.codec.request_templates import PredictTarget, RequestTemplates
-from slipway_server.frontends.codec.tensors import read_tensor
 from slipway_server.frontends.rpc.requests import selector
 from slipway_server.servables.signature import Array
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tensorflow.core.framework import tensor_pb2
 
-from slipway_server.frontends.codec.tensors import read_tensor, write_tensor
+from sent_tensors import read_tensor
+from slipway_server.frontends.codec.tensors import write_tensor
 from slipway_server.frontends.codec.value_fields import TensorError
 from slipway_server.frontends.codec.wire import varint
 from slipway_server.servables.dtypes import DType

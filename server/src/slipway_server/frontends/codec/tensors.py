@@ -40,9 +40,6 @@ from slipway_server.frontends.codec.wire import (
 from slipway_server.servables.dtypes import DType
 from slipway_server.servables.signature import Array
 
-_MAX_REPEATED_BYTES: Final = 64 << 20
-"""What a few values may grow to by repetition. Real requests repeat a scalar into a small constant."""
-
 _STRING_BYTES: Final = 32
 """What an empty string costs: a reference here, a TString in TensorFlow."""
 
@@ -89,27 +86,15 @@ class ShortTensor:
         return whole.reshape(self.shape)
 
 
-def read_tensor(proto: tensor_pb2.TensorProto, *, strict: bool = True) -> Array:
-    """Return the tensor's value; strings become an array of `bytes` objects.
+def read_sent(proto: tensor_pb2.TensorProto, *, strict: bool = True) -> Array | ShortTensor:
+    """Return the tensor's value; where values have to be repeated, what was sent.
+
+    Strings become an array of `bytes` objects.
 
     Args:
         proto: the message.
         strict: refuse values that stand in the field of another type, where TensorFlow reads zeros, and integers that a
             narrow type cannot hold, of which TensorFlow takes the low bits.
-
-    Raises:
-        TensorError: an element type or shape that no request can have, or values that do not fit the shape.
-    """
-    value = read_sent(proto, strict=strict)
-    if not isinstance(value, ShortTensor):
-        return value
-    if value.nbytes > _MAX_REPEATED_BYTES:
-        raise TensorError(value.fault)
-    return value.array()
-
-
-def read_sent(proto: tensor_pb2.TensorProto, *, strict: bool = True) -> Array | ShortTensor:
-    """Return the tensor's value; where values have to be repeated, what was sent (`strict` as in `read_tensor`).
 
     Raises:
         TensorError: an element type or shape that no request can have, or values that do not fit the shape.

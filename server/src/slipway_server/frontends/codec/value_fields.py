@@ -101,7 +101,7 @@ def objects(values: Sequence[bytes]) -> Array:
 
 
 _Reader = Callable[[tensor_pb2.TensorProto, bool], Array]
-"""From a message to the vector of its typed values; the flag is `strict` of `read_tensor`."""
+"""From a message to the vector of its typed values; the flag is `strict` of `read_sent`."""
 
 
 def _reader(field: str, kind: type[np.generic]) -> _Reader:

@@ -38,7 +38,7 @@ class PredictMethod:
     Args:
         parsing: what messages take together while they are parsed and answered.
         tensor_content: write outputs as `tensor_content`.
-        strict_types: refuse values in a field of another type, or that do not fit theirs (`read_tensor`).
+        strict_types: refuse values in a field of another type, or that do not fit theirs (`read_sent`).
     """
 
     def __init__(

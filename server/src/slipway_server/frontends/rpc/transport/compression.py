@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 _BEGINNINGS: Final = frozenset({b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"})
 _ROOM: Final = 256 << 20
+"""Bytes of decompressed messages at a time; one message may be larger."""
 _SMALL: Final = 64 << 10
 """Messages up to so many bytes wait for no room."""
-"""Bytes of decompressed messages at a time; one message may be larger."""
 
 _NEVER_SECONDS: Final = 3.2e8
 """gRPC says "no deadline" with a time in the far future."""
