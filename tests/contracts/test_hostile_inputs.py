@@ -55,11 +55,12 @@ model_config_list {{
 
 @pytest.fixture(scope="module")
 def server(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
-    """A server with the limits it has by default."""
+    """A server with the limits that it has by default where memory is scarce."""
     root = tmp_path_factory.mktemp("hostile")
     config = root / "models.config"
     config.write_text(CONFIG.format(root=exported))
-    with running(root, f"--model_config_file={config}", "--drain_seconds=0") as started:
+    flags = (f"--model_config_file={config}", f"--grpc_max_message_bytes={64 * MIB}")
+    with running(root, *flags, "--drain_seconds=0") as started:
         yield started.wait_ready()
 
 
