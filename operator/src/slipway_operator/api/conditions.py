@@ -111,6 +111,8 @@ class Reason(StrEnum):
     """Someone has edited the pod template of a version's Deployment; the message names the fields."""
     LABEL_NOT_SERVED = "LabelNotServed"
     """A label of spec.labels stands for a version that does not serve."""
+    INVALID_ANNOTATION = "InvalidAnnotation"
+    """The value of an annotation that asks for something, such as slipway.dev/rollback, cannot be used."""
     ROLLED_BACK = "RolledBack"
     """Traffic was rolled back to the previous version."""
     SOURCE_GONE = "SourceGone"

@@ -55,7 +55,7 @@ class Decision:
 
     def asks_for(self, version: int) -> bool:
         """Whether spec.versions asks for a version, or it serves for want of those."""
-        return asked_for(self.observed.model.spec.versions, self.desired, version)
+        return asked_for(self.observed.model.versions, self.desired, version)
 
     @property
     def replacing(self) -> bool:

@@ -43,7 +43,7 @@ def newer_row(decision: Decision) -> VersionStatus | None:
     """The highest version above the primary that cannot take its place now, and says why."""
     primary = decision.desired.primary
     floor = primary.version if primary else -1
-    policy = decision.observed.model.spec.versions
+    policy = decision.observed.model.versions
     wanted = set(policy.specific) if policy.specific is not None else None
     for row in decision.rows:
         relevant = row.version > floor if wanted is None else row.version in wanted

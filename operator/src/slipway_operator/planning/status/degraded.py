@@ -103,6 +103,11 @@ def _of_several(reason: Reason, told: Mapping[str, str]) -> Trouble | None:
     return Trouble(reason, "; ".join(told.values()), tuple(told)) if told else None
 
 
+def _verbs(decision: Decision) -> Trouble | None:
+    problems = decision.observed.verbs.problems
+    return _of_several(Reason.INVALID_ANNOTATION, {problem: problem for problem in problems})
+
+
 def _claim(decision: Decision) -> Trouble | None:
     refusal = not_grown(decision.observed)
     return Trouble(Reason.CLAIM_NOT_GROWN, refusal) if refusal else None
@@ -127,10 +132,11 @@ _CHECKS: Final[tuple[Callable[[Decision], Trouble | None], ...]] = (
     _retention,
     _edits,
     _labels,
+    _verbs,
 )
 
 
-_BESIDE: Final = (_edits, _labels)
+_BESIDE: Final = (_edits, _labels, _verbs)
 """What a person would not learn of from what comes before, and would have to do as well."""
 
 
