@@ -693,7 +693,8 @@ def _ask(history: History, number: int) -> None:
     if choice.random() < 0.25:
         annotations.pop(verb.annotation, None)
         return
-    version = choice.randrange(1, _MOST_VERSIONS + 2)
+    target = int(history.fleet.status.target or 1)
+    version = choice.choice([target, target, choice.randrange(1, _MOST_VERSIONS + 2)])
     values = {Verb.PROMOTE: f"{version}", Verb.ROLLBACK: f"{version}"}
     value = values.get(verb, f"{version}/{choice.randrange(1, 4)}")
     annotations[verb.annotation] = value if choice.random() < 0.95 else "never"

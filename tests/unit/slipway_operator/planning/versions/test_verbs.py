@@ -7,6 +7,7 @@ from fleets_at_rest import run, serving
 from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.status import VersionState, VersionStatus
 from slipway_operator.model.actions import Plan
+from slipway_operator.planning.versions.verbs import NO_EFFECT
 
 ROLLBACK = "slipway.dev/rollback"
 RETRY = "slipway.dev/retry"
@@ -109,6 +110,7 @@ def test_there_is_nothing_to_abort_where_nothing_is_replaced(value: str) -> None
     fleet.annotations[ABORT] = value
     planned = fleet.operate()
     assert reasons(planned) == ["RequestWithoutEffect"]
+    assert NO_EFFECT in planned.events[0].message
     assert f"no transition to version {value}" in planned.events[0].message
     assert run(fleet).status.serving == "3"
     # It is about this moment, not about whatever comes later.
