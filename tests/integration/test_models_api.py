@@ -214,6 +214,7 @@ def test_columns_say_what_is_going_on(kube: Kube, kubectl: Kubectl, namespace: s
     assert wide == shown | {
         "POLICY": "AvailabilityPreserving",
         "SOURCE": "s3://models/mnist",
+        "URL": "http://mnist.default.svc:8501/v1/models/mnist",
         "MESSAGE": "version 4 takes over",
     }
 
