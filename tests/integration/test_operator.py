@@ -15,6 +15,8 @@ from fakekubelet import FakeKubelet
 from watching import PodHistory
 from world import Bucket, Kube, Operator, eventually, running_operator, tiny_export
 
+WAITS = "WaitingForGPU: 0/1 nodes have 1 more nvidia.com/gpu"
+
 
 class Lab:
     """A namespace with credentials and one Model's corner of the bucket."""
@@ -174,7 +176,7 @@ def test_an_unschedulable_version_is_named_so(lab: Lab, kubelet: FakeKubelet) ->
     lab.create(serving={"resources": {"limits": {"nvidia.com/gpu": 1}}})
     lab.wait_serving(1)
     lab.upload(2)
-    lab.wait("it waits for a GPU", lambda: lab.status().get("phase") == "WaitingForGPU")
+    lab.wait("it waits for a GPU", lambda: lab.status().get("phase") == WAITS)
     assert "Insufficient nvidia.com/gpu" in lab.status()["message"]
     assert lab.status()["serving"] == "1"
     kubelet.gpus = 2

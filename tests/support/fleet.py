@@ -81,7 +81,7 @@ class SimPod:
     revision: str
     image: str
     created_at: datetime
-    requests: frozenset[str]
+    requests: Mapping[str, str]
     stage: Stage = Stage.PENDING
     ready_at: datetime | None = None
     unready_at: datetime | None = None
@@ -164,6 +164,8 @@ class Fleet:
 
     spec: dict[str, Any] = field(default_factory=default_spec)
     gpus: int = 8
+    no_room: str = NO_ROOM
+    """What the scheduler says of a pod that gets no GPU."""
     quota: int | None = None
     """Pods that a ResourceQuota allows; terminating ones count."""
     now: datetime = START
@@ -515,7 +517,7 @@ class Fleet:
             revision=deployment.manifest["metadata"]["annotations"][names.REVISION_ANNOTATION],
             image=server["image"],
             directory=cached_directory(deployment),
-            requests=frozenset(server["resources"].get("limits", ())),
+            requests={n: str(v) for n, v in server["resources"].get("limits", {}).items()},
             created_at=self.now,
         )
 
@@ -721,7 +723,7 @@ class Fleet:
             terminating=pod.terminating,
             in_rotation=pod.labels.get(names.ROTATION_LABEL) == names.ROTATION_IN,
             scheduled_at=pod.scheduled_at,
-            unschedulable=NO_ROOM if pod.refused_at else "",
+            unschedulable=self.no_room if pod.refused_at else "",
             unschedulable_since=pod.refused_at,
             sync=self._seen_sync(pod),
             server=_seen_server(pod),

@@ -106,6 +106,12 @@ class TransitionStatus(ApiType):
     """spec.serving.replicas when it began."""
     since: Timestamp
     """When it began."""
+    waiting_since: Timestamp | None = None
+    """Since when a new pod has had no room; absent if none waits, or only for pods that shut down."""
+    fallback: Literal["", "ResourcePreserving"] = ""
+    """Policy that it continues with because of spec.transition.whenUnschedulable; empty: the spec's."""
+    message: Text = ""
+    """Why it continues with another policy; empty if it does not."""
 
 
 class DoomedVersion(ApiType):

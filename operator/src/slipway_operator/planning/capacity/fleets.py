@@ -13,8 +13,14 @@ from slipway_operator.planning.versions.desired import DesiredVersions
 from slipway_operator.rendering.pvc import claim_name
 
 
-def fleets(observed: Observed, desired: DesiredVersions) -> list[Fleet]:
-    """Every servable that has, or is to have, pods; desired ones highest version first."""
+def fleets(observed: Observed, desired: DesiredVersions, *, closed: bool = False) -> list[Fleet]:
+    """Every servable that has, or is to have, pods; desired ones highest version first.
+
+    Args:
+        observed: The snapshot.
+        desired: What should serve.
+        closed: No Deployment may be created now.
+    """
     rows = {row.version: row for row in observed.model.status.versions}
     deployments = {d.servable: d for d in observed.deployments}
     endpoints = {pod.uid for pod in ready_endpoints(observed)}
@@ -52,7 +58,8 @@ def fleets(observed: Observed, desired: DesiredVersions) -> list[Fleet]:
                 failed=bool(failed and not last),
                 mounts=deployment is None or claim_name(observed.model) in deployment.claims,
                 unplaced=max(0, max(replicas, len(live)) - placed),
-                barred=deployment is None and f"Deployment/{name}" in observed.foreign,
+                barred=deployment is None and (closed or f"Deployment/{name}" in observed.foreign),
+                proven=bool(row and deployment and row.available_key == deployment.key),
             )
         )
     return found

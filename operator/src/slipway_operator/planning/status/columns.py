@@ -7,7 +7,7 @@ from typing import Final
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.status import VersionState, VersionStatus
 from slipway_operator.model.observed import ContainerState, Observed, Pod
-from slipway_operator.planning.capacity.shortage import lacks_gpu
+from slipway_operator.planning.capacity.shortage import lacks_gpu, what_is_short
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.status.room import waiting_for_room
 from slipway_operator.planning.status.version_rows import shares
@@ -89,12 +89,15 @@ def _syncing(pods: Sequence[Pod]) -> str:
 
 
 def _no_room(decision: Decision, pods: Sequence[Pod]) -> str:
-    """What pods wait for: `WaitingForGPU`, and of how many versions where there are several."""
+    """What pods wait for, `WaitingForGPU: 0/3 nodes have 1 more nvidia.com/gpu`; or how many versions do."""
     stuck = [pod for pod in pods if pod.unschedulable and not pod.ready]
-    gpu = any(lacks_gpu(pod.unschedulable, pod.requests) for pod in stuck)
-    phase = "WaitingForGPU" if gpu else "Unschedulable"
+    gpus = [pod for pod in stuck if lacks_gpu(pod.unschedulable, pod.requests)]
+    phase = "WaitingForGPU" if gpus else "Unschedulable"
     waiting, wanted = waiting_for_room(decision), len(decision.desired.servables)
-    return phase if wanted == 1 else f"{phase}: {len(waiting)} of {wanted} versions"
+    if wanted > 1:
+        return f"{phase}: {len(waiting)} of {wanted} versions"
+    short = (what_is_short(pod.unschedulable, pod.requests) for pod in gpus or stuck)
+    return ": ".join([phase, *filter(None, list(short)[:1])])
 
 
 def _others_phase(decision: Decision) -> str:

@@ -157,7 +157,11 @@ def _progress(decision: Decision, phase: str) -> ConditionValue:
             "False", Reason.AS_DESIRED, f"version {primary.version} has all traffic"
         )
     row = decision.rows_by_version.get(primary.version)
-    detail = f": {row.message}" if row and row.message else ""
+    transition = decision.observed.model.status.transition
+    why = [row.message if row else "", transition.message if transition else ""]
+    if row and why[1] in why[0]:
+        why.pop()
+    detail = "".join(f": {text}" for text in ["; ".join(filter(None, why))] if text)
     reason = row_reason(row) if row and row.reason else Reason.TRANSITION
     return ConditionValue("True", reason, f"version {primary.version}: {phase}{detail}")
 
@@ -210,7 +214,8 @@ def _waiting(decision: Decision) -> bool:
     """Whether there is more to say about the primary than its phase."""
     primary = decision.desired.primary
     row = decision.rows_by_version.get(primary.version) if primary else None
-    return row is not None and bool(row.message)
+    transition = decision.observed.model.status.transition
+    return (row is not None and bool(row.message)) or bool(transition and transition.message)
 
 
 def _gap(values: Mapping[ConditionType, ConditionValue], told: ConditionType) -> list[str]:

@@ -64,7 +64,14 @@ def events(
         elif event := _of_condition(condition):
             told = source if condition.type is ConditionType.SOURCE_READY else others
             told.append(_Told(event, condition.message))
-    return tuple(told.event for told in (*source, *rows, *others))
+    return tuple(told.event for told in (*source, *rows, *others, *_of_transition(before, after)))
+
+
+def _of_transition(before: ModelStatus, after: ModelStatus) -> Iterator[_Told]:
+    """That a transition goes on without extra pods."""
+    was, now = before.transition, after.transition
+    if now and now.fallback and not (was and was.fallback):
+        yield _Told(KubernetesEvent(EventReason.TRANSITION_FALLBACK, now.message), now.message)
 
 
 def _of_rows(

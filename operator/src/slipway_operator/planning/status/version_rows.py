@@ -22,6 +22,7 @@ from slipway_sync.exports import SyncOutcome
 MAX_ROWS: Final = 256
 """As many as the schema of the status allows."""
 
+_COMING: Final = frozenset({VersionState.UNSCHEDULABLE, VersionState.SYNCING, VersionState.LOADING})
 _STARTED: Final = RUNNING | {VersionState.RETIRED}
 _FAILED: Final = frozenset({VersionState.FAILED, VersionState.REJECTED, VersionState.ROLLED_BACK})
 
@@ -308,6 +309,10 @@ def _serving_draft(decision: Decision, desired: Servable, pods: Sequence[Pod]) -
     if candidate.reason == Reason.CONTENT_CHANGED:
         parts = [_changed_message(version), *([draft.message] if draft.message else [])]
         return _Draft(draft.state, Reason.CONTENT_CHANGED, "; ".join(parts))
+    transition = decision.observed.model.status.transition
+    if transition and transition.fallback and draft.state in _COMING:
+        parts = [draft.message] if draft.message else []
+        return _Draft(draft.state, draft.reason, "; ".join([*parts, transition.message]))
     if draft.reason:
         return draft
     if candidate.reason == Reason.ROLLED_BACK:
