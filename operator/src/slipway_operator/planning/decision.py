@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from slipway_operator.api.status import VersionStatus
@@ -21,7 +22,7 @@ from slipway_operator.planning.volumes.pvc import volume_of
 from slipway_operator.rendering.settings import RenderSettings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Decision:
     """Everything that actions and status are made from.
 
@@ -50,7 +51,7 @@ class Decision:
     listed: Mapping[int, SourceVersion]
     rows: tuple[VersionStatus, ...] = ()
 
-    @property
+    @cached_property
     def rows_by_version(self) -> dict[int, VersionStatus]:
         """The new rows by version."""
         return {row.version: row for row in self.rows}

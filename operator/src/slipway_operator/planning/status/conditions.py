@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from slipway_operator.api.conditions import ConditionType, Reason
-from slipway_operator.api.status import Condition, VersionStatus, timestamp
+from slipway_operator.api.status import BAD_STATES, Condition, VersionStatus, timestamp
 from slipway_operator.model.source import Readiness
 from slipway_operator.planning.decision import Decision
-from slipway_operator.planning.status.columns import BAD, newer_row, serving_column
+from slipway_operator.planning.status.columns import newer_row, serving_column
 from slipway_operator.planning.status.degraded import Trouble
 from slipway_operator.planning.status.room import room_message, waiting_for_room
 from slipway_operator.planning.status.version_rows import row_message, row_reason
@@ -89,7 +89,9 @@ def _ready(decision: Decision) -> ConditionValue:
     detail = f": {row.message}" if row and row.message else ""
     if not ready and limits.floor == 0 and (decision.replacing or _in_gap(decision)):
         back = newer_row(decision)
-        failed = back is not None and (back.state in BAD or back.reason == Reason.ROLLED_BACK)
+        failed = back is not None and (
+            back.state in BAD_STATES or back.reason == Reason.ROLLED_BACK
+        )
         what = "comes back" if failed else "is replaced"
         return ConditionValue(
             "False",

@@ -7,7 +7,7 @@ from typing import Final
 
 from slipway_operator.api import names
 from slipway_operator.api.conditions import Reason, reason_of
-from slipway_operator.api.status import VersionState, VersionStatus, timestamp
+from slipway_operator.api.status import BAD_STATES, VersionState, VersionStatus, timestamp
 from slipway_operator.model.observed import ContainerState, Observed, Pod
 from slipway_operator.model.servable import Servable
 from slipway_operator.model.source import Readiness, SourceVersion
@@ -24,7 +24,6 @@ MAX_ROWS: Final = 256
 
 _COMING: Final = frozenset({VersionState.UNSCHEDULABLE, VersionState.SYNCING, VersionState.LOADING})
 _STARTED: Final = RUNNING | {VersionState.RETIRED}
-_FAILED: Final = frozenset({VersionState.FAILED, VersionState.REJECTED, VersionState.ROLLED_BACK})
 
 
 _ROLLED_BACK_MESSAGE: Final = (
@@ -225,7 +224,7 @@ def _draft(decision: Decision, version: int, held: Servable | None, pods: Sequen
     if desired := decision.desired.of(version):
         return _serving_draft(decision, desired, pods)
     candidate = decision.desired.candidates.get(version)
-    if before and before.failed_key and before.state in _FAILED:
+    if before and before.failed_key and before.state in BAD_STATES:
         still = candidate is None or candidate.wanted.key == before.failed_key
         if still:
             return _unchanged(before)
@@ -262,6 +261,14 @@ def selectors_message(observed: Observed) -> str:
     )
 
 
+def names_message(observed: Observed) -> str:
+    """Which objects of others bear names that the Model needs, and what to do about it."""
+    listed = ", ".join(sorted(observed.foreign))
+    return (
+        f"{listed} exists and is not owned by this Model: delete or rename it, or rename the Model"
+    )
+
+
 def _waits(decision: Decision, desired: Servable, pods: Sequence[Pod]) -> _Draft | None:
     """That pods which are still wanted are not created: of their labels, or for want of their volume or of room."""
     volume = decision.volume
@@ -269,6 +276,10 @@ def _waits(decision: Decision, desired: Servable, pods: Sequence[Pod]) -> _Draft
     if decision.observed.selected_by and not found:
         sentence = selectors_message(decision.observed)
         return _Draft(VersionState.UNSCHEDULABLE, Reason.POD_LABELS_CONFLICT, sentence)
+    name = names.deployment_name(decision.observed.model.name, desired.id)
+    if not found and f"Deployment/{name}" in decision.observed.foreign:
+        sentence = names_message(decision.observed)
+        return _Draft(VersionState.UNSCHEDULABLE, Reason.NAME_CONFLICT, sentence)
     if volume.reason:
         draft = _Draft(VersionState.UNSCHEDULABLE, volume.reason, volume.message)
         return None if found else draft

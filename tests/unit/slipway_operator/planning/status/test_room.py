@@ -211,3 +211,16 @@ def test_a_change_of_all_versions_ends_although_there_is_room_for_few(policy: st
     assert fleet.in_rotation()
     world.recover()
     assert fleet.status.phase == "Available"
+
+
+def test_a_version_that_was_available_and_has_no_room_any_more_is_not_starting() -> None:
+    fleet = exports(1, gpus=9, versions={"latest": 1})
+    run(fleet)
+    fleet.long_drains = {1}
+    fleet.upload(2)
+    run(fleet)
+    fleet.gpus = 0
+    [pod] = fleet.pods_of(2)
+    fleet.take(pod)
+    run(fleet, 3)
+    assert fleet.status.phase == "WaitingForGPU: 0/1 nodes have 1 more nvidia.com/gpu"
