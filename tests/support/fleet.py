@@ -168,6 +168,8 @@ class Fleet:
     """What the scheduler says of a pod that gets no GPU."""
     quota: int | None = None
     """Pods that a ResourceQuota allows; terminating ones count."""
+    refusal: str = EXCEEDED
+    """What the API server says of a pod beyond those."""
     now: datetime = START
     generation: int = 1
     model_uid: str = "model-uid"
@@ -482,7 +484,7 @@ class Fleet:
         before, deployment.refused = deployment.refused, ""
         for n in range(missing):
             if self.quota is not None and len(self.pods) >= self.quota:
-                deployment.refused = EXCEEDED
+                deployment.refused = self.refusal
                 return n > 0 or not before
             self._create_pod(deployment)
         for pod in self.victims(live)[: max(0, -missing)]:

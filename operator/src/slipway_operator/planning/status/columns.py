@@ -21,7 +21,15 @@ _OF_VOLUMES: Final = frozenset(
     {Reason.CLAIM_MISSING, Reason.CLAIM_UNUSABLE, Reason.CLAIM_EXCLUSIVE}
 )
 """Why a version's pods are not created: they could not have their volume."""
-_BARRED: Final = frozenset({Reason.POD_LABELS_CONFLICT, Reason.NAME_CONFLICT})
+_BARRED: Final = frozenset(
+    {
+        Reason.POD_LABELS_CONFLICT,
+        Reason.NAME_CONFLICT,
+        Reason.POD_SECURITY_VIOLATION,
+        Reason.LIMIT_RANGE_EXCEEDED,
+        Reason.ADMISSION_REFUSED,
+    }
+)
 """Why a version is not started before a person does something about it."""
 
 

@@ -1,6 +1,6 @@
 """Versions that wait for room: told together, since there may be as many of them as exports."""
 
-from slipway_operator.api.status import VersionState
+from slipway_operator.api.conditions import Reason
 from slipway_operator.model.servable import Servable
 from slipway_operator.planning.capacity.unschedulable import QUOTA, returns_by_itself
 from slipway_operator.planning.decision import Decision
@@ -26,7 +26,7 @@ def refused(decision: Decision) -> list[tuple[Servable, Finding]]:
         (servable, finding)
         for servable, finding in found
         if finding
-        and finding.state is VersionState.UNSCHEDULABLE
+        and finding.reason is Reason.UNSCHEDULABLE
         and not passes_by_itself(decision, finding)
     ]
 
