@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -47,6 +47,12 @@ class VersionState(StrEnum):
     """It failed, and traffic was rolled back to the previous version."""
     SOURCE_GONE = "SourceGone"
     """It serves, but its export is no longer in the source: a lost pod could not be replaced."""
+
+
+BAD_STATES: Final = frozenset(
+    {VersionState.FAILED, VersionState.REJECTED, VersionState.ROLLED_BACK}
+)
+"""States of a version that cannot serve as it is."""
 
 
 class Condition(ApiType):
@@ -106,6 +112,12 @@ class TransitionStatus(ApiType):
     """spec.serving.replicas when it began."""
     since: Timestamp
     """When it began."""
+    waiting_since: Timestamp | None = None
+    """Since when a new pod has had no room; absent if none waits, or only for pods that shut down."""
+    fallback: Literal["", "ResourcePreserving"] = ""
+    """Policy that it continues with because of spec.transition.whenUnschedulable; empty: the spec's."""
+    message: Text = ""
+    """Why it continues with another policy; empty if it does not."""
 
 
 class HonouredVerbs(ApiType):

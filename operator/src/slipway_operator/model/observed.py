@@ -68,7 +68,7 @@ class Pod:
         ready_at: When it last became ready, or unready.
         unschedulable: The scheduler's own sentence; empty when it is scheduled or not judged yet.
         in_rotation: Carries the rotation label.
-        requests: Names of the resources that its containers request.
+        requests: What its containers request, by resource, as it is written: `8Gi` of memory.
         memory_limit: Memory limit of its server, `1500Mi` for example; empty when it has none.
     """
 
@@ -87,7 +87,7 @@ class Pod:
     sync: Container = field(default_factory=Container)
     server: Container = field(default_factory=Container)
     progress: SyncProgress | None = None
-    requests: frozenset[str] = frozenset()
+    requests: Mapping[str, str] = field(default_factory=dict)
     memory_limit: str = ""
 
 
