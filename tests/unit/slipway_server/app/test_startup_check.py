@@ -22,7 +22,9 @@ def check(*arguments: str) -> list[str]:
     parsed = command_line.parse(arguments)
     warned: list[str] = []
     check_configuration(
-        settings(parsed.values, cpus=2, given=parsed.given), lambda _: None, warned.append
+        settings(parsed.values, cpus=2, memory=2**30, given=parsed.given),
+        lambda _: None,
+        warned.append,
     )
     return warned
 
