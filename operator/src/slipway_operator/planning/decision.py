@@ -15,6 +15,7 @@ from slipway_operator.planning.capacity.transition import transition_under_way
 from slipway_operator.planning.versions.desired import DesiredVersions, asked_for
 from slipway_operator.planning.versions.diagnosis import Finding
 from slipway_operator.planning.versions.failures import judge
+from slipway_operator.planning.versions.verbs import honour
 from slipway_operator.planning.volumes.pvc import volume_of
 from slipway_operator.rendering.settings import RenderSettings
 
@@ -55,7 +56,7 @@ class Decision:
 
     def asks_for(self, version: int) -> bool:
         """Whether spec.versions asks for a version, or it serves for want of those."""
-        return asked_for(self.observed.model.spec.versions, self.desired, version)
+        return asked_for(self.observed.model.versions, self.desired, version)
 
     @property
     def replacing(self) -> bool:
@@ -81,7 +82,7 @@ class Decision:
 
 def decide(observed: Observed, settings: RenderSettings, now: datetime) -> Decision:
     """Decide which servables should serve, what has failed, and how many pods there may be."""
-    judged, desired, findings = judge(_with_report(observed), now)
+    judged, desired, findings = judge(honour(_with_report(observed), now), now)
     transition = transition_under_way(judged, desired, now)
     judged = _with_status(judged, transition=transition)
     volume = volume_of(judged)
