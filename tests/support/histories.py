@@ -11,9 +11,11 @@ from datetime import timedelta
 from random import Random
 from typing import Any, Final, TypeVar
 
+import rollouts
 from fleet import BROKEN_IMAGE, Behaviour, Fleet, Stage, cached_directory
 from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.names import ROTATION_LABEL, SELECTS_LABEL, SERVABLE_LABEL, VERSION_LABEL
+from slipway_operator.api.spec import VersionPolicy
 from slipway_operator.api.status import ModelStatus, VersionState
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
@@ -84,6 +86,7 @@ class History:
         """One pass of the operator, killed before the write of that number; True if it wrote."""
         fleet = self.fleet
         planned = self._plan_twice()
+        rollouts.check_advance(fleet, fleet.status, planned.status, self.broken)
         self._remember_the_beginning(planned.status)
         pending: list[Action | None] = list(planned.actions)
         if planned.status != fleet.status:
@@ -297,6 +300,7 @@ class History:
         if ready and spec.serving.replicas and not spec.paused and not fleet.in_rotation():
             self.broken("T2: there are ready pods, and none of them gets requests")
         self._check_truth()
+        rollouts.check_share(fleet, self.broken, calm=self.calm)
         target = int(fleet.status.target or -1)
         lost = target >= 0 and target not in fleet.listed
         if lost and target not in self.were_ready and not (fleet.store_down or spec.paused):
@@ -361,6 +365,9 @@ class History:
             fleet.edit(serving={"image": ""})
         self.come_to_rest()
         self.wait()
+        while rollouts.promote_what_waits(fleet):
+            self.come_to_rest()
+            self.wait()
         self._check_end()
 
     def _check_end(self) -> None:
@@ -403,6 +410,8 @@ class History:
         rotation = {pod.uid for pod in fleet.in_rotation()}
         lines = [
             f"spec: {fleet.spec}",
+            f"annotations: {fleet.annotations}",
+            rollouts.describe(fleet.status.rollout),
             f"source: {[(v.number, v.readiness.value) for v in fleet.source.versions]}",
             f"status: {fleet.status.model_dump(include={'serving', 'target', 'phase', 'message'})}",
         ]
@@ -580,7 +589,26 @@ def _policy(history: History, number: int) -> None:
 
 
 def _versions(history: History, number: int) -> None:
-    history.fleet.edit(versions=_VERSIONS[number % len(_VERSIONS)])
+    versions = _VERSIONS[number % len(_VERSIONS)]
+    if not rollouts.is_single(VersionPolicy.model_validate(versions)):
+        history.fleet.edit(rollout=None)  # type: ignore[arg-type]
+    history.fleet.edit(versions=versions)
+
+
+def _rollout(history: History, number: int) -> None:
+    rollouts.write_rollout(history.fleet, number)
+
+
+def _approve(history: History, number: int) -> None:
+    rollouts.approve(history.fleet, number)
+
+
+def _promote(history: History, number: int) -> None:
+    rollouts.promote(history.fleet, number)
+
+
+def _minutes(history: History, number: int) -> None:
+    history.fleet.now += timedelta(minutes=number % 3)
 
 
 def _replicas(history: History, number: int) -> None:
@@ -678,6 +706,10 @@ EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "image": _image,
     "policy": _policy,
     "versions": _versions,
+    "rollout": _rollout,
+    "approve": _approve,
+    "promote": _promote,
+    "minutes": _minutes,
     "replicas": _replicas,
     "autoscale": _autoscale,
     "pause": _pause,
@@ -699,7 +731,7 @@ EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
 }
 CALM: Final = (
     "drift", "drift", "drift", "step", "rest", "kill", "upload", "upload", "finish upload",
-    "image", "gpus", "store", "empty", "vanish", "restart", "upgrade",
+    "image", "gpus", "store", "empty", "vanish", "restart", "upgrade", "rollout", "approve", "promote", "minutes",
 )  # fmt: skip
 """Nothing is lost here, and neither replicas nor policies change."""
 AUTOSCALED: Final = (
@@ -712,5 +744,8 @@ AUTOSCALED: Final = (
     "restart",
     "autoscale",
     "autoscale",
+    "rollout",
+    "promote",
+    "minutes",
 )
 """An autoscaler with a minimum of 1."""

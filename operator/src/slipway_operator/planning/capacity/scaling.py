@@ -155,7 +155,7 @@ def _matched(fleet: Fleet) -> int:
     return fleet.matched
 
 
-_VIEWS: Final = (_endpoints, _matched)
+VIEWS: Final = (_endpoints, _matched)
 """Where requests go now, and where they go once the EndpointSlice controller has caught up with the
 last flip: what is decided must be right in both."""
 
@@ -173,7 +173,7 @@ def scale(fleets: Sequence[Fleet], limits: Limits) -> dict[str, int]:
     headroom = budget - sum(
         fleet.occupied if limits.awaits_drains else fleet.entitled for fleet in fleets
     )
-    places = _places(fleets, limits)
+    room = places(fleets, limits)
     placing = any(fleet.unplaced for fleet in desired)
     decided: dict[str, int] = {}
     for fleet in desired:
@@ -184,19 +184,19 @@ def scale(fleets: Sequence[Fleet], limits: Limits) -> dict[str, int]:
         growth = max(0, min(limits.replicas - fleet.replicas, headroom))
         if fleet.mounts:
             # One that could never attach its volume is not created.
-            growth = min(growth, places)
-            places -= growth
+            growth = min(growth, room)
+            room -= growth
         headroom -= growth
         placing = placing or (growth > 0 and not fleet.barred)
         # Above R, when R was lowered: only as far as none is lost that takes requests.
-        taking = max(fleet.min_replicas(view(fleet), limits.replicas) for view in _VIEWS)
+        taking = max(fleet.min_replicas(view(fleet), limits.replicas) for view in VIEWS)
         shrunk = max(limits.replicas, taking)
         decided[fleet.id] = min(fleet.replicas + growth, shrunk)
-    keeps = [_keep(old, desired, decided, limits, view) for view in _VIEWS]
+    keeps = [_keep(old, desired, decided, limits, view) for view in VIEWS]
     return decided | {fleet.id: max(keep[fleet.id] for keep in keeps) for fleet in old}
 
 
-def _places(fleets: Sequence[Fleet], limits: Limits) -> int:
+def places(fleets: Sequence[Fleet], limits: Limits) -> int:
     """How many more pods may mount the Model's volume."""
     if limits.mounting is None:
         return sum(limits.replicas for _ in fleets)
