@@ -16,7 +16,8 @@ from fleet import BROKEN_IMAGE, Behaviour, Fleet, Stage, cached_directory
 from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.names import ROTATION_LABEL, SELECTS_LABEL, SERVABLE_LABEL, VERSION_LABEL
 from slipway_operator.api.spec import VersionPolicy
-from slipway_operator.api.status import ModelStatus, VersionState
+from slipway_operator.api.status import ModelStatus, VersionState, VersionStatus
+from slipway_operator.api.verbs import Verb
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
 from slipway_operator.planning.capacity.scaling import limits_of
@@ -229,7 +230,7 @@ class History:
         return len({found[SERVABLE_LABEL] for found in labels}) > self.aspired_at_most()
 
     def aspired_at_most(self) -> int:
-        versions = self.fleet.model.spec.versions
+        versions = self.fleet.model.versions
         if versions.latest:
             return versions.latest
         if versions.specific:
@@ -363,12 +364,24 @@ class History:
         fleet.edit(paused=False, source={"allowMutation": True})
         if fleet.spec["serving"].get("image") == BROKEN_IMAGE:
             fleet.edit(serving={"image": ""})
+        fleet.annotations.clear()
         self.come_to_rest()
+        self._retry_what_was_aborted()
         self.wait()
         while rollouts.promote_what_waits(fleet):
             self.come_to_rest()
             self.wait()
         self._check_end()
+
+    def _retry_what_was_aborted(self) -> None:
+        fleet = self.fleet
+        aborted = [r for r in fleet.status.versions if r.failed_key and "aborted" in _told(r)]
+        for row in aborted:
+            fleet.annotations = {Verb.RETRY.annotation: str(row.version)}
+            self.come_to_rest()
+        if aborted:
+            fleet.annotations.clear()
+            self.come_to_rest()
 
     def _check_end(self) -> None:
         fleet = self.fleet
@@ -457,6 +470,10 @@ def _short(action: Action) -> str:
     return (
         f"{type(action).__name__} {manifest['metadata']['name']} {manifest['metadata']['labels']}"
     )
+
+
+def _told(row: VersionStatus) -> str:
+    return f"{row.reason} {row.message}".lower()
 
 
 def _declared(reason: str) -> bool:
@@ -696,6 +713,21 @@ def _take_service(history: History, _: int) -> None:
     history.fleet.slices.pop("digits", None)
 
 
+def _ask(history: History, number: int) -> None:
+    """Someone annotates the Model, or takes an annotation away."""
+    annotations = history.fleet.annotations
+    choice = Random(number)  # noqa: S311
+    verb = choice.choice(list(Verb))
+    if choice.random() < 0.25:
+        annotations.pop(verb.annotation, None)
+        return
+    target = int(history.fleet.status.target or 1)
+    version = choice.choice([target, target, choice.randrange(1, _MOST_VERSIONS + 2)])
+    values = {Verb.PROMOTE: f"{version}", Verb.ROLLBACK: f"{version}"}
+    value = values.get(verb, f"{version}/{choice.randrange(1, 4)}")
+    annotations[verb.annotation] = value if choice.random() < 0.95 else "never"
+
+
 EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "drift": _drift,
     "step": _step,
@@ -728,10 +760,12 @@ EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "take deployment": _take_deployment,
     "labels": _labels,
     "edit template": _edit_template,
+    "ask": _ask,
 }
 CALM: Final = (
     "drift", "drift", "drift", "step", "rest", "kill", "upload", "upload", "finish upload",
-    "image", "gpus", "store", "empty", "vanish", "restart", "upgrade", "rollout", "approve", "promote", "minutes",
+    "image", "gpus", "store", "empty", "vanish", "restart", "upgrade", "ask",
+    "rollout", "approve", "promote", "minutes",
 )  # fmt: skip
 """Nothing is lost here, and neither replicas nor policies change."""
 AUTOSCALED: Final = (
@@ -747,5 +781,6 @@ AUTOSCALED: Final = (
     "rollout",
     "promote",
     "minutes",
+    "ask",
 )
 """An autoscaler with a minimum of 1."""

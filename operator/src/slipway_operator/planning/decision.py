@@ -17,6 +17,7 @@ from slipway_operator.planning.rollout.steps import rollout_under_way, split_of
 from slipway_operator.planning.versions.desired import DesiredVersions, asked_for
 from slipway_operator.planning.versions.diagnosis import Finding
 from slipway_operator.planning.versions.failures import judge
+from slipway_operator.planning.versions.verbs import honour
 from slipway_operator.planning.volumes.pvc import volume_of
 from slipway_operator.rendering.settings import RenderSettings
 
@@ -85,7 +86,7 @@ class Decision:
 
 def decide(observed: Observed, settings: RenderSettings, now: datetime) -> Decision:
     """Decide which servables should serve, what has failed, and how many pods there may be."""
-    judged, desired, findings = judge(_with_report(observed), now)
+    judged, desired, findings = judge(honour(_with_report(observed), now), now)
     transition = transition_under_way(judged, desired, now)
     judged = _with_status(judged, transition=transition)
     volume = volume_of(judged)

@@ -65,6 +65,8 @@ def _newer_phase(decision: Decision, row: VersionStatus) -> str:
             return f"Settling {row.version}"
         case VersionState.REJECTED:
             return f"Rejected {row.version}"
+        case _ if row.reason == Reason.ABORTED:
+            return f"Aborted {row.version}"
         case _:
             return f"RolledBack from {row.version}" if serves else f"Failed {row.version}"
 
@@ -193,4 +195,9 @@ def phase_of(decision: Decision) -> str:
     row = decision.rows_by_version.get(decision.desired.primary.version)
     if row and row.state is VersionState.SOURCE_GONE:
         return "SourceGone"
-    return _others_phase(decision) or "Available"
+    return _others_phase(decision) or _at_rest(decision)
+
+
+def _at_rest(decision: Decision) -> str:
+    """Nothing is being done, and all is well."""
+    return "Available" if decision.observed.verbs.pinned is None else "Pinned"

@@ -41,4 +41,5 @@ def summarise(decision: Decision, troubles: Sequence[Trouble]) -> ModelStatus:
         retention=model.status.retention,
         transition=model.status.transition,
         rollout=model.status.rollout,
+        honoured=model.status.honoured,
     )

@@ -8,6 +8,7 @@ from typing import Final
 from slipway_operator.api import names
 from slipway_operator.api.conditions import Reason, reason_of
 from slipway_operator.api.status import VersionState, VersionStatus, timestamp
+from slipway_operator.api.verbs import Verb
 from slipway_operator.model.observed import ContainerState, Observed, Pod
 from slipway_operator.model.servable import Servable
 from slipway_operator.model.source import Readiness, SourceVersion
@@ -15,7 +16,7 @@ from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.rollout.wording import sentence
 from slipway_operator.planning.status.room import is_begun, passes_by_itself, refused
 from slipway_operator.planning.traffic.routing import percent
-from slipway_operator.planning.versions.desired import existing
+from slipway_operator.planning.versions.desired import Candidate, existing
 from slipway_operator.planning.versions.diagnosis import Finding
 from slipway_operator.planning.versions.failures import RUNNING, is_proven
 from slipway_sync.exports import SyncOutcome
@@ -31,6 +32,11 @@ _ROLLED_BACK_MESSAGE: Final = (
     "the current spec failed; it is retried when the spec or the export changes"
 )
 """When the failure's own words were overwritten by later trouble."""
+_FAILED_BEFORE: Final = (
+    "it has failed with this spec and this export before; it is retried when one of them changes, or "
+    f"{Verb.RETRY.annotation} asks for it"
+)
+"""When those words were lost because it was tried with another spec meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,10 +236,8 @@ def _draft(decision: Decision, version: int, held: Servable | None, pods: Sequen
     if desired := decision.desired.of(version):
         return _serving_draft(decision, desired, pods)
     candidate = decision.desired.candidates.get(version)
-    if before and before.failed_key and before.state in _FAILED:
-        still = candidate is None or candidate.wanted.key == before.failed_key
-        if still:
-            return _unchanged(before)
+    if before and before.failed_key and (draft := _failed_draft(before, candidate)):
+        return draft
     if held or pods:
         untouched = before is not None and before.state is VersionState.AVAILABLE
         alone = {pod.version for pod in decision.endpoints} == {version}
@@ -270,6 +274,17 @@ def _canary_draft(decision: Decision, version: int, pods: Sequence[Pod]) -> _Dra
     if version == rollout.stable and before and before.state in RUNNING:
         return _Draft(VersionState.AVAILABLE, None, "")
     return None
+
+
+def _failed_draft(before: VersionStatus, candidate: Candidate | None) -> _Draft | None:
+    """That a version has failed, as long as what it failed with is what would be tried."""
+    if candidate is not None and candidate.wanted.key != before.failed_key:
+        return None
+    if before.state in _FAILED:
+        return _unchanged(before)
+    # The spec was changed, and changed back before the version failed with the change.
+    again = candidate is not None and candidate.chosen is None
+    return _Draft(VersionState.FAILED, Reason.FAILED, _FAILED_BEFORE) if again else None
 
 
 def selectors_message(observed: Observed) -> str:
