@@ -249,7 +249,7 @@ class Fleet:
         spec = dict(self.spec)
         for name, value in parts.items():
             merged = isinstance(value, Mapping) and name != "versions"
-            spec[name] = {**spec.get(name, {}), **value} if merged else value  # type: ignore[dict-item]
+            spec[name] = {**(spec.get(name) or {}), **value} if merged else value  # type: ignore[dict-item]
         self._parsed = ModelSpec.model_validate(spec)
         self.spec = spec
         self.generation += 1

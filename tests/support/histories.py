@@ -11,9 +11,11 @@ from datetime import timedelta
 from random import Random
 from typing import Any, Final, TypeVar
 
+import rollouts
 from fleet import BROKEN_IMAGE, Behaviour, Fleet, Stage, cached_directory
 from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.names import ROTATION_LABEL, SELECTS_LABEL, SERVABLE_LABEL, VERSION_LABEL
+from slipway_operator.api.spec import VersionPolicy
 from slipway_operator.api.status import ModelStatus, VersionState, VersionStatus
 from slipway_operator.api.verbs import Verb
 from slipway_operator.model import actions
@@ -88,6 +90,7 @@ class History:
         """One pass of the operator, killed before the write of that number; True if it wrote."""
         fleet = self.fleet
         planned = self._plan_twice()
+        rollouts.check_advance(fleet, fleet.status, planned.status, self.broken)
         self._remember_the_beginning(planned.status)
         pending: list[Action | None] = list(planned.actions)
         if planned.status != fleet.status:
@@ -318,6 +321,7 @@ class History:
         if ready and spec.serving.replicas and not spec.paused and not fleet.in_rotation():
             self.broken("T2: there are ready pods, and none of them gets requests")
         self._check_truth()
+        rollouts.check_share(fleet, self.broken, calm=self.calm)
         target = int(fleet.status.target or -1)
         lost = target >= 0 and target not in fleet.listed
         if lost and target not in self.were_ready and not (fleet.store_down or spec.paused):
@@ -388,6 +392,9 @@ class History:
         self.come_to_rest()
         self._retry_what_was_aborted()
         self.wait()
+        while rollouts.promote_what_waits(fleet):
+            self.come_to_rest()
+            self.wait()
         self._check_end()
 
     def _retry_what_was_aborted(self) -> None:
@@ -440,6 +447,8 @@ class History:
         rotation = {pod.uid for pod in fleet.in_rotation()}
         lines = [
             f"spec: {fleet.spec}",
+            f"annotations: {fleet.annotations}",
+            rollouts.describe(fleet.status.rollout),
             f"source: {[(v.number, v.readiness.value) for v in fleet.source.versions]}",
             f"status: {fleet.status.model_dump(include={'serving', 'target', 'phase', 'message'})}",
         ]
@@ -630,7 +639,26 @@ def _wait(history: History, number: int) -> None:
 
 
 def _versions(history: History, number: int) -> None:
-    history.fleet.edit(versions=_VERSIONS[number % len(_VERSIONS)])
+    versions = _VERSIONS[number % len(_VERSIONS)]
+    if not rollouts.is_single(VersionPolicy.model_validate(versions)):
+        history.fleet.edit(rollout=None)  # type: ignore[arg-type]
+    history.fleet.edit(versions=versions)
+
+
+def _rollout(history: History, number: int) -> None:
+    rollouts.write_rollout(history.fleet, number)
+
+
+def _approve(history: History, number: int) -> None:
+    rollouts.approve(history.fleet, number)
+
+
+def _promote(history: History, number: int) -> None:
+    rollouts.promote(history.fleet, number)
+
+
+def _minutes(history: History, number: int) -> None:
+    history.fleet.now += timedelta(minutes=number % 3)
 
 
 def _replicas(history: History, number: int) -> None:
@@ -743,6 +771,10 @@ EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "image": _image,
     "policy": _policy,
     "versions": _versions,
+    "rollout": _rollout,
+    "approve": _approve,
+    "promote": _promote,
+    "minutes": _minutes,
     "replicas": _replicas,
     "autoscale": _autoscale,
     "pause": _pause,
@@ -768,7 +800,7 @@ EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
 CALM: Final = (
     "drift", "drift", "drift", "step", "rest", "kill", "upload", "upload", "finish upload",
     "image", "gpus", "store", "empty", "vanish", "restart", "upgrade", "gpus", "unschedulable", "time",
-    "ask", "ask",
+    "ask", "ask", "rollout", "approve", "promote", "minutes",
 )  # fmt: skip
 """Nothing is lost here, and neither replicas nor policies change."""
 WITHOUT_ROOM: Final = (
@@ -787,6 +819,9 @@ AUTOSCALED: Final = (
     "restart",
     "autoscale",
     "autoscale",
+    "rollout",
+    "promote",
+    "minutes",
     "ask",
 )
 """An autoscaler with a minimum of 1."""

@@ -14,6 +14,7 @@ from slipway_operator.api.quantities import (
     positive_count_cel,
     within,
 )
+from slipway_operator.api.rollout import Rollout
 from slipway_operator.api.rules import Rule, matches_cel, matching
 from slipway_operator.api.serving import Serving
 from slipway_operator.api.source import Source
@@ -100,6 +101,11 @@ class Transition(SpecType):
     download do not count."""
 
 
+def _is_one(versions: VersionPolicy) -> bool:
+    """Whether one version is to serve at a time."""
+    return versions.latest == 1 or (versions.specific is not None and len(versions.specific) == 1)
+
+
 class Retention(SpecType):
     """Deletion of old exports from the source."""
 
@@ -155,6 +161,13 @@ class ModelSpec(SpecType):
             message="serving.cache has no effect for a pvc:// source, which is served in place; "
             "remove it",
         ),
+        Rule(
+            cel="!has(self.rollout) || (has(self.versions.latest) && self.versions.latest == 1) || "
+            "(has(self.versions.specific) && self.versions.specific.size() == 1)",
+            holds=lambda m: m.rollout is None or _is_one(m.versions),
+            message="rollout shifts traffic from one version to one other: set versions to {latest: 1} or to "
+            "one specific number, or remove rollout",
+        ),
     )
 
     model_name: Annotated[str, StringConstraints(max_length=128)] = ""
@@ -173,6 +186,8 @@ class ModelSpec(SpecType):
     """Version labels: each is a Service NAME-LABEL, switched only when all replicas are ready."""
     transition: Transition = Field(default_factory=Transition, json_schema_extra={"default": {}})
     """How one version replaces another."""
+    rollout: Rollout | None = None
+    """Steps in which a new version takes over the traffic; if absent, it does so as soon as it can."""
     serving: Serving = Field(
         default_factory=Serving,
         # A whole value, not {}: the scale subresource reads spec.serving.replicas.

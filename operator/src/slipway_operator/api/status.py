@@ -31,6 +31,8 @@ class VersionState(StrEnum):
     """A pod is downloading its files."""
     LOADING = "Loading"
     """The server is loading it."""
+    CANARY = "Canary"
+    """It takes a part of the requests, as a step of spec.rollout says."""
     AVAILABLE = "Available"
     """All its replicas are ready."""
     DRAINING = "Draining"
@@ -118,6 +120,35 @@ class TransitionStatus(ApiType):
     """Policy that it continues with because of spec.transition.whenUnschedulable; empty: the spec's."""
     message: Text = ""
     """Why it continues with another policy; empty if it does not."""
+
+
+class RolloutStatus(ApiType):
+    """The rollout under way in steps; survives restarts of the operator."""
+
+    version: VersionNumber
+    """Version that takes over."""
+    key: Annotated[str, StringConstraints(max_length=32)]
+    """Hash of the inputs of its pod template."""
+    stable: VersionNumber
+    """Version that it takes over from."""
+    stable_key: Annotated[str, StringConstraints(max_length=32)]
+    """Hash of the inputs of that version's pod template."""
+    plan: Annotated[str, StringConstraints(max_length=64)]
+    """Hash of spec.rollout.steps; if they change, the steps begin anew."""
+    step: Count
+    """Current step, from 1; one more than steps when all are done and the version takes the rest."""
+    steps: Count
+    """Number of steps."""
+    weight: Annotated[int, Field(ge=0, le=100)]
+    """Share of requests without a version that the step asks for, in percent."""
+    reached: Annotated[int, Field(ge=0, le=100)]
+    """Share that it has, by its number of ready endpoints, in percent."""
+    since: Timestamp
+    """When the step began."""
+    reached_at: Timestamp | None = None
+    """When the step had its pods; the pause begins then."""
+    waiting_for: Annotated[str, StringConstraints(max_length=32)] = ""
+    """What the next step waits for: Pods, Duration, Approval or Promotion; empty when all steps are done."""
 
 
 class HonouredVerbs(ApiType):
@@ -208,6 +239,8 @@ class ModelStatus(ApiType):
     """Retention: announced and running deletions."""
     transition: TransitionStatus | None = None
     """The transition under way; absent when no version replaces another."""
+    rollout: RolloutStatus | None = None
+    """The rollout under way; absent when no version takes over in steps."""
     honoured: HonouredVerbs | None = None
     """The annotations slipway.dev/abort and slipway.dev/retry that were acted on."""
 

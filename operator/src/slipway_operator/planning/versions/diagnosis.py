@@ -180,8 +180,9 @@ def _last_progress(pod: Pod) -> datetime:
     """The latest instant at which something came about in a pod."""
     moments = [pod.created_at, pod.scheduled_at]
     if pod.sync.exit_code == 0:
-        # A sync that failed and starts over is no progress.
-        moments += [pod.sync.finished_at, pod.ready_at if pod.ready else None]
+        # A sync that failed and starts over is no progress. A pod that was ready until a moment ago, such as
+        # a canary's after days, has the whole time to become so again.
+        moments += [pod.sync.finished_at, pod.ready_at]
     return max(moment for moment in moments if moment is not None)
 
 
