@@ -23,6 +23,7 @@ from slipway_operator.model.actions import Action, Plan
 from slipway_operator.planning.capacity.scaling import Limits, limits_of
 from slipway_operator.planning.capacity.unschedulable import way_taken
 from slipway_operator.planning.decision import decide
+from slipway_operator.planning.history.record import MAX_RECORDS
 from slipway_operator.planning.plan import plan
 from slipway_operator.planning.versions.desired import select
 from slipway_operator.rendering.pvc import KEEP_KEY
@@ -97,6 +98,7 @@ class History:
             pending.insert(0, None)
         for action in pending[:writes]:
             if action is None:
+                self._check_history(fleet.status, planned.status)
                 fleet.write_status(planned)
                 self._remember_failures()
             else:
@@ -118,6 +120,15 @@ class History:
         if judged := [c for c in planned.status.conditions if not _declared(c.reason)]:
             self.broken(f"a condition has an undeclared reason: {judged}")
         return planned
+
+    def _check_history(self, before: ModelStatus, after: ModelStatus) -> None:
+        """Entries that have ended stay as they are, and only the newest one may not have ended."""
+        ended = [entry for entry in before.history if entry.ended_at]
+        kept = [entry for entry in after.history if entry.ended_at][-len(ended) :] if ended else []
+        if len(after.history) < MAX_RECORDS and kept != ended:
+            self.broken(f"history: {ended} became {kept}")
+        if any(entry.ended_at is None for entry in after.history[1:]):
+            self.broken(f"history: two transitions are under way: {after.history}")
 
     def _check_turns(self, planned: Plan) -> None:
         """Versions are begun one after the other, and but for the target none while pods lack room."""
@@ -420,6 +431,8 @@ class History:
             return
         status = fleet.status
         conditions = {c.type.value: c for c in status.conditions}
+        if status.history and status.history[0].ended_at is None:
+            self.broken(f"history: at the end, {status.history[0]} has not ended")
         if conditions["Ready"].status != "True":
             self.broken(f"convergence: Ready is {conditions['Ready']}")
         if status.serving != str(expected[0]):
