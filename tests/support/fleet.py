@@ -21,6 +21,7 @@ from slipway_operator.api.quantities import parse_quantity
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.spec import ModelSpec, VersionPolicy
 from slipway_operator.api.status import ModelStatus, VersionState
+from slipway_operator.api.verbs import read_verbs
 from slipway_operator.discovery.poll_state import wanted_versions
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
@@ -174,6 +175,8 @@ class Fleet:
     generation: int = 1
     model_uid: str = "model-uid"
     status: ModelStatus = field(default_factory=ModelStatus)
+    annotations: dict[str, str] = field(default_factory=dict)
+    """Of the Model."""
     settings: RenderSettings = field(default_factory=lambda: RenderSettings("server:1", "sync:1"))
     exports: dict[int, Export] = field(default_factory=dict)
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
@@ -220,6 +223,7 @@ class Fleet:
             resource_version=str(self._count),
             spec=self._parsed,
             status=self.status,
+            verbs=read_verbs(self.annotations),
         )
 
     def recreate(self) -> None:
@@ -279,7 +283,7 @@ class Fleet:
                 self.source, polled=True, error_reason=Reason.UNAVAILABLE, error_message="no answer"
             )
             return
-        policy: VersionPolicy = self.model.spec.versions
+        policy: VersionPolicy = self.model.versions
         listed = tuple(VersionDirectory(number, str(number)) for number in sorted(self.listed))
         bad = {
             row.version

@@ -14,11 +14,11 @@ from typing import Any, Final, TypeVar
 from fleet import BROKEN_IMAGE, Behaviour, Fleet, Stage, cached_directory
 from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.names import ROTATION_LABEL, SELECTS_LABEL, SERVABLE_LABEL, VERSION_LABEL
-from slipway_operator.api.status import ModelStatus, VersionState
+from slipway_operator.api.status import ModelStatus, VersionState, VersionStatus
+from slipway_operator.api.verbs import Verb
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
 from slipway_operator.planning.capacity.scaling import Limits, limits_of
-from slipway_operator.planning.capacity.unschedulable import way_taken
 from slipway_operator.planning.decision import decide
 from slipway_operator.planning.plan import plan
 from slipway_operator.planning.versions.desired import select
@@ -238,7 +238,7 @@ class History:
         return len({found[SERVABLE_LABEL] for found in labels}) > self.aspired_at_most()
 
     def aspired_at_most(self) -> int:
-        versions = self.fleet.model.spec.versions
+        versions = self.fleet.model.versions
         if versions.latest:
             return versions.latest
         if versions.specific:
@@ -379,13 +379,30 @@ class History:
         fleet.edit(paused=False, source={"allowMutation": True})
         if fleet.spec["serving"].get("image") == BROKEN_IMAGE:
             fleet.edit(serving={"image": ""})
-        if any(way_taken(None, row) for row in fleet.status.versions):
-            # What was given up for want of room is not tried again by itself.
-            fleet.edit(serving={"podAnnotations": {"tried": "again"}})
         fleet.edit(transition={"whenUnschedulable": {"then": "Wait"}})
+        fleet.annotations.clear()
         self.come_to_rest()
+        self._retry_what_was_aborted()
         self.wait()
         self._check_end()
+
+    def _retry_what_was_aborted(self) -> None:
+        fleet = self.fleet
+        good = [
+            v for v, e in fleet.exports.items() if fleet.behaviours[e.revision] is Behaviour.GOOD
+        ]
+        # By a person, or for want of room.
+        aborted = [
+            row
+            for row in fleet.status.versions
+            if row.failed_key and ("aborted" in _told(row) or row.version in good)
+        ]
+        for row in aborted:
+            fleet.annotations = {Verb.RETRY.annotation: str(row.version)}
+            self.come_to_rest()
+        if aborted:
+            fleet.annotations.clear()
+            self.come_to_rest()
 
     def _check_end(self) -> None:
         fleet = self.fleet
@@ -472,6 +489,10 @@ def _short(action: Action) -> str:
     return (
         f"{type(action).__name__} {manifest['metadata']['name']} {manifest['metadata']['labels']}"
     )
+
+
+def _told(row: VersionStatus) -> str:
+    return f"{row.reason} {row.message}".lower()
 
 
 def _declared(reason: str) -> bool:
@@ -701,6 +722,21 @@ def _take_service(history: History, _: int) -> None:
     history.fleet.slices.pop("digits", None)
 
 
+def _ask(history: History, number: int) -> None:
+    """Someone annotates the Model, or takes an annotation away."""
+    annotations = history.fleet.annotations
+    choice = Random(number)  # noqa: S311
+    verb = choice.choice(list(Verb))
+    if choice.random() < 0.25:
+        annotations.pop(verb.annotation, None)
+        return
+    target = int(history.fleet.status.target or 1)
+    version = choice.choice([target, target, choice.randrange(1, _MOST_VERSIONS + 2)])
+    values = {Verb.PROMOTE: f"{version}", Verb.ROLLBACK: f"{version}"}
+    value = values.get(verb, f"{version}/{choice.randrange(1, 4)}")
+    annotations[verb.annotation] = value if choice.random() < 0.95 else "never"
+
+
 EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "drift": _drift,
     "step": _step,
@@ -731,10 +767,11 @@ EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "edit template": _edit_template,
     "unschedulable": _when_unschedulable,
     "time": _wait,
+    "ask": _ask,
 }
 CALM: Final = (
-    "drift", "drift", "drift", "step", "rest", "kill", "upload", "upload", "finish upload",
-    "image", "gpus", "store", "empty", "vanish", "restart", "upgrade", "gpus", "unschedulable", "time",
+    "drift", "drift", "drift", "step", "rest", "kill", "upload", "upload", "finish upload", "image", "gpus",
+    "store", "empty", "vanish", "restart", "upgrade", "ask", "ask", "gpus", "unschedulable", "time",
 )  # fmt: skip
 """Nothing is lost here, and neither replicas nor policies change."""
 WITHOUT_ROOM: Final = (
@@ -753,5 +790,6 @@ AUTOSCALED: Final = (
     "restart",
     "autoscale",
     "autoscale",
+    "ask",
 )
 """An autoscaler with a minimum of 1."""

@@ -11,6 +11,7 @@ from typing import cast
 
 from slipway_server.app.process import EXIT_FAILED, EXIT_OK, Process
 from slipway_server.errors import ServingError
+from slipway_server.servables.memory import memory_limit
 from slipway_server.settings import command_line
 from slipway_server.settings.server import Settings, settings
 
@@ -48,7 +49,9 @@ def run(arguments: list[str]) -> int:
         sys.stdout.write(command_line.usage(program))
         sys.stdout.flush()
     try:
-        chosen = settings(parsed.values, cpus=os.cpu_count() or 1, given=parsed.given)
+        chosen = settings(
+            parsed.values, cpus=os.cpu_count() or 1, memory=memory_limit(), given=parsed.given
+        )
     except ServingError as error:
         sys.stdout.write(f"Failed to start server. Error: {error}\n")
         return EXIT_FAILED

@@ -120,6 +120,17 @@ class TransitionStatus(ApiType):
     """Why it continues with another policy; empty if it does not."""
 
 
+class HonouredVerbs(ApiType):
+    """What was asked for by annotation and acted on; survives restarts of the operator."""
+
+    abort: Annotated[str, StringConstraints(max_length=64)] = ""
+    """Value of slipway.dev/abort that was acted on last, as VERSION/NUMBER; empty while there is none."""
+    retry: Annotated[str, StringConstraints(max_length=64)] = ""
+    """Value of slipway.dev/retry that was acted on last, as VERSION/NUMBER; empty while there is none."""
+    message: Text = ""
+    """What came of the one that was acted on last, in one sentence."""
+
+
 class DoomedVersion(ApiType):
     """An export that retention is about to delete."""
 
@@ -197,6 +208,8 @@ class ModelStatus(ApiType):
     """Retention: announced and running deletions."""
     transition: TransitionStatus | None = None
     """The transition under way; absent when no version replaces another."""
+    honoured: HonouredVerbs | None = None
+    """The annotations slipway.dev/abort and slipway.dev/retry that were acted on."""
 
     def as_manifest(self) -> dict[str, Any]:
         """The JSON object that is written to the API server."""

@@ -120,9 +120,9 @@ async def poll(
     trusted = {row.version: row.revision for row in model.status.versions if row.available_key}
     bad = {row.version for row in model.status.versions if row.state in _BAD}
     found: dict[int, SourceVersion] = {}
-    limit = spec.versions.latest
+    limit = model.versions.latest
     complete = 0
-    for version in wanted_versions(spec.versions, versions):
+    for version in wanted_versions(model.versions, versions):
         if limit is not None and complete >= limit:
             break
         state = await look(

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from slipway_operator.api.resource import ModelResource
+from slipway_operator.api.verbs import Verbs
 from slipway_operator.model.pvc import Claim, Refusal
 from slipway_operator.model.retention import RetentionReport
 from slipway_operator.model.source import SourceObservation
@@ -159,6 +160,11 @@ class Observed:
     foreign: frozenset[str] = frozenset()
     selected_by: frozenset[str] = frozenset()
     retention: RetentionReport | None = None
+
+    @property
+    def verbs(self) -> Verbs:
+        """What the annotations of the Model ask for."""
+        return self.model.verbs
 
     def of_kind(self, kind: str) -> Mapping[str, Child]:
         """The children of a kind by name."""

@@ -18,6 +18,7 @@ from slipway_operator.planning.capacity.unschedulable import without_room
 from slipway_operator.planning.versions.desired import DesiredVersions, asked_for
 from slipway_operator.planning.versions.diagnosis import Finding
 from slipway_operator.planning.versions.failures import judge, record_failure
+from slipway_operator.planning.versions.verbs import honour
 from slipway_operator.planning.volumes.pvc import volume_of
 from slipway_operator.rendering.settings import RenderSettings
 
@@ -58,7 +59,7 @@ class Decision:
 
     def asks_for(self, version: int) -> bool:
         """Whether spec.versions asks for a version, or it serves for want of those."""
-        return asked_for(self.observed.model.spec.versions, self.desired, version)
+        return asked_for(self.observed.model.versions, self.desired, version)
 
     @property
     def replacing(self) -> bool:
@@ -84,7 +85,7 @@ class Decision:
 
 def decide(observed: Observed, settings: RenderSettings, now: datetime) -> Decision:
     """Decide which servables should serve, what has failed, and how many pods there may be."""
-    judged = _with_report(observed)
+    judged = honour(_with_report(observed), now)
     given_up: tuple[Servable, Finding] | None
     while True:
         judged, desired, findings = judge(judged, now)

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Final
 
-from tensorflow_serving.config import model_server_config_pb2
-
 from slipway_server.errors import Code, ServingError, invalid_argument, not_found
 from slipway_server.storage.source import LoggingRule, ModelConfig
 from slipway_server.storage.versions import All, Latest, Specific, VersionPolicy
 from slipway_server.text_files import read_message
+from slipway_server.wire.tensorflow_serving.config import model_server_config_pb2
 
 LOG_COLLECTOR_TYPES: Final = frozenset({"tfrecord", "file"})
 """Values of `log_collector_config.type`. TensorFlow Serving knows none, unless somebody builds one in."""

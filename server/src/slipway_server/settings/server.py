@@ -13,6 +13,7 @@ from slipway_server.settings.model_management import (
     absolute_paths,
     model_management_settings,
 )
+from slipway_server.settings.request_memory import RequestMemory, request_memory
 
 _AGE_SHARE_OF_DRAIN = 1.2
 """gRPC recycles a connection at its age give or take a tenth; the drain must outlast that with room to spare."""
@@ -44,7 +45,7 @@ class Settings:
     cors: bool
     max_inflight: int
     rpc_threads: int
-    rpc_max_message: int
+    rpc_memory: RequestMemory
     rpc_max_streams: int
     rpc_max_connections: int
     ssl_config_file: str
@@ -90,13 +91,18 @@ class Settings:
 
 
 def settings(
-    values: Mapping[str, Any], *, cpus: int, given: Collection[str] = frozenset()
+    values: Mapping[str, Any],
+    *,
+    cpus: int,
+    memory: int = 0,
+    given: Collection[str] = frozenset(),
 ) -> Settings:
     """Check flag values and give them their form.
 
     Args:
         values: of all flags, by name.
         cpus: processors of this machine.
+        memory: bytes that this container, or else this machine, has; 0 if unknown.
         given: names of the flags that were on the command line.
 
     Raises:
@@ -139,7 +145,9 @@ def settings(
         profiler_port=values["profiler_port"] if values["enable_profiler"] else 0,
         cors=values["rest_api_enable_cors_support"],
         max_inflight=values["max_inflight_requests"],
-        rpc_max_message=values["grpc_max_message_bytes"],
+        rpc_memory=request_memory(
+            memory, values[_MESSAGE_FLAG] if _MESSAGE_FLAG in given else None
+        ),
         rpc_max_streams=values["grpc_max_concurrent_streams"],
         rpc_max_connections=values["grpc_max_connections"],
         ssl_config_file=values["ssl_config_file"],
@@ -191,6 +199,7 @@ def settings(
     )
 
 
+_MESSAGE_FLAG: Final = "grpc_max_message_bytes"
 _ACCESS_LOGS: Final = ("off", "errors", "all")
 _DAY: Final = 86400.0
 _INT32_MAX: Final = 2**31 - 1
@@ -215,7 +224,7 @@ _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "access_log_sampling": (0, 1),
     "request_log_max_file_bytes": (1, _INT64_MAX),
     "max_inflight_requests": (1, _INT32_MAX),
-    "grpc_max_message_bytes": (0, _INT32_MAX),
+    _MESSAGE_FLAG: (0, _INT32_MAX),
     "grpc_max_concurrent_streams": (1, _INT32_MAX),
     "grpc_max_connections": (0, _INT32_MAX),
 }

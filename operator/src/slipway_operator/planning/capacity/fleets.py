@@ -1,7 +1,8 @@
 """Every servable as scaling sees it, from the snapshot."""
 
 from slipway_operator.api import names
-from slipway_operator.api.status import VersionState
+from slipway_operator.api.conditions import Reason
+from slipway_operator.api.status import VersionState, VersionStatus
 from slipway_operator.model.observed import Observed
 from slipway_operator.planning.capacity.scaling import Fleet
 from slipway_operator.planning.endpoints import (
@@ -11,6 +12,12 @@ from slipway_operator.planning.endpoints import (
 )
 from slipway_operator.planning.versions.desired import DesiredVersions
 from slipway_operator.rendering.pvc import claim_name
+
+
+def _served(row: VersionStatus) -> bool:
+    """Whether a version that was rolled back took requests before: one that was aborted may not have."""
+    aborted = row.reason == Reason.ABORTED
+    return row.state is VersionState.ROLLED_BACK and (not aborted or bool(row.available_key))
 
 
 def fleets(observed: Observed, desired: DesiredVersions, *, closed: bool = False) -> list[Fleet]:
@@ -41,7 +48,7 @@ def fleets(observed: Observed, desired: DesiredVersions, *, closed: bool = False
         name = names.deployment_name(observed.model.name, servable)
         failed = row and deployment and row.failed_key == deployment.key
         # T2: one that did serve may do so again, and nothing else will.
-        last = not desired.servables and row and row.state is VersionState.ROLLED_BACK
+        last = not desired.servables and row and _served(row)
         found.append(
             Fleet(
                 id=servable,

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from slipway_operator.api import names
 from slipway_operator.api.status import BAD_STATES, VersionState
+from slipway_operator.api.verbs import Verb
 from slipway_operator.model.observed import Deployment
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.endpoints import live_pods
@@ -55,6 +56,12 @@ def _why_not(decision: Decision, words: str, version: int) -> tuple[str, str] | 
         "is not selected by spec.versions",
         f"set spec.versions to {{specific: [{both}]}}, or {move}",
     )
+    if decision.observed.verbs.pinned is not None:
+        pinned = Verb.ROLLBACK.annotation
+        unselected = (
+            f"does not serve while {pinned} pins another",
+            f"remove that annotation, or {move}",
+        )
     if version in decision.listed:
         return unselected
     if source.polled and not source.error_reason:

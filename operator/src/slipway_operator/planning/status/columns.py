@@ -51,7 +51,7 @@ def newer_row(decision: Decision) -> VersionStatus | None:
     """The highest version above the primary that cannot take its place now, and says why."""
     primary = decision.desired.primary
     floor = primary.version if primary else -1
-    policy = decision.observed.model.spec.versions
+    policy = decision.observed.model.versions
     wanted = set(policy.specific) if policy.specific is not None else None
     for row in decision.rows:
         relevant = row.version > floor if wanted is None else row.version in wanted
@@ -72,6 +72,8 @@ def _newer_phase(decision: Decision, row: VersionStatus) -> str:
             return f"Settling {row.version}"
         case VersionState.REJECTED:
             return f"Rejected {row.version}"
+        case _ if row.reason == Reason.ABORTED:
+            return f"Aborted {row.version}"
         case _:
             return f"RolledBack from {row.version}" if serves else f"Failed {row.version}"
 
@@ -205,4 +207,9 @@ def phase_of(decision: Decision) -> str:
     row = decision.rows_by_version.get(decision.desired.primary.version)
     if row and row.state is VersionState.SOURCE_GONE:
         return "SourceGone"
-    return _others_phase(decision) or "Available"
+    return _others_phase(decision) or _at_rest(decision)
+
+
+def _at_rest(decision: Decision) -> str:
+    """Nothing is being done, and all is well."""
+    return "Available" if decision.observed.verbs.pinned is None else "Pinned"

@@ -10,6 +10,7 @@ from slipway_operator.model.source import Readiness
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.status.columns import newer_row, serving_column
 from slipway_operator.planning.status.degraded import Trouble
+from slipway_operator.planning.status.pin import pin_message
 from slipway_operator.planning.status.room import room_message, waiting_for_room
 from slipway_operator.planning.status.version_rows import row_message, row_reason
 
@@ -155,6 +156,8 @@ def _progress(decision: Decision, phase: str) -> ConditionValue:
             f"{wanted - len(coming)} of {wanted} versions have been started",
         )
     if decision.settled:
+        if pins := pin_message(decision):
+            return ConditionValue("False", Reason.PINNED, pins)
         return ConditionValue(
             "False", Reason.AS_DESIRED, f"version {primary.version} has all traffic"
         )
@@ -241,5 +244,7 @@ def message(decision: Decision, values: Mapping[ConditionType, ConditionValue]) 
             return "; ".join([*_gap(values, kind), values[kind].message])
     if newer := newer_row(decision):
         return row_message(newer)
+    if pins := pin_message(decision):
+        return pins
     retention = decision.observed.model.status.retention
     return retention.message if retention and retention.versions else ""

@@ -9,6 +9,7 @@ from slipway_operator.api.status import BAD_STATES, VersionState
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.status.children import edit_messages, label_messages
 from slipway_operator.planning.status.columns import newer_row
+from slipway_operator.planning.status.pin import missing_message
 from slipway_operator.planning.status.room import room_message
 from slipway_operator.planning.status.version_rows import (
     names_message,
@@ -104,6 +105,16 @@ def _of_several(reason: Reason, told: Mapping[str, str]) -> Trouble | None:
     return Trouble(reason, "; ".join(told.values()), tuple(told)) if told else None
 
 
+def _pin(decision: Decision) -> Trouble | None:
+    missing = missing_message(decision)
+    return Trouble(Reason.PINNED, missing) if missing else None
+
+
+def _verbs(decision: Decision) -> Trouble | None:
+    problems = decision.observed.verbs.problems
+    return _of_several(Reason.INVALID_ANNOTATION, {problem: problem for problem in problems})
+
+
 def _claim(decision: Decision) -> Trouble | None:
     refusal = not_grown(decision.observed)
     return Trouble(Reason.CLAIM_NOT_GROWN, refusal) if refusal else None
@@ -124,14 +135,16 @@ _CHECKS: Final[tuple[Callable[[Decision], Trouble | None], ...]] = (
     _newer,  # What should serve and cannot.
     _urgent,
     _versions,
+    _pin,
     _claim,  # It serves, but not all is as it should be.
     _retention,
     _edits,
     _labels,
+    _verbs,
 )
 
 
-_BESIDE: Final = (_edits, _labels)
+_BESIDE: Final = (_edits, _labels, _verbs)
 """What a person would not learn of from what comes before, and would have to do as well."""
 
 

@@ -8,13 +8,14 @@ from typing import Final
 from slipway_operator.api import names
 from slipway_operator.api.conditions import Reason, reason_of
 from slipway_operator.api.status import BAD_STATES, VersionState, VersionStatus, timestamp
+from slipway_operator.api.verbs import Verb
 from slipway_operator.model.observed import ContainerState, Observed, Pod
 from slipway_operator.model.servable import Servable
 from slipway_operator.model.source import Readiness, SourceVersion
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.status.room import is_begun, passes_by_itself, refused
 from slipway_operator.planning.traffic.routing import percent
-from slipway_operator.planning.versions.desired import existing
+from slipway_operator.planning.versions.desired import Candidate, existing
 from slipway_operator.planning.versions.diagnosis import Finding
 from slipway_operator.planning.versions.failures import RUNNING, is_proven
 from slipway_sync.exports import SyncOutcome
@@ -30,6 +31,11 @@ _ROLLED_BACK_MESSAGE: Final = (
     "the current spec failed; it is retried when the spec or the export changes"
 )
 """When the failure's own words were overwritten by later trouble."""
+_FAILED_BEFORE: Final = (
+    "it has failed with this spec and this export before; it is retried when one of them changes, or "
+    f"{Verb.RETRY.annotation} asks for it"
+)
+"""When those words were lost because it was tried with another spec meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,10 +230,8 @@ def _draft(decision: Decision, version: int, held: Servable | None, pods: Sequen
     if desired := decision.desired.of(version):
         return _serving_draft(decision, desired, pods)
     candidate = decision.desired.candidates.get(version)
-    if before and before.failed_key and before.state in BAD_STATES:
-        still = candidate is None or candidate.wanted.key == before.failed_key
-        if still:
-            return _unchanged(before)
+    if before and before.failed_key and (draft := _failed_draft(before, candidate)):
+        return draft
     if held or pods:
         untouched = before is not None and before.state is VersionState.AVAILABLE
         alone = {pod.version for pod in decision.endpoints} == {version}
@@ -246,6 +250,17 @@ def _draft(decision: Decision, version: int, held: Servable | None, pods: Sequen
     if before:
         return _unchanged(before)
     return _Draft(VersionState.DISCOVERED)
+
+
+def _failed_draft(before: VersionStatus, candidate: Candidate | None) -> _Draft | None:
+    """That a version has failed, as long as what it failed with is what would be tried."""
+    if candidate is not None and candidate.wanted.key != before.failed_key:
+        return None
+    if before.state in BAD_STATES:
+        return _unchanged(before)
+    # The spec was changed, and changed back before the version failed with the change.
+    again = candidate is not None and candidate.chosen is None
+    return _Draft(VersionState.FAILED, Reason.FAILED, _FAILED_BEFORE) if again else None
 
 
 def selectors_message(observed: Observed) -> str:

@@ -200,7 +200,7 @@ def desired_versions(observed: Observed) -> DesiredVersions:
         for version in known
         if (candidate := _candidate(observed, version, listed.get(version), rows.get(version)))
     }
-    policy = observed.model.spec.versions
+    policy = observed.model.versions
     usable = {version for version, candidate in candidates.items() if candidate.chosen}
     if not usable:
         # T2: a pod that is ready serves, although nothing could be done if it were lost.

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from slipway_operator.api.reference import page
+from slipway_operator.api.schema.reference import page
 
-PAGE = Path(__file__).parents[4] / "docs" / "reference" / "model.md"
+PAGE = Path(__file__).parents[5] / "docs" / "reference" / "model.md"
 
 
 def rows() -> list[list[str]]:

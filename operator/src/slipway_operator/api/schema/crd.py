@@ -134,6 +134,7 @@ def custom_resource_definition() -> dict[str, Any]:
         _column("Age", ".metadata.creationTimestamp", "Since creation"),
         _column("Policy", ".spec.transition.policy", "Transition policy", priority=1),
         _column("Source", ".spec.source.uri", "URI of the exports", priority=1),
+        _column("URL", ".status.url", "REST URL of the model inside the cluster", priority=1),
         _column("Message", ".status.message", "What is wrong and what to do", priority=1),
     ]
     schema = {

@@ -10,8 +10,14 @@ import yaml
 
 from slipway_operator.api import names
 from slipway_operator.api.conditions import ConditionType, EventReason, Reason
-from slipway_operator.api.crd import custom_resource_definition
+from slipway_operator.api.schema.crd import custom_resource_definition
 from slipway_operator.api.status import VersionState
+from slipway_operator.api.verbs import EXAMPLES, FORMS, Verb
+
+_ANNOTATIONS: Final = (
+    "What a person may ask of a rollout, with `kubectl annotate model NAME ANNOTATION=VALUE`. Each value names "
+    "a version. A value that cannot be used is a message of the Model, and changes nothing."
+)
 
 Schema = dict[str, Any]
 
@@ -51,6 +57,12 @@ def page() -> str:
         _EVENTS,
         "",
         *_enum("Reason", EventReason),
+        "## Annotations",
+        "",
+        _ANNOTATIONS,
+        "",
+        *_verbs(),
+        "",
         "## Columns",
         "",
         "| Column | From | Meaning |",
@@ -62,6 +74,15 @@ def page() -> str:
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _verbs() -> Iterator[str]:
+    """The annotations that ask for something."""
+    yield "| Annotation | Value | Example | Meaning |"
+    yield "| --- | --- | --- | --- |"
+    told = _docstrings(Verb)
+    for verb in Verb:
+        yield f"| `{verb.annotation}` | {FORMS[verb]} | `{EXAMPLES[verb]}` | {_escaped(told[verb.name])} |"
 
 
 def _object(path: str, schema: Schema) -> Iterator[str]:

@@ -2,7 +2,11 @@ from typing import Any
 
 import pytest
 
-from slipway_operator.api.crd import UnknownKeywordError, custom_resource_definition, structural
+from slipway_operator.api.schema.crd import (
+    UnknownKeywordError,
+    custom_resource_definition,
+    structural,
+)
 
 
 @pytest.mark.parametrize(
@@ -73,4 +77,4 @@ def test_the_columns_are_those_that_people_were_promised() -> None:
     always = [c["name"] for c in columns if not c.get("priority")]
     wide = [c["name"] for c in columns if c.get("priority")]
     assert always == ["Ready", "Serving", "Target", "Phase", "Replicas", "Age"]
-    assert wide == ["Policy", "Source", "Message"]
+    assert wide == ["Policy", "Source", "URL", "Message"]
