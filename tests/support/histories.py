@@ -21,7 +21,6 @@ from slipway_operator.api.verbs import Verb
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
 from slipway_operator.planning.capacity.scaling import Limits, limits_of
-from slipway_operator.planning.capacity.unschedulable import way_taken
 from slipway_operator.planning.decision import decide
 from slipway_operator.planning.history.record import MAX_RECORDS
 from slipway_operator.planning.plan import plan
@@ -395,11 +394,8 @@ class History:
         fleet.edit(paused=False, source={"allowMutation": True})
         if fleet.spec["serving"].get("image") == BROKEN_IMAGE:
             fleet.edit(serving={"image": ""})
-        fleet.annotations.clear()
-        if any(way_taken(None, row) for row in fleet.status.versions):
-            # What was given up for want of room is not tried again by itself.
-            fleet.edit(serving={"podAnnotations": {"tried": "again"}})
         fleet.edit(transition={"whenUnschedulable": {"then": "Wait"}})
+        fleet.annotations.clear()
         self.come_to_rest()
         self._retry_what_was_aborted()
         self.wait()
@@ -410,7 +406,15 @@ class History:
 
     def _retry_what_was_aborted(self) -> None:
         fleet = self.fleet
-        aborted = [r for r in fleet.status.versions if r.failed_key and "aborted" in _told(r)]
+        good = [
+            v for v, e in fleet.exports.items() if fleet.behaviours[e.revision] is Behaviour.GOOD
+        ]
+        # By a person, or for want of room.
+        aborted = [
+            row
+            for row in fleet.status.versions
+            if row.failed_key and ("aborted" in _told(row) or row.version in good)
+        ]
         for row in aborted:
             fleet.annotations = {Verb.RETRY.annotation: str(row.version)}
             self.come_to_rest()
@@ -806,9 +810,9 @@ EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "take deployment": _take_deployment,
     "labels": _labels,
     "edit template": _edit_template,
-    "ask": _ask,
     "unschedulable": _when_unschedulable,
     "time": _wait,
+    "ask": _ask,
 }
 CALM: Final = (
     "drift", "drift", "drift", "step", "rest", "kill", "upload", "upload", "finish upload",

@@ -69,6 +69,8 @@ class Pod:
         unschedulable: The scheduler's own sentence; empty when it is scheduled or not judged yet.
         in_rotation: Carries the rotation label.
         requests: What its containers request, by resource, as it is written: `8Gi` of memory.
+        lost: The node that no longer reports whether its server is ready; empty while it does.
+        evicted: Why it is being removed from its node, in the words of who does it; empty otherwise.
         memory_limit: Memory limit of its server, `1500Mi` for example; empty when it has none.
     """
 
@@ -88,6 +90,8 @@ class Pod:
     server: Container = field(default_factory=Container)
     progress: SyncProgress | None = None
     requests: Mapping[str, str] = field(default_factory=dict)
+    lost: str = ""
+    evicted: str = ""
     memory_limit: str = ""
 
 
