@@ -25,6 +25,7 @@ from slipway_operator.api.verbs import read_verbs
 from slipway_operator.discovery.poll_state import wanted_versions
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
+from slipway_operator.model.analysis import Interval
 from slipway_operator.model.observed import Child, Container, ContainerState, Observed, Pod
 from slipway_operator.model.observed import Deployment as SeenDeployment
 from slipway_operator.model.pvc import Claim
@@ -82,7 +83,7 @@ class SimPod:
     revision: str
     image: str
     created_at: datetime
-    requests: frozenset[str]
+    requests: Mapping[str, str]
     stage: Stage = Stage.PENDING
     ready_at: datetime | None = None
     unready_at: datetime | None = None
@@ -165,8 +166,12 @@ class Fleet:
 
     spec: dict[str, Any] = field(default_factory=default_spec)
     gpus: int = 8
+    no_room: str = NO_ROOM
+    """What the scheduler says of a pod that gets no GPU."""
     quota: int | None = None
     """Pods that a ResourceQuota allows; terminating ones count."""
+    refusal: str = EXCEEDED
+    """What the API server says of a pod beyond those."""
     now: datetime = START
     generation: int = 1
     model_uid: str = "model-uid"
@@ -199,6 +204,8 @@ class Fleet:
     keep: Child | None = None
     cache: set[str] = field(default_factory=set)
     """Directories of the cache; collected, as by an agent without patience, at each sync."""
+    interval: Interval | None = None
+    """What the servers of a canary and of what it takes over from have counted."""
     choice: Random = field(default_factory=lambda: Random(0))  # noqa: S311 (a test's choices)
     _count: int = 0
     _parsed: ModelSpec = field(init=False)
@@ -345,6 +352,7 @@ class Fleet:
             claim=self.claim,
             foreign=self.foreign,
             selected_by=self.selected_by,
+            interval=self.interval,
         )
 
     def plan(self) -> Plan:
@@ -484,7 +492,7 @@ class Fleet:
         before, deployment.refused = deployment.refused, ""
         for n in range(missing):
             if self.quota is not None and len(self.pods) >= self.quota:
-                deployment.refused = EXCEEDED
+                deployment.refused = self.refusal
                 return n > 0 or not before
             self._create_pod(deployment)
         for pod in self.victims(live)[: max(0, -missing)]:
@@ -519,7 +527,7 @@ class Fleet:
             revision=deployment.manifest["metadata"]["annotations"][names.REVISION_ANNOTATION],
             image=server["image"],
             directory=cached_directory(deployment),
-            requests=frozenset(server["resources"].get("limits", ())),
+            requests={n: str(v) for n, v in server["resources"].get("limits", {}).items()},
             created_at=self.now,
         )
 
@@ -725,7 +733,7 @@ class Fleet:
             terminating=pod.terminating,
             in_rotation=pod.labels.get(names.ROTATION_LABEL) == names.ROTATION_IN,
             scheduled_at=pod.scheduled_at,
-            unschedulable=NO_ROOM if pod.refused_at else "",
+            unschedulable=self.no_room if pod.refused_at else "",
             unschedulable_since=pod.refused_at,
             sync=self._seen_sync(pod),
             server=_seen_server(pod),

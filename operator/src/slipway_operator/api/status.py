@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -49,6 +49,12 @@ class VersionState(StrEnum):
     """It failed, and traffic was rolled back to the previous version."""
     SOURCE_GONE = "SourceGone"
     """It serves, but its export is no longer in the source: a lost pod could not be replaced."""
+
+
+BAD_STATES: Final = frozenset(
+    {VersionState.FAILED, VersionState.REJECTED, VersionState.ROLLED_BACK}
+)
+"""States of a version that cannot serve as it is."""
 
 
 class Condition(ApiType):
@@ -108,6 +114,23 @@ class TransitionStatus(ApiType):
     """spec.serving.replicas when it began."""
     since: Timestamp
     """When it began."""
+    waiting_since: Timestamp | None = None
+    """Since when a new pod has had no room; absent if none waits, or only for pods that shut down."""
+    fallback: Literal["", "ResourcePreserving"] = ""
+    """Policy that it continues with because of spec.transition.whenUnschedulable; empty: the spec's."""
+    message: Text = ""
+    """Why it continues with another policy; empty if it does not."""
+
+
+class AnalysisStatus(ApiType):
+    """Comparison of two versions in the step under way."""
+
+    since: Timestamp
+    """When the interval under way began."""
+    passed: Count = 0
+    """Intervals of this step in which the new version was not worse."""
+    message: Text = ""
+    """What the last interval has shown, or that one began anew, and why."""
 
 
 class RolloutStatus(ApiType):
@@ -136,7 +159,10 @@ class RolloutStatus(ApiType):
     reached_at: Timestamp | None = None
     """When the step had its pods; the pause begins then."""
     waiting_for: Annotated[str, StringConstraints(max_length=32)] = ""
-    """What the next step waits for: Pods, Duration, Approval or Promotion; empty when all steps are done."""
+    """What the next step waits for: Pods, Duration, Approval, Analysis or Promotion; empty when all steps are
+    done."""
+    analysis: AnalysisStatus | None = None
+    """Comparison with the old version; absent without spec.rollout.analysis, and until the step has its pods."""
 
 
 class HonouredVerbs(ApiType):

@@ -12,6 +12,7 @@ from typing import Final
 from slipway_operator.api.resource import InvalidModel
 from slipway_operator.model.actions import Action, Plan
 from slipway_operator.model.observed import Observed
+from slipway_operator.planning.capacity.unschedulable import unschedulable_due
 from slipway_operator.planning.decision import Decision, decide
 from slipway_operator.planning.rollout.steps import rollout_due
 from slipway_operator.planning.rollout.wording import step_events
@@ -78,11 +79,10 @@ def _requeue(decision: Decision) -> timedelta | None:
     """When time alone could change the plan."""
     due = (
         deadline_due(decision.observed, decision.desired, decision.now),
+        unschedulable_due(decision.observed, decision.desired, decision.findings, decision.now),
         progress_due(decision.observed),
         volume_due(decision.volume),
-        rollout_due(
-            decision.observed.model.status.rollout, decision.observed.model.spec, decision.now
-        ),
+        rollout_due(decision.observed, decision.now),
         _conflict_due(decision.observed),
     )
     return min((wait for wait in due if wait is not None), default=None)
