@@ -109,6 +109,7 @@ class Ports:
             "rest": rest_port or None,
             "health": settings.health_port or None,
             "tls": self._certificate is not None,
+            "grpc_max_message_bytes": settings.rpc_memory.message,
         }
 
     def _http_pages(self) -> dict[str, Callable[[], HttpResponse]]:
@@ -155,7 +156,9 @@ class Ports:
             RpcLimits(
                 threads=settings.rpc_threads,
                 inflight=settings.max_inflight,
-                message=settings.rpc_max_message,
+                message=settings.rpc_memory.message,
+                held=settings.rpc_memory.held,
+                decompressed=settings.rpc_memory.decompressed,
                 streams=settings.rpc_max_streams,
                 connections=settings.rpc_max_connections,
                 age=settings.max_connection_age,
