@@ -26,6 +26,8 @@ from slipway_operator.model.actions import Action, Plan, operation
 from slipway_operator.model.observed import Observed
 from slipway_operator.model.retention import RetentionReport
 from slipway_operator.planning.plan import plan
+from slipway_operator.reconcile.analysis.samples import Samples
+from slipway_operator.reconcile.analysis.scrape import Scraper
 from slipway_operator.reconcile.progress import ProgressReader
 from slipway_operator.reconcile.refusals import Refusals
 from slipway_operator.reconcile.retention.runner import RetentionRunner
@@ -86,6 +88,7 @@ class Reconciler:
             client, sources, shared_sources, self._fetch, self._report, instance, clock
         )
         self._refusals = Refusals(clock)
+        self._samples = Samples(Scraper().read, clock)
         self._locks: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
         """One plan of a Model at a time: its own schedule's, or one that retention asks for."""
 
@@ -129,6 +132,7 @@ class Reconciler:
     def forget(self, key: Key) -> None:
         """The Model is gone."""
         self._retention.forget(key)
+        self._samples.forget(key.uid)
         if (lock := self._locks.get(key)) and not lock.locked():
             del self._locks[key]
 
@@ -169,6 +173,7 @@ class Reconciler:
         source = self._sources.observation(key, model.spec.source)
         observed = replace(await observe(self._client, model, source), retention=retention)
         observed = self._refusals.add(await self._progress.add(observed))
+        observed = await self._samples.add(observed)
         now = self._clock()
         planned = plan(observed, self._settings, now)
         # Each round adds a name of which nothing is created any more, and a plan has so many of them.
@@ -178,6 +183,7 @@ class Reconciler:
             "planned", namespace=model.namespace, model=model.name, actions=len(planned.actions)
         )
         await self._apply(observed, planned, now)
+        self._samples.taken(model.uid)
         return planned
 
     async def _apply(self, observed: Observed, planned: Plan, now: datetime) -> None:
