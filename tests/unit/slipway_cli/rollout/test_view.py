@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,3 +95,20 @@ def test_the_pin_and_what_came_of_a_request_are_shown() -> None:
 )
 def test_ages(since: str, shown: str) -> None:
     assert age(since, NOW) == shown
+
+
+def test_the_guide_shows_a_rollout_as_it_is_printed() -> None:
+    page = (Path(__file__).parents[4] / "docs/guide/command-line.md").read_text()
+    shown = page.partition("$ kubectl slipway status digits\n")[2].partition("\n```")[0]
+    rows = [
+        {"version": 7, "state": "Loading", "weight": 33, "replicas": 2, "readyReplicas": 1},
+        {"version": 6, "state": "Available", "weight": 67, "replicas": 2, "readyReplicas": 2},
+    ]
+    times = ["2026-03-04T05:06:00Z", "2026-02-24T05:06:07Z"]
+    versions = [{**row, "since": since} for row, since in zip(rows, times, strict=True)]
+    status = {"phase": "Shifting 1/2", "serving": "6 67%, 7 33%", "target": "7", "ready": "3/2"}
+    model = {
+        "metadata": {"namespace": "default", "name": "digits"},
+        "status": {**status, "versions": versions},
+    }
+    assert describe(model, NOW) == shown
