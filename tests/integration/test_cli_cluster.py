@@ -32,6 +32,18 @@ def row(version: int, state: str, weight: int) -> dict[str, Any]:
     return {"version": version, "state": state, "weight": weight, "since": since}
 
 
+ROLLOUT = {
+    "version": 7,
+    "key": "a",
+    "stable": 6,
+    "stableKey": "b",
+    "plan": "c",
+    "step": 1,
+    "steps": 2,
+    "weight": 10,
+    "reached": 0,
+    "since": "2026-01-02T03:04:05Z",
+}
 STATUS = {
     "phase": "Loading 0/2",
     "serving": "6",
@@ -102,7 +114,11 @@ def test_a_rollout_is_shown(plugin: Plugin) -> None:
     ]
     found = json.loads(plugin.says("status", "digits", "-o", "json"))
     assert found["status"]["target"] == "7"
+    done = {"from": "5", "to": "6", "cause": "NewExport", "startedAt": "2026-01-02T03:04:05Z"}
     assert plugin.run("history", "digits").stderr == "digits has no transitions behind it\n"
+    plugin.show("digits", history=[{**done, "outcome": "Completed", "duration": "42s"}])
+    _, told = plugin.says("history", "digits").splitlines()
+    assert told.split() == [*["5", "6"], told.split()[2], "ago", "42s", "Completed", "NewExport"]
 
 
 @pytest.mark.parametrize(
@@ -110,6 +126,7 @@ def test_a_rollout_is_shown(plugin: Plugin) -> None:
     [
         (["promote", "digits"], "7"),
         (["approve", "digits", "--step", "2"], "7/2"),
+        (["approve", "digits"], "7/1"),
         (["abort", "digits"], "7"),
         (["retry", "digits", "--version", "6"], "6"),
         (["rollback", "digits"], "5"),
@@ -120,7 +137,7 @@ def test_a_rollout_is_shown(plugin: Plugin) -> None:
 def test_a_verb_is_what_the_operator_reads(
     plugin: Plugin, arguments: list[str], value: str
 ) -> None:
-    plugin.create("digits")
+    plugin.create("digits", rollout=ROLLOUT)
     for _ in range(2):
         told = json.loads(plugin.says(*arguments, "-o", "json"))
         assert plugin.annotations("digits") == {f"slipway.dev/{arguments[0]}": value}

@@ -31,7 +31,20 @@ MODEL: dict[str, Any] = {
             },
             {"version": 1, "state": "Available", "weight": 67, "since": "2026-03-01T00:00:00Z"},
         ],
-        "history": [{"from": 1, "to": 2, "outcome": "Failed", "sawOutage": "3s"}],
+        "history": [
+            {"from": "1", "to": "2", "cause": "NewExport", "startedAt": "2026-03-04T05:05:07Z"},
+            {
+                "from": "",
+                "to": "1",
+                "cause": "SpecChange",
+                "by": "kubectl-edit",
+                "startedAt": "2026-03-01T05:06:07Z",
+                "duration": "42s",
+                "outcome": "RolledBack",
+                "outageSeconds": 3,
+                "reason": "LoadFailed",
+            },
+        ],
     },
 }
 BARE: dict[str, Any] = {"metadata": {"namespace": "n", "name": "new"}}
@@ -64,11 +77,29 @@ def test_a_model_without_status_is_told_as_such() -> None:
     assert as_json(BARE)["status"] == {}
 
 
-def test_the_history_has_every_field_that_the_operator_wrote() -> None:
-    assert history_table(history(MODEL)).splitlines() == [
-        "FROM   TO   OUTCOME   SAW OUTAGE",
-        "1      2    Failed    3s",
+def test_the_history_is_a_row_for_each_transition() -> None:
+    assert history_table(history(MODEL), NOW).splitlines() == [
+        "FROM      TO   STARTED   DURATION   OUTCOME      CAUSE        BY             OUTAGE   REASON",
+        "1         2    1m ago               under way    NewExport",
+        "nothing   1    3d ago    42s        RolledBack   SpecChange   kubectl-edit   3s       LoadFailed",
     ]
+
+
+def test_the_steps_of_a_rollout_are_told() -> None:
+    steps = {
+        "version": 2,
+        "step": 1,
+        "steps": 2,
+        "weight": 10,
+        "reached": 8,
+        "waitingFor": "Approval",
+    }
+    model = {**MODEL, "status": {"phase": "Canary", "rollout": steps}}
+    told = "step 1 of 2, 10% asked for, 8% reached, waits for approval"
+    assert f"  rollout: {told}" in describe(model, NOW).splitlines()
+    assert line(model).endswith(told)
+    done = {**model, "status": {"rollout": {**steps, "step": 3}}}
+    assert "all steps are done" in describe(done, NOW)
 
 
 def test_the_pin_and_what_came_of_a_request_are_shown() -> None:
