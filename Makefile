@@ -25,11 +25,11 @@ $(UV): requirements/bootstrap.lock
 	@.local/uv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.lock
 	@touch $@
 
-.local/setup.stamp: $(UV) requirements/dev.lock operator/pyproject.toml sync/pyproject.toml server/pyproject.toml
+.local/setup.stamp: $(UV) requirements/dev.lock operator/pyproject.toml sync/pyproject.toml server/pyproject.toml cli/pyproject.toml
 	@echo "[setup] Python packages (requirements/dev.lock)"
 	@[ -x $(BIN)/python ] || $(UV) venv --quiet --python $(PYTHON) .venv
 	@$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements/dev.lock
-	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e sync -e operator -e server
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e sync -e operator -e server -e cli
 	@touch $@
 
 demo: setup ## The main job on a real cluster: install, serve, replace versions under load
@@ -72,7 +72,7 @@ check: setup ## Formatting, lint, types, layers, chart, generated files
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
 	@$(MAKE) --no-print-directory generate
-	@git diff --exit-code -- crds charts sync/src/slipway_sync/wire server/src/slipway_server/wire docs/reference || { echo "generated files are out of date: commit what 'make generate' wrote"; exit 1; }
+	@git diff --exit-code -- crds charts sync/src/slipway_sync/wire server/src/slipway_server/wire cli/src/slipway_cli/wire docs/reference || { echo "generated files are out of date: commit what 'make generate' wrote"; exit 1; }
 	@$$($(BIN)/python -m cluster which helm) lint --strict --quiet charts/slipway
 	@$(MAKE) --no-print-directory docs
 
@@ -88,6 +88,7 @@ generate: setup ## Write the CRD, the reference pages and the generated protobuf
 	$(call write,crds/models.slipway.dev.yaml,$(BIN)/python -m slipway_operator crd)
 	$(call write,charts/slipway/files/models.slipway.dev.yaml,cat crds/models.slipway.dev.yaml)
 	$(call write,docs/reference/model.md,$(BIN)/python -m slipway_operator reference)
+	$(call write,docs/reference/cli.md,$(BIN)/python -m slipway_cli.commands.reference)
 	$(call write,docs/reference/server-flags.md,$(BIN)/python -m slipway_server --help=markdown)
 	@rm -f .local/generated
 
@@ -112,7 +113,7 @@ bench-polling: setup ## Measure what polling 1 000 Models costs
 # The same commit gives the same bytes: every file in them has the time of the commit.
 dist: setup ## Build the Python packages (wheels and sdists) into dist/, and check them
 	@rm -rf $(DIST)
-	@for package in sync operator server; do \
+	@for package in sync operator server cli; do \
 	  SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || date +%s) $(UV) build --quiet --no-build-isolation --python $(BIN)/python --out-dir $(DIST) $$package; \
 	done
 	@rm -f $(DIST)/.gitignore

@@ -82,7 +82,7 @@ class SimPod:
     revision: str
     image: str
     created_at: datetime
-    requests: frozenset[str]
+    requests: Mapping[str, str]
     stage: Stage = Stage.PENDING
     ready_at: datetime | None = None
     unready_at: datetime | None = None
@@ -165,8 +165,12 @@ class Fleet:
 
     spec: dict[str, Any] = field(default_factory=default_spec)
     gpus: int = 8
+    no_room: str = NO_ROOM
+    """What the scheduler says of a pod that gets no GPU."""
     quota: int | None = None
     """Pods that a ResourceQuota allows; terminating ones count."""
+    refusal: str = EXCEEDED
+    """What the API server says of a pod beyond those."""
     now: datetime = START
     generation: int = 1
     model_uid: str = "model-uid"
@@ -255,7 +259,7 @@ class Fleet:
         spec = dict(self.spec)
         for name, value in parts.items():
             merged = isinstance(value, Mapping) and name != "versions"
-            spec[name] = {**spec.get(name, {}), **value} if merged else value  # type: ignore[dict-item]
+            spec[name] = {**(spec.get(name) or {}), **value} if merged else value  # type: ignore[dict-item]
         self._parsed = ModelSpec.model_validate(spec)
         self.spec = spec
         self.generation += 1
@@ -494,7 +498,7 @@ class Fleet:
         before, deployment.refused = deployment.refused, ""
         for n in range(missing):
             if self.quota is not None and len(self.pods) >= self.quota:
-                deployment.refused = EXCEEDED
+                deployment.refused = self.refusal
                 return n > 0 or not before
             self._create_pod(deployment)
         for pod in self.victims(live)[: max(0, -missing)]:
@@ -529,7 +533,7 @@ class Fleet:
             revision=deployment.manifest["metadata"]["annotations"][names.REVISION_ANNOTATION],
             image=server["image"],
             directory=cached_directory(deployment),
-            requests=frozenset(server["resources"].get("limits", ())),
+            requests={n: str(v) for n, v in server["resources"].get("limits", {}).items()},
             created_at=self.now,
         )
 
@@ -735,7 +739,7 @@ class Fleet:
             terminating=pod.terminating,
             in_rotation=pod.labels.get(names.ROTATION_LABEL) == names.ROTATION_IN,
             scheduled_at=pod.scheduled_at,
-            unschedulable=NO_ROOM if pod.refused_at else "",
+            unschedulable=self.no_room if pod.refused_at else "",
             unschedulable_since=pod.refused_at,
             sync=self._seen_sync(pod),
             server=_seen_server(pod),

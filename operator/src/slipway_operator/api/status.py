@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -31,6 +31,8 @@ class VersionState(StrEnum):
     """A pod is downloading its files."""
     LOADING = "Loading"
     """The server is loading it."""
+    CANARY = "Canary"
+    """It takes a part of the requests, as a step of spec.rollout says."""
     AVAILABLE = "Available"
     """All its replicas are ready."""
     DRAINING = "Draining"
@@ -47,6 +49,12 @@ class VersionState(StrEnum):
     """It failed, and traffic was rolled back to the previous version."""
     SOURCE_GONE = "SourceGone"
     """It serves, but its export is no longer in the source: a lost pod could not be replaced."""
+
+
+BAD_STATES: Final = frozenset(
+    {VersionState.FAILED, VersionState.REJECTED, VersionState.ROLLED_BACK}
+)
+"""States of a version that cannot serve as it is."""
 
 
 class Condition(ApiType):
@@ -106,6 +114,41 @@ class TransitionStatus(ApiType):
     """spec.serving.replicas when it began."""
     since: Timestamp
     """When it began."""
+    waiting_since: Timestamp | None = None
+    """Since when a new pod has had no room; absent if none waits, or only for pods that shut down."""
+    fallback: Literal["", "ResourcePreserving"] = ""
+    """Policy that it continues with because of spec.transition.whenUnschedulable; empty: the spec's."""
+    message: Text = ""
+    """Why it continues with another policy; empty if it does not."""
+
+
+class RolloutStatus(ApiType):
+    """The rollout under way in steps; survives restarts of the operator."""
+
+    version: VersionNumber
+    """Version that takes over."""
+    key: Annotated[str, StringConstraints(max_length=32)]
+    """Hash of the inputs of its pod template."""
+    stable: VersionNumber
+    """Version that it takes over from."""
+    stable_key: Annotated[str, StringConstraints(max_length=32)]
+    """Hash of the inputs of that version's pod template."""
+    plan: Annotated[str, StringConstraints(max_length=64)]
+    """Hash of spec.rollout.steps; if they change, the steps begin anew."""
+    step: Count
+    """Current step, from 1; one more than steps when all are done and the version takes the rest."""
+    steps: Count
+    """Number of steps."""
+    weight: Annotated[int, Field(ge=0, le=100)]
+    """Share of requests without a version that the step asks for, in percent."""
+    reached: Annotated[int, Field(ge=0, le=100)]
+    """Share that it has, by its number of ready endpoints, in percent."""
+    since: Timestamp
+    """When the step began."""
+    reached_at: Timestamp | None = None
+    """When the step had its pods; the pause begins then."""
+    waiting_for: Annotated[str, StringConstraints(max_length=32)] = ""
+    """What the next step waits for: Pods, Duration, Approval or Promotion; empty when all steps are done."""
 
 
 class TransitionCause(StrEnum):
@@ -263,6 +306,8 @@ class ModelStatus(ApiType):
     """Retention: announced and running deletions."""
     transition: TransitionStatus | None = None
     """The transition under way; absent when no version replaces another."""
+    rollout: RolloutStatus | None = None
+    """The rollout under way; absent when no version takes over in steps."""
     honoured: HonouredVerbs | None = None
     """The annotations slipway.dev/abort and slipway.dev/retry that were acted on."""
     history: Annotated[list[TransitionRecord], Field(max_length=10)] = Field(default_factory=list)

@@ -68,7 +68,9 @@ class Pod:
         ready_at: When it last became ready, or unready.
         unschedulable: The scheduler's own sentence; empty when it is scheduled or not judged yet.
         in_rotation: Carries the rotation label.
-        requests: Names of the resources that its containers request.
+        requests: What its containers request, by resource, as it is written: `8Gi` of memory.
+        lost: The node that no longer reports whether its server is ready; empty while it does.
+        evicted: Why it is being removed from its node, in the words of who does it; empty otherwise.
         memory_limit: Memory limit of its server, `1500Mi` for example; empty when it has none.
     """
 
@@ -87,7 +89,9 @@ class Pod:
     sync: Container = field(default_factory=Container)
     server: Container = field(default_factory=Container)
     progress: SyncProgress | None = None
-    requests: frozenset[str] = frozenset()
+    requests: Mapping[str, str] = field(default_factory=dict)
+    lost: str = ""
+    evicted: str = ""
     memory_limit: str = ""
 
 

@@ -173,6 +173,11 @@ OWN: Final[tuple[Flag, ...]] = (
         "Permissions of the UNIX socket in octal, for example 0660; if empty, the umask decides.",
     ),
     Flag("strict_types", True, "Reject inputs whose values or fields do not match their type."),
+    Flag(
+        "log_level",
+        "info",
+        "Least important lines to log: debug, info, warning or error; debug also logs every look for versions.",
+    ),
     Flag("access_log", "off", "Access log: off, errors or all."),
     Flag(
         "access_log_sampling",

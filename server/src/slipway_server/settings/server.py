@@ -54,6 +54,7 @@ class Settings:
     batching_parameters_file: str
     batching_per_model: bool
     monitoring_config_file: str
+    log_level: str
     access_log: str
     access_log_sampling: float
     request_log_max_bytes: int
@@ -125,6 +126,10 @@ def settings(
         raise invalid_argument(
             f"--access_log={values['access_log']} must be one of {', '.join(_ACCESS_LOGS)}"
         )
+    if values["log_level"] not in LOG_LEVELS:
+        raise invalid_argument(
+            f"--log_level={values['log_level']} must be one of {', '.join(LOG_LEVELS)}"
+        )
     _check_bounds(values)
     return Settings(
         port=values["port"],
@@ -157,6 +162,7 @@ def settings(
         batching_parameters_file=values["batching_parameters_file"],
         batching_per_model=values["enable_per_model_batching_parameters"],
         monitoring_config_file=values["monitoring_config_file"],
+        log_level=values["log_level"],
         access_log=values["access_log"],
         access_log_sampling=values["access_log_sampling"],
         request_log_max_bytes=values["request_log_max_file_bytes"],
@@ -199,12 +205,15 @@ def settings(
     )
 
 
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _MESSAGE_FLAG: Final = "grpc_max_message_bytes"
 _ACCESS_LOGS: Final = ("off", "errors", "all")
 _DAY: Final = 86400.0
 _INT32_MAX: Final = 2**31 - 1
 _INT64_MAX: Final = 2**63 - 1
 _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
+    "port": (0, 65535),
+    "rest_api_port": (0, 65535),
     "profiler_port": (0, 65535),
     "drain_seconds": (0, _DAY),
     "drain_min_seconds": (0, _DAY),

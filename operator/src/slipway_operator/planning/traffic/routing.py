@@ -14,6 +14,7 @@ from slipway_operator.planning.endpoints import (
     selected_servables,
     selects_now,
 )
+from slipway_operator.planning.rollout.split import Split
 from slipway_operator.planning.versions.desired import DesiredVersions
 
 K = TypeVar("K", int, str)
@@ -89,12 +90,36 @@ def _fallback(observed: Observed, selects: str) -> str:
     return max(ready, key=lambda s: (ready[s], versions[s], s), default="")
 
 
+def _shared(observed: Observed, now: str, split: Split, limits: Limits) -> Traffic:
+    """Two versions beside each other, each by its ready pods; the canary takes part once it has one."""
+    if not limits.replicas:
+        return _unchanged(observed, now, "")
+    if fallback := _fallback(observed, now):
+        return only(fallback, urgent=True)
+    if _vacant(observed, now):
+        return only(split.stable, urgent=True)
+    canary = split.canary if split.canary_pods and _ready(observed, split.canary) else ""
+    if now != SELECTS_ROTATION and not canary:
+        return only(now)
+    members = selected_servables(observed) | {split.stable} | ({canary} if canary else set())
+    return _mixture(observed, members)
+
+
 def _ready(observed: Observed, servable: str) -> list[Pod]:
     return [pod for pod in live_pods(observed) if pod.ready and pod.servable == servable]
 
 
-def route(observed: Observed, desired: DesiredVersions, limits: Limits) -> Traffic:
-    """Decide the next step of traffic."""
+def route(
+    observed: Observed, desired: DesiredVersions, limits: Limits, split: Split | None = None
+) -> Traffic:
+    """Decide the next step of traffic.
+
+    Args:
+        observed: The snapshot.
+        desired: Which servables should serve.
+        limits: What the policy allows.
+        split: How two versions share the requests while a step of a rollout lasts.
+    """
     now = selects_now(observed, observed.model.name)
     primary = desired.primary
     if primary is None:
@@ -102,6 +127,8 @@ def route(observed: Observed, desired: DesiredVersions, limits: Limits) -> Traff
         return only(fallback, urgent=True) if fallback else _unchanged(observed, now, "")
     if not now:
         return only(_fallback(observed, now) or primary.id, urgent=True)
+    if split is not None:
+        return _shared(observed, now, split, limits)
     if limits.replicas > 0 and len(_ready(observed, primary.id)) >= limits.replicas:
         return only(primary.id)
     if fallback := _fallback(observed, now):
