@@ -62,6 +62,14 @@ class Lab:
             {"metadata": {"annotations": {name: value}}},
         )  # fmt: skip
 
+    def annotate(self, verb: str, value: str | None) -> None:
+        """As `kubectl annotate` does it; None takes the annotation away."""
+        self.kube.custom.patch_namespaced_custom_object(
+            "slipway.dev", "v1alpha1", self.namespace, "models", "m",
+            {"metadata": {"annotations": {f"slipway.dev/{verb}": value}}},
+            field_manager="kubectl-annotate",
+        )  # fmt: skip
+
     def status(self, name: str = "m") -> dict[str, Any]:
         return self.kube.status(self.namespace, name)
 
@@ -171,6 +179,46 @@ def test_a_version_that_cannot_load_leaves_the_old_one_and_a_later_one_goes_thro
     )
     lab.upload(3)
     lab.wait_serving(3)
+
+
+@pytest.mark.usefixtures("operator")
+def test_what_annotations_ask_for_is_done_and_told(lab: Lab, kubelet: FakeKubelet) -> None:
+    lab.upload(1)
+    lab.create(versions={"specific": [2]})
+    lab.upload(2)
+    lab.wait_serving(2)
+    lab.annotate("rollback", "1")
+    lab.wait("version 1 is pinned", lambda: lab.status().get("phase") == "Pinned")
+    assert lab.status()["serving"] == "1"
+    assert "slipway.dev/rollback pins version 1" in lab.status()["message"]
+    lab.kube.patch_model(lab.namespace, "m", {"versions": {"specific": None, "latest": 1}})
+    lab.annotate("rollback", None)
+    lab.wait_serving(2)
+    kubelet.behave = lambda version: "load-failed" if version == 3 else "ready"
+    lab.upload(3)
+    lab.wait("version 3 failed", lambda: lab.status().get("phase") == "RolledBack from 3")
+    kubelet.behave = lambda _: "ready"
+    lab.annotate("retry", "3")
+    lab.wait_serving(3)
+    history = [
+        (entry.get("from", ""), entry["to"], entry["cause"], entry.get("by", ""), entry["outcome"])
+        for entry in reversed(lab.status()["history"])
+    ]
+    assert history == [
+        ("", "2", "NewExport", "", "Completed"),
+        ("2", "1", "Rollback", "kubectl-annotate", "Completed"),
+        ("1", "2", "RollbackLifted", "", "Completed"),
+        ("2", "3", "NewExport", "", "RolledBack"),
+        ("2", "3", "Retry", "kubectl-annotate", "Completed"),
+    ]
+    lab.annotate("abort", "now")
+    lab.wait(
+        "what cannot be used is told",
+        lambda: condition(lab.status(), "Degraded")[1] == "InvalidAnnotation",
+    )
+    assert lab.status()["serving"] == "3"
+    told = {event.reason for event in lab.kube.core.list_namespaced_event(lab.namespace).items}
+    assert {"RequestHonoured", "InvalidAnnotation"} <= told
 
 
 @pytest.mark.usefixtures("operator")

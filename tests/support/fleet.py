@@ -21,7 +21,7 @@ from slipway_operator.api.quantities import parse_quantity
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.spec import ModelSpec, VersionPolicy
 from slipway_operator.api.status import ModelStatus, VersionState
-from slipway_operator.api.verbs import read_verbs
+from slipway_operator.api.verbs import Editors, read_verbs
 from slipway_operator.discovery.poll_state import wanted_versions
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
@@ -178,6 +178,8 @@ class Fleet:
     status: ModelStatus = field(default_factory=ModelStatus)
     annotations: dict[str, str] = field(default_factory=dict)
     """Of the Model."""
+    annotators: dict[str, str] = field(default_factory=dict)
+    """Who has set which of them."""
     settings: RenderSettings = field(default_factory=lambda: RenderSettings("server:1", "sync:1"))
     exports: dict[int, Export] = field(default_factory=dict)
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
@@ -227,7 +229,15 @@ class Fleet:
             spec=self._parsed,
             status=self.status,
             verbs=read_verbs(self.annotations),
+            editors=Editors("kubectl-edit", self.annotators),
         )
+
+    def annotate(self, name: str, value: str | None, by: str = "kubectl") -> None:
+        """Annotate the Model, or take an annotation away."""
+        self.annotations.pop(name, None)
+        if value is not None:
+            self.annotations[name] = value
+            self.annotators[name] = by
 
     def recreate(self) -> None:
         """Delete the Model and create it again under its name; its pods are still on their way out."""

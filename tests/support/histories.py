@@ -21,8 +21,8 @@ from slipway_operator.api.verbs import Verb
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
 from slipway_operator.planning.capacity.scaling import Limits, limits_of
-from slipway_operator.planning.capacity.unschedulable import way_taken
 from slipway_operator.planning.decision import decide
+from slipway_operator.planning.history.record import MAX_RECORDS
 from slipway_operator.planning.plan import plan
 from slipway_operator.planning.versions.desired import select
 from slipway_operator.rendering.pvc import KEEP_KEY
@@ -97,6 +97,7 @@ class History:
             pending.insert(0, None)
         for action in pending[:writes]:
             if action is None:
+                self._check_history(fleet.status, planned.status)
                 fleet.write_status(planned)
                 self._remember_failures()
             else:
@@ -118,6 +119,15 @@ class History:
         if judged := [c for c in planned.status.conditions if not _declared(c.reason)]:
             self.broken(f"a condition has an undeclared reason: {judged}")
         return planned
+
+    def _check_history(self, before: ModelStatus, after: ModelStatus) -> None:
+        """Entries that have ended stay as they are, and only the newest one may not have ended."""
+        ended = [entry for entry in before.history if entry.ended_at]
+        kept = [entry for entry in after.history if entry.ended_at][-len(ended) :] if ended else []
+        if len(after.history) < MAX_RECORDS and kept != ended:
+            self.broken(f"history: {ended} became {kept}")
+        if any(entry.ended_at is None for entry in after.history[1:]):
+            self.broken(f"history: two transitions are under way: {after.history}")
 
     def _check_turns(self, planned: Plan) -> None:
         """Versions are begun one after the other, and but for the target none while pods lack room."""
@@ -384,11 +394,8 @@ class History:
         fleet.edit(paused=False, source={"allowMutation": True})
         if fleet.spec["serving"].get("image") == BROKEN_IMAGE:
             fleet.edit(serving={"image": ""})
-        fleet.annotations.clear()
-        if any(way_taken(None, row) for row in fleet.status.versions):
-            # What was given up for want of room is not tried again by itself.
-            fleet.edit(serving={"podAnnotations": {"tried": "again"}})
         fleet.edit(transition={"whenUnschedulable": {"then": "Wait"}})
+        fleet.annotations.clear()
         self.come_to_rest()
         self._retry_what_was_aborted()
         self.wait()
@@ -399,7 +406,15 @@ class History:
 
     def _retry_what_was_aborted(self) -> None:
         fleet = self.fleet
-        aborted = [r for r in fleet.status.versions if r.failed_key and "aborted" in _told(r)]
+        good = [
+            v for v, e in fleet.exports.items() if fleet.behaviours[e.revision] is Behaviour.GOOD
+        ]
+        # By a person, or for want of room.
+        aborted = [
+            row
+            for row in fleet.status.versions
+            if row.failed_key and ("aborted" in _told(row) or row.version in good)
+        ]
         for row in aborted:
             fleet.annotations = {Verb.RETRY.annotation: str(row.version)}
             self.come_to_rest()
@@ -420,6 +435,8 @@ class History:
             return
         status = fleet.status
         conditions = {c.type.value: c for c in status.conditions}
+        if status.history and status.history[0].ended_at is None:
+            self.broken(f"history: at the end, {status.history[0]} has not ended")
         if conditions["Ready"].status != "True":
             self.broken(f"convergence: Ready is {conditions['Ready']}")
         if status.serving != str(expected[0]):
@@ -793,14 +810,14 @@ EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "take deployment": _take_deployment,
     "labels": _labels,
     "edit template": _edit_template,
-    "ask": _ask,
     "unschedulable": _when_unschedulable,
     "time": _wait,
+    "ask": _ask,
 }
 CALM: Final = (
     "drift", "drift", "drift", "step", "rest", "kill", "upload", "upload", "finish upload",
-    "image", "gpus", "store", "empty", "vanish", "restart", "upgrade", "gpus", "unschedulable", "time", "ask",
-    "rollout", "approve", "promote", "minutes",
+    "image", "gpus", "store", "empty", "vanish", "restart", "upgrade", "gpus", "unschedulable", "time",
+    "ask", "ask", "rollout", "approve", "promote", "minutes",
 )  # fmt: skip
 """Nothing is lost here, and neither replicas nor policies change."""
 WITHOUT_ROOM: Final = (

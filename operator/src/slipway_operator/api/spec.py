@@ -64,7 +64,8 @@ class WhenUnschedulable(SpecType):
     """Time without room, pods that shut down aside, before anything is done."""
     then: Literal["Wait", "ResourcePreserving", "Abort"] = "Wait"
     """Wait: the transition waits for room. ResourcePreserving: this one transition continues without
-    extra pods, as under that policy. Abort: it is given up, until the export or the pod template changes."""
+    extra pods, as under that policy. Abort: it is given up, until the export or the pod template changes, or
+    the annotation slipway.dev/retry asks for it."""
 
 
 class Transition(SpecType):

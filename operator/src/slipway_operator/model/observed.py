@@ -71,6 +71,8 @@ class Pod:
         in_rotation: Carries the rotation label.
         address: Its IP address; empty when it has none yet.
         requests: What its containers request, by resource, as it is written: `8Gi` of memory.
+        lost: The node that no longer reports whether its server is ready; empty while it does.
+        evicted: Why it is being removed from its node, in the words of who does it; empty otherwise.
         memory_limit: Memory limit of its server, `1500Mi` for example; empty when it has none.
     """
 
@@ -90,6 +92,8 @@ class Pod:
     server: Container = field(default_factory=Container)
     progress: SyncProgress | None = None
     requests: Mapping[str, str] = field(default_factory=dict)
+    lost: str = ""
+    evicted: str = ""
     memory_limit: str = ""
     address: str = ""
 

@@ -14,6 +14,7 @@ from slipway_operator.model.actions import Action, Plan
 from slipway_operator.model.observed import Observed
 from slipway_operator.planning.capacity.unschedulable import unschedulable_due
 from slipway_operator.planning.decision import Decision, decide
+from slipway_operator.planning.history.record import record
 from slipway_operator.planning.rollout.steps import rollout_due
 from slipway_operator.planning.rollout.wording import step_events
 from slipway_operator.planning.status.columns import progress_due
@@ -42,6 +43,8 @@ def plan(observed: Observed | InvalidModel, settings: RenderSettings, now: datet
     decision = replace(decision, rows=tuple(version_rows(decision)))
     found = troubles(decision)
     status = summarise(decision, found)
+    past = record(decision, observed.model.status, status)
+    status = status.model_copy(update={"history": past})
     paused = observed.model.spec.paused
     return Plan(
         actions=() if paused else tuple(_actions(decision)),

@@ -169,14 +169,14 @@ def _transition_phase(decision: Decision) -> str:
         return _syncing(pods)
     if shifted or ready >= wanted:
         return f"Shifting {shifted}/{wanted}"
+    # Where no more hardware may be used, the first new pod waits until an old one is gone.
+    leaving = [p.version for p in others if p.terminating]
+    if leaving and all(p.scheduled_at is None for p in pods):
+        return f"Draining {max(leaving)}"
     if pods and all(p.sync.state is not ContainerState.TERMINATED for p in pods):
         # Their containers are being created, or a sync is about to be tried again.
         return "Syncing" if any(p.sync.exit_code is not None for p in pods) else "Starting"
-    if pods:
-        return f"Loading {ready}/{wanted}"
-    # Where no more hardware may be used, the first new pod waits until an old one is gone.
-    leaving = [p.version for p in others if p.terminating]
-    return f"Draining {max(leaving)}" if leaving else "Starting"
+    return f"Loading {ready}/{wanted}" if pods else "Starting"
 
 
 def _scaling(decision: Decision) -> bool:

@@ -24,7 +24,8 @@ def deployment_actions(decision: Decision) -> Iterator[Action]:
         decision.limits,
         decision.split,
     )
-    decided = scale_split(seen, limits, split) if split else scale(seen, limits)
+    barred = any(fleet.desired and fleet.barred for fleet in seen)
+    decided = scale_split(seen, limits, split) if split and not barred else scale(seen, limits)
     workloads = PLACEMENT.workloads(decision, decided)
     present = {found.name: found for found in observed.deployments}
     for workload in workloads:
