@@ -54,12 +54,9 @@ class Lab:
 
     def poke(self) -> None:
         """An edit that asks for nothing."""
-        self.annotate("poked", "yes")
-
-    def annotate(self, name: str, value: str) -> None:
         self.kube.custom.patch_namespaced_custom_object(
             "slipway.dev", "v1alpha1", self.namespace, "models", "m",
-            {"metadata": {"annotations": {name: value}}},
+            {"metadata": {"annotations": {"poked": "yes"}}},
         )  # fmt: skip
 
     def annotate(self, verb: str, value: str | None) -> None:
@@ -444,7 +441,7 @@ def test_killed_after_every_single_write_it_still_arrives(
         lab.upload(1)
         lab.create(transition=transition, serving={"replicas": 2}, **rollout)
         lab.wait_serving(1)
-    lab.annotate("slipway.dev/approve", "2/2")
+    lab.annotate("approve", "2/2")
     lab.upload(2)
     current: list[Operator] = []
 
