@@ -96,6 +96,7 @@ class Lab:
         )
 
 
+CANARY = {"steps": [{"weight": 10, "pause": {"duration": "1s"}}, {"weight": 50, "pause": {}}]}
 SECOND = {"deployment/m-v2", "service/m", "service/m-pods", "service/m-v2"}
 
 
@@ -456,19 +457,26 @@ def test_deleting_the_model_removes_every_child_without_the_operator(
     )
 
 
-@pytest.mark.parametrize("policy", ["AvailabilityPreserving", "ResourcePreserving", "fallback"])
+@pytest.mark.parametrize(
+    "policy", ["AvailabilityPreserving", "ResourcePreserving", "fallback", "canary"]
+)
 def test_killed_after_every_single_write_it_still_arrives(
     lab: Lab, kubelet: FakeKubelet, controlplane: ControlPlane, tmp_path: Path, policy: str
 ) -> None:
     """Each process lives for one write; together they make every prefix of the rollout's writes."""
     transition: dict[str, Any] = {"policy": policy}
+    rollout: dict[str, Any] = {}
+    if policy == "canary":
+        transition = {"policy": "ResourcePreserving"}
+        rollout = {"rollout": CANARY}
     if policy == "fallback":
         kubelet.gpus = 2
         transition = {"whenUnschedulable": {"after": "1s", "then": "ResourcePreserving"}}
     with running_operator(str(controlplane.kubeconfig), tmp_path / "first.log", lab.only):
         lab.upload(1)
-        lab.create(transition=transition, serving={"replicas": 2})
+        lab.create(transition=transition, serving={"replicas": 2}, **rollout)
         lab.wait_serving(1)
+    lab.annotate("approve", "2/2")
     lab.upload(2)
     current: list[Operator] = []
 

@@ -81,7 +81,7 @@ class Samples:
         for pod in observed.pods:
             if pod.uid in counts and pod.servable in total:
                 before = running.began.get(pod.uid)
-                if before is None and pod.created_at < running.since:
+                if before is None and pod.created_at <= running.since:
                     continue  # It was there and could not be read: its counts are older than the interval.
                 grown = counts[pod.uid].since(before or Counters())
                 total[pod.servable] = total[pod.servable].plus(grown)
