@@ -158,6 +158,7 @@ class Ports:
                 inflight=settings.max_inflight,
                 message=settings.rpc_memory.message,
                 held=settings.rpc_memory.held,
+                arriving=settings.rpc_memory.arriving,
                 decompressed=settings.rpc_memory.decompressed,
                 streams=settings.rpc_max_streams,
                 connections=settings.rpc_max_connections,
