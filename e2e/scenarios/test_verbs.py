@@ -40,13 +40,15 @@ def test_a_rollback_pins_a_version_under_load_until_it_is_lifted(stage: Stage) -
         )
     )  # fmt: skip
     told = [(entry["to"], entry["cause"], entry["outcome"]) for entry in reversed(history)]
-    assert told == [
+    assert told[:3] == [
         ("1", "NewExport", "Completed"),
         ("2", "NewExport", "Completed"),
         ("1", "Rollback", "Completed"),
-        ("3", "RollbackLifted", "Completed"),
     ]
-    assert history[1]["by"] == "kubectl-annotate"
+    # Version 3 was not looked at while 1 was pinned: 2 may be the target until it has settled.
+    assert told[3][1] == "RollbackLifted"
+    assert (told[-1][0], told[-1][2]) == ("3", "Completed")
+    assert history[-3]["by"] == "kubectl-annotate"
     print(f"rolled back and lifted: {load.tally.sent} requests, {load.tally.failed} failed")
 
 
