@@ -25,6 +25,7 @@ from slipway_operator.api.verbs import Editors, read_verbs
 from slipway_operator.discovery.poll_state import wanted_versions
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
+from slipway_operator.model.analysis import Interval
 from slipway_operator.model.observed import Child, Container, ContainerState, Observed, Pod
 from slipway_operator.model.observed import Deployment as SeenDeployment
 from slipway_operator.model.pvc import Claim
@@ -205,6 +206,8 @@ class Fleet:
     keep: Child | None = None
     cache: set[str] = field(default_factory=set)
     """Directories of the cache; collected, as by an agent without patience, at each sync."""
+    interval: Interval | None = None
+    """What the servers of a canary and of what it takes over from have counted."""
     choice: Random = field(default_factory=lambda: Random(0))  # noqa: S311 (a test's choices)
     _count: int = 0
     _parsed: ModelSpec = field(init=False)
@@ -359,6 +362,7 @@ class Fleet:
             claim=self.claim,
             foreign=self.foreign,
             selected_by=self.selected_by,
+            interval=self.interval,
         )
 
     def plan(self) -> Plan:
@@ -761,6 +765,7 @@ class Fleet:
         return Container(
             state,
             reason="CrashLoopBackOff" if state is ContainerState.WAITING else "",
+            started_at=pod.scheduled_at if state is ContainerState.TERMINATED else None,
             finished_at=pod.synced_at,
             exit_code=pod.sync_exit,
             exit_message=SyncOutcome(

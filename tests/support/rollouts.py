@@ -10,7 +10,7 @@ from slipway_operator.api.spec import VersionPolicy
 from slipway_operator.api.status import ModelStatus, RolloutStatus
 from slipway_operator.planning.capacity.scaling import limits_of
 from slipway_operator.planning.decision import decide
-from slipway_operator.planning.rollout.steps import canary_of, is_held, stable_of
+from slipway_operator.planning.rollout.record import canary_of, is_held, stable_of
 
 _ROLLOUTS: Final[tuple[Mapping[str, Any] | None, ...]] = (
     {"steps": [{"weight": 10, "pause": {"duration": "2m"}}, {"weight": 50, "pause": {}}]},

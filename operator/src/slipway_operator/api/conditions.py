@@ -119,6 +119,8 @@ class Reason(StrEnum):
     """A pod is being removed from its node: by a drain, a taint, or for a pod of higher priority."""
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
     """The version made no progress for spec.transition.progressDeadline."""
+    ANALYSIS_FAILED = "AnalysisFailed"
+    """The canary answered more requests with errors, or more slowly, than the old version."""
     TEMPLATE_EDITED = "TemplateEdited"
     """Someone has edited the pod template of a version's Deployment; the message names the fields."""
     LABEL_NOT_SERVED = "LabelNotServed"

@@ -122,6 +122,17 @@ class TransitionStatus(ApiType):
     """Why it continues with another policy; empty if it does not."""
 
 
+class AnalysisStatus(ApiType):
+    """Comparison of two versions in the step under way."""
+
+    since: Timestamp
+    """When the interval under way began."""
+    passed: Count = 0
+    """Intervals of this step in which the new version was not worse."""
+    message: Text = ""
+    """What the last interval has shown, or that one began anew, and why."""
+
+
 class RolloutStatus(ApiType):
     """The rollout under way in steps; survives restarts of the operator."""
 
@@ -148,7 +159,10 @@ class RolloutStatus(ApiType):
     reached_at: Timestamp | None = None
     """When the step had its pods; the pause begins then."""
     waiting_for: Annotated[str, StringConstraints(max_length=32)] = ""
-    """What the next step waits for: Pods, Duration, Approval or Promotion; empty when all steps are done."""
+    """What the next step waits for: Pods, Duration, Approval, Analysis or Promotion; empty when all steps are
+    done."""
+    analysis: AnalysisStatus | None = None
+    """Comparison with the old version; absent without spec.rollout.analysis, and until the step has its pods."""
 
 
 class TransitionCause(StrEnum):

@@ -188,6 +188,7 @@ def pod(manifest: Mapping[str, Any]) -> Pod | None:
         lost=_lost(manifest),
         evicted=disrupted.get("message") or "" if disrupted.get("status") == "True" else "",
         memory_limit=_memory_limit(manifest.get("spec") or {}),
+        address=status.get("podIP") or "",
     )
 
 

@@ -15,6 +15,7 @@ from slipway_operator.planning import endpoints
 from slipway_operator.planning.capacity.scaling import Limits, limits_of
 from slipway_operator.planning.capacity.transition import transition_under_way
 from slipway_operator.planning.capacity.unschedulable import without_room
+from slipway_operator.planning.rollout.analysis import condemn
 from slipway_operator.planning.rollout.split import Split
 from slipway_operator.planning.rollout.steps import rollout_under_way, split_of
 from slipway_operator.planning.versions.desired import DesiredVersions, asked_for
@@ -89,7 +90,7 @@ class Decision:
 
 def decide(observed: Observed, settings: RenderSettings, now: datetime) -> Decision:
     """Decide which servables should serve, what has failed, and how many pods there may be."""
-    judged = honour(_with_report(observed), now)
+    judged = condemn(honour(_with_report(observed), now), now)
     given_up: tuple[Servable, Finding] | None
     while True:
         judged, desired, findings = judge(judged, now)

@@ -85,9 +85,7 @@ def _requeue(decision: Decision) -> timedelta | None:
         unschedulable_due(decision.observed, decision.desired, decision.findings, decision.now),
         progress_due(decision.observed),
         volume_due(decision.volume),
-        rollout_due(
-            decision.observed.model.status.rollout, decision.observed.model.spec, decision.now
-        ),
+        rollout_due(decision.observed, decision.now),
         _conflict_due(decision.observed),
     )
     return min((wait for wait in due if wait is not None), default=None)

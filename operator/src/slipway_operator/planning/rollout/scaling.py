@@ -23,6 +23,9 @@ def scale_split(fleets: Sequence[Fleet], limits: Limits, split: Split) -> dict[s
         split: What the step asks for.
     """
     wanted = {split.stable: split.stable_pods, split.canary: split.canary_pods}
+    if any(fleet.id == split.canary and fleet.barred for fleet in fleets):
+        # Nothing old goes for what cannot come.
+        wanted = {split.stable: limits.replicas}
     budget = limits.replicas + limits.surge
     headroom = budget - sum(f.occupied if limits.awaits_drains else f.entitled for f in fleets)
     room = places(fleets, limits)

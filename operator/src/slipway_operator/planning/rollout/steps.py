@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from slipway_operator.api.names import servable_id
 from slipway_operator.api.quantities import parse_duration
 from slipway_operator.api.rollout import Rollout, RolloutStep
-from slipway_operator.api.spec import ModelSpec
 from slipway_operator.api.status import RolloutStatus, TransitionStatus, timestamp
 from slipway_operator.model.observed import Deployment, Observed
 from slipway_operator.model.servable import Servable
@@ -25,30 +23,21 @@ from slipway_operator.planning.endpoints import (
     selected_servables,
     selects_now,
 )
+from slipway_operator.planning.rollout.analysis import analysed, analysis_due
+from slipway_operator.planning.rollout.record import (
+    ANALYSIS,
+    APPROVAL,
+    DURATION,
+    PODS,
+    PROMOTION,
+    canary_of,
+    is_held,
+    stable_of,
+)
 from slipway_operator.planning.rollout.split import Split, pods_of
 from slipway_operator.planning.versions.desired import DesiredVersions
 
-PODS: Final = "Pods"
-DURATION: Final = "Duration"
-APPROVAL: Final = "Approval"
-PROMOTION: Final = "Promotion"
-
 _ALL: Final = 100
-
-
-def is_held(rollout: RolloutStatus | None) -> bool:
-    """Whether a step holds two versions beside each other; not when all steps are done."""
-    return rollout is not None and rollout.step <= rollout.steps
-
-
-def canary_of(rollout: RolloutStatus) -> str:
-    """Id of the servable that takes over."""
-    return servable_id(rollout.version, rollout.key)
-
-
-def stable_of(rollout: RolloutStatus) -> str:
-    """Id of the servable that it takes over from."""
-    return servable_id(rollout.stable, rollout.stable_key)
 
 
 def split_of(rollout: RolloutStatus | None, limits: Limits) -> Split | None:
@@ -97,11 +86,17 @@ def rollout_under_way(
         # What served is gone by someone else's doing: nothing is left to share the requests with.
         return None
     known = known.model_copy(update={"stable": stable.version, "stable_key": stable.key})
-    return _measured(observed, _next(observed, known, spec.steps, limits, now), limits)
+    return _measured(observed, _next(observed, known, spec, limits, now), limits)
 
 
-def rollout_due(rollout: RolloutStatus | None, spec: ModelSpec, now: datetime) -> timedelta | None:
-    """Time until the pause of the step under way is over; None when it waits for something else."""
+def rollout_due(observed: Observed, now: datetime) -> timedelta | None:
+    """Time until the pause of the step under way, or an interval of its analysis, is over; None when none is."""
+    due = (_pause_due(observed, now), analysis_due(observed, now))
+    return min((wait for wait in due if wait is not None), default=None)
+
+
+def _pause_due(observed: Observed, now: datetime) -> timedelta | None:
+    rollout, spec = observed.model.status.rollout, observed.model.spec
     if rollout is None or spec.rollout is None or spec.paused or rollout.waiting_for != DURATION:
         return None
     ends = _ends(rollout, spec.rollout.steps)
@@ -168,12 +163,12 @@ def _begun(spec: Rollout, primary: Servable, stable: Deployment, now: datetime) 
 def _next(
     observed: Observed,
     known: RolloutStatus,
-    steps: Sequence[RolloutStep],
+    spec: Rollout,
     limits: Limits,
     now: datetime,
 ) -> RolloutStatus:
     """The recorded step as it stands now, or the one after it."""
-    verbs = observed.verbs
+    verbs, steps = observed.verbs, spec.steps
     if verbs.promotes(known.version):
         return _at(known, steps, len(steps) + 1, now)
     canary, _ = pods_of(known.weight, limits)
@@ -185,17 +180,24 @@ def _next(
     known = known.model_copy(update={"reached_at": reached_at, "waiting_for": PODS})
     if reached_at is None:
         return known
+    known = known.model_copy(update={"analysis": analysed(observed, known)})
+    waits = _waits(known, steps, verbs.approved_step(known.version), now)
+    if not waits and spec.analysis and not (known.analysis and known.analysis.passed):
+        waits = ANALYSIS
+    if waits:
+        return known.model_copy(update={"waiting_for": waits})
+    return _at(known, steps, known.step + 1, now)
+
+
+def _waits(known: RolloutStatus, steps: Sequence[RolloutStep], approved: int, now: datetime) -> str:
+    """What the pause of a step waits for; empty when it is over."""
     pause = steps[known.step - 1].pause
     if pause is None:
-        return _at(known, steps, known.step + 1, now)
+        return ""
     if not pause.duration:
-        if verbs.approved_step(known.version) >= known.step:
-            return _at(known, steps, known.step + 1, now)
-        return known.model_copy(update={"waiting_for": APPROVAL})
+        return "" if approved >= known.step else APPROVAL
     ends = _ends(known, steps)
-    if ends and now >= ends:
-        return _at(known, steps, known.step + 1, now)
-    return known.model_copy(update={"waiting_for": DURATION})
+    return "" if ends and now >= ends else DURATION
 
 
 def _at(
@@ -208,6 +210,7 @@ def _at(
             "weight": _ALL if done else steps[step - 1].weight,
             "since": timestamp(now),
             "reached_at": None,
+            "analysis": None,
             "waiting_for": "" if done else PODS,
         }
     )

@@ -6,7 +6,7 @@ from slipway_operator.api.conditions import EventReason
 from slipway_operator.api.status import ModelStatus, RolloutStatus
 from slipway_operator.api.verbs import Verb
 from slipway_operator.model.actions import KubernetesEvent
-from slipway_operator.planning.rollout.steps import APPROVAL, PODS, PROMOTION, is_held
+from slipway_operator.planning.rollout.record import ANALYSIS, APPROVAL, PODS, PROMOTION, is_held
 
 
 def phase(rollout: RolloutStatus) -> str:
@@ -21,7 +21,7 @@ def phase(rollout: RolloutStatus) -> str:
     at = f"{rollout.weight}% {rollout.step}/{rollout.steps}"
     if rollout.waiting_for == APPROVAL:
         return f"Paused {at}: approve {rollout.version}/{rollout.step}"
-    return f"Canary {at}"
+    return f"Canary {at}: analysing" if rollout.waiting_for == ANALYSIS else f"Canary {at}"
 
 
 def sentence(rollout: RolloutStatus, name: str) -> str:
@@ -42,6 +42,8 @@ def sentence(rollout: RolloutStatus, name: str) -> str:
     share = f"step {rollout.step} of {rollout.steps}: it takes {rollout.reached}% of requests"
     if rollout.reached != rollout.weight:
         share += f" ({rollout.weight}% were asked for)"
+    if rollout.analysis and rollout.analysis.message:
+        share += f"; {rollout.analysis.message}"
     if rollout.waiting_for == APPROVAL:
         value = f"{rollout.version}/{rollout.step}"
         return f"{share}; to go on, kubectl annotate model {name} {Verb.APPROVE.annotation}={value} --overwrite"

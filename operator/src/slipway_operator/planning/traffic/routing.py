@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from slipway_operator.api.names import SELECTS_ROTATION
+from slipway_operator.api.names import SELECTS_ROTATION, servable_id
 from slipway_operator.model.observed import Observed, Pod
 from slipway_operator.planning.capacity.scaling import Limits
 from slipway_operator.planning.endpoints import (
@@ -14,6 +14,7 @@ from slipway_operator.planning.endpoints import (
     selected_servables,
     selects_now,
 )
+from slipway_operator.planning.rollout.analysis import is_condemned
 from slipway_operator.planning.rollout.split import Split
 from slipway_operator.planning.versions.desired import DesiredVersions
 
@@ -105,6 +106,15 @@ def _shared(observed: Observed, now: str, split: Split, limits: Limits) -> Traff
     return _mixture(observed, members)
 
 
+def _condemned_alone(observed: Observed, primary: str) -> bool:
+    """Whether all that shares the requests with the primary is a canary that was found worse or was aborted."""
+    rows = {servable_id(row.version, row.failed_key): row for row in observed.model.status.versions}
+    others = selected_servables(observed) - {primary}
+    return bool(others) and all(
+        (row := rows.get(other)) is not None and is_condemned(row) for other in others
+    )
+
+
 def _ready(observed: Observed, servable: str) -> list[Pod]:
     return [pod for pod in live_pods(observed) if pod.ready and pod.servable == servable]
 
@@ -133,6 +143,13 @@ def route(
         return only(primary.id)
     if fallback := _fallback(observed, now):
         return only(fallback, urgent=True)
+    if (
+        now == SELECTS_ROTATION
+        and _ready(observed, primary.id)
+        and _condemned_alone(observed, primary.id)
+    ):
+        # Known to be worse than fewer pods: it takes no request until the others are back.
+        return only(primary.id)
     if _vacant(observed, now):
         return only(primary.id, urgent=True)
     # A servable that stays has all its pods, so traffic can wait and then move at once; so it does
