@@ -13,7 +13,11 @@ if (!path) {
   process.exit(2);
 }
 
-const picture = (await Jimp.read(path)).resize({ w: SIDE, h: SIDE }).greyscale();
+const read = await Jimp.read(path).catch((error) => {
+  console.error(`${path} is no picture: ${error.message}`);
+  process.exit(1);
+});
+const picture = read.resize({ w: SIDE, h: SIDE }).greyscale();
 // Paper is white in the picture; the model learned from ink: 1 where there is ink, 0 where there is none.
 const ink = Array.from({ length: SIDE }, (_, y) =>
   Array.from({ length: SIDE }, (_, x) => [1 - picture.bitmap.data[4 * (y * SIDE + x)] / 255]),

@@ -21,8 +21,10 @@ def main() -> None:
     parser.add_argument("path", help="of the PNG file")
     arguments = parser.parse_args()
     digits = handwritten_digits.load(arguments.data, arguments.work_dir)
-    found = np.flatnonzero(digits.test_labels == arguments.digit)[arguments.number]
-    ink = digits.test_images[found].reshape(SIDE, SIDE)
+    found = np.flatnonzero(digits.test_labels == arguments.digit)
+    if not 0 <= arguments.number < len(found):
+        parser.error(f"there are {len(found)} test images of {arguments.digit}, from number 0 on")
+    ink = digits.test_images[found[arguments.number]].reshape(SIDE, SIDE)
     Image.fromarray(np.round((1 - ink) * 255).astype(np.uint8)).save(arguments.path, optimize=True)
     print("Wrote", arguments.path)
 

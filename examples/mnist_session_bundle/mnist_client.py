@@ -115,6 +115,8 @@ def main() -> None:
     parser.add_argument("--method", choices=("predict", "classify"), default="predict")
     handwritten_digits.add_arguments(parser)
     arguments = parser.parse_args()
+    if arguments.num_tests < 1 or arguments.concurrency < 1:
+        parser.error("--num_tests and --concurrency must be 1 or more")
     digits = handwritten_digits.load(arguments.data, arguments.work_dir)
     images = digits.test_images[: arguments.num_tests]
     labels = digits.test_labels[: arguments.num_tests]

@@ -71,6 +71,8 @@ def main() -> None:
     handwritten_digits.add_arguments(parser)
     parser.add_argument("export_path", help="gets the version as a numbered folder")
     arguments = parser.parse_args()
+    if arguments.export_version < 0 or arguments.training_iteration < 0:
+        parser.error("--export_version and --training_iteration must be 0 or more")
     target = Path(arguments.export_path) / f"{arguments.export_version:08d}"
     if target.exists():
         raise SystemExit(f"{target} is there already: remove it, or give a higher --export_version")

@@ -53,7 +53,10 @@ def over_rest(path: Path, url: str) -> np.ndarray:
         "signature_name": "predict_bytes",
         "inputs": {"image_bytes": [{"b64": base64.b64encode(path.read_bytes()).decode()}]},
     }
-    answer = requests.post(f"{url}:predict", json=body, timeout=TIMEOUT_SECONDS)
+    try:
+        answer = requests.post(f"{url}:predict", json=body, timeout=TIMEOUT_SECONDS)
+    except requests.RequestException as error:
+        raise SystemExit(f"{url}: no answer: {error}") from None
     if not answer.ok:
         raise SystemExit(f"{url}: {answer.status_code}: {answer.json()['error']}")
     return np.array(answer.json()["outputs"], np.uint8)[0, :, :, 0]
