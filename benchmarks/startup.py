@@ -3,8 +3,7 @@ Python package.
 
     python -m startup --rounds 7
 
-Both are this server; *whole package* imports `tensorflow` first, as it would do where the library cannot be imported
-alone. The two start one after the other, in turns.
+Both are this server; *whole package* imports `tensorflow` first. The two start one after the other, in turns.
 """
 
 import os
@@ -25,7 +24,7 @@ from modelserver import free_port
 from savedmodels import save_double
 
 _SERVE: Final = "import sys; from slipway_server.__main__ import main; main()"
-_WAYS: Final = {"library alone": _SERVE, "whole package": f"import tensorflow; {_SERVE}"}
+_WAYS: Final = {"C API": _SERVE, "whole package": f"import tensorflow; {_SERVE}"}
 _RESULTS: Final = Path(__file__).parent / "results" / "startup.md"
 
 
@@ -114,7 +113,7 @@ def main(
     text = (
         "# From the start of a server to its first answer\n\nWritten by `python -m startup`: a model of one variable, "
         f"{rounds} starts each, in turns, with warm caches; median (lowest–highest). *Whole package*: with "
-        "`import tensorflow` first, as before ADR 24. CPU seconds include the end of the process.\n\n"
+        "`import tensorflow` first, as before ADR 24 and 27. CPU seconds include the end of the process.\n\n"
         f"{table(starts)}\n"
     )
     print(text)

@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from server_bench import machine, measuring, peers, plot, report
+from server_bench import machine, measuring, peers, plot, report, standin
 from server_bench.measuring import Round
 from server_bench.subjects import goals, subjects
 
@@ -32,13 +32,14 @@ def main() -> None:
         tf_call = json.loads(
             _python("server_bench.tfcall", str(work / "softmax" / "1"), str(options.rounds))
         )
-        others = {} if options.no_peers else peers.install()
+        others = peers.install() if _wanted(options, *peers.NAMES) else {}
+        cpp = standin.built() if _wanted(options, standin.NAME) else None
         chosen = [
             subject
-            for subject in subjects(work, others)
+            for subject in subjects(work, others, cpp)
             if not options.only or subject.program.name in options.only
         ]
-        with measuring.started(chosen, work) as pids:
+        with measuring.started(chosen, work, options.server_cores) as pids:
             rounds = measuring.measure(
                 chosen,
                 pids,
@@ -66,15 +67,26 @@ def main() -> None:
     print(page)
 
 
+def _wanted(options: argparse.Namespace, *names: str) -> bool:
+    return not options.no_peers and (not options.only or not {*names}.isdisjoint(options.only))
+
+
 def _method(options: argparse.Namespace, disturbance: float) -> str:
+    cores = (
+        "The server runs on one core, the load generator (closed loop) on another; "
+        if options.server_cores == "0"
+        else f"The server may use the cores {options.server_cores}, the load generator (closed loop) 1; "
+    )
     return (
-        "Written by `make bench-server`. The server runs on one core, the load generator (closed loop) on another; "
+        f"Written by `make bench-server`. {cores}"
         f"all servers are up, one at a time is loaded, {options.rounds} rounds of {options.seconds:g} s in the order "
         "A-B-B-A. The CPU time is that of the server's processes, user and system. A call of 784 floats is a "
         "PredictRequest of 3.1 kB, over REST its JSON. The echo is grpcio's threaded server with raw bytes, as "
-        "slipway-server uses it, returning the request. The naive server, KServe and MLServer call the model's "
-        "signature function; the latter two take the Open Inference Protocol with raw tensors over gRPC, KServe's "
-        "REST call is that of TensorFlow Serving, MLServer's the Open Inference Protocol's. Metrics are on. Other "
+        "slipway-server uses it, returning the request. The C++ stand-in is a server of our own of TensorFlow "
+        "Serving's architecture (`servers/standin`): grpc++'s synchronous server, protobuf, TensorFlow's C API. The "
+        "naive server, KServe and MLServer call the model's signature function; the latter two take the Open "
+        "Inference Protocol with raw tensors over gRPC, KServe's REST call is that of TensorFlow Serving, MLServer's "
+        "the Open Inference Protocol's. Metrics are on. Other "
         f"work on the machine took {disturbance:.0%} of its cores before the rounds (median)."
     )
 
@@ -85,7 +97,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 16, 64])
     parser.add_argument("--only", nargs="+", help="names of programs; all others stay away")
-    parser.add_argument("--no-peers", action="store_true", help="without KServe and MLServer")
+    parser.add_argument(
+        "--no-peers", action="store_true", help="without the C++ stand-in, KServe and MLServer"
+    )
+    parser.add_argument(
+        "--server-cores", default="0", help="that a server may use, as taskset has them: 0, or 0,1"
+    )
     parser.add_argument(
         "--no-more", action="store_true", help="without batching and the latency beside a load"
     )

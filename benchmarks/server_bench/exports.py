@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from server_bench import standin
+
 FEATURES, CLASSES = 784, 10
 LARGE = (256, 1024)
 
@@ -37,6 +39,12 @@ def main(folder: Path) -> None:
     for name, module in (("softmax", Softmax()), ("identity", Identity())):
         tf.saved_model.save(module, str(folder / name / "1"), signatures=module.call)
 
+    (folder / "standin.txt").write_text(
+        "\n".join(
+            standin.model(name, folder / name / "1", folder / f"{name}.graph")
+            for name in ("softmax", "identity")
+        )
+    )
     chance = np.random.default_rng(1)
     small = chance.random((1, FEATURES), np.float32)
     large = chance.random(LARGE, np.float32)

@@ -40,14 +40,14 @@ class RunError(Exception):
 
 
 @contextlib.contextmanager
-def started(subjects: Iterable[Subject], logs: Path) -> Iterator[dict[str, int]]:
+def started(subjects: Iterable[Subject], logs: Path, cores: str) -> Iterator[dict[str, int]]:
     """Start all; gives process ids by name once every call of each was answered."""
     with contextlib.ExitStack() as stack:
         pids = {}
         for subject in subjects:
             name = subject.program.name
             log = logs / f"{name.replace(' ', '-').replace(',', '')}.log"
-            pids[name] = stack.enter_context(running(subject.program, log))
+            pids[name] = stack.enter_context(running(subject.program, log, cores))
             for call in subject.calls.values():
                 _wait_for(call, name, log)
             print(f"  {name} answers", flush=True)

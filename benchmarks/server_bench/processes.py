@@ -25,11 +25,11 @@ class Program:
 
 
 @contextlib.contextmanager
-def running(program: Program, log: Path) -> Iterator[int]:
-    """Run a server on its core; gives its process id and ends it and its children afterwards."""
+def running(program: Program, log: Path, cores: str = str(SERVER_CORE)) -> Iterator[int]:
+    """Run a server on its cores; gives its process id and ends it and its children afterwards."""
     with log.open("wb") as out:
         process = subprocess.Popen(
-            ["taskset", "-c", str(SERVER_CORE), *program.command],
+            ["taskset", "-c", cores, *program.command],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

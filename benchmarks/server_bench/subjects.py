@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from server_bench import standin
 from server_bench.generators import Call, GrpcCall, RestCall
 from server_bench.peers import Peer
 from server_bench.processes import Program, free_port
@@ -55,13 +56,14 @@ def goals(tf_call: float) -> list[Goal]:
         return ours / echo
 
     def against(
-        workload: str, other: str, limit: float, figure: Callable[..., float] = ratio
+        workload: str, other: str, limit: float | None, concurrencies: tuple[int, ...] = (16, 64)
     ) -> Goal:
         return Goal(
             f"{workload}: slipway-server / {other}",
             ((workload, "slipway-server"), (workload, other)),
-            figure,
+            ratio,
             limit,
+            concurrencies,
         )
 
     grpc, rest = "gRPC, 784 floats", "REST, 784 floats"
@@ -79,6 +81,8 @@ def goals(tf_call: float) -> list[Goal]:
             None,
         ),
         against(grpc, "naive grpc.aio", 0.33),
+        against(grpc, standin.NAME, None, concurrencies=(1, 16, 64)),
+        against("gRPC, 1 MiB", standin.NAME, None, concurrencies=(1, 16, 64)),
         against(grpc, "KServe", 0.4),
         against(grpc, "MLServer", 0.4),
         against(rest, "KServe", 0.3),
@@ -93,17 +97,20 @@ def goals(tf_call: float) -> list[Goal]:
     ]
 
 
-def subjects(work: Path, peers: Mapping[str, Peer]) -> list[Subject]:
+def subjects(work: Path, peers: Mapping[str, Peer], cpp: Path | None) -> list[Subject]:
     """All programs, each with ports of its own.
 
     Args:
         work: the folder that `server_bench.exports` has filled.
+        peers: other people's programs, as far as they are installed.
+        cpp: the C++ stand-in; None where it is left out.
     """
     return [
         _slipway(work),
         _echo(work, "echo", "echo.py"),
         _echo(work, "echo, own front", "own_front.py"),
         _naive(work),
+        *([_standin(work, cpp)] if cpp else []),
         *_peers(work, peers),
     ]
 
@@ -164,6 +171,17 @@ def _echo(work: Path, name: str, script: str) -> Subject:
     port = free_port()
     return Subject(
         Program(name, [sys.executable, str(SERVERS / script), str(port), str(THREADS)], {}),
+        {
+            "gRPC, 784 floats": _predict(work, port, "small.predict"),
+            "gRPC, 1 MiB": _predict(work, port, "large.predict"),
+        },
+    )
+
+
+def _standin(work: Path, program: Path) -> Subject:
+    port = free_port()
+    return Subject(
+        Program(standin.NAME, standin.command(program, port, work), {"TF_CPP_MIN_LOG_LEVEL": "2"}),
         {
             "gRPC, 784 floats": _predict(work, port, "small.predict"),
             "gRPC, 1 MiB": _predict(work, port, "large.predict"),
