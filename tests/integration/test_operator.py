@@ -232,6 +232,41 @@ def test_an_unschedulable_version_is_named_so(lab: Lab, kubelet: FakeKubelet) ->
     lab.wait_serving(2)
 
 
+@pytest.mark.usefixtures("operator")
+def test_what_serves_is_scaled_in_mid_rollout_and_to_zero_and_back(
+    lab: Lab, kubelet: FakeKubelet
+) -> None:
+    """By the scale subresource, as kubectl, a HorizontalPodAutoscaler and KEDA do."""
+    kubelet.behave = lambda version: "loading" if version == 2 else "ready"
+    lab.upload(1)
+    lab.create(serving={"replicas": 2}, transition={"maxSurge": 1})
+    lab.wait_serving(1)
+    lab.upload(2)
+    lab.wait("version 2 loads", lambda: lab.status()["phase"] == "Loading 0/2")
+
+    def scaled(replicas: int) -> None:
+        lab.kube.custom.patch_namespaced_custom_object_scale(
+            "slipway.dev",
+            "v1alpha1",
+            lab.namespace,
+            "models",
+            "m",
+            {"spec": {"replicas": replicas}},
+        )
+        ready = f"{replicas} pods of version 1 are ready"
+        lab.wait(ready, lambda: lab.status()["versions"][-1]["readyReplicas"] == replicas)
+
+    for replicas in (4, 1, 3):
+        scaled(replicas)
+        assert lab.status()["serving"] == "1"
+    scaled(0)
+    lab.wait("no pod is left", lambda: lab.status()["phase"] == "ScaledToZero")
+    assert lab.kube.model(lab.namespace, "m")["metadata"]["generation"] == 5, "nobody else edits it"
+    kubelet.behave = lambda _: "ready"
+    lab.kube.patch_model(lab.namespace, "m", {"serving": {"replicas": 2}})
+    lab.wait_serving(2)
+
+
 @pytest.mark.usefixtures("operator", "kubelet")
 def test_a_source_in_trouble_never_takes_anything_away(lab: Lab, s3: S3Server) -> None:
     lab.upload(1)

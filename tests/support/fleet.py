@@ -766,6 +766,7 @@ class Fleet:
         return Container(
             state,
             reason="CrashLoopBackOff" if state is ContainerState.WAITING else "",
+            started_at=pod.scheduled_at if state is ContainerState.TERMINATED else None,
             finished_at=pod.synced_at,
             exit_code=pod.sync_exit,
             exit_message=SyncOutcome(

@@ -53,8 +53,8 @@ from slipway_server.settings.command_line import version
 from slipway_server.settings.server import Settings
 from slipway_server.storage.directories import file_bytes
 from slipway_server.storage.file_system_source import FileSystemSource
+from slipway_server.storage.records import RecordWriter
 from slipway_server.storage.source import ModelConfig, VersionDirectory, VersionSource
-from slipway_server.tensorflow_library.names import TFRecordWriter
 
 _log = structlog.get_logger("slipway_server")
 
@@ -104,7 +104,7 @@ class Assembly:
         )
         self._request_log = RequestLog(
             self._telemetry.registry,
-            open_file=TFRecordWriter,
+            open_file=RecordWriter,
             max_bytes=settings.request_log_max_bytes,
             random=random.random,
         )

@@ -24,8 +24,7 @@ def deployment_actions(decision: Decision) -> Iterator[Action]:
         decision.limits,
         decision.split,
     )
-    barred = any(fleet.desired and fleet.barred for fleet in seen)
-    decided = scale_split(seen, limits, split) if split and not barred else scale(seen, limits)
+    decided = scale_split(seen, limits, split) if split else scale(seen, limits)
     workloads = PLACEMENT.workloads(decision, decided)
     present = {found.name: found for found in observed.deployments}
     for workload in workloads:
