@@ -333,6 +333,7 @@ class Fleet:
     def restart_operator(self) -> None:
         """A new process remembers nothing of the source."""
         self.source = SourceObservation()
+        self.interval = None
 
     def observe(self) -> Observed:
         """The snapshot that the operator reads."""

@@ -103,6 +103,8 @@ class History:
             else:
                 self._act(action)
             self.check_instant()
+        # What an interval has shown is told once, and a new process does not know it.
+        fleet.interval = None
         return bool(pending)
 
     def _plan_twice(self) -> Plan:
@@ -674,6 +676,10 @@ def _promote(history: History, number: int) -> None:
     rollouts.promote(history.fleet, number)
 
 
+def _measure(history: History, number: int) -> None:
+    rollouts.measure(history.fleet, number)
+
+
 def _minutes(history: History, number: int) -> None:
     history.fleet.now += timedelta(minutes=number % 3)
 
@@ -792,6 +798,7 @@ EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "approve": _approve,
     "promote": _promote,
     "minutes": _minutes,
+    "measure": _measure,
     "replicas": _replicas,
     "autoscale": _autoscale,
     "pause": _pause,

@@ -1,13 +1,15 @@
 """Rollouts in steps for random histories: what a person writes and says, and what must hold of the steps."""
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from fleet import Fleet
 from slipway_operator.api.quantities import parse_duration
+from slipway_operator.api.rollout import Rollout
 from slipway_operator.api.spec import VersionPolicy
 from slipway_operator.api.status import ModelStatus, RolloutStatus
+from slipway_operator.model.analysis import Counters, Interval
 from slipway_operator.planning.capacity.scaling import limits_of
 from slipway_operator.planning.decision import decide
 from slipway_operator.planning.rollout.record import canary_of, is_held, stable_of
@@ -16,6 +18,8 @@ _ROLLOUTS: Final[tuple[Mapping[str, Any] | None, ...]] = (
     {"steps": [{"weight": 10, "pause": {"duration": "2m"}}, {"weight": 50, "pause": {}}]},
     {"steps": [{"weight": 50, "pause": {}}, {"weight": 10, "pause": {"duration": "1m"}}]},
     {"steps": [{"weight": 30}, {"weight": 60}]},
+    {"steps": [{"weight": 60}, {"weight": 20, "pause": {}}], "analysis": {"minimumRequests": 10}},
+    {"steps": [{"weight": 60, "pause": {}}], "analysis": {"onTooFewRequests": "Fail"}},
     None,
 )
 
@@ -28,6 +32,19 @@ def write_rollout(fleet: Fleet, number: int) -> None:
 
 def is_single(versions: VersionPolicy) -> bool:
     return versions.latest == 1 or len(versions.specific or ()) == 1
+
+
+def measure(fleet: Fleet, number: int) -> None:
+    """An interval of the canary's analysis ends: it was good, worse, or had too few requests."""
+    rollout = fleet.status.rollout
+    if rollout is None or not is_held(rollout) or rollout.reached_at is None:
+        return
+    requests, errors = ((1000, 0), (1000, 500), (5, 5), (1000, 0))[number % 4]
+    fleet.now += timedelta(minutes=1)
+    fleet.interval = Interval(
+        canary_of(rollout), rollout.step, fleet.now - timedelta(minutes=1), fleet.now,
+        Counters(requests, errors), Counters(1000, 1),
+    )  # fmt: skip
 
 
 def approve(fleet: Fleet, number: int) -> None:
@@ -67,6 +84,7 @@ def check_advance(
     if now.step == was.step or verbs.promotes(was.version):
         return
     assert spec
+    _check_interval(fleet, was, spec, broken)
     if now.step != was.step + 1 or fleet.model.spec.paused:
         broken(f"rollout: from step {was.step} to {now.step}")
     pause = spec.steps[was.step - 1].pause
@@ -79,6 +97,17 @@ def check_advance(
         was.reached_at
     ) + parse_duration(pause.duration):
         broken(f"rollout: the pause of step {was.step} is not over: {was}")
+
+
+def _check_interval(
+    fleet: Fleet, was: RolloutStatus, spec: Rollout, broken: Callable[[str], None]
+) -> None:
+    """No step ends without an interval of its own that was good, where there is an analysis."""
+    if not spec.analysis or (was.analysis and was.analysis.passed):
+        return
+    interval = fleet.interval
+    if interval is None or interval.new.errors or interval.step != was.step:
+        broken(f"rollout: step {was.step} ends without a good interval: {interval}")
 
 
 def check_share(fleet: Fleet, broken: Callable[[str], None], *, calm: bool) -> None:

@@ -108,12 +108,12 @@ def condemn(observed: Observed, now: datetime) -> Observed:
 
 
 def is_condemned(row: VersionStatus) -> bool:
-    """Whether a version's pods are good enough to be loaded, and not to be asked.
+    """Whether a version can be loaded, and must not be asked.
 
     Of a changed spec that was rolled back, the row tells with the reason in its message.
     """
-    reasons = (Reason.ANALYSIS_FAILED, Reason.ABORTED)
-    return row.reason in reasons or any(f": {reason}: " in row.message for reason in reasons)
+    reason = Reason.ANALYSIS_FAILED
+    return row.reason == reason or f": {reason}: " in row.message
 
 
 def _ended(observed: Observed) -> Verdict | None:

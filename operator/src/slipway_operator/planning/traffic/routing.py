@@ -107,7 +107,7 @@ def _shared(observed: Observed, now: str, split: Split, limits: Limits) -> Traff
 
 
 def _condemned_alone(observed: Observed, primary: str) -> bool:
-    """Whether all that shares the requests with the primary is a canary that was found worse or was aborted."""
+    """Whether all that shares the requests with the primary is a canary that was found worse."""
     rows = {servable_id(row.version, row.failed_key): row for row in observed.model.status.versions}
     others = selected_servables(observed) - {primary}
     return bool(others) and all(
