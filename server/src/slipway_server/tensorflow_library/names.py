@@ -25,7 +25,11 @@ VERSION: Final[str] = session_api.__version__
 LIBRARIES: Final = Path(session_api.__file__).parents[2]
 """The directory with TensorFlow's shared libraries."""
 
+C_API: Final = "libtensorflow_cc.so.2"
+"""The one of them with TensorFlow's C API."""
+
 __all__ = [
+    "C_API",
     "LIBRARIES",
     "VERSION",
     "Interpreter",

@@ -22,14 +22,17 @@ from tensorflow.core.protobuf import config_pb2
 from slipway_server.errors import Code, ServingError
 from slipway_server.servables.signature import Array
 from slipway_server.servables.tensorflow.session import TensorType
-from slipway_server.tensorflow_library.names import LIBRARIES
+from slipway_server.tensorflow_library.names import C_API, LIBRARIES
 from slipway_server.tensorflow_library.names import session_api as python_api
 
-_LIBRARY: Final = "libtensorflow_cc.so.2"
 _GRAPH_FIELD: Final = 32
 """Where `PyGraph` keeps its `TF_Graph*`, in bytes."""
 _LAYOUT: Final = (16, 24, 112)
 """Of the `PyGraph` in which that is so: offsets of the dictionary and of the weak references, size."""
+_SESSION_FIELD: Final = 16
+"""Where `TF_Session`'s Python object keeps its address, in bytes."""
+_SESSION_SIZE: Final = 56
+"""Of the object in which that is so."""
 _UNKNOWN_RANK: Final = -1
 
 _POINTER, _TEXT, _INT, _LONG = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_int64
@@ -50,7 +53,7 @@ class _Output(ctypes.Structure):
 @cache
 def _c_api() -> ctypes.CDLL:
     """Return the library, which is in memory already, with the types of the functions that are used here."""
-    library = ctypes.CDLL(str(LIBRARIES / _LIBRARY))
+    library = ctypes.CDLL(str(LIBRARIES / C_API))
     for name, result, arguments in (
         ("TF_NewStatus", _POINTER, ()),
         ("TF_DeleteStatus", None, (_POINTER,)),
@@ -117,6 +120,9 @@ def unsupported() -> str:
 class NativeGraph:
     """A graph without Python objects for its operations (`session.Graph`); only where `unsupported` finds nothing.
 
+    Attributes:
+        address: of the `TF_Graph`.
+
     Args:
         definition: a serialized GraphDef; not copied, and not needed afterwards.
 
@@ -126,7 +132,7 @@ class NativeGraph:
 
     def __init__(self, definition: bytes | memoryview) -> None:
         self.python = python_api.PyGraph()
-        self._address = _graph_address(self.python)
+        self.address = _graph_address(self.python)
         self.add(definition, ())
 
     def add(self, definition: bytes | memoryview, tensors: Sequence[str]) -> None:
@@ -148,7 +154,7 @@ class NativeGraph:
                 )
             with _Status() as status:
                 library.TF_GraphImportGraphDef(
-                    self._address, ctypes.byref(buffer), options, status.pointer
+                    self.address, ctypes.byref(buffer), options, status.pointer
                 )
                 status.check()
         finally:
@@ -170,17 +176,17 @@ class NativeGraph:
             return None
         output = _Output(operation, number)
         with _Status() as status:
-            rank = library.TF_GraphGetTensorNumDims(self._address, output, status.pointer)
+            rank = library.TF_GraphGetTensorNumDims(self.address, output, status.pointer)
             status.check()
             sizes = (_LONG * max(rank, 0))()
             if rank > 0:
-                library.TF_GraphGetTensorShape(self._address, output, sizes, rank, status.pointer)
+                library.TF_GraphGetTensorShape(self.address, output, sizes, rank, status.pointer)
                 status.check()
         shape = None if rank == _UNKNOWN_RANK else tuple(sizes)
         return TensorType(library.TF_OperationOutputType(output), shape)
 
     def _operation(self, name: str) -> int | None:
-        found: int | None = _c_api().TF_GraphOperationByName(self._address, name.encode())
+        found: int | None = _c_api().TF_GraphOperationByName(self.address, name.encode())
         return found
 
 
@@ -226,6 +232,15 @@ class NativeSession:
         """Add a serialized GraphDef, of names that are new, whose inputs may be some tensors of the graph."""
         self.graph.add(definition, tensors)
         python_api.ExtendSession(self._session)
+
+    def addresses(self) -> tuple[int, int] | None:
+        """Return where the `TF_Session` and its `TF_Graph` are; None when the layout is not the one that is known."""
+        session = _POINTER.from_address(id(self._session) + _SESSION_FIELD).value
+        if type(self._session).__basicsize__ != _SESSION_SIZE or not session:
+            return None
+        # `TF_Session` begins with TensorFlow's own session and the graph: so a wrong address is noticed.
+        graph = (_POINTER * 2).from_address(session)[1]
+        return (session, graph) if graph == self.graph.address else None
 
     def close(self) -> None:
         """Cancel what runs and refuse what comes."""

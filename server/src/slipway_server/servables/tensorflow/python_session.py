@@ -94,6 +94,9 @@ class PythonSession:
         """Add a serialized GraphDef, of names that are new, whose inputs may be some tensors of the graph."""
         self.graph.add(definition, tensors)
 
+    def addresses(self) -> None:
+        """Return that it is not known where the session is."""
+
     def close(self) -> None:
         """Cancel what runs and refuse what comes."""
         self._session.close()

@@ -57,6 +57,10 @@ class GraphSession(Protocol):
         """Add a serialized GraphDef, of names that are new, whose inputs may be some tensors of the graph."""
         ...
 
+    def addresses(self) -> tuple[int, int] | None:
+        """Return where the `TF_Session` and its `TF_Graph` are; None where that cannot be told."""
+        ...
+
     def close(self) -> None:
         """Cancel what runs and refuse what comes."""
         ...

@@ -15,6 +15,7 @@ import numpy as np
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from slipway_server.errors import Code, ServingError, deadline_exceeded
+from slipway_server.servables.servable import OpenSession
 from slipway_server.servables.signature import Array, Signature, TensorSpec
 from slipway_server.servables.tensorflow.failures import as_run_error
 from slipway_server.servables.tensorflow.session import GraphSession
@@ -110,6 +111,14 @@ class SessionModel:
                 raise found from error
             finally:
                 del found  # else this frame and the error would keep each other, and the request
+
+    def open_session(self) -> OpenSession | None:
+        """Return where the session is (`servable.RunsInSession`)."""
+        addresses = self._session.addresses()
+        if addresses is None:
+            return None
+        on_caller = self._inter_op_pool == _RUN_ON_CALLER
+        return OpenSession(*addresses, on_caller=on_caller, owner=self._session)
 
     def close(self) -> None:
         """Release the session and everything it holds."""
