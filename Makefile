@@ -5,13 +5,14 @@ SHELL := bash
 
 PYTHON ?= python3
 UV := .local/uv/bin/uv
+DIST ?= dist
 BIN := .venv/bin
 export PYTHONPATH := e2e:examples
 
 # Also under -j: the targets share one machine, and tests measure on it. `make check` may run beside `make test`.
 .NOTPARALLEL:
 
-.PHONY: help setup demo test unit contracts integration integration-server integration-cluster e2e check generate images cluster-up cluster-down bench-server bench-sync bench-polling lock clean
+.PHONY: help setup demo test unit contracts integration integration-server integration-cluster e2e check generate images cluster-up cluster-down bench-server bench-sync bench-polling dist docs lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -26,11 +27,11 @@ $(UV): requirements/bootstrap.lock
 	@.local/uv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.lock
 	@touch $@
 
-.local/setup.stamp: $(UV) requirements/dev.lock operator/pyproject.toml sync/pyproject.toml server/pyproject.toml
+.local/setup.stamp: $(UV) requirements/dev.lock operator/pyproject.toml sync/pyproject.toml server/pyproject.toml cli/pyproject.toml
 	@echo "[setup] Python packages (requirements/dev.lock)"
 	@[ -x $(BIN)/python ] || $(UV) venv --quiet --python $(PYTHON) .venv
 	@$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements/dev.lock
-	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e sync -e operator -e server
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e sync -e operator -e server -e cli
 	@touch $@
 
 .local/native.stamp: $(NATIVE)
@@ -85,8 +86,9 @@ check: setup ## Formatting, lint, types, layers, chart, generated files
 	@$(BIN)/mypy
 	@server/native/build check
 	@$(MAKE) --no-print-directory generate
-	@git diff --exit-code -- crds charts sync/src/slipway_sync/wire server/src/slipway_server/wire docs/reference || { echo "generated files are out of date: commit what 'make generate' wrote"; exit 1; }
+	@git diff --exit-code -- crds charts sync/src/slipway_sync/wire server/src/slipway_server/wire cli/src/slipway_cli/wire docs/reference || { echo "generated files are out of date: commit what 'make generate' wrote"; exit 1; }
 	@$$($(BIN)/python -m cluster which helm) lint --strict --quiet charts/slipway
+	@$(MAKE) --no-print-directory docs
 
 # write FILE,COMMAND: the file is what the command prints. A file that is as it should be is not touched: tests and image builds may be
 # reading it.
@@ -100,6 +102,7 @@ generate: setup ## Write the CRD, the reference pages and the generated protobuf
 	$(call write,crds/models.slipway.dev.yaml,$(BIN)/python -m slipway_operator crd)
 	$(call write,charts/slipway/files/models.slipway.dev.yaml,cat crds/models.slipway.dev.yaml)
 	$(call write,docs/reference/model.md,$(BIN)/python -m slipway_operator reference)
+	$(call write,docs/reference/cli.md,$(BIN)/python -m slipway_cli.commands.reference)
 	$(call write,docs/reference/server-flags.md,$(BIN)/python -m slipway_server --help=markdown)
 	@rm -f .local/generated
 
@@ -121,9 +124,21 @@ bench-sync: setup ## Measure a sync beside s5cmd and KServe's storage initialize
 bench-polling: setup ## Measure what polling 1 000 Models costs
 	@PYTHONPATH=benchmarks:tests/support:e2e $(BIN)/python -m polling --models 1000 --interval 30 --rounds 3
 
+# The same commit gives the same bytes: every file in them has the time of the commit.
+dist: setup ## Build the Python packages (wheels and sdists) into dist/, and check them
+	@rm -rf $(DIST)
+	@for package in sync operator server cli; do \
+	  SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || date +%s) $(UV) build --quiet --no-build-isolation --python $(BIN)/python --out-dir $(DIST) $$package; \
+	done
+	@rm -f $(DIST)/.gitignore
+	@$(BIN)/twine check --strict $(DIST)/*
+
+docs: setup ## Build the guide as a site into .local/site; every warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict > .local/docs.log 2>&1 || { cat .local/docs.log; exit 1; }
+
 lock: $(UV) ## Write requirements/*.lock and server/native/crates.lock anew (UPGRADE=1 takes newer versions)
 	@PATH="$$PWD/.local/uv/bin:$$PATH" requirements/compile
 	@server/native/build lock
 
 clean: ## Remove what the targets above have built in this folder
-	@rm -rf .venv .local/setup.stamp .local/uv .local/native.stamp .local/native
+	@rm -rf .venv dist .local/setup.stamp .local/uv .local/native.stamp .local/native

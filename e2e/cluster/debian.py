@@ -1,10 +1,14 @@
 """Programs that come from Debian packages."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from cluster import paths
 from cluster.errors import ClusterError
 from cluster.progress import step
 
@@ -54,9 +58,30 @@ def ensure(programs: Iterable[str]) -> None:
         _apt_get("install", "-q", "-y", "--no-install-recommends", *packages)
 
 
-def _apt_get(*arguments: str) -> None:
+def unpacked(package: str) -> Path:
+    """The files of a package, in the cache and not installed: none of its services starts.
+
+    Raises:
+        ClusterError: apt-get failed; with the end of what it said.
+    """
+    files = paths.cache() / "debian" / package
+    if not files.exists():
+        files.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=files.parent) as work, step(f"unpack {package}"):
+            _apt_get("update", "-q")
+            _apt_get("download", "-q", package, folder=work)
+            [archive] = Path(work).glob("*.deb")
+            subprocess.run(["dpkg-deb", "-x", archive, f"{work}/files"], check=True)
+            # Another process may have been faster.
+            with contextlib.suppress(OSError):
+                Path(f"{work}/files").rename(files)
+    return files
+
+
+def _apt_get(*arguments: str, folder: str | None = None) -> None:
     done = subprocess.run(
         ["apt-get", *arguments],
+        cwd=folder,
         env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from model_manifests import BAD, CASES, GOOD, Case
-from slipway_operator.api.crd import custom_resource_definition
 from slipway_operator.api.resource import InvalidModelError, ModelResource, parse
+from slipway_operator.api.schema.crd import custom_resource_definition
 from slipway_operator.api.spec import ModelSpec
 
 

@@ -1,6 +1,6 @@
 """§9 over both protocols: what runs together, what is refused, with real models.
 
-The model `slow` waits as long as it is told, one run at a time, and says with how many rows it ran; while it waits,
+The model `slow` waits until a test lets it go, one run at a time, and says with how many rows it ran; while it waits,
 requests come together in any order a test likes.
 """
 
@@ -17,6 +17,7 @@ import pytest
 
 import savedmodels
 from exchanges import Ask, Stubs
+from held_runs import HeldRuns
 from modelserver import ModelServer, eventually, running
 
 CONFIG = """
@@ -40,8 +41,6 @@ PER_MODEL = {
         "max_execution_batch_size { value: 4 }"
     ),
 }
-RUN = 0.4
-"""Seconds for which a test keeps the model busy."""
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +81,7 @@ class Talk:
     def __init__(self, server: ModelServer, stubs: Stubs) -> None:
         self.server, self.stubs = server, stubs
         self._pool = ThreadPoolExecutor(16)
+        self._held: dict[str, HeldRuns] = {}
 
     def wide(self, rows: Any, seconds: float, model: str = "slow", *, rest: bool = False) -> Any:
         return self._pool.submit(self._wide, rows, seconds, model, rest=rest)
@@ -115,12 +115,34 @@ class Talk:
                 return float(line.rpartition(" ")[2])
         return 0.0
 
-    def one_after_the_other(self, *questions: tuple[Any, float, str, bool]) -> list[Any]:
-        answers = []
-        for rows, seconds, model, rest in questions:
-            answers.append(self.wide(rows, seconds, model, rest=rest))
-            time.sleep(0.06)  # they come in this order, all within the run of the first
-        return [answer.result(30) for answer in answers]
+    def held(self, model: str = "slow") -> HeldRuns:
+        if model not in self._held:
+            self._held[model] = HeldRuns(self.server.log_path.parent / model / "1")
+        return self._held[model]
+
+    def one_after_the_other(self, *questions: tuple[Any, str, bool]) -> list[Any]:
+        """Ask all while the first one's run goes on; return the answers."""
+        _, model, _ = questions[0]
+        held = self.held(model)
+        run = held.hold()
+        answers: list[Any] = []
+        for rows, of, rest in questions:
+            answers.append(self.wide(rows, 0.0 if answers else run, of, rest=rest))
+            if len(answers) == 1:
+                held.wait_for(run)
+            else:
+                self._wait_until_queued(of, answers)
+        held.let_go(run)
+        return [answer.result(60) for answer in answers]
+
+    def _wait_until_queued(self, model: str, answers: list[Any]) -> None:
+        gauge = f'slipway_requests_in_flight{{model="{model}",version="1"}}'
+
+        def queued() -> bool:
+            return self.metric(gauge) == sum(not answer.done() for answer in answers)
+
+        eventually("the request has come, or is answered", queued)
+        time.sleep(0.06)  # from there to the queue nothing is waited for, and nothing tells
 
 
 @pytest.fixture(scope="module")
@@ -131,10 +153,10 @@ def talk(server: ModelServer, stubs: Stubs) -> Talk:
 def test_requests_of_both_protocols_run_together(talk: Talk) -> None:
     before = talk.runs()
     answers = talk.one_after_the_other(
-        ([[1.0]], RUN, "slow", False),
-        ([[1.0]], 0.0, "slow", False),
-        ([[2.0], [3.0]], 0.0, "slow", True),
-        ([[4.0]], 0.0, "slow", False),
+        ([[1.0]], "slow", False),
+        ([[1.0]], "slow", False),
+        ([[2.0], [3.0]], "slow", True),
+        ([[4.0]], "slow", False),
     )
     assert answers == [([1.0], 1), ([1.0], 4), ([2.0, 3.0], 4), ([4.0], 4)]
     assert talk.runs() == before + 2
@@ -146,10 +168,10 @@ def test_a_full_queue_refuses(talk: Talk) -> None:
         "max_enqueued_batches is 1"
     )
     answers = talk.one_after_the_other(
-        ([[1.0]], RUN, "slow", False),
-        ([[1.0]] * 3, 0.0, "slow", False),
-        ([[1.0]] * 2, 0.0, "slow", False),
-        ([[1.0]] * 2, 0.0, "slow", True),
+        ([[1.0]], "slow", False),
+        ([[1.0]] * 3, "slow", False),
+        ([[1.0]] * 2, "slow", False),
+        ([[1.0]] * 2, "slow", True),
     )
     assert answers[1] == ([1.0] * 3, 3)
     assert answers[2:] == [("UNAVAILABLE", text), (503, text)]
@@ -158,16 +180,16 @@ def test_a_full_queue_refuses(talk: Talk) -> None:
 def test_a_task_larger_than_a_batch_is_refused(talk: Talk) -> None:
     text = "Task size 5 is larger than maximum input batch size 4"
     for rest, code in ((False, "INVALID_ARGUMENT"), (True, 400)):
-        assert talk.wide([[1.0]] * 5, 0.0, rest=rest).result(30) == (code, text)
+        assert talk.wide([[1.0]] * 5, 0.0, rest=rest).result(60) == (code, text)
 
 
 def test_another_inner_shape_is_refused_alone(talk: Talk) -> None:
     answers = talk.one_after_the_other(
-        ([[1.0]], RUN, "slow", False),
-        ([[1.0, 2.0]], 0.0, "slow", False),
-        ([[1.0]], 0.0, "slow", False),
-        ([[1.0]], 0.0, "slow", True),
-        ([[1.0, 3.0]], 0.0, "slow", True),
+        ([[1.0]], "slow", False),
+        ([[1.0, 2.0]], "slow", False),
+        ([[1.0]], "slow", False),
+        ([[1.0]], "slow", True),
+        ([[1.0, 3.0]], "slow", True),
     )
     assert [answers[0], answers[1], answers[4]] == [([1.0], 1), ([3.0], 2), ([4.0], 2)]
     for (code, message), expected in zip(answers[2:4], ("FAILED_PRECONDITION", 400), strict=True):
@@ -181,9 +203,9 @@ def test_another_inner_shape_is_refused_alone(talk: Talk) -> None:
 
 def test_inner_shapes_are_padded_and_batches_filled_up(talk: Talk) -> None:
     answers = talk.one_after_the_other(
-        ([[1.0]], RUN, "padded", False),
-        ([[1.0, 2.0]], 0.0, "padded", True),
-        ([[5.0]], 0.0, "padded", False),
+        ([[1.0]], "padded", False),
+        ([[1.0, 2.0]], "padded", True),
+        ([[5.0]], "padded", False),
     )
     assert answers == [([1.0], 6), ([3.0], 6), ([10.0], 6)]
     labels = '{model="padded",signature="wide",version="1"}'
@@ -192,13 +214,13 @@ def test_inner_shapes_are_padded_and_batches_filled_up(talk: Talk) -> None:
 
 def test_a_large_task_is_split(talk: Talk) -> None:
     rows = [[float(value)] for value in range(9)]
-    sums, _ = talk.wide(rows, 0.0, "split", rest=True).result(30)
+    sums, _ = talk.wide(rows, 0.0, "split", rest=True).result(60)
     assert sums == [float(value) for value in range(9)]
     assert talk.runs("split") == 3
 
 
 def test_a_version_without_a_file_is_not_batched(talk: Talk) -> None:
-    assert talk.wide([[1.0]] * 5, 0.0, "alone").result(30) == ([1.0] * 5, 5)
+    assert talk.wide([[1.0]] * 5, 0.0, "alone").result(60) == ([1.0] * 5, 5)
     assert talk.runs("alone") == 0
 
 
@@ -239,19 +261,20 @@ def test_outputs_that_cannot_be_told_apart(talk: Talk) -> None:
 
 
 def test_a_deadline_passes_in_the_queue(talk: Talk) -> None:
-    held = talk.wide([[1.0]], 10 * RUN)
-    time.sleep(0.06)
+    run = talk.held().hold()
+    held = talk.wide([[1.0]], run)
+    talk.held().wait_for(run)
     ask = Ask({"rows": ("float", [[7.0]]), "seconds": ("float", [0.0])}, "slow", signature="wide")
     request = talk.stubs.predict_request(ask, content=False)
     before = talk.runs()
-    began = time.monotonic()
     code, _ = talk.stubs.refused(
-        lambda message: talk.stubs.prediction.Predict(message, timeout=RUN / 2), request
+        lambda message: talk.stubs.prediction.Predict(message, timeout=0.5), request
     )
     assert code == "DEADLINE_EXCEEDED"
-    assert time.monotonic() - began < 9 * RUN
-    assert held.result(30) == ([1.0], 1)
-    assert talk.wide([[1.0]], 0.0).result(30) == ([1.0], 1)
+    assert not held.done()
+    talk.held().let_go(run)
+    assert held.result(60) == ([1.0], 1)
+    assert talk.wide([[1.0]], 0.0).result(60) == ([1.0], 1)
     eventually("only two have run", lambda: talk.runs() == before + 2)
 
 

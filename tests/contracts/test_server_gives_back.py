@@ -75,7 +75,7 @@ def grows(server: ModelServer, act: Callable[[], Any], rounds: int = ROUNDS) -> 
         act()
     # A request's end reaches the client before the last thread has let go of it.
     with contextlib.suppress(AssertionError):
-        eventually("it is given back", lambda: resident(server) - before <= ALLOWED, timeout=5)
+        eventually("it is given back", lambda: resident(server) - before <= ALLOWED, timeout=60)
     return resident(server) - before
 
 

@@ -24,6 +24,7 @@ from cluster.kubectl import Kubectl
 from cluster.s3 import S3Server
 from fakekubelet import FakeKubelet
 from local_stores import NETWORK
+from prometheus import Target, panels, rules, scraping
 from world import BUCKET, Bucket, Kube, eventually, tiny_export
 
 SERVED = "served"
@@ -172,7 +173,9 @@ def test_with_its_rights_alone_it_serves_and_replaces_a_version(
             state=lambda: kube.describe(SERVED) + operator.log.read_text(),
         )
 
-    with S3Server.start(tmp_path / "s3") as s3:
+    labels = {"namespace": NAMESPACE, "pod": "operator-x"}
+    target = Target(f"127.0.0.1:{operator.port}", "/metrics", labels)
+    with S3Server.start(tmp_path / "s3") as s3, scraping(tmp_path, target) as prometheus:
         s3.create_bucket(BUCKET)
         bucket = Bucket(s3.client())
         bucket.upload(f"{name}/1", tiny_export(1))
@@ -219,6 +222,11 @@ def test_with_its_rights_alone_it_serves_and_replaces_a_version(
                 }
             ),
         )
+
+        for expression in panels("operator", namespace=NAMESPACE).values():
+            assert prometheus.wait_for(expression)
+        for rule in rules("slipway-operator"):
+            prometheus.wait_for(rule["expr"].split(" > ")[0].split(" < ")[0])
 
         # The other release's operator has to find it gone.
         kubectl.run("delete", "rolebinding", "slipway-credentials", f"--namespace={SERVED}")

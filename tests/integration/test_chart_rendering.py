@@ -52,8 +52,6 @@ def test_the_crd_is_upgraded_with_the_chart_and_kept_when_that_goes(helm: Helm) 
         ("replica=3", "'replica' not allowed"),
         ("replicas=0", "at '/replicas': minimum"),
         ("replicas=two", "at '/replicas': got string, want integer"),
-        ("imagePrefix=registry.example.com/slipway", "at '/imagePrefix'"),
-        ("image.operator.digest=sha256:1", "'digest' not allowed"),
         ("image.agent.tag=1", "'agent' not allowed"),
         ("imagePullPolicy=Sometimes", "'Always', 'IfNotPresent', 'Never'"),
         ("namespaces=team-a", "at '/namespaces': got string, want array"),
@@ -71,6 +69,11 @@ def test_the_crd_is_upgraded_with_the_chart_and_kept_when_that_goes(helm: Helm) 
         ("logLevel=loud", "at '/logLevel'"),
         ("serviceAccount.create=false", "'create' not allowed"),
         ("resources.claims=1", "'claims' not allowed"),
+        ("image.sync.digest=sha256:12", "at '/image/sync/digest'"),
+        ("imagePrefix=-/", "at '/imagePrefix'"),
+        ("extraEnv[0].name=SLIPWAY_SYNC_IMAGE", "at '/extraEnv/0/name'"),
+        ("extraEnv[0].name=POD_IP", "at '/extraEnv/0/name'"),
+        ("extraEnv[0].nme=A", "'nme' not allowed"),
         (r"podLabels.app\.kubernetes\.io/name=x", "at '/podLabels/app.kubernetes.io"),
     ],
 )
@@ -108,6 +111,11 @@ def images(manifests: list[Manifest]) -> list[str]:
             "mirror.example.com/op:1.2",
             "slipway-server:1.2",
         ),
+        (
+            ("imagePrefix=registry.example.com/ml", "image.server.tag=cuda"),
+            "registry.example.com/ml/slipway-operator:0.1.0",
+            "registry.example.com/ml/slipway-server:cuda",
+        ),
     ],
 )
 def test_images_are_prefix_repository_and_tag(
@@ -117,6 +125,37 @@ def test_images_are_prefix_repository_and_tag(
     assert rendered[0] == rendered[3] == operator
     assert rendered[1] == server
     assert rendered[2] == server.replace("slipway-server", "slipway-sync").replace("cuda", "0.1.0")
+
+
+def test_an_image_with_a_digest_is_pulled_by_it(helm: Helm) -> None:
+    digest = f"sha256:{'0123456789abcdef' * 4}"
+    rendered = images(
+        helm.render(
+            f"image.operator.digest={digest}", f"image.sync.digest={digest}", "imageTag=dev"
+        )
+    )
+    assert rendered[0] == rendered[3] == f"localhost/slipway-operator@{digest}"
+    assert rendered[1] == "localhost/slipway-server:dev"
+    assert rendered[2] == f"localhost/slipway-sync@{digest}"
+
+
+def test_pods_spread_over_nodes_or_as_the_values_say(helm: Helm) -> None:
+    def spread(*settings: str) -> list[Manifest]:
+        deployment = one(helm.render(*settings), "Deployment")
+        constraints: list[Manifest] = deployment["spec"]["template"]["spec"][
+            "topologySpreadConstraints"
+        ]
+        assert all(c["labelSelector"] == deployment["spec"]["selector"] for c in constraints)
+        return constraints
+
+    [usual] = spread()
+    assert (usual["topologyKey"], usual["maxSkew"]) == ("kubernetes.io/hostname", 1)
+    own = "topologySpreadConstraints[0]"
+    [zones] = spread(
+        f"{own}.topologyKey=zone", f"{own}.maxSkew=2", f"{own}.whenUnsatisfiable=DoNotSchedule"
+    )
+    assert (zones["topologyKey"], zones["maxSkew"]) == ("zone", 2)
+    assert zones["whenUnsatisfiable"] == "DoNotSchedule"
 
 
 def test_the_operator_knows_every_flag_and_variable_it_is_given(helm: Helm) -> None:
@@ -239,6 +278,8 @@ def test_pods_take_what_the_values_say(helm: Helm) -> None:
         "imagePullSecrets[0].name=registry",
         "serviceAccount.name=boss",
         "resources.limits.memory=1Gi",
+        "extraEnv[0].name=SSL_CERT_DIR",
+        "extraEnv[0].value=/certs",
     )
     template = one(manifests, "Deployment")["spec"]["template"]
     spec = template["spec"]
@@ -250,6 +291,7 @@ def test_pods_take_what_the_values_say(helm: Helm) -> None:
     assert spec["priorityClassName"] == "high"
     assert spec["imagePullSecrets"] == [{"name": "registry"}]
     assert spec["serviceAccountName"] == "boss"
+    assert {"name": "SSL_CERT_DIR", "value": "/certs"} in spec["containers"][0]["env"]
     assert spec["containers"][0]["resources"]["limits"] == {"memory": "1Gi"}
     assert one(manifests, "ServiceAccount")["metadata"]["name"] == "boss"
     subjects = [s["name"] for m in manifests for s in m.get("subjects", ())]

@@ -18,8 +18,8 @@ from cluster.errors import ComponentError
 from cluster.paths import REPOSITORY
 from cluster.tools import find
 
-# What the integration tests are promised; measured at 4 to 5 s on two idle cores.
-PROMISED_SECONDS = 10.0
+# What the integration tests are promised: 4 to 5 s on two idle cores, and more than ten times that on busy ones.
+PROMISED_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -85,7 +85,7 @@ def test_other_users_may_do_what_rbac_grants_and_no_more(tmp_path: Path) -> None
             *("--clusterrole=pod-reader", "--group=viewers"),
         )
         # The authorizer learns of a binding by a watch, so a moment later.
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while "Forbidden" in kubectl(viewer, "get", "pods"):
             assert time.monotonic() < deadline
         assert "Forbidden" in kubectl(viewer, "create", "namespace", "other")
@@ -95,13 +95,13 @@ def test_controllers_and_scheduler_work_on_request(tmp_path: Path) -> None:
     with ControlPlane.start(tmp_path, controllers=True, scheduler=True) as plane:
         kubectl(plane.kubeconfig, "create", "deployment", "web", "--image=localhost/none")
         waited = kubectl(
-            *(plane.kubeconfig, "wait", "pod", "--selector=app=web", "--timeout=30s"),
+            *(plane.kubeconfig, "wait", "pod", "--selector=app=web", "--timeout=90s"),
             *("--for=create",),
         )
         assert "condition met" in waited
         # With no node there is no place, and the scheduler says so.
         waited = kubectl(
-            *(plane.kubeconfig, "wait", "pod", "--selector=app=web", "--timeout=30s"),
+            *(plane.kubeconfig, "wait", "pod", "--selector=app=web", "--timeout=90s"),
             "--for=jsonpath={.status.conditions[0].reason}=Unschedulable",
         )
         assert "condition met" in waited

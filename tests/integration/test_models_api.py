@@ -1,9 +1,12 @@
 """Models at a real API server: the table of manifests, defaults, columns, scale and names."""
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes.client.exceptions import ApiException
 
 from cluster.controlplane import ControlPlane
@@ -14,6 +17,11 @@ from slipway_operator.api.spec import ModelSpec
 from slipway_operator.api.status import ModelStatus
 from world import Kube
 
+PAGE = Path(__file__).parents[2] / "docs/guide/gallery.md"
+GALLERY = [
+    yaml.safe_load(block)
+    for block in re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+]
 NOW = "2026-01-02T03:04:05Z"
 
 
@@ -48,6 +56,28 @@ def test_a_good_model_is_stored_as_the_operator_reads_it(kube: Kube, case: Case)
     stored = try_out(kube, case.manifest)["spec"]
     read = ModelSpec.model_validate(case.spec).model_dump(by_alias=True, mode="json")
     assert without_empty(stored) == without_empty(read)
+
+
+@pytest.mark.parametrize("manifest", GALLERY, ids=lambda manifest: manifest["metadata"]["name"])
+def test_a_model_of_the_gallery_is_stored_as_it_is_shown(
+    kube: Kube, manifest: dict[str, Any]
+) -> None:
+    stored = try_out(kube, manifest)["spec"]
+
+    def kept(shown: Any, found: Any) -> bool:
+        if isinstance(shown, dict):
+            return all(kept(value, found[key]) for key, value in shown.items())
+        if isinstance(shown, list):
+            return all(kept(one, other) for one, other in zip(shown, found, strict=True))
+        return bool(shown == found)
+
+    # A field that the API server does not know would be dropped.
+    assert kept(manifest["spec"], stored)
+
+
+def test_the_gallery_is_large_and_names_no_model_twice() -> None:
+    names = [manifest["metadata"]["name"] for manifest in GALLERY]
+    assert len(set(names)) == len(names) >= 20
 
 
 def test_a_misspelt_field_is_named_by_kubectl(kubectl: Kubectl, namespace: str) -> None:
@@ -184,6 +214,7 @@ def test_columns_say_what_is_going_on(kube: Kube, kubectl: Kubectl, namespace: s
     assert wide == shown | {
         "POLICY": "AvailabilityPreserving",
         "SOURCE": "s3://models/mnist",
+        "URL": "http://mnist.default.svc:8501/v1/models/mnist",
         "MESSAGE": "version 4 takes over",
     }
 

@@ -15,6 +15,8 @@ from fakekubelet import FakeKubelet
 from watching import PodHistory
 from world import Bucket, Kube, Operator, eventually, running_operator, tiny_export
 
+WAITS = "WaitingForGPU: 0/1 nodes have 1 more nvidia.com/gpu"
+
 
 class Lab:
     """A namespace with credentials and one Model's corner of the bucket."""
@@ -174,7 +176,7 @@ def test_an_unschedulable_version_is_named_so(lab: Lab, kubelet: FakeKubelet) ->
     lab.create(serving={"resources": {"limits": {"nvidia.com/gpu": 1}}})
     lab.wait_serving(1)
     lab.upload(2)
-    lab.wait("it waits for a GPU", lambda: lab.status().get("phase") == "WaitingForGPU")
+    lab.wait("it waits for a GPU", lambda: lab.status().get("phase") == WAITS)
     assert "Insufficient nvidia.com/gpu" in lab.status()["message"]
     assert lab.status()["serving"] == "1"
     kubelet.gpus = 2
@@ -371,15 +373,18 @@ def test_deleting_the_model_removes_every_child_without_the_operator(
     )
 
 
-@pytest.mark.usefixtures("kubelet")
-@pytest.mark.parametrize("policy", ["AvailabilityPreserving", "ResourcePreserving"])
+@pytest.mark.parametrize("policy", ["AvailabilityPreserving", "ResourcePreserving", "fallback"])
 def test_killed_after_every_single_write_it_still_arrives(
-    lab: Lab, controlplane: ControlPlane, tmp_path: Path, policy: str
+    lab: Lab, kubelet: FakeKubelet, controlplane: ControlPlane, tmp_path: Path, policy: str
 ) -> None:
     """Each process lives for one write; together they make every prefix of the rollout's writes."""
+    transition: dict[str, Any] = {"policy": policy}
+    if policy == "fallback":
+        kubelet.gpus = 2
+        transition = {"whenUnschedulable": {"after": "1s", "then": "ResourcePreserving"}}
     with running_operator(str(controlplane.kubeconfig), tmp_path / "first.log", lab.only):
         lab.upload(1)
-        lab.create(transition={"policy": policy}, serving={"replicas": 2})
+        lab.create(transition=transition, serving={"replicas": 2})
         lab.wait_serving(1)
     lab.upload(2)
     current: list[Operator] = []

@@ -205,7 +205,7 @@ def test_sixteen_callers_see_no_failure_while_one_of_two_servers_drains(
             rpc.rotation.remove(first.port)
             rest.rotation.remove(first.rest_port)
             assert first.process.wait(LONG + 20) == 0
-            assert LEAST + QUIET <= time.monotonic() - began < LONG
+            assert time.monotonic() - began >= LEAST + QUIET
             sent = callers.sent
             eventually("traffic goes on", lambda: callers.sent > sent + 500)
         assert callers.failures == []
@@ -242,8 +242,8 @@ def test_callers_that_take_a_while_between_requests_are_told_before_their_connec
 def test_a_server_without_clients_leaves_once_the_proxies_know(
     base_path: Path, tmp_path: Path
 ) -> None:
-    flags = (f"--model_base_path={base_path}", "--model_name=m", f"--health_port={free_port()}")
-    health = int(flags[-1].partition("=")[2])
+    health = free_port()
+    flags = (*UNTIL_NONE, f"--model_base_path={base_path}", f"--health_port={health}")
     with running(tmp_path, *flags) as server:
         server.wait_ready()
         with (
@@ -258,7 +258,7 @@ def test_a_server_without_clients_leaves_once_the_proxies_know(
             took = time.monotonic() - began
         [stopping] = server.events("stopping")
         assert stopping["reason"].startswith("no connection left after ")
-        assert LEAST + QUIET <= took < 11
+        assert took >= LEAST + QUIET
 
 
 @pytest.mark.parametrize("port", ["port", "rest_port"])
@@ -271,7 +271,7 @@ def test_a_client_that_keeps_its_connection_is_waited_for_until_drain_seconds_at
             began = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
             eventually("it stops", lambda: server.events("stopping"))
-            assert DRAIN <= time.monotonic() - began < DRAIN + 5
+            assert DRAIN <= time.monotonic() - began < 10 * DRAIN
         assert server.process.wait(30) == 0
         [stopping] = server.events("stopping")
         # An HTTP connection that has been idle for as long is closed at the same moment.
@@ -295,14 +295,14 @@ def test_a_client_over_the_unix_socket_is_waited_for(base_path: Path, tmp_path: 
 def test_a_rest_connection_that_has_long_been_idle_holds_nobody_up(
     base_path: Path, tmp_path: Path
 ) -> None:
-    flags = ("--drain_seconds=8", "--model_name=m", f"--model_base_path={base_path}")
+    flags = ("--drain_seconds=14", "--model_name=m", f"--model_base_path={base_path}")
     with running(tmp_path, *flags) as server:
         server.wait_ready()
         assert server.predict("m", {"instances": [1.0]}).status_code == 200
-        time.sleep(5.5)  # it is idle for 8 s shortly after the drain could end
+        time.sleep(10.5)  # it is idle for 14 s shortly after the drain could end
         began = time.monotonic()
         assert server.terminate() == 0
-        assert LEAST + QUIET <= time.monotonic() - began < 8
+        assert time.monotonic() - began >= LEAST + QUIET
         [stopping] = server.events("stopping")
         assert stopping["reason"].startswith("no connection left after ")
 
@@ -313,7 +313,7 @@ def test_clients_that_come_and_go_show_that_a_proxy_leads_here_still(
     with running(tmp_path, *FLAGS, f"--model_base_path={base_path}") as server:
         server.wait_ready()
         # Each request has a connection of its own, which is seldom there when somebody looks.
-        with asking(server.rest_port, "/v1/models/m", every=0.2) as asked:
+        with asking(server.rest_port, "/v1/models/m", every=0.05) as asked:
             assert server.terminate() == 0
             assert asked
         [stopping] = server.events("stopping")
@@ -324,41 +324,39 @@ def test_a_draining_server_answers_but_says_so(base_path: Path, tmp_path: Path) 
     with running(tmp_path, *FLAGS, f"--model_base_path={base_path}") as server:
         server.wait_ready()
         assert "connection" not in server.predict("m", {"instances": [1.0]}).headers
-        server.process.send_signal(signal.SIGTERM)
-        eventually("it is not ready", lambda: server.get("/readyz").status_code == 503)
-        # A second SIGTERM, and one SIGINT, do not cut it short.
-        server.process.send_signal(signal.SIGTERM)
-        server.process.send_signal(signal.SIGINT)
-        began = time.monotonic()
         with socket.create_connection(("127.0.0.1", server.port)):
+            began = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            eventually("it is not ready", lambda: server.get("/readyz").status_code == 503)
+            # A second SIGTERM, and one SIGINT, do not cut it short.
+            server.process.send_signal(signal.SIGTERM)
+            server.process.send_signal(signal.SIGINT)
             answer = server.predict("m", {"instances": [1.0]})
             assert (answer.status_code, answer.headers["connection"]) == (200, "close")
             assert answer.json() == {"predictions": [3.0]}
             assert "draining" in server.get("/readyz").json()["reasons"][0]
             assert server.get("/livez").status_code == 200
-            assert server.process.wait(DRAIN + 20) == 0
-            assert time.monotonic() - began > DRAIN - 2
+            assert server.process.wait(10 * DRAIN) == 0
+            assert time.monotonic() - began >= DRAIN
 
 
 def test_two_interrupts_cut_the_drain_short(base_path: Path, tmp_path: Path) -> None:
-    flags = ("--model_name=m", f"--model_base_path={base_path}", "--drain_seconds=60")
+    flags = ("--model_name=m", f"--model_base_path={base_path}", "--drain_seconds=300")
     with running(tmp_path, *flags) as server:
         server.wait_ready()
         server.process.send_signal(signal.SIGINT)
         eventually("it drains", lambda: server.events("draining"))
         server.process.send_signal(signal.SIGINT)
-        assert server.process.wait(20) == 0
+        assert server.process.wait(90) == 0
         [stopping] = server.events("stopping")
         assert stopping["reason"] == "cut short by a second interrupt"
 
 
 def test_a_server_that_never_served_does_not_wait(tmp_path: Path) -> None:
-    flags = ("--model_name=m", f"--model_base_path={tmp_path}/nothing", "--drain_seconds=60")
+    flags = ("--model_name=m", f"--model_base_path={tmp_path}/nothing", "--drain_seconds=300")
     with running(tmp_path, *flags) as server:
         eventually("it is alive", lambda: server.get("/livez").status_code == 200)
-        began = time.monotonic()
         assert server.terminate() == 0
-        assert time.monotonic() - began < 30
         [stopping] = server.events("stopping")
         assert stopping["reason"] == "nothing was served"
     assert isinstance(server, ModelServer)

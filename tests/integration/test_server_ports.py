@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -28,7 +27,7 @@ from slipway_server.frontends.tls import CertificateFile
 
 PREDICT, STATUS = "/tensorflow.serving.PredictionService/Predict", "/s.ModelService/GetModelStatus"
 RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
-WAIT = 20.0
+WAIT = 60.0
 
 
 class Gate:
@@ -255,7 +254,8 @@ def test_rest_refuses_at_once_what_is_too_much(rest: Callable[..., RestServer], 
 def test_a_request_that_timed_out_holds_its_place_until_its_worker_is_free(
     rest: Callable[..., RestServer], gate: Gate
 ) -> None:
-    server = rest(RestLimits(threads=1, inflight=1, timeout=0.05))
+    # Its worker must have begun by then, or there is no place to hold.
+    server = rest(RestLimits(threads=1, inflight=1, timeout=1.5))
     with httpx.Client(base_url=f"http://127.0.0.1:{server.ports[0]}", trust_env=False) as http:
         assert http.post("/busy").status_code == 504
         assert http.post("/more").status_code == 503
@@ -388,12 +388,12 @@ def test_a_slow_sender_is_ended(rest: Callable[..., RestServer], sent: bytes) ->
 def test_what_is_too_large_is_refused_at_once(
     rest: Callable[..., RestServer], sent: bytes, status: bytes
 ) -> None:
-    port = rest().ports[0]
+    # A server that waits for the rest waits for longer than the client does.
+    limits = ConnectionLimits(head_seconds=10 * WAIT, request_seconds=10 * WAIT)
+    port = rest(RestLimits(threads=1, connection=limits)).ports[0]
     with _raw(port) as client:
-        began = time.monotonic()
         client.sendall(sent)
         assert client.recv(12) == b"HTTP/1.1 " + status
-        assert time.monotonic() - began < 8  # it is milliseconds, but the machine is shared
 
 
 def test_a_body_in_tiny_chunks_arrives_whole(rest: Callable[..., RestServer]) -> None:

@@ -284,7 +284,7 @@ def test_a_request_waits_for_an_idle_interpreter_and_no_longer_than_its_deadline
     )
     waiting.start()
     busy.end()
-    waiting.join(10)
+    waiting.join(60)
     assert answers[0][0].tolist() == [3.0]
 
 

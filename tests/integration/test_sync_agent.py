@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -415,12 +414,10 @@ def test_killed_after_some_files_only_the_others_come_again(slow: Slow) -> None:
 
 def test_a_term_signal_stops_it_at_once_and_leaves_only_the_partial_directory(slow: Slow) -> None:
     slow.hold(SHARD_1)
-    process = slow.agent.start()
-    assert slow.wanted.wait(30)
-    began = time.monotonic()
+    process = slow.agent.start("--stall-timeout", "600", "--request-timeout", "600")
+    assert slow.wanted.wait(60)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
-    assert time.monotonic() - began < 8, "it does not wait for the file that stands still"
+    process.communicate(timeout=90)  # it does not wait for the file that stands still
     assert process.returncode == 143
     (left,) = slow.agent.volume.iterdir()
     assert left.name == f".slipway-3-{slow.agent.revision[:12]}.partial"

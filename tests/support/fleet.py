@@ -21,6 +21,7 @@ from slipway_operator.api.quantities import parse_quantity
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.spec import ModelSpec, VersionPolicy
 from slipway_operator.api.status import ModelStatus, VersionState
+from slipway_operator.api.verbs import read_verbs
 from slipway_operator.discovery.poll_state import wanted_versions
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
@@ -81,7 +82,7 @@ class SimPod:
     revision: str
     image: str
     created_at: datetime
-    requests: frozenset[str]
+    requests: Mapping[str, str]
     stage: Stage = Stage.PENDING
     ready_at: datetime | None = None
     unready_at: datetime | None = None
@@ -164,12 +165,18 @@ class Fleet:
 
     spec: dict[str, Any] = field(default_factory=default_spec)
     gpus: int = 8
+    no_room: str = NO_ROOM
+    """What the scheduler says of a pod that gets no GPU."""
     quota: int | None = None
     """Pods that a ResourceQuota allows; terminating ones count."""
+    refusal: str = EXCEEDED
+    """What the API server says of a pod beyond those."""
     now: datetime = START
     generation: int = 1
     model_uid: str = "model-uid"
     status: ModelStatus = field(default_factory=ModelStatus)
+    annotations: dict[str, str] = field(default_factory=dict)
+    """Of the Model."""
     settings: RenderSettings = field(default_factory=lambda: RenderSettings("server:1", "sync:1"))
     exports: dict[int, Export] = field(default_factory=dict)
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
@@ -216,6 +223,7 @@ class Fleet:
             resource_version=str(self._count),
             spec=self._parsed,
             status=self.status,
+            verbs=read_verbs(self.annotations),
         )
 
     def recreate(self) -> None:
@@ -275,7 +283,7 @@ class Fleet:
                 self.source, polled=True, error_reason=Reason.UNAVAILABLE, error_message="no answer"
             )
             return
-        policy: VersionPolicy = self.model.spec.versions
+        policy: VersionPolicy = self.model.versions
         listed = tuple(VersionDirectory(number, str(number)) for number in sorted(self.listed))
         bad = {
             row.version
@@ -480,7 +488,7 @@ class Fleet:
         before, deployment.refused = deployment.refused, ""
         for n in range(missing):
             if self.quota is not None and len(self.pods) >= self.quota:
-                deployment.refused = EXCEEDED
+                deployment.refused = self.refusal
                 return n > 0 or not before
             self._create_pod(deployment)
         for pod in self.victims(live)[: max(0, -missing)]:
@@ -515,7 +523,7 @@ class Fleet:
             revision=deployment.manifest["metadata"]["annotations"][names.REVISION_ANNOTATION],
             image=server["image"],
             directory=cached_directory(deployment),
-            requests=frozenset(server["resources"].get("limits", ())),
+            requests={n: str(v) for n, v in server["resources"].get("limits", {}).items()},
             created_at=self.now,
         )
 
@@ -721,7 +729,7 @@ class Fleet:
             terminating=pod.terminating,
             in_rotation=pod.labels.get(names.ROTATION_LABEL) == names.ROTATION_IN,
             scheduled_at=pod.scheduled_at,
-            unschedulable=NO_ROOM if pod.refused_at else "",
+            unschedulable=self.no_room if pod.refused_at else "",
             unschedulable_since=pod.refused_at,
             sync=self._seen_sync(pod),
             server=_seen_server(pod),

@@ -14,10 +14,12 @@ from typing import Any, Final, TypeVar
 from fleet import BROKEN_IMAGE, Behaviour, Fleet, Stage, cached_directory
 from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.names import ROTATION_LABEL, SELECTS_LABEL, SERVABLE_LABEL, VERSION_LABEL
-from slipway_operator.api.status import ModelStatus, VersionState
+from slipway_operator.api.status import ModelStatus, VersionState, VersionStatus
+from slipway_operator.api.verbs import Verb
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
-from slipway_operator.planning.capacity.scaling import limits_of
+from slipway_operator.planning.capacity.scaling import Limits, limits_of
+from slipway_operator.planning.capacity.unschedulable import way_taken
 from slipway_operator.planning.decision import decide
 from slipway_operator.planning.plan import plan
 from slipway_operator.planning.versions.desired import select
@@ -65,6 +67,8 @@ class History:
         self.calm = self.autoscaled = False
         self.began: int | None = None
         """Replicas with which the transition under way began."""
+        self.lowered: int | None = None
+        """Pods in rotation that a transition without extra pods leaves, until all R take requests again."""
         self.failed: set[str] = set()
         self.were_ready: set[int] = set()
         """Versions of which a pod has been ready."""
@@ -156,14 +160,14 @@ class History:
         )
         self._refuse_second_tries(action)
         self.fleet.write(action)
-        limits = limits_of(self.fleet.model.spec)
+        limits = self.limits()
         kept = min(limits.floor, before_secure)
         if self.secure() < kept:
             self.broken(f"T3/T4: {action} may leave {self.secure()} < {kept} pods in rotation")
         gap = limits.floor == 0  # ResourcePreserving with one replica, or zero replicas
         if before_ready > 0 and not gap and self.secure(all_ready=True) == 0:
             self.broken(f"T2: {action} may remove the last pod that can serve")
-        if self.policy == "ResourcePreserving":
+        if self.policy == "ResourcePreserving" or self._fell_back():
             limits = limits_of(self.fleet.model.spec, transition=self.fleet.status.transition)
             budget = self.aspired_at_most() * limits.replicas + limits.surge
             if self.held() > max(budget, before_held):
@@ -188,6 +192,15 @@ class History:
     @property
     def policy(self) -> str:
         return self.fleet.model.spec.transition.policy
+
+    def limits(self) -> Limits:
+        """What the policy promises, or the one that the transition under way goes on with."""
+        spec, transition = self.fleet.model.spec, self.fleet.status.transition
+        return limits_of(spec, transition=transition if self._fell_back() else None)
+
+    def _fell_back(self) -> bool:
+        transition = self.fleet.status.transition
+        return transition is not None and bool(transition.fallback)
 
     def secure(self, *, all_ready: bool = False) -> int:
         """Pods in rotation (or all ready ones) that stay whatever the ReplicaSet controllers choose."""
@@ -226,7 +239,7 @@ class History:
         return len({found[SERVABLE_LABEL] for found in labels}) > self.aspired_at_most()
 
     def aspired_at_most(self) -> int:
-        versions = self.fleet.model.spec.versions
+        versions = self.fleet.model.versions
         if versions.latest:
             return versions.latest
         if versions.specific:
@@ -239,17 +252,25 @@ class History:
         self.were_ready |= {
             int(p.labels[VERSION_LABEL]) for p in self.fleet.pods.values() if p.ready
         }
+        fleet = self.fleet
+        limits = limits_of(fleet.model.spec)
+        serving = len(fleet.in_rotation())
+        if self._fell_back():
+            self.lowered = self.limits().floor
+        elif self.secure() >= limits.floor:
+            # It ends when all new pods are ready, and the slices show the last one a moment later.
+            self.lowered = None
         if self.autoscaled:
-            gap = self.policy == "ResourcePreserving" and self.began == 1
+            gap = self.began == 1 and (
+                self.policy == "ResourcePreserving" or self.lowered is not None
+            )
             if not gap and not self.fleet.in_rotation():
                 self.broken(f"T2: nothing serves in a transition that began with {self.began}")
         if not self.calm:
             return
-        fleet = self.fleet
-        limits = limits_of(fleet.model.spec)
-        serving = len(fleet.in_rotation())
-        if serving < limits.floor:
-            self.broken(f"T3/T4: {serving} pods in rotation, at least {limits.floor} must be")
+        floor = limits.floor if self.lowered is None else self.lowered
+        if serving < floor:
+            self.broken(f"T3/T4: {serving} pods in rotation, at least {floor} must be")
         most = limits.replicas * self.aspired_at_most() + limits.surge
         if len([p for p in fleet.pods.values() if not p.terminating]) > most:
             self.broken(f"more than {most} pods")
@@ -359,9 +380,25 @@ class History:
         fleet.edit(paused=False, source={"allowMutation": True})
         if fleet.spec["serving"].get("image") == BROKEN_IMAGE:
             fleet.edit(serving={"image": ""})
+        fleet.annotations.clear()
+        if any(way_taken(None, row) for row in fleet.status.versions):
+            # What was given up for want of room is not tried again by itself.
+            fleet.edit(serving={"podAnnotations": {"tried": "again"}})
+        fleet.edit(transition={"whenUnschedulable": {"then": "Wait"}})
         self.come_to_rest()
+        self._retry_what_was_aborted()
         self.wait()
         self._check_end()
+
+    def _retry_what_was_aborted(self) -> None:
+        fleet = self.fleet
+        aborted = [r for r in fleet.status.versions if r.failed_key and "aborted" in _told(r)]
+        for row in aborted:
+            fleet.annotations = {Verb.RETRY.annotation: str(row.version)}
+            self.come_to_rest()
+        if aborted:
+            fleet.annotations.clear()
+            self.come_to_rest()
 
     def _check_end(self) -> None:
         fleet = self.fleet
@@ -448,6 +485,10 @@ def _short(action: Action) -> str:
     return (
         f"{type(action).__name__} {manifest['metadata']['name']} {manifest['metadata']['labels']}"
     )
+
+
+def _told(row: VersionStatus) -> str:
+    return f"{row.reason} {row.message}".lower()
 
 
 def _declared(reason: str) -> bool:
@@ -579,6 +620,15 @@ def _policy(history: History, number: int) -> None:
     )
 
 
+def _when_unschedulable(history: History, number: int) -> None:
+    then = ("Wait", "ResourcePreserving", "Abort")[number % 3]
+    history.fleet.edit(transition={"whenUnschedulable": {"after": "10s", "then": then}})
+
+
+def _wait(history: History, number: int) -> None:
+    history.fleet.now += timedelta(seconds=number % 30)
+
+
 def _versions(history: History, number: int) -> None:
     history.fleet.edit(versions=_VERSIONS[number % len(_VERSIONS)])
 
@@ -668,6 +718,21 @@ def _take_service(history: History, _: int) -> None:
     history.fleet.slices.pop("digits", None)
 
 
+def _ask(history: History, number: int) -> None:
+    """Someone annotates the Model, or takes an annotation away."""
+    annotations = history.fleet.annotations
+    choice = Random(number)  # noqa: S311
+    verb = choice.choice(list(Verb))
+    if choice.random() < 0.25:
+        annotations.pop(verb.annotation, None)
+        return
+    target = int(history.fleet.status.target or 1)
+    version = choice.choice([target, target, choice.randrange(1, _MOST_VERSIONS + 2)])
+    values = {Verb.PROMOTE: f"{version}", Verb.ROLLBACK: f"{version}"}
+    value = values.get(verb, f"{version}/{choice.randrange(1, 4)}")
+    annotations[verb.annotation] = value if choice.random() < 0.95 else "never"
+
+
 EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "drift": _drift,
     "step": _step,
@@ -696,13 +761,23 @@ EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "take deployment": _take_deployment,
     "labels": _labels,
     "edit template": _edit_template,
+    "ask": _ask,
+    "unschedulable": _when_unschedulable,
+    "time": _wait,
 }
 CALM: Final = (
     "drift", "drift", "drift", "step", "rest", "kill", "upload", "upload", "finish upload",
-    "image", "gpus", "store", "empty", "vanish", "restart", "upgrade",
+    "image", "gpus", "store", "empty", "vanish", "restart", "upgrade", "gpus", "unschedulable", "time",
+    "ask", "ask",
 )  # fmt: skip
 """Nothing is lost here, and neither replicas nor policies change."""
+WITHOUT_ROOM: Final = (
+    "drift", "drift", "drift", "rest", "kill", "upload", "upload", "image", "restart", "time", "time", "gpus",
+)  # fmt: skip
+"""Nothing is lost here either, and time goes on while there is little room."""
 AUTOSCALED: Final = (
+    "gpus",
+    "time",
     "drift",
     "drift",
     "step",
@@ -712,5 +787,6 @@ AUTOSCALED: Final = (
     "restart",
     "autoscale",
     "autoscale",
+    "ask",
 )
 """An autoscaler with a minimum of 1."""

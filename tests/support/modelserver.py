@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +92,10 @@ class ModelServer:
 
 @contextlib.contextmanager
 def running(
-    directory: Path, *flags: str, env: dict[str, str] | None = None
+    directory: Path,
+    *flags: str,
+    env: dict[str, str] | None = None,
+    program: Sequence[str] = (sys.executable, "-m", "slipway_server"),
 ) -> Iterator[ModelServer]:
     """Start a server with some flags; ports are chosen, its log goes into the directory."""
     port, rest_port = free_port(), free_port()
@@ -103,9 +106,7 @@ def running(
     if FRONT and not any(flag.startswith(("--front", "--ssl_config_file")) for flag in flags):
         flags = (f"--front={FRONT}", *flags)
     command = [
-        sys.executable,
-        "-m",
-        "slipway_server",
+        *program,
         f"--port={port}",
         f"--rest_api_port={rest_port}",
         *flags,

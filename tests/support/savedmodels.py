@@ -246,11 +246,18 @@ def save_constant(directory: Path) -> None:
 def save_slow(directory: Path) -> None:
     """Save a model that waits: `seconds` of the first row, one run at a time, without using a processor.
 
+    If they are negative, until a test lets the run go (`held_runs`), which is told by files beside the model's.
     `size` is the number of rows that ran together; signature `count` tells the runs so far, `wide` takes rows of any
     length and returns each one's sum, `total` is one number for all rows.
     """
     import tensorflow as tf
     from tensorflow.python.data.experimental.ops import testing
+
+    def sleep(seconds: Any) -> Any:
+        # The data set sleeps before its element and before its end.
+        pause = tf.cast(seconds * 5e5, tf.int64)
+        data = tf.data.Dataset.range(1).apply(testing.sleep(pause))
+        return data.reduce(tf.constant(0, tf.int64), lambda a, b: a + b)
 
     class Slow(tf.Module):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -260,13 +267,13 @@ def save_slow(directory: Path) -> None:
         @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="seconds")])  # type: ignore[untyped-decorator]
         def wait(self, seconds: Any) -> Any:
             counted = self.runs.assign_add(1)
-            # The data set sleeps before its element and before its end.
-            pause = tf.cast(seconds[0] * 5e5, tf.int64)
-            slept = (
-                tf.data.Dataset.range(1)
-                .apply(testing.sleep(pause))
-                .reduce(tf.constant(0, tf.int64), lambda a, b: a + b)
-            )
+            held = tf.strings.as_string(tf.cast(-seconds[0], tf.int32))
+            slept = sleep(tf.maximum(seconds[0], 0.0))
+            if seconds[0] < 0:
+                tf.io.write_file(tf.strings.join([f"{directory}/begun", held]), "")
+                go = tf.strings.join([f"{directory}/go", held])
+                while tf.equal(tf.size(tf.io.matching_files(go)), 0):
+                    slept = sleep(0.005)
             with tf.control_dependencies([slept, counted]):
                 return {
                     "waited": tf.identity(seconds),

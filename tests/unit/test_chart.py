@@ -77,6 +77,19 @@ def test_values_files_that_the_guide_shows_are_of_the_chart() -> None:
     assert unknown({"networkPolicy": {"on": 1}}, known) == [".networkPolicy.on"]
 
 
+def test_the_charts_readme_names_every_value() -> None:
+    readme = (ROOT / "charts" / "slipway" / "README.md").read_text()
+    known = yaml.safe_load((ROOT / "charts" / "slipway" / "values.yaml").read_text())
+    assert set(known) == set(re.findall(r"`(\w+)`", readme.partition("| --- |")[2]))
+
+
+def test_the_page_of_alerts_is_about_those_of_the_chart() -> None:
+    groups = yaml.safe_load((ROOT / "charts/slipway/files/alerts.yaml").read_text())["groups"]
+    page = (ROOT / "docs" / "guide" / "monitoring.md").read_text()
+    named = re.findall(r"^\| `(Slipway\w+)` \|", page, flags=re.MULTILINE)
+    assert named == [rule["alert"] for group in groups for rule in group["rules"]]
+
+
 def test_the_namespaced_installation_comes_first() -> None:
     commands = re.findall(r"^helm install .*?(?<!\\)$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     first, *others = commands

@@ -32,7 +32,7 @@ def test_operator_and_its_tests_hold_nothing_that_makes_it_a_package() -> None:
 @pytest.mark.parametrize(
     "module",
     [
-        "slipway_operator.api.crd",
+        "slipway_operator.api.schema.crd",
         "slipway_operator.api.resource",
         "slipway_operator.model.observed",
         "slipway_operator.rendering.deployment",

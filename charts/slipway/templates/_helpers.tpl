@@ -28,8 +28,15 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- define "slipway.image" -}}
 {{- $root := index . 0 -}}
 {{- $image := index $root.Values.image (index . 1) -}}
-{{- $tag := coalesce $image.tag $root.Values.imageTag $root.Chart.AppVersion -}}
-{{- printf "%s%s:%s" $root.Values.imagePrefix $image.repository $tag -}}
+{{- with $root.Values.imagePrefix | trimSuffix "/" -}}
+{{- . }}/
+{{- end -}}
+{{- $image.repository -}}
+{{- if $image.digest -}}
+{{- printf "@%s" $image.digest -}}
+{{- else -}}
+{{- printf ":%s" (coalesce $image.tag $root.Values.imageTag $root.Chart.AppVersion) -}}
+{{- end -}}
 {{- end -}}
 
 {{/* What Pod Security `restricted` requires of a pod, and of a container. */}}

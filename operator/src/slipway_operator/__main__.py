@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from slipway_operator.api.crd import custom_resource_definition
-from slipway_operator.api.reference import page
+from slipway_operator.api.schema.crd import custom_resource_definition
+from slipway_operator.api.schema.reference import page
 from slipway_operator.app.logs import configure_logging
 from slipway_operator.app.process import run
 from slipway_operator.app.settings import (

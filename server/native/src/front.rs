@@ -21,6 +21,8 @@ pub struct Limits {
     pub inflight: usize,
     /// Bytes of a message, as sent.
     pub message: usize,
+    /// Bytes of all large messages that arrive or are worked on.
+    pub held: usize,
     /// Calls at a time on one connection.
     pub streams: u32,
     /// Connections at a time; 0 means any number.
@@ -45,9 +47,8 @@ pub struct CallInfo {
 /// Answers a message that is not answered here; called on a thread that may wait.
 pub type Handler = Box<dyn Fn(&CallInfo, &Bytes) -> Result<Vec<Bytes>, Status> + Send + Sync>;
 
-/// Bytes of messages on their way that did not arrive in one piece: up to 64 KiB each, and larger ones.
+/// Bytes of messages of up to 64 KiB that did not arrive in one piece.
 const SMALL_MESSAGES: usize = 64 << 20;
-const LARGE_MESSAGES: usize = 256 << 20;
 const STATUS_THREADS: usize = 4;
 const STREAM_THREADS: usize = 4;
 
@@ -140,10 +141,7 @@ impl Front {
             methods: RwLock::new(Arc::new(methods)),
             handler,
             lanes,
-            rooms: Arc::new(Rooms::new(
-                SMALL_MESSAGES,
-                LARGE_MESSAGES.max(limits.message),
-            )),
+            rooms: Arc::new(Rooms::new(SMALL_MESSAGES, limits.held)),
             phase: watch::Sender::new(Phase::Open),
             hot: AtomicBool::new(false),
             as_content,

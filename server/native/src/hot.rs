@@ -61,7 +61,7 @@ fn attempt(
         return Ok(Verdict::Slow);
     }
     let chosen = choose(signature, &request)?;
-    let values = read_inputs(signature, &request)?;
+    let values = read_inputs(signature, &request, Limits::of(message))?;
     if deadline.is_some_and(|end| Instant::now() >= end) {
         return Err(Declined);
     }
@@ -127,6 +127,7 @@ fn choose<'a>(
 fn read_inputs(
     signature: &Signature,
     request: &PredictRequest<'_>,
+    limits: Limits,
 ) -> Result<Vec<Tensor>, Declined> {
     // Aliases are distinct on both sides: as many, and each found, means the same.
     if request.inputs.len() != signature.inputs.len() {
@@ -138,7 +139,7 @@ fn read_inputs(
             .inputs
             .iter()
             .find(|sent| sent.0 == input.alias.as_bytes());
-        let decoded = Decoded::read(sent.ok_or(Declined)?.1, Limits::default())?;
+        let decoded = Decoded::read(sent.ok_or(Declined)?.1, limits)?;
         if decoded.dtype != input.dtype {
             return Err(Declined);
         }

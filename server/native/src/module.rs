@@ -84,7 +84,7 @@ impl NativeFront {
     /// `handler` is called as `python::Handler` says; `early` are methods that answer from the beginning.
     #[new]
     #[pyo3(signature = (
-        handler, early, *, threads, inflight, message, streams, connections, age, age_grace, workers, tensor_content,
+        handler, early, *, threads, inflight, message, held, streams, connections, age, age_grace, workers, tensor_content,
         seconds, classic_microseconds
     ))]
     #[allow(clippy::too_many_arguments)]
@@ -94,6 +94,7 @@ impl NativeFront {
         threads: usize,
         inflight: usize,
         message: usize,
+        held: usize,
         streams: u32,
         connections: usize,
         age: f64,
@@ -110,6 +111,7 @@ impl NativeFront {
             threads,
             inflight,
             message,
+            held,
             streams,
             connections,
             age: time(age)?,

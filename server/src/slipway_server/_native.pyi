@@ -24,6 +24,7 @@ class NativeFront:
         threads: int,
         inflight: int,
         message: int,
+        held: int,
         streams: int,
         connections: int,
         age: float,

@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from pydantic import ValidationError
 
 from slipway_operator.api import names
 from slipway_operator.api.rules import Rule, matches_cel
-from slipway_operator.api.spec import ModelSpec
+from slipway_operator.api.spec import ModelSpec, VersionPolicy
 from slipway_operator.api.status import ModelStatus
+from slipway_operator.api.verbs import Verbs, read_verbs
 
 
 class InvalidModelError(ValueError):
@@ -39,6 +40,7 @@ class ModelResource:
 
     Attributes:
         status: What was last written; empty when there is none or it cannot be read.
+        verbs: What its annotations ask for.
     """
 
     namespace: str
@@ -48,11 +50,18 @@ class ModelResource:
     resource_version: str
     spec: ModelSpec
     status: ModelStatus
+    verbs: Verbs = field(default_factory=Verbs)
 
     @property
     def model_name(self) -> str:
         """What clients ask for."""
         return self.spec.model_name or self.name
+
+    @property
+    def versions(self) -> VersionPolicy:
+        """Which versions should serve: as the spec says, or the one that is pinned."""
+        pinned = self.verbs.pinned
+        return self.spec.versions if pinned is None else VersionPolicy(specific=[pinned])
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +113,7 @@ def parse(body: Mapping[str, Any]) -> ModelResource:
         resource_version=metadata.get("resourceVersion", ""),
         spec=spec,
         status=_status(body),
+        verbs=read_verbs(metadata.get("annotations") or {}),
     )
 
 

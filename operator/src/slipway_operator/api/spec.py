@@ -54,6 +54,18 @@ class VersionPolicy(SpecType):
     """Every complete version."""
 
 
+class WhenUnschedulable(SpecType):
+    """What becomes of a transition whose new pods find no room."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (within("after", "1s", "168h"),)
+
+    after: Duration = "2m"
+    """Time without room, pods that shut down aside, before anything is done."""
+    then: Literal["Wait", "ResourcePreserving", "Abort"] = "Wait"
+    """Wait: the transition waits for room. ResourcePreserving: this one transition continues without
+    extra pods, as under that policy. Abort: it is given up, until the export or the pod template changes."""
+
+
 class Transition(SpecType):
     """How one version replaces another."""
 
@@ -79,6 +91,10 @@ class Transition(SpecType):
     """AvailabilityPreserving: maximum extra pods, rounded up; 100% switches all traffic at once."""
     max_unavailable: IntOrPercent = 1
     """ResourcePreserving: maximum pods missing at a time, rounded up."""
+    when_unschedulable: WhenUnschedulable = Field(
+        default_factory=WhenUnschedulable, json_schema_extra={"default": {}}
+    )
+    """What to do if no node has room for a new pod, or a quota does not allow it."""
     progress_deadline: Duration = "10m"
     """A new version fails after this time without progress; waiting for hardware and an active
     download do not count."""

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -47,6 +47,12 @@ class VersionState(StrEnum):
     """It failed, and traffic was rolled back to the previous version."""
     SOURCE_GONE = "SourceGone"
     """It serves, but its export is no longer in the source: a lost pod could not be replaced."""
+
+
+BAD_STATES: Final = frozenset(
+    {VersionState.FAILED, VersionState.REJECTED, VersionState.ROLLED_BACK}
+)
+"""States of a version that cannot serve as it is."""
 
 
 class Condition(ApiType):
@@ -106,6 +112,23 @@ class TransitionStatus(ApiType):
     """spec.serving.replicas when it began."""
     since: Timestamp
     """When it began."""
+    waiting_since: Timestamp | None = None
+    """Since when a new pod has had no room; absent if none waits, or only for pods that shut down."""
+    fallback: Literal["", "ResourcePreserving"] = ""
+    """Policy that it continues with because of spec.transition.whenUnschedulable; empty: the spec's."""
+    message: Text = ""
+    """Why it continues with another policy; empty if it does not."""
+
+
+class HonouredVerbs(ApiType):
+    """What was asked for by annotation and acted on; survives restarts of the operator."""
+
+    abort: Annotated[str, StringConstraints(max_length=64)] = ""
+    """Value of slipway.dev/abort that was acted on last, as VERSION/NUMBER; empty while there is none."""
+    retry: Annotated[str, StringConstraints(max_length=64)] = ""
+    """Value of slipway.dev/retry that was acted on last, as VERSION/NUMBER; empty while there is none."""
+    message: Text = ""
+    """What came of the one that was acted on last, in one sentence."""
 
 
 class DoomedVersion(ApiType):
@@ -185,6 +208,8 @@ class ModelStatus(ApiType):
     """Retention: announced and running deletions."""
     transition: TransitionStatus | None = None
     """The transition under way; absent when no version replaces another."""
+    honoured: HonouredVerbs | None = None
+    """The annotations slipway.dev/abort and slipway.dev/retry that were acted on."""
 
     def as_manifest(self) -> dict[str, Any]:
         """The JSON object that is written to the API server."""

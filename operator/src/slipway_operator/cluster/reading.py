@@ -197,13 +197,18 @@ def _memory_limit(spec: Mapping[str, Any]) -> str:
     return ""
 
 
-def _requests(spec: Mapping[str, Any]) -> frozenset[str]:
-    """Names of the resources that a pod's containers request; a limit alone is a request as well."""
-    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
-    resources = [container.get("resources") or {} for container in containers]
-    return frozenset(
-        name for r in resources for part in ("requests", "limits") for name in r.get(part) or ()
-    )
+def _requests(spec: Mapping[str, Any]) -> dict[str, str]:
+    """What a pod's containers request; a limit alone is a request as well.
+
+    The sync ends before the server starts, so that the larger of two requests is what the pod needs.
+    """
+    found: dict[str, str] = {}
+    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
+        resources = container.get("resources") or {}
+        asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+        for name, amount in asked.items():
+            found[name] = max(found.get(name, "0"), str(amount), key=_bytes)
+    return found
 
 
 def watch_pods(manifests: Iterable[Mapping[str, Any]], model: str) -> list[WatchPod]:

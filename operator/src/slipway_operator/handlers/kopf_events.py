@@ -5,6 +5,7 @@ from typing import Any, Final
 import kopf
 
 from slipway_operator.api import names
+from slipway_operator.api.verbs import Verb
 from slipway_operator.reconcile.loop import Loop
 from slipway_operator.reconcile.scheduler import Key
 
@@ -24,7 +25,7 @@ def registry_for(loop: Loop) -> kopf.OperatorRegistry:
     coroutines because kopf runs plain functions in threads, where the loop must not be touched.
     """
     registry = kopf.OperatorRegistry()
-    generations: dict[tuple[str, str], tuple[Key, int]] = {}
+    generations: dict[tuple[str, str], tuple[Key, int, str]] = {}
 
     @kopf.on.login(registry=registry)
     async def log_in(**kwargs: Any) -> kopf.ConnectionInfo | None:
@@ -41,7 +42,9 @@ def registry_for(loop: Loop) -> kopf.OperatorRegistry:
             loop.model_deleted(key)
             return
         loop.model_changed(key, int(metadata["resourceVersion"]))
-        generation = key, metadata.get("generation", 0)
+        # A pin is asked for by annotation, and another version is then looked for in the source.
+        pin = (metadata.get("annotations") or {}).get(Verb.ROLLBACK.annotation, "")
+        generation = key, metadata.get("generation", 0), pin
         if generations.get(place) != generation:
             generations[place] = generation
             loop.spec_changed(key)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from slipway_operator.api.resource import ModelResource
+from slipway_operator.api.verbs import Verbs
 from slipway_operator.model.pvc import Claim, Refusal
 from slipway_operator.model.retention import RetentionReport
 from slipway_operator.model.source import SourceObservation
@@ -67,7 +68,7 @@ class Pod:
         ready_at: When it last became ready, or unready.
         unschedulable: The scheduler's own sentence; empty when it is scheduled or not judged yet.
         in_rotation: Carries the rotation label.
-        requests: Names of the resources that its containers request.
+        requests: What its containers request, by resource, as it is written: `8Gi` of memory.
         memory_limit: Memory limit of its server, `1500Mi` for example; empty when it has none.
     """
 
@@ -86,7 +87,7 @@ class Pod:
     sync: Container = field(default_factory=Container)
     server: Container = field(default_factory=Container)
     progress: SyncProgress | None = None
-    requests: frozenset[str] = frozenset()
+    requests: Mapping[str, str] = field(default_factory=dict)
     memory_limit: str = ""
 
 
@@ -155,6 +156,11 @@ class Observed:
     foreign: frozenset[str] = frozenset()
     selected_by: frozenset[str] = frozenset()
     retention: RetentionReport | None = None
+
+    @property
+    def verbs(self) -> Verbs:
+        """What the annotations of the Model ask for."""
+        return self.model.verbs
 
     def of_kind(self, kind: str) -> Mapping[str, Child]:
         """The children of a kind by name."""

@@ -3,23 +3,27 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from slipway_operator.api.status import VersionStatus
 from slipway_operator.model.observed import Observed, Pod
 from slipway_operator.model.pvc import Volume
+from slipway_operator.model.servable import Servable
 from slipway_operator.model.source import SourceVersion
 from slipway_operator.planning import endpoints
 from slipway_operator.planning.capacity.scaling import Limits, limits_of
 from slipway_operator.planning.capacity.transition import transition_under_way
+from slipway_operator.planning.capacity.unschedulable import without_room
 from slipway_operator.planning.versions.desired import DesiredVersions, asked_for
 from slipway_operator.planning.versions.diagnosis import Finding
-from slipway_operator.planning.versions.failures import judge
+from slipway_operator.planning.versions.failures import judge, record_failure
+from slipway_operator.planning.versions.verbs import honour
 from slipway_operator.planning.volumes.pvc import volume_of
 from slipway_operator.rendering.settings import RenderSettings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Decision:
     """Everything that actions and status are made from.
 
@@ -48,14 +52,14 @@ class Decision:
     listed: Mapping[int, SourceVersion]
     rows: tuple[VersionStatus, ...] = ()
 
-    @property
+    @cached_property
     def rows_by_version(self) -> dict[int, VersionStatus]:
         """The new rows by version."""
         return {row.version: row for row in self.rows}
 
     def asks_for(self, version: int) -> bool:
         """Whether spec.versions asks for a version, or it serves for want of those."""
-        return asked_for(self.observed.model.spec.versions, self.desired, version)
+        return asked_for(self.observed.model.versions, self.desired, version)
 
     @property
     def replacing(self) -> bool:
@@ -81,8 +85,15 @@ class Decision:
 
 def decide(observed: Observed, settings: RenderSettings, now: datetime) -> Decision:
     """Decide which servables should serve, what has failed, and how many pods there may be."""
-    judged, desired, findings = judge(_with_report(observed), now)
-    transition = transition_under_way(judged, desired, now)
+    judged = honour(_with_report(observed), now)
+    given_up: tuple[Servable, Finding] | None
+    while True:
+        judged, desired, findings = judge(judged, now)
+        transition = transition_under_way(judged, desired, now)
+        transition, given_up = without_room(judged, desired, findings, transition, now)
+        if given_up is None:
+            break
+        judged = record_failure(judged, *given_up, now)
     judged = _with_status(judged, transition=transition)
     volume = volume_of(judged)
     return Decision(

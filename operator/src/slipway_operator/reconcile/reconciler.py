@@ -96,7 +96,8 @@ class Reconciler:
             When to look again; None when the Model is gone.
         """
         async with self._locks[key]:
-            with metrics.RECONCILE_SECONDS.time():
+            failed = metrics.RECONCILES.labels("error").count_exceptions()
+            with metrics.RECONCILE_SECONDS.time(), failed:
                 model = await self._fetch(key)
                 if model is None:
                     return None

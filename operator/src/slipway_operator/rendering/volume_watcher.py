@@ -90,7 +90,7 @@ def watcher_inputs(model: ModelResource, sharing: Sharing) -> str:
     source = model.spec.source.model_dump(
         mode="json", by_alias=True, exclude={"allow_mutation"}, exclude_defaults=True
     )
-    versions = model.spec.versions.model_dump(mode="json", exclude_defaults=True)
+    versions = model.versions.model_dump(mode="json", exclude_defaults=True)
     canonical = json.dumps([serving, source, versions, sharing.value], sort_keys=True)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
@@ -104,10 +104,10 @@ def _arguments(model: ModelResource, source: MountedSource) -> list[str]:
         f"--poll-interval={interval:g}",
         f"--settle={parse_duration(spec.source.settle).total_seconds():g}",
     ]
-    if spec.versions.specific is not None:
-        args += [f"--only={number}" for number in spec.versions.specific]
+    if model.versions.specific is not None:
+        args += [f"--only={number}" for number in model.versions.specific]
     else:
-        wanted = _MOST if spec.versions.all else (spec.versions.latest or 1) + _SPARE
+        wanted = _MOST if model.versions.all else (model.versions.latest or 1) + _SPARE
         args.append(f"--complete={wanted}")
     if spec.source.completion_marker:
         args.append(f"--completion-marker={spec.source.completion_marker}")

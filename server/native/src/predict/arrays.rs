@@ -51,15 +51,24 @@ pub(super) fn element_size(dtype: i32) -> Option<usize> {
 /// Bounds of one tensor; what is beyond them is left to Python, which has its own.
 #[derive(Clone, Copy)]
 pub struct Limits {
-    pub rank: usize,
-    pub strings: usize,
+    rank: usize,
+    /// Values that were sent one by one.
+    parts: usize,
+    /// Whether values may take more memory than was sent: a varint of one byte becomes eight, a string dozens.
+    grows: bool,
 }
 
-impl Default for Limits {
-    fn default() -> Limits {
+/// Of larger messages only values are read here that are memory as they stand: nothing is taken beyond what was sent.
+const SMALL_MESSAGE: usize = 1 << 20;
+
+impl Limits {
+    /// The bounds of each tensor of a message.
+    pub fn of(message: &[u8]) -> Limits {
+        let grows = message.len() <= SMALL_MESSAGE;
         Limits {
             rank: 64,
-            strings: 1 << 20,
+            parts: if grows { SMALL_MESSAGE } else { 64 },
+            grows,
         }
     }
 }
@@ -103,7 +112,7 @@ impl<'a> Decoded<'a> {
             if !typed.parts.is_empty() && typed.field != field {
                 return Err(Declined);
             }
-            typed.values(form, count)?
+            typed.values(form, count, limits)?
         } else if typed.parts.is_empty() {
             from_content(content, form, count, limits)?
         } else {
@@ -187,7 +196,7 @@ struct Typed<'a> {
 
 impl<'a> Typed<'a> {
     fn add(&mut self, field: u32, value: Value<'a>, limits: Limits) -> Result<(), Declined> {
-        if !self.parts.is_empty() && field != self.field || self.parts.len() >= limits.strings {
+        if !self.parts.is_empty() && field != self.field || self.parts.len() >= limits.parts {
             return Err(Declined);
         }
         self.field = field;
@@ -195,7 +204,10 @@ impl<'a> Typed<'a> {
         Ok(())
     }
 
-    fn values(self, form: Form, count: usize) -> Result<Values<'a>, Declined> {
+    fn values(self, form: Form, count: usize, limits: Limits) -> Result<Values<'a>, Declined> {
+        if !limits.grows && !matches!(form, Form::Memory(_)) {
+            return Err(Declined);
+        }
         match form {
             Form::Strings => {
                 if self.parts.len() != count {
@@ -329,7 +341,7 @@ fn strings_from_content(
     count: usize,
     limits: Limits,
 ) -> Result<Vec<&[u8]>, Declined> {
-    if count > content.len() || count > limits.strings {
+    if count > content.len() || !limits.grows {
         return Err(Declined);
     }
     let mut lengths = Vec::with_capacity(count);

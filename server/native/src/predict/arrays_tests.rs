@@ -23,7 +23,7 @@ fn field(number: u32, content: &[u8]) -> Vec<u8> {
 }
 
 fn read(data: &[u8]) -> Result<Decoded<'_>, Declined> {
-    Decoded::read(data, Limits::default())
+    Decoded::read(data, Limits::of(data))
 }
 
 #[test]
@@ -128,5 +128,19 @@ fn strings_are_read_from_their_field_and_from_contents() {
             read(&tensor(7, &[2], &field(4, wrong))).map(|_| ()),
             Err(Declined)
         );
+    }
+}
+
+#[test]
+fn of_a_large_message_nothing_is_read_that_grows() {
+    let large = vec![0; 2 << 20];
+    let limits = Limits::of(&large);
+    for (dtype, number) in [(3, 7), (9, 10), (10, 11), (7, 8)] {
+        let data = tensor(dtype, &[1], &field(number, &[1]));
+        assert!(read(&data).is_ok());
+        assert_eq!(Decoded::read(&data, limits).map(|_| ()), Err(Declined));
+    }
+    for rest in [field(5, &[0; 4]), field(4, &[0; 4])] {
+        assert!(Decoded::read(&tensor(1, &[1], &rest), limits).is_ok());
     }
 }

@@ -64,9 +64,6 @@ _VERSION_HINT: Final = (
     ". This pod serves other versions; under Slipway each version has its own Service: ask NAME-vN, where NAME is the "
     "Model resource"
 )
-_PARSING: Final = 512 << 20
-"""Bytes that large gRPC messages take together while they are parsed and answered."""
-
 _UNDECIDED: Final = frozenset({Availability.START, Availability.LOADING, Availability.AVAILABLE})
 
 
@@ -182,7 +179,7 @@ class Assembly:
         )
         InFlight(self._telemetry.registry, serving.users, waiting)
         oip = OipModels(predictor, self._monitor, serving.versions)
-        parsing = Room(_PARSING)
+        parsing = Room(settings.rpc_memory.parsing)
         bodies = JsonBodies(
             BodyLimits(
                 settings.rest_max_decompressed, settings.rest_max_values, settings.rest_max_depth

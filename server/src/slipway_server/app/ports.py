@@ -113,6 +113,7 @@ class Ports:
             "rest": rest_port or None,
             "health": settings.health_port or None,
             "tls": self._certificate is not None,
+            "grpc_max_message_bytes": settings.rpc_memory.message,
         }
 
     def _http_pages(self) -> dict[str, Callable[[], HttpResponse]]:
@@ -291,7 +292,9 @@ def _rpc_limits(settings: Settings) -> "RpcLimits":
     return RpcLimits(
         threads=settings.rpc_threads,
         inflight=settings.max_inflight,
-        message=settings.rpc_max_message,
+        message=settings.rpc_memory.message,
+        held=settings.rpc_memory.held,
+        decompressed=settings.rpc_memory.decompressed,
         streams=settings.rpc_max_streams,
         connections=settings.rpc_max_connections,
         age=settings.max_connection_age,

@@ -15,7 +15,6 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 import numpy as np
 import structlog
 from google.protobuf.message import DecodeError
-from tensorflow_serving.apis import inference_pb2, input_pb2, predict_pb2, prediction_log_pb2
 
 from slipway_server.core.managed_version import Loader
 from slipway_server.core.serving_map import Handle, Selector, Servable
@@ -26,6 +25,12 @@ from slipway_server.servables.servable import ServedModel
 from slipway_server.servables.signature import Array
 from slipway_server.servables.tensorflow.failures import translated
 from slipway_server.tensorflow_library.names import RecordIterator, make_ndarray
+from slipway_server.wire.tensorflow_serving.apis import (
+    inference_pb2,
+    input_pb2,
+    predict_pb2,
+    prediction_log_pb2,
+)
 
 REQUESTS: Final = Path("assets.extra") / "tf_serving_warmup_requests"
 MAX_RECORDS: Final = 1000

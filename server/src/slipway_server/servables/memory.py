@@ -1,4 +1,4 @@
-"""Memory: how much this process may still take (of the machine and of its container, cgroup v2), and giving it back."""
+"""Memory: how much there is and is left, in the machine and in the container, and giving it back."""
 
 import ctypes
 import os
@@ -12,6 +12,25 @@ from slipway_server.storage.directories import walk
 
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 _PROC: Final = Path("/proc")
+
+
+def memory_limit(cgroups: Path = _CGROUPS, proc: Path = _PROC) -> int:
+    """Return the bytes that this process can have: the least of the machine's and of the limits of its control groups.
+
+    Returns:
+        0 if nothing says how many.
+    """
+    groups = _text(proc / "self" / "cgroup")
+    found = [_fields(_text(proc / "meminfo")).get("MemTotal:", 0) * 1024]
+    for folder, name, group in (
+        (cgroups, "memory.max", _own_group(groups)),
+        (cgroups / "memory", "memory.limit_in_bytes", _own_group(groups, "memory")),
+    ):
+        # A container often sees its own group as the root, though it is told the path on the host.
+        for above in (group, *group.parents):
+            limit = _text(folder / above.relative_to("/") / name).strip()
+            found.append(int(limit) if limit.isdecimal() else 0)
+    return min((size for size in found if size), default=0)
 
 
 def free_memory(cgroups: Path = _CGROUPS, proc: Path = _PROC) -> int:
@@ -78,10 +97,13 @@ def left_in_group(limit: str, current: str, stat: str) -> int | None:
     return max(int(limit) - int(current) + cache, 0)
 
 
-def _own_group(text: str) -> PurePosixPath:
+def _own_group(text: str, controller: str = "") -> PurePosixPath:
+    """Return the group of version 2, or that of a controller of version 1."""
     for line in text.splitlines():
-        if line.startswith("0::/"):
-            return PurePosixPath(line.removeprefix("0::"))
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controller in controllers.split(",") and path.startswith("/"):
+            return PurePosixPath(path)
     return PurePosixPath("/")
 
 

@@ -3,6 +3,7 @@
 from typing import Final
 
 from slipway_server.settings.flag import Flag, Support
+from slipway_server.settings.request_memory import LEAST_MESSAGE
 
 _MEANINGLESS: Final = Support.MEANINGLESS
 _NO_PREFIX: Final = "Base paths must be absolute and get no prefix."
@@ -181,6 +182,11 @@ OWN: Final[tuple[Flag, ...]] = (
         "Permissions of the UNIX socket in octal, for example 0660; if empty, the umask decides.",
     ),
     Flag("strict_types", True, "Reject inputs whose values or fields do not match their type."),
+    Flag(
+        "log_level",
+        "info",
+        "Least important lines to log: debug, info, warning or error; debug also logs every look for versions.",
+    ),
     Flag("access_log", "off", "Access log: off, errors or all."),
     Flag(
         "access_log_sampling",
@@ -196,8 +202,10 @@ OWN: Final[tuple[Flag, ...]] = (
     Flag("profiler_port", 0, "TCP port of TensorFlow's profiler, for TensorBoard; 0 disables it."),
     Flag(
         "grpc_max_message_bytes",
-        64 << 20,
-        "Maximum size of a gRPC request in bytes, as sent and decompressed; 0 means 2 GiB.",
+        LEAST_MESSAGE,
+        "Maximum size of a gRPC request in bytes, as sent and decompressed; 0 means 2 GiB. Default: 1/32 of the memory "
+        "limit of the container, or of the machine's memory, but at least 64 MiB and at most 2 GiB.",
+        by_machine="memory / 32, at least 64 MiB",
     ),
     Flag("grpc_max_concurrent_streams", 1000, "Maximum concurrent calls per gRPC connection."),
     Flag("grpc_max_connections", 0, "Maximum number of open gRPC connections; 0 means no limit."),

@@ -13,6 +13,7 @@ from slipway_server.settings.model_management import (
     absolute_paths,
     model_management_settings,
 )
+from slipway_server.settings.request_memory import RequestMemory, request_memory
 
 NATIVE: Final = "native"
 
@@ -47,7 +48,7 @@ class Settings:
     cors: bool
     max_inflight: int
     rpc_threads: int
-    rpc_max_message: int
+    rpc_memory: RequestMemory
     rpc_max_streams: int
     rpc_max_connections: int
     ssl_config_file: str
@@ -56,6 +57,7 @@ class Settings:
     batching_parameters_file: str
     batching_per_model: bool
     monitoring_config_file: str
+    log_level: str
     access_log: str
     access_log_sampling: float
     request_log_max_bytes: int
@@ -93,13 +95,18 @@ class Settings:
 
 
 def settings(
-    values: Mapping[str, Any], *, cpus: int, given: Collection[str] = frozenset()
+    values: Mapping[str, Any],
+    *,
+    cpus: int,
+    memory: int = 0,
+    given: Collection[str] = frozenset(),
 ) -> Settings:
     """Check flag values and give them their form.
 
     Args:
         values: of all flags, by name.
         cpus: processors of this machine.
+        memory: bytes that this container, or else this machine, has; 0 if unknown.
         given: names of the flags that were on the command line.
 
     Raises:
@@ -122,6 +129,10 @@ def settings(
         raise invalid_argument(
             f"--access_log={values['access_log']} must be one of {', '.join(_ACCESS_LOGS)}"
         )
+    if values["log_level"] not in LOG_LEVELS:
+        raise invalid_argument(
+            f"--log_level={values['log_level']} must be one of {', '.join(LOG_LEVELS)}"
+        )
     _check_bounds(values)
     return Settings(
         front=_front(values),
@@ -143,7 +154,9 @@ def settings(
         profiler_port=values["profiler_port"] if values["enable_profiler"] else 0,
         cors=values["rest_api_enable_cors_support"],
         max_inflight=values["max_inflight_requests"],
-        rpc_max_message=values["grpc_max_message_bytes"],
+        rpc_memory=request_memory(
+            memory, values[_MESSAGE_FLAG] if _MESSAGE_FLAG in given else None
+        ),
         rpc_max_streams=values["grpc_max_concurrent_streams"],
         rpc_max_connections=values["grpc_max_connections"],
         ssl_config_file=values["ssl_config_file"],
@@ -153,6 +166,7 @@ def settings(
         batching_parameters_file=values["batching_parameters_file"],
         batching_per_model=values["enable_per_model_batching_parameters"],
         monitoring_config_file=values["monitoring_config_file"],
+        log_level=values["log_level"],
         access_log=values["access_log"],
         access_log_sampling=values["access_log_sampling"],
         request_log_max_bytes=values["request_log_max_file_bytes"],
@@ -206,11 +220,15 @@ def _front(values: Mapping[str, Any]) -> str:
     return front
 
 
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+_MESSAGE_FLAG: Final = "grpc_max_message_bytes"
 _ACCESS_LOGS: Final = ("off", "errors", "all")
 _DAY: Final = 86400.0
 _INT32_MAX: Final = 2**31 - 1
 _INT64_MAX: Final = 2**63 - 1
 _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
+    "port": (0, 65535),
+    "rest_api_port": (0, 65535),
     "profiler_port": (0, 65535),
     "drain_seconds": (0, _DAY),
     "drain_min_seconds": (0, _DAY),
@@ -230,7 +248,7 @@ _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
     "access_log_sampling": (0, 1),
     "request_log_max_file_bytes": (1, _INT64_MAX),
     "max_inflight_requests": (1, _INT32_MAX),
-    "grpc_max_message_bytes": (0, _INT32_MAX),
+    _MESSAGE_FLAG: (0, _INT32_MAX),
     "grpc_max_concurrent_streams": (1, _INT32_MAX),
     "grpc_max_connections": (0, _INT32_MAX),
 }

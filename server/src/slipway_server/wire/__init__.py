@@ -1,1 +1,1 @@
-"""Messages that TensorFlow Serving's published wheel lacks, or has in a slower form. Written by protos/generate."""
+"""Generated code of the messages that clients send and files hold. Written by protos/generate."""

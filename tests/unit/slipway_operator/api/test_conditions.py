@@ -7,7 +7,7 @@ from typing import Final
 
 import slipway_sync
 from slipway_operator.api.conditions import EventReason, Reason, reason_of
-from slipway_operator.api.reference import page
+from slipway_operator.api.schema.reference import page
 from slipway_sync.exports import PASSING, ExitCode, ProofReason
 
 SYNC: Final = Path(slipway_sync.__file__).parent

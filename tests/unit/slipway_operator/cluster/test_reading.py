@@ -81,12 +81,15 @@ def test_a_pod_that_finds_no_node_quotes_the_scheduler() -> None:
 
 def test_a_pod_requests_what_any_of_its_containers_does() -> None:
     manifest = pod()
-    assert read(manifest).requests == frozenset()
+    assert read(manifest).requests == {}
     manifest["spec"] = {
         "initContainers": [{"resources": {"requests": {"cpu": "100m"}}}],
-        "containers": [{"resources": {"limits": {"nvidia.com/gpu": 1}}}, {}],
+        "containers": [
+            {"resources": {"limits": {"nvidia.com/gpu": 1}, "requests": {"cpu": "2"}}},
+            {},
+        ],
     }
-    assert read(manifest).requests == {"cpu", "nvidia.com/gpu"}
+    assert read(manifest).requests == {"cpu": "2", "nvidia.com/gpu": "1"}
 
 
 def test_the_memory_limit_of_a_pod_is_its_servers() -> None:

@@ -173,7 +173,10 @@ def test_the_target_falls_back_when_an_export_is_deleted_before_it_was_loaded() 
     world.fleet.gpus = 2
     world.fleet.upload(2)
     world.come_to_rest()
-    assert (world.fleet.status.target, world.fleet.status.phase) == ("2", "WaitingForGPU")
+    assert (world.fleet.status.target, world.fleet.status.phase) == (
+        "2",
+        "WaitingForGPU: 0/1 nodes have 1 more nvidia.com/gpu",
+    )
     world.fleet.hidden.add(2)
     world.come_to_rest()
     assert (world.fleet.status.target, world.fleet.status.phase) == ("1", "Available")
@@ -189,3 +192,19 @@ def test_the_good_version_beside_a_deleted_export_is_started_where_nothing_serve
     fleet.hidden.add(2)
     world.come_to_rest()
     assert (fleet.status.serving, fleet.status.phase) == ("1", "Available")
+
+
+def test_a_version_that_failed_has_failed_again_when_the_spec_is_changed_and_changed_back() -> None:
+    """In between it was tried, and so was no longer called failed: the poll then looked for no other."""
+    world = serving(calm=False)
+    world.fleet.upload(2, Behaviour.CORRUPT)
+    world.come_to_rest()
+    for image in ("registry.test/other:1", ""):
+        world.fleet.edit(serving={"image": image})
+        world.fleet.poll()
+        world.operate()
+    world.come_to_rest()
+    [row] = [row for row in world.fleet.status.versions if row.version == 2]
+    assert (row.state, world.fleet.status.phase) == (VersionState.FAILED, "RolledBack from 2")
+    assert "slipway.dev/retry" in row.message
+    world.recover()

@@ -38,7 +38,7 @@ SCALAR = _signature("scalar")
 TOTAL = _signature("total", -1)
 BROKEN = _signature("broken", -1)
 TWO = _signature("two", -1, w=TensorSpec("w:0", DType.FLOAT, (-1,)))
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 
 class Model:
@@ -349,7 +349,7 @@ def test_who_waits_is_told_at_its_deadline_and_is_not_run(stages: Any) -> None:
     began = time.monotonic()
     late = stage.soon([7.0], deadline=began + 0.1)
     assert code(late)[0] is Code.DEADLINE_EXCEEDED
-    assert 0.1 <= time.monotonic() - began < 5.0
+    assert 0.1 <= time.monotonic() - began < DEADLINE
     stage.model.go.set()
     held.result(DEADLINE)
     assert stage.ask([1.0])[0].tolist() == [2.0]
@@ -385,7 +385,7 @@ def test_a_timeout_that_fills_nothing_ends(stages: Any) -> None:
     stage = stages("batch_timeout_micros { value: 100000 }")
     began = time.monotonic()
     assert stage.ask([1.0])[0].tolist() == [2.0]
-    assert 0.1 <= time.monotonic() - began < 5.0
+    assert 0.1 <= time.monotonic() - began < DEADLINE
 
 
 def test_unloading_lets_what_waits_finish() -> None:

@@ -63,7 +63,7 @@ class World:
         self.models._changed = lambda _names: begun.set()
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        assert begun.wait(10)
+        assert begun.wait(60)
         return thread
 
 
@@ -105,7 +105,7 @@ def test_what_decides_a_model(events: list[Any], outcome: str) -> None:
         world.say(*event)
         assert world.outcome == []
     world.say(*events[-1])
-    thread.join(10)
+    thread.join(60)
     assert world.outcome == [outcome]
 
 
@@ -127,7 +127,7 @@ def test_a_base_path_without_versions_decides_at_once() -> None:
     thread = world.reload(config())
     world.models.nothing_found("other", not_found("x"))
     world.models.nothing_found("m", invalid_argument("Could not find base path /m"))
-    thread.join(10)
+    thread.join(60)
     assert world.outcome == [
         (
             "UNKNOWN: 1 model(s) did not become available: "
@@ -141,7 +141,7 @@ def test_no_versions_can_be_the_error_itself() -> None:
     world = World(ReloadRule(fail_without_versions=True))
     thread = world.reload(config())
     world.models.nothing_found("m", not_found("No versions of servable m found"))
-    thread.join(10)
+    thread.join(60)
     assert world.outcome == ["NOT_FOUND: No versions of servable m found"]
 
 
@@ -153,11 +153,11 @@ def test_a_reload_never_hangs_and_blocks_no_other() -> None:
     world.models.apply((config(), config("n")))
     assert world.models.names == ("m", "n")
     world.say(1, AVAILABLE)
-    thread.join(10)
+    thread.join(60)
     assert world.outcome == ["OK"]
     for rule, deadline in ((ReloadRule(timeout=0.01), None), (ReloadRule(timeout=30), 0.0)):
         world = World(rule)
-        world.reload(config(), deadline=deadline).join(10)
+        world.reload(config(), deadline=deadline).join(60)
         assert world.outcome == [
             (
                 "UNKNOWN: 1 model(s) did not become available: "
@@ -165,7 +165,7 @@ def test_a_reload_never_hangs_and_blocks_no_other() -> None:
             )
         ]
     world = World(ReloadRule(timeout=0))
-    world.reload(config()).join(10)
+    world.reload(config()).join(60)
     assert world.outcome == ["OK"]
 
 
@@ -179,9 +179,9 @@ def test_a_wait_for_ever_may_be_asked_for() -> None:
 
     waiting = threading.Thread(target=waiter.wait, args=(float("inf"), now), daemon=True)
     waiting.start()
-    assert clock.wait(10)
+    assert clock.wait(60)
     waiter.hear(VersionState("m", 1, AVAILABLE))
-    waiting.join(10)
+    waiting.join(60)
     assert not waiting.is_alive()
 
 

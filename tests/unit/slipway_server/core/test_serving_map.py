@@ -90,7 +90,7 @@ def test_close_waits_for_the_last_user_and_admits_no_other() -> None:
     assert not closed.is_set()
     assert not servable.acquire()
     servable.release()
-    closer.join(5)
+    closer.join(60)
     assert closed.is_set()
 
 

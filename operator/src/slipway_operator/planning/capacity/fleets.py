@@ -1,7 +1,8 @@
 """Every servable as scaling sees it, from the snapshot."""
 
 from slipway_operator.api import names
-from slipway_operator.api.status import VersionState
+from slipway_operator.api.conditions import Reason
+from slipway_operator.api.status import VersionState, VersionStatus
 from slipway_operator.model.observed import Observed
 from slipway_operator.planning.capacity.scaling import Fleet
 from slipway_operator.planning.endpoints import (
@@ -13,8 +14,20 @@ from slipway_operator.planning.versions.desired import DesiredVersions
 from slipway_operator.rendering.pvc import claim_name
 
 
-def fleets(observed: Observed, desired: DesiredVersions) -> list[Fleet]:
-    """Every servable that has, or is to have, pods; desired ones highest version first."""
+def _served(row: VersionStatus) -> bool:
+    """Whether a version that was rolled back took requests before: one that was aborted may not have."""
+    aborted = row.reason == Reason.ABORTED
+    return row.state is VersionState.ROLLED_BACK and (not aborted or bool(row.available_key))
+
+
+def fleets(observed: Observed, desired: DesiredVersions, *, closed: bool = False) -> list[Fleet]:
+    """Every servable that has, or is to have, pods; desired ones highest version first.
+
+    Args:
+        observed: The snapshot.
+        desired: What should serve.
+        closed: No Deployment may be created now.
+    """
     rows = {row.version: row for row in observed.model.status.versions}
     deployments = {d.servable: d for d in observed.deployments}
     endpoints = {pod.uid for pod in ready_endpoints(observed)}
@@ -35,7 +48,7 @@ def fleets(observed: Observed, desired: DesiredVersions) -> list[Fleet]:
         name = names.deployment_name(observed.model.name, servable)
         failed = row and deployment and row.failed_key == deployment.key
         # T2: one that did serve may do so again, and nothing else will.
-        last = not desired.servables and row and row.state is VersionState.ROLLED_BACK
+        last = not desired.servables and row and _served(row)
         found.append(
             Fleet(
                 id=servable,
@@ -52,7 +65,8 @@ def fleets(observed: Observed, desired: DesiredVersions) -> list[Fleet]:
                 failed=bool(failed and not last),
                 mounts=deployment is None or claim_name(observed.model) in deployment.claims,
                 unplaced=max(0, max(replicas, len(live)) - placed),
-                barred=deployment is None and f"Deployment/{name}" in observed.foreign,
+                barred=deployment is None and (closed or f"Deployment/{name}" in observed.foreign),
+                proven=bool(row and deployment and row.available_key == deployment.key),
             )
         )
     return found

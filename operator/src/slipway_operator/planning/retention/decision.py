@@ -101,6 +101,7 @@ def protected(observed: Observed) -> Protected:
     if desired.ideal is not None:
         versions.add(desired.ideal)
     named = set(spec.labels.values()) | set(spec.versions.specific or ())
+    named |= set(observed.model.versions.specific or ())
     floor = min(serving | versions) if versions else None
     return Protected(floor, frozenset(serving | versions | named), frozenset(serving))
 

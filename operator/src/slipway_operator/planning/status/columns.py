@@ -5,9 +5,9 @@ from datetime import timedelta
 from typing import Final
 
 from slipway_operator.api.conditions import Reason
-from slipway_operator.api.status import VersionState, VersionStatus
+from slipway_operator.api.status import BAD_STATES, VersionState, VersionStatus
 from slipway_operator.model.observed import ContainerState, Observed, Pod
-from slipway_operator.planning.capacity.shortage import lacks_gpu
+from slipway_operator.planning.capacity.shortage import lacks_gpu, what_is_short
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.status.room import waiting_for_room
 from slipway_operator.planning.status.version_rows import shares
@@ -17,12 +17,20 @@ PROGRESS_INTERVAL: Final = timedelta(seconds=3)
 """How often sync progress is read; every change of it is a line in `kubectl get -w`."""
 
 _SCALING: Final = "Scaling"
-BAD: Final = frozenset({VersionState.FAILED, VersionState.REJECTED, VersionState.ROLLED_BACK})
-"""States of a version that cannot serve as it is."""
 _OF_VOLUMES: Final = frozenset(
-    {Reason.CLAIM_MISSING, Reason.CLAIM_UNUSABLE, Reason.CLAIM_EXCLUSIVE, Reason.NAME_CONFLICT}
+    {Reason.CLAIM_MISSING, Reason.CLAIM_UNUSABLE, Reason.CLAIM_EXCLUSIVE}
 )
 """Why a version's pods are not created: they could not have their volume."""
+_BARRED: Final = frozenset(
+    {
+        Reason.POD_LABELS_CONFLICT,
+        Reason.NAME_CONFLICT,
+        Reason.POD_SECURITY_VIOLATION,
+        Reason.LIMIT_RANGE_EXCEEDED,
+        Reason.ADMISSION_REFUSED,
+    }
+)
+"""Why a version is not started before a person does something about it."""
 
 
 def progress_due(observed: Observed) -> timedelta | None:
@@ -43,11 +51,11 @@ def newer_row(decision: Decision) -> VersionStatus | None:
     """The highest version above the primary that cannot take its place now, and says why."""
     primary = decision.desired.primary
     floor = primary.version if primary else -1
-    policy = decision.observed.model.spec.versions
+    policy = decision.observed.model.versions
     wanted = set(policy.specific) if policy.specific is not None else None
     for row in decision.rows:
         relevant = row.version > floor if wanted is None else row.version in wanted
-        if relevant and row.state in (BAD | {VersionState.SETTLING}):
+        if relevant and row.state in (BAD_STATES | {VersionState.SETTLING}):
             return row
     own = decision.rows_by_version.get(primary.version) if primary else None
     return own if own and own.reason == Reason.ROLLED_BACK else None
@@ -64,6 +72,8 @@ def _newer_phase(decision: Decision, row: VersionStatus) -> str:
             return f"Settling {row.version}"
         case VersionState.REJECTED:
             return f"Rejected {row.version}"
+        case _ if row.reason == Reason.ABORTED:
+            return f"Aborted {row.version}"
         case _:
             return f"RolledBack from {row.version}" if serves else f"Failed {row.version}"
 
@@ -89,12 +99,24 @@ def _syncing(pods: Sequence[Pod]) -> str:
 
 
 def _no_room(decision: Decision, pods: Sequence[Pod]) -> str:
-    """What pods wait for: `WaitingForGPU`, and of how many versions where there are several."""
+    """What pods wait for, `WaitingForGPU: 0/3 nodes have 1 more nvidia.com/gpu`; or how many versions do."""
     stuck = [pod for pod in pods if pod.unschedulable and not pod.ready]
-    gpu = any(lacks_gpu(pod.unschedulable, pod.requests) for pod in stuck)
-    phase = "WaitingForGPU" if gpu else "Unschedulable"
+    gpus = [pod for pod in stuck if lacks_gpu(pod.unschedulable, pod.requests)]
+    phase = "WaitingForGPU" if gpus else "Unschedulable"
     waiting, wanted = waiting_for_room(decision), len(decision.desired.servables)
-    return phase if wanted == 1 else f"{phase}: {len(waiting)} of {wanted} versions"
+    if wanted > 1:
+        return f"{phase}: {len(waiting)} of {wanted} versions"
+    short = (what_is_short(pod.unschedulable, pod.requests) for pod in gpus or stuck)
+    return ": ".join([phase, *filter(None, list(short)[:1])])
+
+
+def _bar(decision: Decision, row: VersionStatus) -> str:
+    """The phase where pods of a version are not created, and not for want of room; empty otherwise."""
+    if row.state is not VersionState.UNSCHEDULABLE:
+        return ""
+    if row.reason in _OF_VOLUMES or (row.reason == decision.volume.reason and row.reason):
+        return "WaitingForVolume"
+    return row.reason if row.reason in _BARRED else ""
 
 
 def _others_phase(decision: Decision) -> str:
@@ -104,6 +126,8 @@ def _others_phase(decision: Decision) -> str:
     if waiting_for_room(decision):
         ids = decision.desired.ids
         return _no_room(decision, [p for p in decision.observed.pods if p.servable in ids])
+    if barred := [row for row in rows if _bar(decision, row)]:
+        return _bar(decision, barred[0])
     if coming := sum(row.available_key != row.key for row in rows):
         return f"Starting {len(servables) - coming}/{len(servables)} versions"
     if missing := sum(max(0, wanted - row.ready_replicas) for row in rows):
@@ -122,11 +146,10 @@ def _transition_phase(decision: Decision) -> str:
     shifted = sum(p.servable == primary.id for p in decision.endpoints)
     wanted = decision.limits.replicas
     ready = sum(p.ready for p in pods)
-    if row and row.state is VersionState.UNSCHEDULABLE:
-        if row.reason in _OF_VOLUMES:
-            return "WaitingForVolume"
-        if row.reason == Reason.POD_LABELS_CONFLICT:
-            return row.reason
+    if row and (bar := _bar(decision, row)):
+        return bar
+    if row and Reason.UNSCHEDULABLE in (row.state.value, row.reason):
+        # One that was available says so by its reason alone.
         return _no_room(decision, pods)
     others = [p for p in decision.observed.pods if p.servable != primary.id]
     if shifted >= wanted:
@@ -184,4 +207,9 @@ def phase_of(decision: Decision) -> str:
     row = decision.rows_by_version.get(decision.desired.primary.version)
     if row and row.state is VersionState.SOURCE_GONE:
         return "SourceGone"
-    return _others_phase(decision) or "Available"
+    return _others_phase(decision) or _at_rest(decision)
+
+
+def _at_rest(decision: Decision) -> str:
+    """Nothing is being done, and all is well."""
+    return "Available" if decision.observed.verbs.pinned is None else "Pinned"

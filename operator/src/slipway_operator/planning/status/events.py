@@ -5,10 +5,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from slipway_operator.api.conditions import ConditionType, EventReason, Reason
-from slipway_operator.api.status import Condition, ModelStatus, VersionState, VersionStatus
+from slipway_operator.api.status import (
+    Condition,
+    HonouredVerbs,
+    ModelStatus,
+    VersionState,
+    VersionStatus,
+)
 from slipway_operator.model.actions import KubernetesEvent
 from slipway_operator.planning.status.degraded import RETENTION_FAILURES, Trouble
 from slipway_operator.planning.status.version_rows import row_message
+from slipway_operator.planning.versions.verbs import NO_EFFECT
 
 _UNDER_WAY: Final = frozenset({VersionState.LOADING, VersionState.UNSCHEDULABLE})
 _TELLING: Final = {
@@ -64,7 +71,29 @@ def events(
         elif event := _of_condition(condition):
             told = source if condition.type is ConditionType.SOURCE_READY else others
             told.append(_Told(event, condition.message))
-    return tuple(told.event for told in (*source, *rows, *others))
+    return (
+        *_of_requests(before.honoured, after.honoured),
+        *(told.event for told in (*source, *rows, *others, *_of_transition(before, after))),
+    )
+
+
+def _of_requests(
+    before: HonouredVerbs | None, after: HonouredVerbs | None
+) -> Iterator[KubernetesEvent]:
+    """The Event of an annotation that was acted on."""
+    was, now = before or HonouredVerbs(), after or HonouredVerbs()
+    fresh = [new for old, new in ((was.abort, now.abort), (was.retry, now.retry)) if new != old]
+    if any(fresh) and now.message:
+        idle = NO_EFFECT in now.message
+        reason = EventReason.REQUEST_WITHOUT_EFFECT if idle else EventReason.REQUEST_HONOURED
+        yield KubernetesEvent(reason, now.message, warning=idle)
+
+
+def _of_transition(before: ModelStatus, after: ModelStatus) -> Iterator[_Told]:
+    """That a transition goes on without extra pods."""
+    was, now = before.transition, after.transition
+    if now and now.fallback and not (was and was.fallback):
+        yield _Told(KubernetesEvent(EventReason.TRANSITION_FALLBACK, now.message), now.message)
 
 
 def _of_rows(

@@ -40,4 +40,5 @@ def summarise(decision: Decision, troubles: Sequence[Trouble]) -> ModelStatus:
         versions=list(decision.rows),
         retention=model.status.retention,
         transition=model.status.transition,
+        honoured=model.status.honoured,
     )

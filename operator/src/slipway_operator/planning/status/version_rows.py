@@ -7,14 +7,15 @@ from typing import Final
 
 from slipway_operator.api import names
 from slipway_operator.api.conditions import Reason, reason_of
-from slipway_operator.api.status import VersionState, VersionStatus, timestamp
+from slipway_operator.api.status import BAD_STATES, VersionState, VersionStatus, timestamp
+from slipway_operator.api.verbs import Verb
 from slipway_operator.model.observed import ContainerState, Observed, Pod
 from slipway_operator.model.servable import Servable
 from slipway_operator.model.source import Readiness, SourceVersion
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.status.room import is_begun, passes_by_itself, refused
 from slipway_operator.planning.traffic.routing import percent
-from slipway_operator.planning.versions.desired import existing
+from slipway_operator.planning.versions.desired import Candidate, existing
 from slipway_operator.planning.versions.diagnosis import Finding
 from slipway_operator.planning.versions.failures import RUNNING, is_proven
 from slipway_sync.exports import SyncOutcome
@@ -22,14 +23,19 @@ from slipway_sync.exports import SyncOutcome
 MAX_ROWS: Final = 256
 """As many as the schema of the status allows."""
 
+_COMING: Final = frozenset({VersionState.UNSCHEDULABLE, VersionState.SYNCING, VersionState.LOADING})
 _STARTED: Final = RUNNING | {VersionState.RETIRED}
-_FAILED: Final = frozenset({VersionState.FAILED, VersionState.REJECTED, VersionState.ROLLED_BACK})
 
 
 _ROLLED_BACK_MESSAGE: Final = (
     "the current spec failed; it is retried when the spec or the export changes"
 )
 """When the failure's own words were overwritten by later trouble."""
+_FAILED_BEFORE: Final = (
+    "it has failed with this spec and this export before; it is retried when one of them changes, or "
+    f"{Verb.RETRY.annotation} asks for it"
+)
+"""When those words were lost because it was tried with another spec meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,10 +230,8 @@ def _draft(decision: Decision, version: int, held: Servable | None, pods: Sequen
     if desired := decision.desired.of(version):
         return _serving_draft(decision, desired, pods)
     candidate = decision.desired.candidates.get(version)
-    if before and before.failed_key and before.state in _FAILED:
-        still = candidate is None or candidate.wanted.key == before.failed_key
-        if still:
-            return _unchanged(before)
+    if before and before.failed_key and (draft := _failed_draft(before, candidate)):
+        return draft
     if held or pods:
         untouched = before is not None and before.state is VersionState.AVAILABLE
         alone = {pod.version for pod in decision.endpoints} == {version}
@@ -248,6 +252,17 @@ def _draft(decision: Decision, version: int, held: Servable | None, pods: Sequen
     return _Draft(VersionState.DISCOVERED)
 
 
+def _failed_draft(before: VersionStatus, candidate: Candidate | None) -> _Draft | None:
+    """That a version has failed, as long as what it failed with is what would be tried."""
+    if candidate is not None and candidate.wanted.key != before.failed_key:
+        return None
+    if before.state in BAD_STATES:
+        return _unchanged(before)
+    # The spec was changed, and changed back before the version failed with the change.
+    again = candidate is not None and candidate.chosen is None
+    return _Draft(VersionState.FAILED, Reason.FAILED, _FAILED_BEFORE) if again else None
+
+
 def selectors_message(observed: Observed) -> str:
     """Which Services of others would send requests to the pods, and what to do about it."""
     services = ", ".join(sorted(observed.selected_by))
@@ -261,6 +276,14 @@ def selectors_message(observed: Observed) -> str:
     )
 
 
+def names_message(observed: Observed) -> str:
+    """Which objects of others bear names that the Model needs, and what to do about it."""
+    listed = ", ".join(sorted(observed.foreign))
+    return (
+        f"{listed} exists and is not owned by this Model: delete or rename it, or rename the Model"
+    )
+
+
 def _waits(decision: Decision, desired: Servable, pods: Sequence[Pod]) -> _Draft | None:
     """That pods which are still wanted are not created: of their labels, or for want of their volume or of room."""
     volume = decision.volume
@@ -268,6 +291,10 @@ def _waits(decision: Decision, desired: Servable, pods: Sequence[Pod]) -> _Draft
     if decision.observed.selected_by and not found:
         sentence = selectors_message(decision.observed)
         return _Draft(VersionState.UNSCHEDULABLE, Reason.POD_LABELS_CONFLICT, sentence)
+    name = names.deployment_name(decision.observed.model.name, desired.id)
+    if not found and f"Deployment/{name}" in decision.observed.foreign:
+        sentence = names_message(decision.observed)
+        return _Draft(VersionState.UNSCHEDULABLE, Reason.NAME_CONFLICT, sentence)
     if volume.reason:
         draft = _Draft(VersionState.UNSCHEDULABLE, volume.reason, volume.message)
         return None if found else draft
@@ -308,6 +335,10 @@ def _serving_draft(decision: Decision, desired: Servable, pods: Sequence[Pod]) -
     if candidate.reason == Reason.CONTENT_CHANGED:
         parts = [_changed_message(version), *([draft.message] if draft.message else [])]
         return _Draft(draft.state, Reason.CONTENT_CHANGED, "; ".join(parts))
+    transition = decision.observed.model.status.transition
+    if transition and transition.fallback and draft.state in _COMING:
+        parts = [draft.message] if draft.message else []
+        return _Draft(draft.state, draft.reason, "; ".join([*parts, transition.message]))
     if draft.reason:
         return draft
     if candidate.reason == Reason.ROLLED_BACK:

@@ -1,6 +1,7 @@
 """Why pods of a servable do not become ready: an ordered list of checks, the first finding wins."""
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -138,13 +139,28 @@ _CHECKS: Final[tuple[Callable[[Pod], Finding | None], ...]] = (
 )
 
 
+_REFUSALS: Final = (
+    (re.compile(r"\bexceeded quota\b"), Reason.UNSCHEDULABLE),  # Room, as the namespace has it.
+    (re.compile(r"\bviolates PodSecurity\b"), Reason.POD_SECURITY_VIOLATION),
+    (
+        re.compile(r"\b(maximum|minimum) \S+ usage per \w+ is\b|\blimit to request ratio per\b"),
+        Reason.LIMIT_RANGE_EXCEEDED,
+    ),
+)
+"""What the API server's plugins of admission say when they refuse a pod; webhooks say anything."""
+
+
 def not_created(deployment: Deployment, pods: Iterable[Pod]) -> Finding | None:
     """That pods of a Deployment are missing because admission refuses them; no scheduler has seen them."""
     live = sum(pod.servable == deployment.servable and not pod.terminating for pod in pods)
     if not deployment.refused or live >= deployment.replicas:
         return None
     message = _cut(f"a pod cannot be created: {deployment.refused}")
-    return Finding(VersionState.UNSCHEDULABLE, Reason.UNSCHEDULABLE, message)
+    reason = next(
+        (reason for words, reason in _REFUSALS if words.search(deployment.refused)),
+        Reason.ADMISSION_REFUSED,
+    )
+    return Finding(VersionState.UNSCHEDULABLE, reason, message)
 
 
 def diagnose(pods: Iterable[Pod]) -> Finding | None:

@@ -49,7 +49,7 @@ def judge(
         failure = next(
             (
                 (servable, finding)
-                for servable in _on_trial(observed, desired)
+                for servable in on_trial(observed, desired)
                 if (finding := _failure(observed, servable, findings.get(servable.id), now))
             ),
             None,
@@ -64,13 +64,13 @@ def deadline_due(observed: Observed, desired: DesiredVersions, now: datetime) ->
     limit = parse_duration(observed.model.spec.transition.progress_deadline)
     moments = [
         moment
-        for servable in _on_trial(observed, desired)
+        for servable in on_trial(observed, desired)
         if (moment := deadline((p for p in observed.pods if p.servable == servable.id), limit))
     ]
     return max(timedelta(seconds=1), min(moments) - now) if moments else None
 
 
-def _on_trial(observed: Observed, desired: DesiredVersions) -> list[Servable]:
+def on_trial(observed: Observed, desired: DesiredVersions) -> list[Servable]:
     """Desired servables that may still fail.
 
     One that was available is not judged again, and the way back from one that failed is not judged
@@ -105,6 +105,13 @@ def _failure(
     )
 
 
+def _changed_spec(finding: Finding) -> str:
+    """What is said of a version that goes on with the inputs that it had before."""
+    if finding.reason is Reason.ABORTED:
+        return f"the change of the spec was aborted: {finding.message}"
+    return f"the changed spec failed: {finding.reason}: {finding.message}"
+
+
 def record_failure(
     observed: Observed, servable: Servable, finding: Finding, now: datetime
 ) -> Observed:
@@ -112,7 +119,7 @@ def record_failure(
     status = observed.model.status
     row = next((r for r in status.versions if r.version == servable.version), None)
     state = finding.state
-    if state is not VersionState.REJECTED:
+    if state not in (VersionState.REJECTED, VersionState.ROLLED_BACK):
         served = any(p.servable == servable.id for p in ready_endpoints(observed))
         state = VersionState.ROLLED_BACK if served else VersionState.FAILED
     failure = {
@@ -130,7 +137,7 @@ def record_failure(
             update={
                 "failed_key": servable.key,
                 "reason": Reason.ROLLED_BACK,
-                "message": f"the changed spec failed: {finding.reason}: {finding.message}",
+                "message": _changed_spec(finding),
             }
         )
     others = [r for r in status.versions if r.version != servable.version]

@@ -115,7 +115,7 @@ def _exclusive(model: ModelResource, claim: Claim, sharing: Sharing) -> str:
         needs.append(f"spec.serving.replicas is {spec.serving.replicas}")
     if spec.transition.policy != "ResourcePreserving":
         needs.append("a new version starts beside the old one (spec.transition.policy)")
-    versions = spec.versions
+    versions = model.versions
     if versions.all or (versions.latest or 1) > 1 or len(versions.specific or ()) > 1:
         needs.append("spec.versions asks for several versions")
     if not needs:

@@ -3,11 +3,11 @@
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
-from tensorflow_serving.apis import get_model_metadata_pb2
 
 from slipway_server.core.states import StateMonitor, VersionState
 from slipway_server.errors import not_found
 from slipway_server.servables.servable import ServedModel
+from slipway_server.wire.tensorflow_serving.apis import get_model_metadata_pb2
 
 
 def model_states(

@@ -45,7 +45,9 @@ class NativeRpcServer:
         *,
         tensor_content: bool,
     ) -> None:
-        self._decompression = Decompression(limits.message_bytes, GRPC_STATUS.__getitem__)
+        self._decompression = Decompression(
+            limits.message, limits.decompressed, GRPC_STATUS.__getitem__
+        )
         self._answers: dict[str, _Answer] = {}
         self._add(early)
         # Some may wait even where little is allowed: between its arrival and its thread every request waits.
@@ -55,7 +57,8 @@ class NativeRpcServer:
             list(early),
             threads=limits.threads,
             inflight=waiting + limits.threads,
-            message=limits.message_bytes,
+            message=limits.message,
+            held=limits.held,
             streams=limits.streams,
             connections=limits.connections,
             age=limits.age,

@@ -5,8 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from tensorflow_serving.apis import inference_pb2, prediction_log_pb2
-
 from slipway_server.core.serving_map import Handle
 from slipway_server.frontends.codec.tensors import write_tensor
 from slipway_server.frontends.request_log.sampler import RequestLog, approximate_bytes
@@ -23,6 +21,7 @@ from slipway_server.inference.predictor import (
 from slipway_server.servables.servable import ServedModel
 from slipway_server.servables.signature import Array
 from slipway_server.storage.source import LoggingRule
+from slipway_server.wire.tensorflow_serving.apis import inference_pb2, prediction_log_pb2
 
 PredictorMethod = TypeVar("PredictorMethod", bound=Callable[..., Any])
 Write = Callable[[Any, str, Mapping[str, Any], Any], None]

@@ -1,13 +1,12 @@
 """GetModelMetadata and GetModelStatus."""
 
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
-
 from slipway_server.core.states import StateMonitor, VersionState
 from slipway_server.errors import Code, invalid_argument
 from slipway_server.frontends.codec.models import model_states, signature_def_map
 from slipway_server.frontends.rpc.requests import parsed, selector
 from slipway_server.inference.predictor import Predictor
 from slipway_server.observability.telemetry import Call
+from slipway_server.wire.tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2
 
 
 class ModelMethods:

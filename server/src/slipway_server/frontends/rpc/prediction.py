@@ -5,7 +5,6 @@ from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
-from tensorflow_serving.apis import predict_pb2
 
 from slipway_server.errors import Code, ServingError, invalid_argument
 from slipway_server.frontends.codec.cost import PREDICT, parsing_cost
@@ -23,6 +22,7 @@ from slipway_server.frontends.rpc.requests import parsed, selector, spec_field
 from slipway_server.inference.predictor import Prediction, Predictor
 from slipway_server.observability.telemetry import Call
 from slipway_server.servables.signature import Array
+from slipway_server.wire.tensorflow_serving.apis import predict_pb2
 
 _MAX_REPEATED: Final = 64 << 20
 """Bytes that all inputs of a request together may grow to by repetition. Real requests repeat a scalar into a small

@@ -7,10 +7,10 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
-from tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
 
 from slipway_server.frontends.rpc.transport.server import RpcStream
 from slipway_server.wire.inference import open_inference_pb2
+from slipway_server.wire.tensorflow_serving.apis import model_service_pb2, prediction_service_pb2
 
 _DESCRIBED: Final = (
     prediction_service_pb2,

@@ -8,7 +8,6 @@ from urllib.parse import unquote
 import grpc
 from google.protobuf.message import DecodeError
 from prometheus_client import CollectorRegistry
-from tensorflow_serving.apis import model_management_pb2
 
 from slipway_server.control.model_config import model_configs
 from slipway_server.control.model_roots import ModelRoots, check_fixed
@@ -16,6 +15,7 @@ from slipway_server.control.reload import ConfiguredModels
 from slipway_server.errors import Code, ServingError, invalid_argument
 from slipway_server.observability.families import counter_values
 from slipway_server.storage.source import ModelConfig
+from slipway_server.wire.tensorflow_serving.apis import model_management_pb2
 
 _METHOD: Final = "HandleReloadConfigRequest"
 _FORWARDED: Final = ("x-forwarded-", "x-envoy-", "l5d-")

@@ -205,7 +205,7 @@ def test_a_request_that_has_arrived_unread_keeps_its_connection() -> None:
 
     here, there = socket.socketpair()
     with there:
-        there.settimeout(5)
+        there.settimeout(60)
         answer, end = asyncio.run(converse(here, there))
     assert answer.startswith(b"HTTP/1.1 200 OK")
     assert end == b""

@@ -138,11 +138,11 @@ def test_what_the_thread_cannot_keep_up_with_is_dropped_and_counted(tmp_path: Pa
 
     def slow(_at: int) -> bytes:
         begun.set()
-        assert go.wait(10)
+        assert go.wait(60)
         return b""
 
     world.keep(slow)
-    assert begun.wait(10)
+    assert begun.wait(60)
     for _ in range(5):
         world.keep(lambda _at: b"")
     go.set()

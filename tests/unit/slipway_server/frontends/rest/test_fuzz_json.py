@@ -212,7 +212,7 @@ def test_an_excerpt_of_a_large_value_costs_little() -> None:
     value = [list(range(1000))] * 20_000
     tracemalloc.start()
     try:
-        started = time.monotonic()
+        used = time.thread_time()
         text = excerpt(value)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -225,7 +225,7 @@ def test_an_excerpt_of_a_large_value_costs_little() -> None:
         + "..."
     )
     assert peak < MIB
-    assert time.monotonic() - started < PATIENCE
+    assert time.thread_time() - used < PATIENCE
     assert len(excerpt("é" * 10**6).encode()) == 1 + 254 + 3
 
 
@@ -251,7 +251,7 @@ def test_a_gzip_bomb_is_refused_within_bounds(kind: str) -> None:
     }[kind]
     tracemalloc.start()
     try:
-        started = time.monotonic()
+        used = time.thread_time()
         with pytest.raises(ServingError) as error:
             gunzip(data, 100 * MIB)
         peak = tracemalloc.get_traced_memory()[1]
@@ -259,7 +259,7 @@ def test_a_gzip_bomb_is_refused_within_bounds(kind: str) -> None:
         tracemalloc.stop()
     assert error.value.message == said
     assert peak < 16 * MIB
-    assert time.monotonic() - started < PATIENCE
+    assert time.thread_time() - used < PATIENCE
 
 
 def test_a_large_body_within_the_limit_is_decompressed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -48,7 +49,7 @@ def child(tmp_path: Path) -> Iterator[Child]:
 
     yield make
     # A killed process that nobody waits for is gone a moment later.
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (left := _left(files)) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert left == []
@@ -148,7 +149,7 @@ def test_a_hang_is_ended_at_its_time_with_all_that_it_started(child: Child) -> N
     )
     began = time.monotonic()
     error = _fails(settings)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 300, "it would sleep for 600 s"
     assert error.code is Code.DEADLINE_EXCEEDED
     assert "was still not loaded after 0.7 s" in error.message
     assert time.monotonic() - began > 1.7
@@ -226,11 +227,11 @@ def test_what_outlives_the_child_does_not_hold_up_its_answer(child: Child) -> No
                 os.write(2, b"y" * 65536)
         os.write(1, b'{"ok": true}')
         """,
-        timeout=20,
+        timeout=300,
     )
     began = time.monotonic()
     ended = SandboxProcesses(settings).run(REQUEST)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 150
     assert load_error(REQUEST, ended) is None
 
 
@@ -278,13 +279,13 @@ def test_no_more_children_at_a_time_than_allowed_and_memory_is_shared(
     def running() -> list[str]:
         return sorted(path.name.split("-")[2] for path in tmp_path.glob("running-*"))
 
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while len(running()) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert running() == ["1000", "500"]
     (tmp_path / "go").touch()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert len(running()) == 3
 
 
@@ -318,9 +319,9 @@ def test_a_child_that_answered_takes_the_next_order_and_one_that_crashed_does_no
 
 def test_a_child_does_not_wait_for_ever_for_another_order(child: Child) -> None:
     settings = replace(child(SURVIVOR), idle=0.2)
-    began = time.monotonic()
     process = _process(SandboxProcesses(settings).run(SandboxRequest("m", 1, "/p", 1)))
-    while Path(f"/proc/{process}").exists() and time.monotonic() < began + 20:
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{process}").exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not Path(f"/proc/{process}").exists()
 
@@ -329,6 +330,8 @@ def test_a_child_that_died_while_it_waited_is_not_given_an_order(child: Child) -
     children = SandboxProcesses(child(SURVIVOR))
     first = _process(children.run(SandboxRequest("m", 1, "/p", 1)))
     os.kill(first, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):  # somebody else saw it die
+        os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
     assert _process(children.run(SandboxRequest("m", 2, "/p", 1))) != first
     children.close()
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import grpc
 
 _BEGINNINGS: Final = frozenset({b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"})
-_ROOM: Final = 256 << 20
-"""Bytes of decompressed messages at a time; one message may be larger."""
 _SMALL: Final = 64 << 10
 """Messages up to so many bytes wait for no room."""
 
@@ -35,13 +33,16 @@ class Decompression:
 
     Args:
         limit: bytes that a message may grow to.
+        together: bytes of all messages at a time; one may be larger.
         status: gRPC's name of a code.
     """
 
-    def __init__(self, limit: int, status: "Callable[[Code], grpc.StatusCode]") -> None:
+    def __init__(
+        self, limit: int, together: int, status: "Callable[[Code], grpc.StatusCode]"
+    ) -> None:
         self._limit = limit
         self._status = status
-        self._room = Room(_ROOM)
+        self._room = Room(together)
 
     def around(self, method: Method) -> Method:
         """Return a method that takes messages as they came."""

@@ -19,7 +19,9 @@ class RpcLimits:
     Attributes:
         threads: requests worked on at a time.
         inflight: requests worked on or waiting; further ones are refused at once.
-        message: bytes of a request, as sent and decompressed; 0 means 2 GiB, the most that gRPC allows.
+        message: bytes of a request, as sent and decompressed.
+        held: bytes of all requests that wait or are worked on, as sent; while there are more, further ones stay unread.
+        decompressed: bytes of all decompressed requests; one may be larger.
         streams: calls at a time on one connection; a client's gRPC library holds further ones back.
         connections: open at a time; 0 means any number.
         age: after which a connection is asked to reconnect; what it carries finishes.
@@ -29,21 +31,18 @@ class RpcLimits:
     threads: int
     inflight: int = 1024
     message: int = 64 << 20
+    held: int = 256 << 20
+    decompressed: int = 256 << 20
     streams: int = 1000
     connections: int = 0
     age: float = 10.0
     age_grace: float = 600.0
 
-    @property
-    def message_bytes(self) -> int:
-        """The limit of a message, whatever it is."""
-        return self.message or _INT32_MAX
-
 
 def channel_options(limits: RpcLimits, more: Mapping[str, int | str]) -> Options:
     """Return the arguments of the server; `more` come last and win."""
     options: dict[str, int | str] = {
-        "grpc.max_receive_message_length": limits.message_bytes,
+        "grpc.max_receive_message_length": limits.message,
         # gRPC would decompress whatever comes before it looks at the limit (`compression`).
         "grpc.per_message_decompression": 0,
         "grpc.max_send_message_length": _INT32_MAX,

@@ -69,11 +69,11 @@ class RpcServer:
         channel_arguments: Mapping[str, int | str] | None = None,
     ) -> None:
         warn_if_slow()
-        self._pool = rpc_workers(limits.threads)
+        self._pool = rpc_workers(limits.threads, held=limits.held)
         self._server = grpc.server(
             self._pool, options=channel_options(limits, channel_arguments or {})
         )
-        decompression = Decompression(limits.message_bytes, GRPC_STATUS.__getitem__)
+        decompression = Decompression(limits.message, limits.decompressed, GRPC_STATUS.__getitem__)
         self._health = Health(self._server, decompression)
         self._methods = _LateMethods(
             self._pool, limits, decompression, {**(early or {}), **self._health.methods}

@@ -29,9 +29,6 @@ from slipway_server.frontends.rpc.transport.grpc_internals import UnaryCall
 
 _log: Final = logging.getLogger(__name__)
 
-_MAX_HELD: Final = 256 << 20
-"""Bytes of requests that wait for a thread or are worked on; while there are more, further requests stay unread."""
-
 _READ_FOR_EACH: Final = 2
 """Unread requests that are asked for when one is answered: so it soon becomes as many as there is room for."""
 
@@ -39,9 +36,14 @@ _ARRIVAL_SECONDS: Final = 10.0
 """Within these a message should come, once there are more requests than may wait."""
 
 
-def rpc_workers(size: int, name: str = "rpc") -> "RpcWorkers":
+_HELD: Final = 256 << 20
+
+
+def rpc_workers(size: int, name: str = "rpc", *, held: int = _HELD) -> "RpcWorkers":
     """Return workers that read ahead, where the grpcio that is installed allows that."""
-    return ReadAheadWorkers(size, name) if grpc_internals.AVAILABLE else RpcWorkers(size, name)
+    if grpc_internals.AVAILABLE:
+        return ReadAheadWorkers(size, name, held=held)
+    return RpcWorkers(size, name)
 
 
 def warn_if_slow() -> None:
@@ -108,6 +110,7 @@ class ReadAheadWorkers(RpcWorkers):
     Args:
         size: requests worked on at a time.
         name: of the threads.
+        held: bytes of requests that wait for a thread or are worked on; while there are more, further ones stay unread.
         clock: monotonic seconds.
     """
 
@@ -116,11 +119,13 @@ class ReadAheadWorkers(RpcWorkers):
         size: int,
         name: str = "rpc",
         *,
+        held: int = _HELD,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(size, name)
         self._tasks: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._size = size
+        self._most_held = held
         self._name = name
         self._started = 0
         # One for each thread that is free and not yet meant for a task. Whoever gives a task takes one, so a task
@@ -163,12 +168,12 @@ class ReadAheadWorkers(RpcWorkers):
         """Run a function on one of the threads and return its future; called by gRPC's serving thread."""
         if grpc_internals.is_unary_call_of_bytes(arguments):
             call = UnaryCall(self, arguments)
-            if self._held < _MAX_HELD:
+            if self._held < self._most_held:
                 self._receive(call)
                 return call
             self._unread.append(call)
             # The threads may have made room meanwhile, and look here only when they have answered something.
-            if self._held < _MAX_HELD or self._quiet:
+            if self._held < self._most_held or self._quiet:
                 self._receive_unread()
             return call
         future: Future[Any] = Future()
@@ -193,7 +198,7 @@ class ReadAheadWorkers(RpcWorkers):
         with self._lock:
             self._working -= 1
             self._held -= size
-        if self._unread and (self._held < _MAX_HELD or self._quiet):
+        if self._unread and (self._held < self._most_held or self._quiet):
             self._receive_unread()
 
     @property

@@ -96,7 +96,7 @@ class Context:
 
 def outcome(message: bytes, limit: int = LIMIT) -> tuple[grpc.StatusCode, str] | None:
     context = Context()
-    decompression = Decompression(limit, GRPC_STATUS.__getitem__)
+    decompression = Decompression(limit, 256 * MIB, GRPC_STATUS.__getitem__)
     method = decompression.around(lambda data, _context: data)
     with contextlib.suppress(RuntimeError):
         method(message, context)  # type: ignore[arg-type]
@@ -132,7 +132,7 @@ def test_what_only_begins_like_a_compressed_message_is_refused(message: bytes) -
 
 def test_large_messages_are_decompressed_one_after_the_other() -> None:
     """64 at once, each of which would take a quarter of the room."""
-    decompression = Decompression(64 * MIB, GRPC_STATUS.__getitem__)
+    decompression = Decompression(64 * MIB, 256 * MIB, GRPC_STATUS.__getitem__)
     most: list[int] = []
 
     def method(data: bytes, _context: object) -> bytes:
@@ -153,7 +153,7 @@ def test_large_messages_are_decompressed_one_after_the_other() -> None:
 
 
 def test_a_small_message_waits_for_none_of_the_large_ones() -> None:
-    decompression = Decompression(LIMIT, GRPC_STATUS.__getitem__)
+    decompression = Decompression(LIMIT, 256 * MIB, GRPC_STATUS.__getitem__)
     share = decompression._room.take(1 << 40)
     with share:
         method = decompression.around(lambda message, _context: message)
@@ -161,7 +161,7 @@ def test_a_small_message_waits_for_none_of_the_large_ones() -> None:
 
 
 def test_messages_of_streams_are_decompressed_too() -> None:
-    decompression = Decompression(LIMIT, GRPC_STATUS.__getitem__)
+    decompression = Decompression(LIMIT, 256 * MIB, GRPC_STATUS.__getitem__)
     stream = decompression.around_stream(lambda requests, _context: requests)
     sent = [gzip.compress(b"first"), b"second"]
     assert list(stream(iter(sent), Context())) == [b"first", b"second"]  # type: ignore[arg-type]

@@ -305,7 +305,7 @@ def test_half_sent_calls_give_way_when_there_is_no_room(
 ) -> None:
     now = [0.0]
 
-    def clocked(size: int, name: str = "rpc") -> RpcWorkers:
+    def clocked(size: int, name: str = "rpc", **_options: int) -> RpcWorkers:
         return ReadAheadWorkers(size, name, clock=lambda: now[0])
 
     monkeypatch.setattr(rpc_server, "rpc_workers", clocked)
@@ -328,11 +328,8 @@ def test_half_sent_calls_give_way_when_there_is_no_room(
         unfinished.end()
 
 
-def test_half_sent_calls_among_those_unread_keep_nobody_waiting(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(workers, "_MAX_HELD", 2)
-    pool = ReadAheadWorkers(1)
+def test_half_sent_calls_among_those_unread_keep_nobody_waiting() -> None:
+    pool = ReadAheadWorkers(1, held=2)
     leave = threading.Event()
 
     def slowly(request: bytes, _context: grpc.ServicerContext) -> bytes:
@@ -413,11 +410,8 @@ def test_what_was_cancelled_while_it_waited_is_not_computed(
     assert seen == [b"first", b"last"]
 
 
-def test_requests_beyond_what_may_be_held_wait_unread_and_are_answered(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(workers, "_MAX_HELD", 2)
-    pool = ReadAheadWorkers(1)
+def test_requests_beyond_what_may_be_held_wait_unread_and_are_answered() -> None:
+    pool = ReadAheadWorkers(1, held=2)
     leave, most = threading.Event(), []
 
     def slowly(request: bytes, _context: grpc.ServicerContext) -> bytes:

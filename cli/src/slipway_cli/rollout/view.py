@@ -1,0 +1,121 @@
+"""A Model's rollout as text: all of it, one line for each change, or its history. Pure: time is an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from slipway_cli.output import columns, plain
+from slipway_cli.rollout.verbs import pinned
+
+_UNITS: Final = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+_FIRST: Final = (
+    "from", "to", "began", "startedAt", "since", "ended", "finishedAt", "duration", "outcome", "reason", "by",
+    "cause", "outage", "digest",
+)  # fmt: skip
+"""The order in which columns of the history are shown; others follow."""
+
+
+def describe(model: Mapping[str, Any], now: datetime) -> str:
+    """Return everything about a rollout, in several lines."""
+    status = _status(model)
+    head = [f"{model['metadata']['namespace']}/{model['metadata']['name']}: {_phase(status)}"]
+    parts = [
+        ("serving", status.get("serving") or "nothing"),
+        ("target", status.get("target", "")),
+        ("ready", status.get("ready", "")),
+        ("pinned", pinned(model)),
+        ("url", status.get("url", "")),
+    ]
+    head += [f"  {name + ':':<9}{plain(str(value))}" for name, value in parts if value]
+    told = (status.get("message"), (status.get("honoured") or {}).get("message"))
+    head += [f"  {plain(str(sentence))}" for sentence in dict.fromkeys(told) if sentence]
+    rows = [_row(row, now) for row in status.get("versions", ())]
+    if rows:
+        header = ["VERSION", "STATE", "WEIGHT", "READY", "SINCE", "REASON", "MESSAGE"]
+        head += ["", columns(header, rows)]
+    return "\n".join(head)
+
+
+def line(model: Mapping[str, Any]) -> str:
+    """Return what a pipe is told of one change."""
+    status = _status(model)
+    parts = [_phase(status), f"serving {status.get('serving') or 'nothing'}"]
+    if status.get("target") and status.get("target") != status.get("serving"):
+        parts.append(f"target {status['target']}")
+    if status.get("ready"):
+        parts.append(f"ready {status['ready']}")
+    sentence = f": {status['message']}" if status.get("message") else ""
+    return plain(f"{model['metadata']['name']}: {', '.join(parts)}{sentence}")
+
+
+def history(model: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Return the transitions that the operator remembers, newest first as it wrote them."""
+    return [entry for entry in _status(model).get("history") or () if isinstance(entry, dict)]
+
+
+def history_table(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Return the transitions, a row each."""
+    there = {key for entry in entries for key in entry}
+    keys = [key for key in _FIRST if key in there] + sorted(there - set(_FIRST))
+    rows = [[_cell(entry.get(key)) for key in keys] for entry in entries]
+    return columns([_title(key) for key in keys], rows)
+
+
+def as_json(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what `-o json` prints of a rollout."""
+    metadata = model["metadata"]
+    return {
+        "namespace": metadata["namespace"],
+        "name": metadata["name"],
+        "generation": metadata.get("generation"),
+        "pinned": pinned(model),
+        "status": _status(model),
+    }
+
+
+def age(since: str, now: datetime) -> str:
+    """Return how long ago a moment was, as kubectl says it.
+
+    >>> age("2026-01-02T03:04:05Z", datetime(2026, 1, 2, 5, 4, 6, tzinfo=UTC))
+    '2h'
+    """
+    try:
+        then = datetime.fromisoformat(since)
+    except ValueError:
+        return ""
+    then = then if then.tzinfo else then.replace(tzinfo=UTC)
+    seconds = max(0, int((now - then).total_seconds()))
+    return next((f"{seconds // size}{unit}" for unit, size in _UNITS if seconds >= size), "0s")
+
+
+def _row(row: Mapping[str, Any], now: datetime) -> list[str]:
+    weight = f"{row['weight']}%" if row.get("weight") else ""
+    ready = f"{row.get('readyReplicas', 0)}/{row['replicas']}" if row.get("replicas") else ""
+    return [
+        str(row.get("version", "")),
+        str(row.get("state", "")),
+        weight,
+        ready,
+        age(str(row.get("since", "")), now),
+        str(row.get("reason", "")),
+        str(row.get("message", "")),
+    ]
+
+
+def _phase(status: Mapping[str, Any]) -> str:
+    return str(status.get("phase") or "not looked at by the operator yet")
+
+
+def _status(model: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = model.get("status") or {}
+    return found
+
+
+def _title(key: str) -> str:
+    return "".join(f" {letter}" if letter.isupper() else letter for letter in key).upper()
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value)

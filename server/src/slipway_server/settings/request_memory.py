@@ -1,0 +1,54 @@
+"""How much memory gRPC requests may take, from what the container has. Pure."""
+
+from dataclasses import dataclass
+from typing import Final
+
+LEAST_MESSAGE: Final = 64 << 20
+MOST_MESSAGE: Final = 2**31 - 1
+"""The most that gRPC allows."""
+_UNKNOWN: Final = 2 << 30
+"""Bytes of memory for which the limits are made where nobody says how many there are."""
+
+_MESSAGE_SHARE: Final = 32
+_HELD_SHARE: Final = 8
+_PARSING_SHARE: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class RequestMemory:
+    """Bytes that gRPC requests may take. All together they leave half of the memory to the models and the process.
+
+    Each of the last three is for all requests at a time, and is given to a single larger one when no other has any.
+
+    Attributes:
+        message: one request, as sent and decompressed.
+        held: requests as sent, arriving or complete.
+        decompressed: what becomes of those that are compressed.
+        parsing: what becomes of them when they are parsed.
+    """
+
+    message: int
+    held: int
+    decompressed: int
+    parsing: int
+
+
+def request_memory(memory: int, message: int | None = None) -> RequestMemory:
+    """Return the limits.
+
+    Args:
+        memory: bytes of the container, or of the machine; 0 if unknown.
+        message: the largest request, if it was asked for; 0 means the most that gRPC allows.
+
+    >>> request_memory(8 << 30).message >> 20, request_memory(1 << 30).message >> 20
+    (256, 64)
+    """
+    memory = memory or _UNKNOWN
+    if message is None:
+        message = min(max(memory // _MESSAGE_SHARE, LEAST_MESSAGE), MOST_MESSAGE)
+    return RequestMemory(
+        message or MOST_MESSAGE,
+        memory // _HELD_SHARE,
+        memory // _HELD_SHARE,
+        memory // _PARSING_SHARE,
+    )

@@ -1,0 +1,55 @@
+"""How large gRPC requests may be, by the memory that there is."""
+
+from __future__ import annotations
+
+import pytest
+
+from slipway_server.settings import command_line
+from slipway_server.settings.request_memory import RequestMemory, request_memory
+from slipway_server.settings.server import settings
+
+MIB, GIB = 1 << 20, 1 << 30
+MOST = 2**31 - 1
+
+
+@pytest.mark.parametrize(
+    ("memory", "asked", "message"),
+    [
+        (0, None, 64 * MIB),
+        (128 * MIB, None, 64 * MIB),
+        (GIB, None, 64 * MIB),
+        (2 * GIB, None, 64 * MIB),
+        (4 * GIB, None, 128 * MIB),
+        (16 * GIB, None, 512 * MIB),
+        (64 * GIB, None, MOST),
+        (1 << 50, None, MOST),
+        (64 * GIB, 1 * MIB, 1 * MIB),
+        (64 * GIB, 64 * MIB, 64 * MIB),
+        (GIB, 512 * MIB, 512 * MIB),
+        (GIB, 0, MOST),
+    ],
+)
+def test_the_largest_request(memory: int, asked: int | None, message: int) -> None:
+    assert request_memory(memory, asked).message == message
+
+
+def test_without_a_word_about_memory_it_is_as_with_2_gib() -> None:
+    expected = RequestMemory(64 * MIB, 256 * MIB, 256 * MIB, 512 * MIB)
+    assert request_memory(0) == request_memory(2 * GIB) == expected
+
+
+@pytest.mark.parametrize("memory", [GIB // 4, GIB, 3 * GIB, 8 * GIB, 64 * GIB, 1 << 45])
+@pytest.mark.parametrize("asked", [None, 0, 64 * MIB])
+def test_all_requests_together_leave_half_of_the_memory(memory: int, asked: int | None) -> None:
+    limits = request_memory(memory, asked)
+    assert limits.held + limits.decompressed + limits.parsing <= memory // 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [([], 256 * MIB), (["--grpc_max_message_bytes=67108864"], 64 * MIB)],
+)
+def test_the_flag_wins_also_with_the_smallest_default(arguments: list[str], message: int) -> None:
+    parsed = command_line.parse(["--model_base_path=/m", *arguments])
+    chosen = settings(parsed.values, cpus=2, memory=8 * GIB, given=parsed.given)
+    assert chosen.rpc_memory.message == message
