@@ -7,6 +7,8 @@ mod health;
 mod listener;
 mod message;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub use health::Health;
 pub use listener::{Listening, bind_tcp, bind_unix, listen};
