@@ -17,19 +17,20 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """How a server is started."""
+    """How a server is started, and on which cores: with several, the load generator shares one of them."""
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
+    cores: str = str(SERVER_CORE)
 
 
 @contextlib.contextmanager
 def running(program: Program, log: Path) -> Iterator[int]:
-    """Run a server on its core; gives its process id and ends it and its children afterwards."""
+    """Run a server on its cores; gives its process id and ends it and its children afterwards."""
     with log.open("wb") as out:
         process = subprocess.Popen(
-            ["taskset", "-c", str(SERVER_CORE), *program.command],
+            ["taskset", "-c", program.cores, *program.command],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
