@@ -17,7 +17,9 @@ export PYTHONPATH := e2e:examples
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
-setup: .local/setup.stamp ## Install uv and the locked Python packages into .venv
+setup: .local/setup.stamp .local/native.stamp ## Install uv and the locked Python packages into .venv; build the native front
+
+NATIVE := server/native/Cargo.toml server/native/crates.lock server/native/build $(wildcard server/native/src/*.rs server/native/src/*/*.rs)
 
 $(UV): requirements/bootstrap.lock
 	@echo "[setup] uv"
@@ -30,6 +32,12 @@ $(UV): requirements/bootstrap.lock
 	@[ -x $(BIN)/python ] || $(UV) venv --quiet --python $(PYTHON) .venv
 	@$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements/dev.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e sync -e operator -e server -e cli
+	@touch $@
+
+.local/native.stamp: $(NATIVE)
+	@echo "[setup] the native front (server/native)"
+	@mkdir -p .local
+	@server/native/build
 	@touch $@
 
 demo: setup ## The main job on a real cluster: install, serve, replace versions under load
@@ -47,10 +55,15 @@ test: setup ## All tests; as root
 	@$(MAKE) --no-print-directory e2e
 
 unit: setup ## Pure parts; no network, no cluster
+	@server/native/build test
 	@$(BIN)/pytest tests/unit
+
+# What asks a server over gRPC, once more with the native front.
+FRONT_TESTS := $(addprefix tests/contracts/test_server_,answers.py deadlines.py exchanges.py grpc.py kinds.py lifecycle.py models.py oip.py reflection.py tables.py) tests/contracts/test_hostile_inputs.py
 
 contracts: setup ## What the parts, and the protocols, agree on
 	@$(BIN)/pytest tests/contracts
+	@SLIPWAY_FRONT=native $(BIN)/pytest $(FRONT_TESTS)
 
 integration: integration-server integration-cluster ## Against a real kube-apiserver, object stores and TensorFlow
 
@@ -71,6 +84,7 @@ check: setup ## Formatting, lint, types, layers, chart, generated files
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
+	@server/native/build check
 	@$(MAKE) --no-print-directory generate
 	@git diff --exit-code -- crds charts sync/src/slipway_sync/wire server/src/slipway_server/wire cli/src/slipway_cli/wire docs/reference || { echo "generated files are out of date: commit what 'make generate' wrote"; exit 1; }
 	@$$($(BIN)/python -m cluster which helm) lint --strict --quiet charts/slipway
@@ -122,8 +136,9 @@ dist: setup ## Build the Python packages (wheels and sdists) into dist/, and che
 docs: setup ## Build the guide as a site into .local/site; every warning is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict > .local/docs.log 2>&1 || { cat .local/docs.log; exit 1; }
 
-lock: $(UV) ## Write requirements/*.lock anew (UPGRADE=1 takes newer versions)
+lock: $(UV) ## Write requirements/*.lock and server/native/crates.lock anew (UPGRADE=1 takes newer versions)
 	@PATH="$$PWD/.local/uv/bin:$$PATH" requirements/compile
+	@server/native/build lock
 
 clean: ## Remove what the targets above have built in this folder
-	@rm -rf .venv dist .local/setup.stamp .local/uv
+	@rm -rf .venv dist .local/setup.stamp .local/uv .local/native.stamp .local/native

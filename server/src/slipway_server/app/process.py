@@ -181,6 +181,7 @@ class Process:
             failed_to_start=self._failed_to_start,
             changed=self._show_health,
             waiting=self._ports.waiting,
+            native=self._ports.native_versions(),
         )
         self._assembly = assembly
         return assembly

@@ -15,6 +15,8 @@ from slipway_server.settings.model_management import (
 )
 from slipway_server.settings.request_memory import RequestMemory, request_memory
 
+NATIVE: Final = "native"
+
 _AGE_SHARE_OF_DRAIN = 1.2
 """gRPC recycles a connection at its age give or take a tenth; the drain must outlast that with room to spare."""
 
@@ -26,6 +28,7 @@ _THREADS_WHEN_BATCHING = 256
 class Settings:
     """What the operator of the server asked for. Times are in seconds."""
 
+    front: str
     port: int
     socket_path: str
     socket_mode: int | None
@@ -132,6 +135,7 @@ def settings(
         )
     _check_bounds(values)
     return Settings(
+        front=_front(values),
         port=values["port"],
         socket_path=values["grpc_socket_path"],
         socket_mode=_socket_mode(values["grpc_socket_mode"]),
@@ -203,6 +207,17 @@ def settings(
         landlock=values["landlock"],
         landlock_paths=absolute_paths(values, "landlock_paths"),
     )
+
+
+def _front(values: Mapping[str, Any]) -> str:
+    front = str(values["front"])
+    if front not in {"python", NATIVE}:
+        raise invalid_argument(f"--front={front} must be one of native, python")
+    if front == NATIVE and values["ssl_config_file"]:
+        raise invalid_argument(
+            "--front=native has no TLS yet: use --front=python with --ssl_config_file"
+        )
+    return front
 
 
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")

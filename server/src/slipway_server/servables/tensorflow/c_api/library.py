@@ -9,6 +9,7 @@ import ctypes
 import weakref
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -141,7 +142,12 @@ def _declared(
 @cache
 def c_api() -> CApi:
     """Return the library, loaded once for the process."""
-    return CApi(str(libraries() / _FILE))
+    return CApi(str(library_file()))
+
+
+def library_file() -> Path:
+    """Return where the library is."""
+    return libraries() / _FILE
 
 
 def when_unused(owner: object, delete: _Function, pointer: int) -> None:
