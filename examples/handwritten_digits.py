@@ -7,6 +7,7 @@ scikit-learn brings 1 797 real digits of 8×8 pixels, so nothing has to be downl
 import argparse
 import gzip
 import struct
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -80,9 +81,9 @@ def _mnist(folder: Path) -> Digits:
     packed = folder / "mnist.npz"
     if packed.exists():
         try:
-            with np.load(packed) as arrays:
+            with packed.open("rb") as file, np.load(file) as arrays:
                 parts = {part: arrays[part] for part in _IDX_FILES}
-        except (KeyError, ValueError, OSError) as error:
+        except (EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
             raise SystemExit(
                 f"{packed} must hold the arrays {', '.join(_IDX_FILES)}, as Keras's mnist.npz does: {error}"
             ) from None

@@ -217,7 +217,9 @@ def test_the_guide_shows_what_is_printed(server: ModelServer, models: Path, tmp_
     shutil.copytree(models, tmp_path / "models")
     ports = {"localhost:8501": f"127.0.0.1:{server.rest_port}", "localhost:8500": server.target}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    shown = transcripts(ROOT / "docs/guide/command-line.md")
+    page = transcripts(ROOT / "docs/guide/command-line.md")
+    # The plugin's own is compared with what its renderer makes of such a Model.
+    shown = [(command, printed) for command, printed in page if not command.startswith("kubectl")]
     assert len(shown) > 8
     for command, printed in shown:
         real, wanted = command, printed

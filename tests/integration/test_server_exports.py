@@ -177,7 +177,7 @@ def test_a_signature_made_for_one_call_is_compiled_once(plain: Any) -> None:
     for _ in range(3):
         together = Signature("a+b", "", {}, {"a/scale": own.outputs["scale"]})
         assert run(together, plain) == {"a/scale": 3.0}
-        sizes.add((len(plain._by_tensors), len(plain._callables)))
+        sizes.add((len(plain._by_tensors), len(plain._calls)))
     assert len(sizes) == 1
 
 

@@ -1,23 +1,19 @@
-"""Graphs are imported without the interpreter (§12); where that is impossible, through TensorFlow's Python API."""
+"""Graphs and sessions on TensorFlow's C API: imported without the interpreter (§12), run, closed and deleted."""
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from google.protobuf.message import DecodeError
-from structlog.testing import capture_logs
 
-import odd_exports
 import savedmodels
-import session_bundles
 from loaders import servable_loader
-from session_bundles import Format
 from slipway_server.errors import Code, ServingError
 
 OPERATIONS = 20_000
@@ -100,15 +96,6 @@ def definition() -> bytes:
         return bytes(graph.as_graph_def().SerializeToString())
 
 
-@pytest.fixture(params=["native", "python"])
-def graph(request: pytest.FixtureRequest) -> Callable[[bytes], Any]:
-    """Both ways to import a graph."""
-    from slipway_server.servables.tensorflow.native import NativeGraph
-    from slipway_server.servables.tensorflow.python_session import PythonGraph
-
-    return NativeGraph if request.param == "native" else PythonGraph
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
@@ -127,12 +114,13 @@ def graph(request: pytest.FixtureRequest) -> Callable[[bytes], Any]:
     ],
 )
 def test_what_a_graph_says_about_a_tensor(
-    graph: Callable[[bytes], Any],
     definition: bytes,
     name: str,
     expected: tuple[int, tuple[int, ...] | None] | None,
 ) -> None:
-    found = graph(definition).tensor(name)
+    from slipway_server.servables.tensorflow.c_api.graph import Graph
+
+    found = Graph(definition).tensor(name)
     assert (found and (found.dtype, found.shape)) == expected
 
 
@@ -144,10 +132,12 @@ def test_what_a_graph_says_about_a_tensor(
     ],
 )
 def test_what_is_no_graph_is_refused_in_tensorflows_words(
-    graph: Callable[[bytes], Any], data: bytes, code: Code, words: str
+    data: bytes, code: Code, words: str
 ) -> None:
+    from slipway_server.servables.tensorflow.c_api.graph import Graph
+
     with pytest.raises(ServingError) as error:
-        graph(data)
+        Graph(data)
     assert error.value.code is code
     assert words in error.value.message
 
@@ -167,7 +157,7 @@ def test_other_threads_go_on_while_a_graph_is_imported() -> None:
 
     from tensorflow.core.framework import graph_pb2
 
-    from slipway_server.servables.tensorflow.native import NativeGraph
+    from slipway_server.servables.tensorflow.c_api.graph import Graph
 
     graph = graph_pb2.GraphDef()
     for number in range(OPERATIONS):
@@ -185,119 +175,17 @@ def test_other_threads_go_on_while_a_graph_is_imported() -> None:
     thread = threading.Thread(target=turn)
     thread.start()
     before = turns
-    NativeGraph(data)
+    Graph(data)
     after = turns
     done.set()
     thread.join()
     assert after - before > 100
 
 
-# ---- the slower way --------------------------------------------------------------------------------------------------
+# ---- sessions --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def unknown_layout(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A build of TensorFlow whose graphs keep their address elsewhere."""
-    from slipway_server.servables.tensorflow import native, session_open
-
-    monkeypatch.setattr(native, "_LAYOUT", (0, 0, 0))
-    session_open._warn.cache_clear()
-
-
-def _export(kind: str, base: Path) -> Path:
-    directory, words = base / "1", base / "words.txt"
-    match kind:
-        case "variables":
-            savedmodels.save_double(directory, 3)
-        case "element types":
-            savedmodels.save_kinds(directory)
-        case "an asset":
-            savedmodels.save_words(directory, words)
-        case "TensorFlow 1":
-            words.write_text("zero\none\ntwo\n")
-            odd_exports.save_table(directory, words, as_text=False, main_op=True)
-        case "sparse":
-            odd_exports.save_sparse(directory)
-        case "a broken signature":
-            odd_exports.save_plain(directory)
-        case "SessionBundle":
-            return session_bundles.save_half_plus_two(base, 1, Format.V2)
-    return directory
-
-
-def _answers(directory: Path) -> dict[str, Any]:
-    """What a version answers: to good feeds of every signature, to feeds of a wrong type, size and number."""
-    loader = servable_loader()
-    model: Any = loader.load("m", 1, str(directory))
-    found: dict[str, Any] = {
-        "metadata": {key: str(one) for key, one in sorted(model.signature_defs.items())}
-    }
-    for key, signature in {**model.signatures, **model.example_signatures}.items():
-        good = {alias: _value(spec) for alias, spec in signature.inputs.items()}
-        feeds = {
-            "good": good,
-            "of a wrong type": {alias: np.ones(3, np.uint64) for alias in good},
-            "of a wrong size": {
-                alias: np.ones((7, 5, 3), one.dtype) for alias, one in good.items()
-            },
-        }
-        for what, inputs in feeds.items():
-            for outputs in (tuple(signature.outputs), tuple(signature.outputs)[:1]):
-                try:
-                    values = model.run(signature, inputs, outputs)
-                    answer = [(str(value.dtype), value.shape, value.tolist()) for value in values]
-                except ServingError as error:
-                    answer = str(error)
-                found[f"{key}, {what}, {outputs}"] = repr(answer)
-    loader.unload(model)
-    return found
-
-
-def _value(spec: Any) -> Any:
-    shape = tuple(2 if size < 0 else size for size in spec.shape or (2,))
-    if spec.dtype.numpy == np.dtype(object):
-        return np.full(shape, b"two", object)
-    return np.ones(shape, spec.dtype.numpy)
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        "variables",
-        "element types",
-        "an asset",
-        "TensorFlow 1",
-        "sparse",
-        "a broken signature",
-        "SessionBundle",
-    ],
-)
-def test_both_ways_answer_alike(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    directory = _export(kind, tmp_path)
-    expected = _answers(directory)
-    request.getfixturevalue("unknown_layout")
-    with capture_logs() as logs:
-        found = _answers(directory)
-        _answers(directory)
-    assert found == expected
-    assert any("good" in key and not value.startswith("'") for key, value in found.items())
-    warnings = [log for log in logs if "Python API" in log["event"]]
-    assert len(warnings) == 1
-    assert "(0, 0, 0)" in warnings[0]["reason"]
-
-
-@pytest.mark.usefixtures("unknown_layout")
-def test_an_incomplete_export_is_refused_either_way(tmp_path: Path) -> None:
-    savedmodels.save_double(tmp_path / "1", 3)
-    (tmp_path / "1/variables/variables.index").unlink()
-    with pytest.raises(ServingError) as error:
-        servable_loader().load("m", 1, str(tmp_path / "1"))
-    assert error.value.code is Code.NOT_FOUND
-    assert "variables/variables.index is missing" in error.value.message
-
-
-@pytest.mark.usefixtures("unknown_layout")
-def test_a_closed_session_refuses_either_way(tmp_path: Path) -> None:
+def test_a_closed_session_refuses(tmp_path: Path) -> None:
     savedmodels.save_double(tmp_path / "1", 3)
     model: Any = servable_loader().load("m", 1, str(tmp_path / "1"))
     signature = model.signatures["serving_default"]

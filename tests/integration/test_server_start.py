@@ -261,22 +261,17 @@ def test_a_mistake_is_told_in_one_sentence_before_tensorflow_is_imported(
 def test_the_containers_variables_name_the_model(tmp_path: Path) -> None:
     """With a base path that holds nothing: what the server waits for says what it was told."""
     port = free_port()
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "slipway_server"),
-            f"--port={free_port()}",
-            f"--rest_api_port={port}",
-        ],
-        env={**os.environ, "MODEL_NAME": "mnist", "MODEL_BASE_PATH": str(tmp_path)},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stderr is not None
-        first = json.loads(process.stderr.readline())
-        assert first["message"] == (
-            f"--model_base_path={tmp_path}/mnist does not exist; the server waits for it"
-        )
-    finally:
-        process.kill()
-        process.wait()
+    command = [
+        *(sys.executable, "-m", "slipway_server"),
+        *(f"--port={free_port()}", f"--rest_api_port={port}"),
+    ]
+    environment = {**os.environ, "MODEL_NAME": "mnist", "MODEL_BASE_PATH": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            first = json.loads(process.stderr.readline())
+            assert first["message"] == (
+                f"--model_base_path={tmp_path}/mnist does not exist; the server waits for it"
+            )
+        finally:
+            process.kill()

@@ -41,15 +41,6 @@ def answer(model: Any, x: Any, key: str = "serving_default") -> Any:
     return value.tolist()
 
 
-@pytest.fixture(params=["native", "python"])
-def session_kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    if request.param == "python":
-        from slipway_server.servables.tensorflow import native
-
-        monkeypatch.setattr(native, "unsupported", lambda: "a test")
-    return str(request.param)
-
-
 # ---- Keras 3 by tf.saved_model.save ----------------------------------------------------------------------------
 
 
@@ -60,7 +51,6 @@ def keras_objects(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.mark.usefixtures("session_kind")
 def test_variables_are_restored_by_the_objects_that_were_exported(keras_objects: Path) -> None:
     assert answer(load(keras_objects, trial=True), [[1.0], [2.0]]) == [[14.0], [20.0]]
 
@@ -126,7 +116,6 @@ def test_a_value_of_another_shape_is_refused(keras_objects: Path, tmp_path: Path
 
 
 @pytest.mark.parametrize("resource", [True, False], ids=["resource", "reference"])
-@pytest.mark.usefixtures("session_kind")
 def test_a_variable_that_nothing_initialises_is_named(tmp_path: Path, *, resource: bool) -> None:
     faulty_exports.save_without_value(tmp_path / "1", resource=resource)
     code, message = refusal(tmp_path / "1")

@@ -11,16 +11,18 @@ from datetime import timedelta
 from random import Random
 from typing import Any, Final, TypeVar
 
+import rollouts
 from fleet import BROKEN_IMAGE, Behaviour, Fleet, Stage, cached_directory
 from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.names import ROTATION_LABEL, SELECTS_LABEL, SERVABLE_LABEL, VERSION_LABEL
+from slipway_operator.api.spec import VersionPolicy
 from slipway_operator.api.status import ModelStatus, VersionState, VersionStatus
 from slipway_operator.api.verbs import Verb
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
 from slipway_operator.planning.capacity.scaling import Limits, limits_of
-from slipway_operator.planning.capacity.unschedulable import way_taken
 from slipway_operator.planning.decision import decide
+from slipway_operator.planning.history.record import MAX_RECORDS
 from slipway_operator.planning.plan import plan
 from slipway_operator.planning.versions.desired import select
 from slipway_operator.rendering.pvc import KEEP_KEY
@@ -88,12 +90,14 @@ class History:
         """One pass of the operator, killed before the write of that number; True if it wrote."""
         fleet = self.fleet
         planned = self._plan_twice()
+        rollouts.check_advance(fleet, fleet.status, planned.status, self.broken)
         self._remember_the_beginning(planned.status)
         pending: list[Action | None] = list(planned.actions)
         if planned.status != fleet.status:
             pending.insert(0, None)
         for action in pending[:writes]:
             if action is None:
+                self._check_history(fleet.status, planned.status)
                 fleet.write_status(planned)
                 self._remember_failures()
             else:
@@ -115,6 +119,15 @@ class History:
         if judged := [c for c in planned.status.conditions if not _declared(c.reason)]:
             self.broken(f"a condition has an undeclared reason: {judged}")
         return planned
+
+    def _check_history(self, before: ModelStatus, after: ModelStatus) -> None:
+        """Entries that have ended stay as they are, and only the newest one may not have ended."""
+        ended = [entry for entry in before.history if entry.ended_at]
+        kept = [entry for entry in after.history if entry.ended_at][-len(ended) :] if ended else []
+        if len(after.history) < MAX_RECORDS and kept != ended:
+            self.broken(f"history: {ended} became {kept}")
+        if any(entry.ended_at is None for entry in after.history[1:]):
+            self.broken(f"history: two transitions are under way: {after.history}")
 
     def _check_turns(self, planned: Plan) -> None:
         """Versions are begun one after the other, and but for the target none while pods lack room."""
@@ -318,6 +331,7 @@ class History:
         if ready and spec.serving.replicas and not spec.paused and not fleet.in_rotation():
             self.broken("T2: there are ready pods, and none of them gets requests")
         self._check_truth()
+        rollouts.check_share(fleet, self.broken, calm=self.calm)
         target = int(fleet.status.target or -1)
         lost = target >= 0 and target not in fleet.listed
         if lost and target not in self.were_ready and not (fleet.store_down or spec.paused):
@@ -380,19 +394,27 @@ class History:
         fleet.edit(paused=False, source={"allowMutation": True})
         if fleet.spec["serving"].get("image") == BROKEN_IMAGE:
             fleet.edit(serving={"image": ""})
-        fleet.annotations.clear()
-        if any(way_taken(None, row) for row in fleet.status.versions):
-            # What was given up for want of room is not tried again by itself.
-            fleet.edit(serving={"podAnnotations": {"tried": "again"}})
         fleet.edit(transition={"whenUnschedulable": {"then": "Wait"}})
+        fleet.annotations.clear()
         self.come_to_rest()
         self._retry_what_was_aborted()
         self.wait()
+        while rollouts.promote_what_waits(fleet):
+            self.come_to_rest()
+            self.wait()
         self._check_end()
 
     def _retry_what_was_aborted(self) -> None:
         fleet = self.fleet
-        aborted = [r for r in fleet.status.versions if r.failed_key and "aborted" in _told(r)]
+        good = [
+            v for v, e in fleet.exports.items() if fleet.behaviours[e.revision] is Behaviour.GOOD
+        ]
+        # By a person, or for want of room.
+        aborted = [
+            row
+            for row in fleet.status.versions
+            if row.failed_key and ("aborted" in _told(row) or row.version in good)
+        ]
         for row in aborted:
             fleet.annotations = {Verb.RETRY.annotation: str(row.version)}
             self.come_to_rest()
@@ -413,6 +435,8 @@ class History:
             return
         status = fleet.status
         conditions = {c.type.value: c for c in status.conditions}
+        if status.history and status.history[0].ended_at is None:
+            self.broken(f"history: at the end, {status.history[0]} has not ended")
         if conditions["Ready"].status != "True":
             self.broken(f"convergence: Ready is {conditions['Ready']}")
         if status.serving != str(expected[0]):
@@ -440,6 +464,8 @@ class History:
         rotation = {pod.uid for pod in fleet.in_rotation()}
         lines = [
             f"spec: {fleet.spec}",
+            f"annotations: {fleet.annotations}",
+            rollouts.describe(fleet.status.rollout),
             f"source: {[(v.number, v.readiness.value) for v in fleet.source.versions]}",
             f"status: {fleet.status.model_dump(include={'serving', 'target', 'phase', 'message'})}",
         ]
@@ -630,7 +656,26 @@ def _wait(history: History, number: int) -> None:
 
 
 def _versions(history: History, number: int) -> None:
-    history.fleet.edit(versions=_VERSIONS[number % len(_VERSIONS)])
+    versions = _VERSIONS[number % len(_VERSIONS)]
+    if not rollouts.is_single(VersionPolicy.model_validate(versions)):
+        history.fleet.edit(rollout=None)  # type: ignore[arg-type]
+    history.fleet.edit(versions=versions)
+
+
+def _rollout(history: History, number: int) -> None:
+    rollouts.write_rollout(history.fleet, number)
+
+
+def _approve(history: History, number: int) -> None:
+    rollouts.approve(history.fleet, number)
+
+
+def _promote(history: History, number: int) -> None:
+    rollouts.promote(history.fleet, number)
+
+
+def _minutes(history: History, number: int) -> None:
+    history.fleet.now += timedelta(minutes=number % 3)
 
 
 def _replicas(history: History, number: int) -> None:
@@ -743,6 +788,10 @@ EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "image": _image,
     "policy": _policy,
     "versions": _versions,
+    "rollout": _rollout,
+    "approve": _approve,
+    "promote": _promote,
+    "minutes": _minutes,
     "replicas": _replicas,
     "autoscale": _autoscale,
     "pause": _pause,
@@ -761,14 +810,14 @@ EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "take deployment": _take_deployment,
     "labels": _labels,
     "edit template": _edit_template,
-    "ask": _ask,
     "unschedulable": _when_unschedulable,
     "time": _wait,
+    "ask": _ask,
 }
 CALM: Final = (
     "drift", "drift", "drift", "step", "rest", "kill", "upload", "upload", "finish upload",
     "image", "gpus", "store", "empty", "vanish", "restart", "upgrade", "gpus", "unschedulable", "time",
-    "ask", "ask",
+    "ask", "ask", "rollout", "approve", "promote", "minutes",
 )  # fmt: skip
 """Nothing is lost here, and neither replicas nor policies change."""
 WITHOUT_ROOM: Final = (
@@ -787,6 +836,9 @@ AUTOSCALED: Final = (
     "restart",
     "autoscale",
     "autoscale",
+    "rollout",
+    "promote",
+    "minutes",
     "ask",
 )
 """An autoscaler with a minimum of 1."""

@@ -1,4 +1,8 @@
-"""Models of a cluster, by the kubeconfig of the person; whatever goes wrong becomes one sentence."""
+"""Models of a cluster, by the kubeconfig of the person; whatever goes wrong becomes one sentence.
+
+Through the official client, as the operator: it knows every way in which a kubeconfig can log in (plugins of clouds,
+tokens, certificates), and a lighter client would be one more to keep. It is imported only when a cluster is asked.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +49,7 @@ class Cluster:
             )
             if not namespace:
                 self.namespace = _namespace(kubeconfig, context, active)
-        except (config.ConfigException, OSError, TypeError, ValueError) as error:
+        except Exception as error:
             raise CliError(_no_cluster(error, context, kubeconfig)) from error
         configuration.retries = 1
         self._host = configuration.host

@@ -45,7 +45,7 @@ def value_for(verb: Verb, model: Mapping[str, Any], version: int | None, step: i
     meant = version if version is not None else _meant(verb, model)
     _known(model, meant)
     if verb is Verb.APPROVE:
-        return f"{meant}/{step if step is not None else _waiting_step(model)}"
+        return f"{meant}/{step if step is not None else _waiting_step(model, meant)}"
     if verb in {Verb.ABORT, Verb.RETRY}:
         return _next_number(verb, model, meant)
     return str(meant)
@@ -77,6 +77,8 @@ def _meant(verb: Verb, model: Mapping[str, Any]) -> int:
         failed += [row["version"] for row in rows if row.get("reason") == "Aborted"]
         if failed:
             return int(max(failed))
+    if verb in {Verb.PROMOTE, Verb.APPROVE} and status.get("rollout"):
+        return int(status["rollout"]["version"])
     target = str(status.get("target", ""))
     if not target.isdecimal():
         raise UsageError(f"{name} has no single target version now; name one with --version")
@@ -91,15 +93,19 @@ def _known(model: Mapping[str, Any], version: int) -> None:
         raise UsageError(f"{model['metadata']['name']} has no version {version}: it has {shown}")
 
 
-def _waiting_step(model: Mapping[str, Any]) -> int:
-    status = model.get("status") or {}
-    for part in ("rollout", "transition"):
-        step = (status.get(part) or {}).get("step")
-        if isinstance(step, int) and step > 0:
-            return step
-    raise UsageError(
-        f"{model['metadata']['name']}: its status names no step that waits; name the step with --step, the first is 1"
-    )
+def _waiting_step(model: Mapping[str, Any], version: int) -> int:
+    rollout = (model.get("status") or {}).get("rollout") or {}
+    name = model["metadata"]["name"]
+    if rollout.get("version") != version:
+        raise UsageError(
+            f"{name}: no rollout of version {version} in steps is under way; name a step of one to come with --step"
+        )
+    step = int(rollout["step"])
+    if step > rollout["steps"]:
+        raise UsageError(
+            f"{name}: version {version} has done all its steps: there is nothing to approve"
+        )
+    return step
 
 
 def _next_number(verb: Verb, model: Mapping[str, Any], version: int) -> str:

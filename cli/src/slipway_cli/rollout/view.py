@@ -10,11 +10,6 @@ from slipway_cli.output import columns, plain
 from slipway_cli.rollout.verbs import pinned
 
 _UNITS: Final = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
-_FIRST: Final = (
-    "from", "to", "began", "startedAt", "since", "ended", "finishedAt", "duration", "outcome", "reason", "by",
-    "cause", "outage", "digest",
-)  # fmt: skip
-"""The order in which columns of the history are shown; others follow."""
 
 
 def describe(model: Mapping[str, Any], now: datetime) -> str:
@@ -25,6 +20,7 @@ def describe(model: Mapping[str, Any], now: datetime) -> str:
         ("serving", status.get("serving") or "nothing"),
         ("target", status.get("target", "")),
         ("ready", status.get("ready", "")),
+        ("rollout", _rollout(status.get("rollout") or {})),
         ("pinned", pinned(model)),
         ("url", status.get("url", "")),
     ]
@@ -46,6 +42,8 @@ def line(model: Mapping[str, Any]) -> str:
         parts.append(f"target {status['target']}")
     if status.get("ready"):
         parts.append(f"ready {status['ready']}")
+    if status.get("rollout"):
+        parts.append(_rollout(status["rollout"]))
     sentence = f": {status['message']}" if status.get("message") else ""
     return plain(f"{model['metadata']['name']}: {', '.join(parts)}{sentence}")
 
@@ -55,12 +53,27 @@ def history(model: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return [entry for entry in _status(model).get("history") or () if isinstance(entry, dict)]
 
 
-def history_table(entries: Sequence[Mapping[str, Any]]) -> str:
+def history_table(entries: Sequence[Mapping[str, Any]], now: datetime) -> str:
     """Return the transitions, a row each."""
-    there = {key for entry in entries for key in entry}
-    keys = [key for key in _FIRST if key in there] + sorted(there - set(_FIRST))
-    rows = [[_cell(entry.get(key)) for key in keys] for entry in entries]
-    return columns([_title(key) for key in keys], rows)
+    header = ["FROM", "TO", "STARTED", "DURATION", "OUTCOME", "CAUSE", "BY", "OUTAGE", "REASON"]
+    return columns(header, [_transition(entry, now) for entry in entries])
+
+
+def _transition(entry: Mapping[str, Any], now: datetime) -> list[str]:
+    started = age(str(entry.get("startedAt", "")), now)
+    outage = entry.get("outageSeconds")
+    cells = [
+        entry.get("from") or "nothing",
+        entry.get("to"),
+        f"{started} ago" if started else "",
+        entry.get("duration"),
+        entry.get("outcome") or "under way",
+        entry.get("cause"),
+        entry.get("by"),
+        f"{outage}s" if outage else "",
+        entry.get("reason"),
+    ]
+    return ["" if cell is None else str(cell) for cell in cells]
 
 
 def as_json(model: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,9 +126,16 @@ def _status(model: Mapping[str, Any]) -> Mapping[str, Any]:
     return found
 
 
-def _title(key: str) -> str:
-    return "".join(f" {letter}" if letter.isupper() else letter for letter in key).upper()
-
-
-def _cell(value: Any) -> str:
-    return "" if value is None else str(value)
+def _rollout(rollout: Mapping[str, Any]) -> str:
+    """How far the steps of a rollout are."""
+    if not rollout:
+        return ""
+    step, steps = rollout.get("step", 0), rollout.get("steps", 0)
+    if step > steps:
+        return "all steps are done"
+    parts = [f"step {step} of {steps}", f"{rollout.get('weight', 0)}% asked for"]
+    if rollout.get("reached") is not None:
+        parts.append(f"{rollout['reached']}% reached")
+    if rollout.get("waitingFor"):
+        parts.append(f"waits for {str(rollout['waitingFor']).lower()}")
+    return ", ".join(parts)

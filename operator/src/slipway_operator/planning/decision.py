@@ -15,6 +15,9 @@ from slipway_operator.planning import endpoints
 from slipway_operator.planning.capacity.scaling import Limits, limits_of
 from slipway_operator.planning.capacity.transition import transition_under_way
 from slipway_operator.planning.capacity.unschedulable import without_room
+from slipway_operator.planning.rollout.analysis import condemn
+from slipway_operator.planning.rollout.split import Split
+from slipway_operator.planning.rollout.steps import rollout_under_way, split_of
 from slipway_operator.planning.versions.desired import DesiredVersions, asked_for
 from slipway_operator.planning.versions.diagnosis import Finding
 from slipway_operator.planning.versions.failures import judge, record_failure
@@ -29,8 +32,9 @@ class Decision:
 
     Attributes:
         observed: The snapshot, with every failure that was found, and the transition that is under
-            way, written into its status.
+            way, written into its status, and the rollout.
         findings: What keeps pods from serving, by the servable's id.
+        split: How two versions share the requests while a step of a rollout lasts; None when none does.
         volume: What the claim that the pods mount lets them do.
         selects: What NAME selects now.
         endpoints: Pods that take unversioned requests now.
@@ -43,6 +47,7 @@ class Decision:
     desired: DesiredVersions
     findings: Mapping[str, Finding]
     limits: Limits
+    split: Split | None
     volume: Volume
     settings: RenderSettings
     now: datetime
@@ -85,7 +90,7 @@ class Decision:
 
 def decide(observed: Observed, settings: RenderSettings, now: datetime) -> Decision:
     """Decide which servables should serve, what has failed, and how many pods there may be."""
-    judged = honour(_with_report(observed), now)
+    judged = condemn(honour(_with_report(observed), now), now)
     given_up: tuple[Servable, Finding] | None
     while True:
         judged, desired, findings = judge(judged, now)
@@ -96,11 +101,15 @@ def decide(observed: Observed, settings: RenderSettings, now: datetime) -> Decis
         judged = record_failure(judged, *given_up, now)
     judged = _with_status(judged, transition=transition)
     volume = volume_of(judged)
+    limits = limits_of(judged.model.spec, volume.most, transition)
+    rollout = rollout_under_way(judged, desired, limits, transition, now)
+    judged = _with_status(judged, rollout=rollout)
     return Decision(
         observed=judged,
         desired=desired,
         findings=findings,
-        limits=limits_of(judged.model.spec, volume.most, transition),
+        limits=limits,
+        split=split_of(rollout, limits),
         volume=volume,
         settings=settings,
         now=now,

@@ -54,8 +54,9 @@ from slipway_server.settings.command_line import version
 from slipway_server.settings.server import Settings
 from slipway_server.storage.directories import file_bytes
 from slipway_server.storage.file_system_source import FileSystemSource
+from slipway_server.storage.records import RecordWriter
 from slipway_server.storage.source import ModelConfig, VersionDirectory, VersionSource
-from slipway_server.tensorflow_library.names import C_API, LIBRARIES, TFRecordWriter
+from slipway_server.tensorflow_library.lean_import import c_api_library
 
 _log = structlog.get_logger("slipway_server")
 
@@ -108,7 +109,7 @@ class Assembly:
         )
         self._request_log = RequestLog(
             self._telemetry.registry,
-            open_file=TFRecordWriter,
+            open_file=RecordWriter,
             max_bytes=settings.request_log_max_bytes,
             random=random.random,
         )
@@ -347,7 +348,7 @@ def _natively(
     loader: Loader[ServedModel], native: NativeVersions, settings: Settings
 ) -> Loader[ServedModel]:
     """Return a loader whose versions the native port runs itself, where it can."""
-    native.bind(LIBRARIES / C_API)
+    native.bind(c_api_library())
     if settings.access_log == AccessLogMode.OFF:  # the native port writes none
         native.enable(check_methods=settings.check_method_names)
     return NativeLoader(loader, native)

@@ -1,7 +1,7 @@
 """The process: opens the ports, brings TensorFlow and the models up behind them, drains and stops.
 
 ports open, /livez answers, /readyz says 503
-→ TensorFlow imported, methods in place, models loading
+→ TensorFlow loaded, methods in place, models loading
 → every configured model has a version: ready
 → SIGTERM: not ready at once; requests are answered while clients are asked to go elsewhere, until none is connected
 → no new request; those in flight finish → exit 0
@@ -27,7 +27,7 @@ from slipway_server.app.startup_check import check_configuration
 from slipway_server.errors import Code, ServingError
 from slipway_server.frontends.http.messages import TEXT, HttpResponse
 from slipway_server.settings.server import Settings
-from slipway_server.tensorflow_library.lean_import import import_library
+from slipway_server.tensorflow_library.lean_import import make_packages_known
 
 if TYPE_CHECKING:
     from slipway_server.app.assembly import Assembly
@@ -172,8 +172,7 @@ class Process:
         self._show_health()
 
     def _put_together(self) -> "Assembly":
-        if reason := import_library():
-            self._log.warning("importing all of TensorFlow's Python package", reason=reason)
+        make_packages_known()
         from slipway_server.app.assembly import Assembly  # noqa: PLC0415 - imports TensorFlow, which takes a while
 
         assembly = Assembly(

@@ -1,10 +1,14 @@
 """TensorFlow's profiler service, which TensorBoard's "capture profile" asks, on a port of its own."""
 
 import socket
+from typing import Final
 
 import structlog
 
-from slipway_server.tensorflow_library.names import start_profiler_server
+from slipway_server.tensorflow_library.lean_import import import_part
+
+PROFILER: Final = "tensorflow.python.profiler.internal._pywrap_profiler"
+"""The C API does not start it."""
 
 _log = structlog.get_logger("slipway_server")
 
@@ -16,7 +20,7 @@ def start_profiler(port: int) -> None:
         OSError: the port cannot be listened on.
     """
     _check_free(port)
-    start_profiler_server(port)
+    import_part(PROFILER).start_server(port)
     _log.warning(
         "profiler open, without TLS or authentication: its clients name the directory that the server writes to",
         port=port,

@@ -23,8 +23,8 @@ from slipway_server.inference.multi import Task
 from slipway_server.inference.predictor import DEFAULT_SIGNATURE, Predictor
 from slipway_server.servables.servable import ServedModel
 from slipway_server.servables.signature import Array
-from slipway_server.servables.tensorflow.failures import translated
-from slipway_server.tensorflow_library.names import RecordIterator, make_ndarray
+from slipway_server.servables.tensorflow.c_api.tensors import from_proto
+from slipway_server.storage.records import read_records
 from slipway_server.wire.tensorflow_serving.apis import (
     inference_pb2,
     input_pb2,
@@ -34,7 +34,6 @@ from slipway_server.wire.tensorflow_serving.apis import (
 
 REQUESTS: Final = Path("assets.extra") / "tf_serving_warmup_requests"
 MAX_RECORDS: Final = 1000
-_UNCOMPRESSED: Final = ""
 
 M = TypeVar("M", bound=ServedModel)
 
@@ -202,10 +201,8 @@ class _Requests:
 
 def _records(path: Path) -> Iterator[prediction_log_pb2.PredictionLog]:
     try:
-        with translated():
-            # What `tf.compat.v1.io.tf_record_iterator` wraps, without the page it logs about its being old.
-            for data in RecordIterator(str(path), _UNCOMPRESSED):
-                yield _parsed(data, path)
+        for data in read_records(path):
+            yield _parsed(data, path)
     except ServingError as error:
         if error.code is not Code.DATA_LOSS:
             raise
@@ -228,9 +225,9 @@ def _tensors(request: predict_pb2.PredictRequest) -> Mapping[str, Array]:
     tensors: dict[str, Array] = {}
     for alias, proto in request.inputs.items():
         try:
-            tensors[alias] = make_ndarray(proto)
-        except (KeyError, TypeError, ValueError) as error:
-            raise invalid_argument(f"tensor parsing error: {alias}: {error}") from error
+            tensors[alias] = from_proto(proto)
+        except ServingError as error:
+            raise invalid_argument(f"tensor parsing error: {alias}: {error.message}") from error
     return tensors
 
 

@@ -15,6 +15,7 @@ from typing import Final
 from slipway_server.servables.formats import ServableFormat
 from slipway_server.servables.tensorflow.session_config import SessionSettings
 from slipway_server.servables.tensorflow.threads import ThreadRule
+from slipway_server.tensorflow_library.lean_import import import_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class FormatSettings:
 
 FormatFactory = Callable[[FormatSettings], Iterable[ServableFormat]]
 """Returns the formats that the settings ask for; may raise a ServingError when they cannot be used."""
+
+LITE: Final = "slipway_server.tensorflow_library.lite"
 
 _factories: Final[list[FormatFactory]] = []
 
@@ -60,6 +63,7 @@ def _tensorflow_lite(settings: FormatSettings) -> Iterable[ServableFormat]:
     # First: a directory may hold the same model as a SavedModel, too.
     if not settings.lite_interpreters:
         return ()
+    import_part(LITE)
     from slipway_server.servables.tflite.model import tflite_format  # noqa: PLC0415 - see above
 
     return (tflite_format(settings.lite_interpreters),)

@@ -1,5 +1,4 @@
-"""TensorFlow's library, messages and errors, without the rest of its Python package.
+"""Where TensorFlow's library, messages and the few parts of its Python package come from.
 
-`lean_import` says how they are imported, `names` what they are. All of TensorFlow's names that are not public are in
-`names`, but for those that `servables.tensorflow.native` needs to reach the C API.
+A process that serves SavedModels and SessionBundles runs none of TensorFlow's Python code but its generated messages.
 """

@@ -1,53 +1,83 @@
-"""Imports TensorFlow's library without what its Python package is otherwise made of.
+"""Reaches TensorFlow's library and messages without importing its Python package.
 
 `import tensorflow` runs two `__init__` modules that import everything models are built and trained with: two to three
-seconds of a processor and 200 MiB that a server never uses. The modules that it does use (`names`) need none of that.
-`import_library` makes the two packages known without running their `__init__`, so that these modules are imported under
-their own names; where that does not work it imports the whole package, and nothing else is different.
+seconds of a processor and 200 MiB that a server never uses. The generated messages need none of that, nor does the
+shared library, which `servables.tensorflow.c_api` loads. `make_packages_known` makes the two packages known without
+running their `__init__`, so that messages are imported under their own names.
+
+What only Python has, TensorFlow Lite's interpreter and the profiler's server, is imported when a flag asks for it, and
+alone where that works.
 """
 
 import importlib
 import sys
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import module_from_spec
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
 
 _PACKAGES: Final = ("tensorflow", "tensorflow.python")
-_NAMES: Final = "slipway_server.tensorflow_library.names"
 
 
-def import_library() -> str:
-    """Import what is needed of TensorFlow; to be called before anything imports another part of it.
+def make_packages_known() -> None:
+    """Put the packages where imports look for them, with their paths and without their content.
 
-    A process that has imported the package already, as a test has, goes on with that.
+    To be called before anything imports a part of TensorFlow. A process that has imported the package already, as a
+    test has, goes on with that.
 
-    Returns:
-        Why the whole package had to be imported; empty when it was not.
+    Raises:
+        ModuleNotFoundError: TensorFlow is not installed.
     """
     if _PACKAGES[0] in sys.modules:
-        return ""
-    try:
-        _make_known()
-        importlib.import_module(_NAMES)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the package itself knows better
-        import_whole()
-        return f"{type(error).__name__}: {error}"
-    return ""
-
-
-def _make_known() -> None:
-    """Put the packages where imports look for them, with their paths and without their content."""
+        return
     path = None
     for name in _PACKAGES:
-        spec = PathFinder.find_spec(name, path)
-        if spec is None or spec.submodule_search_locations is None:
-            raise ModuleNotFoundError(f"there is no package {name}", name=name)
+        spec, path = _found(name, path)
         sys.modules[name] = module_from_spec(spec)
-        path = spec.submodule_search_locations
 
 
-def import_whole() -> None:
-    """Import the whole package, if it is not there yet, for what only it can do."""
+def libraries() -> Path:
+    """Return the directory with TensorFlow's shared libraries.
+
+    Raises:
+        ModuleNotFoundError: TensorFlow is not installed.
+    """
+    # Not the package's own `__path__`, which the package changes.
+    _, path = _found(_PACKAGES[0], None)
+    return Path(path[0])
+
+
+def c_api_library() -> Path:
+    """Return the one of them with TensorFlow's C API; raises as `libraries`."""
+    return libraries() / "libtensorflow_cc.so.2"
+
+
+def _found(package: str, path: list[str] | None) -> tuple[ModuleSpec, list[str]]:
+    """Return where a package is, and its own path."""
+    spec = PathFinder.find_spec(package, path)
+    if spec is None or spec.submodule_search_locations is None:
+        raise ModuleNotFoundError(f"there is no package {package}", name=package)
+    return spec, spec.submodule_search_locations
+
+
+def import_part(module: str) -> Any:
+    """Import a module of the package, or one of this server that needs some; if need be with the whole package."""
+    make_packages_known()
+    try:
+        return importlib.import_module(module)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the package itself knows better
+        structlog.get_logger("slipway_server").warning(
+            "importing all of TensorFlow's Python package",
+            reason=f"{type(error).__name__}: {error}",
+        )
+        _import_whole()
+        return importlib.import_module(module)
+
+
+def _import_whole() -> None:
+    """Import the whole package, if it is not there yet."""
     if hasattr(sys.modules.get(_PACKAGES[0]), "__version__"):
         return
     for name in _PACKAGES:

@@ -48,9 +48,15 @@ def test_a_rollback_means_the_version_that_served_before() -> None:
 
 def test_an_approval_names_the_step() -> None:
     assert value_for(Verb.APPROVE, model(), None, 2) == "7/2"
-    assert value_for(Verb.APPROVE, model(rollout={"step": 1}), None, None) == "7/1"
+    steps = {"version": 7, "step": 1, "steps": 2}
+    assert value_for(Verb.APPROVE, model(rollout=steps), None, None) == "7/1"
+    assert value_for(Verb.PROMOTE, model(rollout=steps, target=""), None, None) == "7"
     with pytest.raises(UsageError, match="--step"):
         value_for(Verb.APPROVE, model(), None, None)
+    with pytest.raises(UsageError, match="no rollout of version 6"):
+        value_for(Verb.APPROVE, model(rollout=steps), 6, None)
+    with pytest.raises(UsageError, match="all its steps"):
+        value_for(Verb.APPROVE, model(rollout={**steps, "step": 3}), None, None)
 
 
 @pytest.mark.parametrize(

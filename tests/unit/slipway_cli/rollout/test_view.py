@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +31,20 @@ MODEL: dict[str, Any] = {
             },
             {"version": 1, "state": "Available", "weight": 67, "since": "2026-03-01T00:00:00Z"},
         ],
-        "history": [{"from": 1, "to": 2, "outcome": "Failed", "sawOutage": "3s"}],
+        "history": [
+            {"from": "1", "to": "2", "cause": "NewExport", "startedAt": "2026-03-04T05:05:07Z"},
+            {
+                "from": "",
+                "to": "1",
+                "cause": "SpecChange",
+                "by": "kubectl-edit",
+                "startedAt": "2026-03-01T05:06:07Z",
+                "duration": "42s",
+                "outcome": "RolledBack",
+                "outageSeconds": 3,
+                "reason": "LoadFailed",
+            },
+        ],
     },
 }
 BARE: dict[str, Any] = {"metadata": {"namespace": "n", "name": "new"}}
@@ -63,11 +77,29 @@ def test_a_model_without_status_is_told_as_such() -> None:
     assert as_json(BARE)["status"] == {}
 
 
-def test_the_history_has_every_field_that_the_operator_wrote() -> None:
-    assert history_table(history(MODEL)).splitlines() == [
-        "FROM   TO   OUTCOME   SAW OUTAGE",
-        "1      2    Failed    3s",
+def test_the_history_is_a_row_for_each_transition() -> None:
+    assert history_table(history(MODEL), NOW).splitlines() == [
+        "FROM      TO   STARTED   DURATION   OUTCOME      CAUSE        BY             OUTAGE   REASON",
+        "1         2    1m ago               under way    NewExport",
+        "nothing   1    3d ago    42s        RolledBack   SpecChange   kubectl-edit   3s       LoadFailed",
     ]
+
+
+def test_the_steps_of_a_rollout_are_told() -> None:
+    steps = {
+        "version": 2,
+        "step": 1,
+        "steps": 2,
+        "weight": 10,
+        "reached": 8,
+        "waitingFor": "Approval",
+    }
+    model = {**MODEL, "status": {"phase": "Canary", "rollout": steps}}
+    told = "step 1 of 2, 10% asked for, 8% reached, waits for approval"
+    assert f"  rollout: {told}" in describe(model, NOW).splitlines()
+    assert line(model).endswith(told)
+    done = {**model, "status": {"rollout": {**steps, "step": 3}}}
+    assert "all steps are done" in describe(done, NOW)
 
 
 def test_the_pin_and_what_came_of_a_request_are_shown() -> None:
@@ -94,3 +126,20 @@ def test_the_pin_and_what_came_of_a_request_are_shown() -> None:
 )
 def test_ages(since: str, shown: str) -> None:
     assert age(since, NOW) == shown
+
+
+def test_the_guide_shows_a_rollout_as_it_is_printed() -> None:
+    page = (Path(__file__).parents[4] / "docs/guide/command-line.md").read_text()
+    shown = page.partition("$ kubectl slipway status digits\n")[2].partition("\n```")[0]
+    rows = [
+        {"version": 7, "state": "Loading", "weight": 33, "replicas": 2, "readyReplicas": 1},
+        {"version": 6, "state": "Available", "weight": 67, "replicas": 2, "readyReplicas": 2},
+    ]
+    times = ["2026-03-04T05:06:00Z", "2026-02-24T05:06:07Z"]
+    versions = [{**row, "since": since} for row, since in zip(rows, times, strict=True)]
+    status = {"phase": "Shifting 1/2", "serving": "6 67%, 7 33%", "target": "7", "ready": "3/2"}
+    model = {
+        "metadata": {"namespace": "default", "name": "digits"},
+        "status": {**status, "versions": versions},
+    }
+    assert describe(model, NOW) == shown

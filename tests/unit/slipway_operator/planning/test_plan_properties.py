@@ -36,6 +36,7 @@ RESOURCE = {"policy": "ResourcePreserving"}
         (2, RESOURCE),
         (3, {**RESOURCE, "maxUnavailable": 2}),
         (2, {**RESOURCE, "maxUnavailable": "100%"}),
+        (4, RESOURCE),
     ],
 )
 @given(history=histories(CALM))

@@ -60,7 +60,7 @@ def history(
     if output is Format.JSON:
         write(as_json(list(entries)))
     elif entries:
-        write(view.history_table(entries))
+        write(view.history_table(entries, datetime.now(UTC)))
     else:
         note(f"{name} has no transitions behind it")
 

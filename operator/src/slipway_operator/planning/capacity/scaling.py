@@ -169,7 +169,7 @@ def _matched(fleet: Fleet) -> int:
     return fleet.matched
 
 
-_VIEWS: Final = (_endpoints, _matched)
+VIEWS: Final = (_endpoints, _matched)
 """Where requests go now, and where they go once the EndpointSlice controller has caught up with the
 last flip: what is decided must be right in both."""
 
@@ -188,10 +188,10 @@ def scale(fleets: Sequence[Fleet], limits: Limits) -> dict[str, int]:
     headroom = budget - sum(
         fleet.occupied if limits.awaits_drains else fleet.entitled for fleet in fleets
     )
-    places = _places(fleets, limits)
-    grown = _grown(old, desired, limits, headroom, places)
+    room = places(fleets, limits)
+    grown = _grown(old, desired, limits, headroom, room)
     headroom -= sum(grown.values())
-    places -= sum(count for fleet in old if fleet.mounts for count in [grown.get(fleet.id, 0)])
+    room -= sum(count for fleet in old if fleet.mounts for count in [grown.get(fleet.id, 0)])
     placing = any(fleet.unplaced for fleet in desired)
     without_node = False
     decided: dict[str, int] = {}
@@ -208,15 +208,15 @@ def scale(fleets: Sequence[Fleet], limits: Limits) -> dict[str, int]:
         growth = max(0, min(limits.replicas - fleet.replicas, headroom))
         if fleet.mounts:
             # One that could never attach its volume is not created.
-            growth = min(growth, places)
-            places -= growth
+            growth = min(growth, room)
+            room -= growth
         headroom -= growth
         placing = placing or growth > 0
         # Above R, when R was lowered: only as far as none is lost that takes requests.
-        taking = max(fleet.min_replicas(view(fleet), limits.replicas) for view in _VIEWS)
+        taking = max(fleet.min_replicas(view(fleet), limits.replicas) for view in VIEWS)
         shrunk = max(limits.replicas, taking)
         decided[fleet.id] = min(fleet.replicas + growth, shrunk)
-    keeps = [_keep(old, desired, decided, limits, view) for view in _VIEWS]
+    keeps = [_keep(old, desired, decided, limits, view) for view in VIEWS]
     if len(desired) > 1:
         keeps.append(_keep_for_successors(old, desired, decided, limits, waiting))
     kept = {fleet.id: max(keep.get(fleet.id, 0) for keep in keeps) for fleet in old}
@@ -231,12 +231,12 @@ def _grown(
     old: Sequence[Fleet], desired: Sequence[Fleet], limits: Limits, headroom: int, places: int
 ) -> dict[str, int]:
     """Pods by which the old servable that takes most of the requests grows, as R has grown."""
-    taking = [f for f in old if not f.failed and f.replicas and min(v(f) for v in _VIEWS)]
+    taking = [f for f in old if not f.failed and f.replicas and min(v(f) for v in VIEWS)]
     if not desired or not taking:
         return {}
-    new = sum(min(f.guaranteed(view(f), f.replicas) for view in _VIEWS) for f in desired)
+    new = sum(min(f.guaranteed(view(f), f.replicas) for view in VIEWS) for f in desired)
     short = limits.floor - new - sum(fleet.entitled for fleet in taking)
-    best = max(taking, key=lambda f: (min(v(f) for v in _VIEWS), f.version, f.id))
+    best = max(taking, key=lambda f: (min(v(f) for v in VIEWS), f.version, f.id))
     room = min(headroom, places) if best.mounts else headroom
     return {best.id: max(0, min(short, room))}
 
@@ -306,7 +306,7 @@ def _successions(
     return found
 
 
-def _places(fleets: Sequence[Fleet], limits: Limits) -> int:
+def places(fleets: Sequence[Fleet], limits: Limits) -> int:
     """How many more pods may mount the Model's volume."""
     if limits.mounting is None:
         return sum(limits.replicas for _ in fleets)

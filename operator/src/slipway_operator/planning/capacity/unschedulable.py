@@ -13,6 +13,7 @@ from slipway_operator.api.quantities import parse_duration
 from slipway_operator.api.status import TransitionStatus, VersionState, VersionStatus, timestamp
 from slipway_operator.model.observed import Observed
 from slipway_operator.model.servable import Servable
+from slipway_operator.planning.capacity.scaling import limits_of
 from slipway_operator.planning.capacity.shortage import shortages
 from slipway_operator.planning.versions.desired import DesiredVersions
 from slipway_operator.planning.versions.diagnosis import Finding
@@ -41,7 +42,10 @@ def returns_by_itself(observed: Observed, finding: Finding) -> bool:
 
 
 def stuck(
-    observed: Observed, desired: DesiredVersions, findings: Mapping[str, Finding]
+    observed: Observed,
+    desired: DesiredVersions,
+    findings: Mapping[str, Finding],
+    transition: TransitionStatus,
 ) -> Stuck | None:
     """The first servable that replaces another and has no room; None when none is, or room is about to come."""
     if observed.model.spec.paused or not observed.model.spec.serving.replicas:
@@ -49,6 +53,9 @@ def stuck(
     replaced = {d.version for d in observed.deployments if d.servable not in desired.ids}
     if not replaced:
         return None  # There is nothing to go back to.
+    old = sum(d.replicas for d in observed.deployments if d.servable not in desired.ids)
+    if transition.fallback and old > limits_of(observed.model.spec, None, transition).floor:
+        return None  # Decided, and not done yet: an operator that was killed has still to write it.
     for servable in on_trial(observed, desired):
         finding = findings.get(servable.id)
         if finding is None or finding.reason is not Reason.UNSCHEDULABLE:
@@ -89,7 +96,7 @@ def unschedulable_due(
 ) -> timedelta | None:
     """Time until a transition without room goes on otherwise; None when it only waits."""
     transition = observed.model.status.transition
-    found = stuck(observed, desired, findings)
+    found = stuck(observed, desired, findings, transition) if transition else None
     if transition is None or found is None or not _way(observed, transition, found[1]):
         return None
     due = _due(observed, transition)
@@ -112,7 +119,7 @@ def without_room(
         return None, None
     if transition.fallback and not _may_fall_back(observed):
         transition = transition.model_copy(update={"fallback": "", "message": ""})
-    found = stuck(observed, desired, findings)
+    found = stuck(observed, desired, findings, transition)
     if found is None:
         return transition.model_copy(update={"waiting_since": None}), None
     since = transition.waiting_since or timestamp(now)

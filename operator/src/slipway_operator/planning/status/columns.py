@@ -9,6 +9,7 @@ from slipway_operator.api.status import BAD_STATES, VersionState, VersionStatus
 from slipway_operator.model.observed import ContainerState, Observed, Pod
 from slipway_operator.planning.capacity.shortage import lacks_gpu, what_is_short
 from slipway_operator.planning.decision import Decision
+from slipway_operator.planning.rollout.wording import phase as rollout_phase
 from slipway_operator.planning.status.room import waiting_for_room
 from slipway_operator.planning.status.version_rows import shares
 from slipway_sync.exports import part_of, size
@@ -136,6 +137,14 @@ def _others_phase(decision: Decision) -> str:
     return ""
 
 
+def _step_phase(decision: Decision) -> str:
+    """Where a rollout in steps stands; empty while pods of its step are on their way, or have trouble."""
+    rollout = decision.observed.model.status.rollout
+    if rollout is None or decision.split is None or decision.split.canary in decision.findings:
+        return ""
+    return rollout_phase(rollout)
+
+
 def _transition_phase(decision: Decision) -> str:
     """What keeps the primary from taking all traffic."""
     primary = decision.desired.primary
@@ -144,7 +153,7 @@ def _transition_phase(decision: Decision) -> str:
     row = decision.rows_by_version.get(primary.version)
     pods = [p for p in decision.observed.pods if p.servable == primary.id and not p.terminating]
     shifted = sum(p.servable == primary.id for p in decision.endpoints)
-    wanted = decision.limits.replicas
+    wanted = decision.split.canary_pods if decision.split else decision.limits.replicas
     ready = sum(p.ready for p in pods)
     if row and (bar := _bar(decision, row)):
         return bar
@@ -160,14 +169,14 @@ def _transition_phase(decision: Decision) -> str:
         return _syncing(pods)
     if shifted or ready >= wanted:
         return f"Shifting {shifted}/{wanted}"
+    # Where no more hardware may be used, the first new pod waits until an old one is gone.
+    leaving = [p.version for p in others if p.terminating]
+    if leaving and all(p.scheduled_at is None for p in pods):
+        return f"Draining {max(leaving)}"
     if pods and all(p.sync.state is not ContainerState.TERMINATED for p in pods):
         # Their containers are being created, or a sync is about to be tried again.
         return "Syncing" if any(p.sync.exit_code is not None for p in pods) else "Starting"
-    if pods:
-        return f"Loading {ready}/{wanted}"
-    # Where no more hardware may be used, the first new pod waits until an old one is gone.
-    leaving = [p.version for p in others if p.terminating]
-    return f"Draining {max(leaving)}" if leaving else "Starting"
+    return f"Loading {ready}/{wanted}" if pods else "Starting"
 
 
 def _scaling(decision: Decision) -> bool:
@@ -196,7 +205,7 @@ def phase_of(decision: Decision) -> str:
     if decision.limits.replicas == 0:
         return "ScaledToZero"
     if not decision.settled:
-        return _transition_phase(decision)
+        return _step_phase(decision) or _transition_phase(decision)
     ready = len(decision.endpoints)
     if ready < decision.limits.replicas:
         if _scaling(decision):

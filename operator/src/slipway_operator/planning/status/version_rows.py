@@ -13,6 +13,7 @@ from slipway_operator.model.observed import ContainerState, Observed, Pod
 from slipway_operator.model.servable import Servable
 from slipway_operator.model.source import Readiness, SourceVersion
 from slipway_operator.planning.decision import Decision
+from slipway_operator.planning.rollout.wording import sentence
 from slipway_operator.planning.status.room import is_begun, passes_by_itself, refused
 from slipway_operator.planning.traffic.routing import percent
 from slipway_operator.planning.versions.desired import Candidate, existing
@@ -184,7 +185,10 @@ def _row(decision: Decision, version: int, weight: int) -> VersionStatus:
     same = before is not None and before.state == draft.state
     available_key = before.available_key if before else ""
     wanted = decision.observed.model.spec.serving.replicas
-    if servable and wanted:
+    held = (
+        decision.split is not None and servable is not None and servable.id == decision.split.canary
+    )
+    if servable and wanted and not held:
         of_key = [pod for pod in live if pod.servable == servable.id and pod.ready]
         if len(of_key) >= wanted:
             available_key = servable.key
@@ -227,6 +231,8 @@ def _held(decision: Decision, version: int) -> Servable | None:
 
 def _draft(decision: Decision, version: int, held: Servable | None, pods: Sequence[Pod]) -> _Draft:
     before = decision.before.get(version)
+    if canary := _canary_draft(decision, version, pods):
+        return canary
     if desired := decision.desired.of(version):
         return _serving_draft(decision, desired, pods)
     candidate = decision.desired.candidates.get(version)
@@ -250,6 +256,24 @@ def _draft(decision: Decision, version: int, held: Servable | None, pods: Sequen
     if before:
         return _unchanged(before)
     return _Draft(VersionState.DISCOVERED)
+
+
+def _canary_draft(decision: Decision, version: int, pods: Sequence[Pod]) -> _Draft | None:
+    """Where the two versions stand that share the requests; None for others, and while pods are missing."""
+    split, rollout = decision.split, decision.observed.model.status.rollout
+    if split is None or rollout is None:
+        return None
+    ready = Counter(pod.servable for pod in pods if pod.ready and not pod.terminating)
+    if version == rollout.version:
+        text = sentence(rollout, decision.observed.model.name)
+        has_pods = (
+            ready[split.canary] >= split.canary_pods and split.canary not in decision.findings
+        )
+        return _Draft(VersionState.CANARY, None, text) if text and has_pods else None
+    before = decision.before.get(version)
+    if version == rollout.stable and before and before.state in RUNNING:
+        return _Draft(VersionState.AVAILABLE, None, "")
+    return None
 
 
 def _failed_draft(before: VersionStatus, candidate: Candidate | None) -> _Draft | None:

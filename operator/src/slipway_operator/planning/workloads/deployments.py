@@ -7,6 +7,7 @@ from slipway_operator.model.actions import Action
 from slipway_operator.planning.capacity.fleets import fleets
 from slipway_operator.planning.capacity.scaling import scale
 from slipway_operator.planning.decision import Decision
+from slipway_operator.planning.rollout.scaling import scale_split
 from slipway_operator.planning.workloads.placement import PLACEMENT
 from slipway_operator.rendering.sync_credentials import is_identity_known
 
@@ -18,7 +19,12 @@ def deployment_actions(decision: Decision) -> Iterator[Action]:
     # Nothing new could be started now, so nothing old may go for it; the status or the next good
     # poll tells why.
     closed = bool(decision.volume.reason or observed.selected_by or not known)
-    decided = scale(fleets(observed, decision.desired, closed=closed), decision.limits)
+    seen, limits, split = (
+        fleets(observed, decision.desired, closed=closed),
+        decision.limits,
+        decision.split,
+    )
+    decided = scale_split(seen, limits, split) if split else scale(seen, limits)
     workloads = PLACEMENT.workloads(decision, decided)
     present = {found.name: found for found in observed.deployments}
     for workload in workloads:

@@ -23,10 +23,6 @@ _MAX_OTHER_BYTES: Final = 2048
 _MAX_LAYOUTS: Final = 8
 """Of one length: so many places for the values are tried."""
 
-_ALIGNMENT: Final = 64
-_LARGE: Final = 16 << 10
-"""Bytes from which on a copy costs more than finding out where it should go."""
-
 _INPUTS, _KEY, _VALUE = 2, 1, 2
 _CONTENT: Final = 4
 _TYPED: Final[dict[int, np.dtype[Any]]] = {5: np.dtype("<f4"), 6: np.dtype("<f8")}
@@ -61,22 +57,9 @@ class RequestTemplate:
     def arrays(self, data: bytes) -> dict[str, Array]:
         """Return a request's inputs; views of its bytes."""
         return {
-            alias: _view(data, kind, count, start).reshape(shape)
+            alias: np.frombuffer(data, kind, count, start).reshape(shape)
             for alias, kind, shape, count, start in self.inputs
         }
-
-
-def _view(data: bytes, kind: np.dtype[Any], count: int, start: int) -> Array:
-    values = np.frombuffer(data, kind, count, start)
-    if values.nbytes < _LARGE:
-        return values
-    # TensorFlow takes memory as it is when it lies on a cache line's border, and copies it otherwise; NumPy copies,
-    # slowly, what does not even lie on an element's. One quick copy here spares both.
-    room = np.empty(values.nbytes + _ALIGNMENT, np.uint8)
-    begin = -room.ctypes.data % _ALIGNMENT
-    aligned = room[begin : begin + values.nbytes]
-    aligned[:] = np.frombuffer(data, np.uint8, values.nbytes, start)
-    return aligned.view(kind)
 
 
 class RequestTemplates:

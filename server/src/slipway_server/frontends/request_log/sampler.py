@@ -32,7 +32,7 @@ _log = structlog.get_logger("slipway_server.request_log")
 
 
 class RecordFile(Protocol):
-    """A file of records (`tf.io.TFRecordWriter`)."""
+    """A file of records (`storage.records.RecordWriter`)."""
 
     def write(self, record: bytes) -> None:
         """Append a record to the buffer."""

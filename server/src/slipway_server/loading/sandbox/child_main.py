@@ -55,9 +55,9 @@ def _write(pipe: int, text: bytes) -> None:
 def _loader(payload: bytes) -> Loader[Any]:
     settings = pickle.loads(payload)  # noqa: S301 - from this process's own parent, over a pipe
     from slipway_server import logs  # noqa: PLC0415 - takes a while, and the limits of `main` come first
-    from slipway_server.tensorflow_library.lean_import import import_library  # noqa: PLC0415 - likewise
+    from slipway_server.tensorflow_library.lean_import import make_packages_known  # noqa: PLC0415 - likewise
 
-    import_library()
+    make_packages_known()
     from slipway_server.loading.chain import make_loader  # noqa: PLC0415 - likewise, and imports parts of TensorFlow
 
     logs.configure(settings.log_level)

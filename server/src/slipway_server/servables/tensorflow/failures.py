@@ -1,26 +1,10 @@
-"""TensorFlow's exceptions as this server's errors: the one place where they are translated."""
+"""What a failed run of a model means: the request's fault in TensorFlow's words, or the model's own."""
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 from slipway_server.errors import Code, ModelFaultError, ServingError
-from slipway_server.tensorflow_library.names import OpError
 
-# What Session.run adds around TensorFlow's own words: a heading, sometimes with the node, and the source lines of
-# whoever exported the model.
-_HEADING: Final = re.compile(
-    r"^Graph execution error:\n\n(Detected at node .*?\nNode: [^\n]*\n)?", re.DOTALL
-)
-# A compiled callable has other words for a tensor of the wrong element type than the run that TensorFlow Serving uses.
-_WRONG_TYPE: Final = re.compile(
-    r"Type mismatch: actual (\w+) vs\. expect (\w+)\n\t \[\[\{\{node _arg_\S+_(\d+)\}\}\]\]"
-)
-_PYTHON_TRACE: Final = re.compile(
-    r"(^|\n+)(Original stack trace for|Defined at \(most recent call last\)|Detected at node).*",
-    re.DOTALL,
-)
 # What a graph does whatever it is asked: a value, a table, a kernel or a function that is not there.
 _MODEL_FAULTS: Final = re.compile(
     r"Could not find variable |Error while reading resource variable |Attempting to use uninitialized value "
@@ -37,34 +21,20 @@ _PATH: Final = re.compile(
 )
 
 
-def as_serving_error(error: Exception) -> ServingError | None:
-    """Return what TensorFlow raised with its own code and words; None for a fault of this server."""
-    match error:
-        case OpError():
-            return ServingError(_code(error.error_code), _own_words(error.message or ""))
-        case UnicodeDecodeError():
-            # TensorFlow quoted the request's own bytes, and its Python side failed to read the quotation.
-            return ServingError(
-                Code.INVALID_ARGUMENT, _own_words(bytes(error.object).decode("utf-8", "replace"))
-            )
-        case TypeError() | ValueError():
-            return ServingError(Code.INVALID_ARGUMENT, str(error))
-        case MemoryError():
-            return ServingError(Code.RESOURCE_EXHAUSTED, "Out of memory")
-        case _:
-            return None
-
-
 def as_run_error(error: Exception, directory: str = "") -> ServingError | None:
-    """Return what a run of a model raised, as `as_serving_error`; what is the model's own fault as such.
+    """Return what a run of a model raised, the model's own fault as such; None for a fault of this server.
 
     Args:
         error: that was raised.
         directory: of the version; where it is mentioned, the model could not read a file of its own.
     """
-    found = as_serving_error(error)
-    if found is None:
-        return None
+    match error:
+        case ServingError():
+            found = error
+        case MemoryError():
+            found = ServingError(Code.RESOURCE_EXHAUSTED, "Out of memory")
+        case _:
+            return None
     if not _MODEL_FAULTS.search(found.message) and not (
         directory and f"{directory}/" in found.message
     ):
@@ -84,39 +54,3 @@ def _without_places(message: str, directory: str) -> str:
     if directory:
         short = short.replace(f"{directory}/", "")
     return _PATH.sub("(a path)", short) or "The model failed"
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn what TensorFlow raises inside the block into a `ServingError`."""
-    try:
-        yield
-    except ServingError:
-        raise
-    except Exception as error:
-        found = as_serving_error(error)
-        if found is None:
-            raise
-        try:
-            raise found from error
-        finally:
-            del found  # else this frame and the error would keep each other
-
-
-def _own_words(message: str) -> str:
-    r"""Return a message as `Session::Run` words it.
-
-    >>> _own_words("Type mismatch: actual int32 vs. expect float\n\t [[{{node _arg_serving_default_x_0_1}}]]")
-    'Expects arg[1] to be float but int32 is provided'
-    """
-    if found := _WRONG_TYPE.fullmatch(message):
-        actual, expected, number = found.groups()
-        return f"Expects arg[{number}] to be {expected} but {actual} is provided"
-    return _PYTHON_TRACE.sub("", _HEADING.sub("", message)) or message
-
-
-def _code(number: int) -> Code:
-    try:
-        return Code(number)
-    except ValueError:
-        return Code.UNKNOWN

@@ -1,8 +1,8 @@
 """Goes once through all that a load and a request do, with a graph of two operations.
 
-TensorFlow imports parts of itself when they are first used, starts its threads with the first session, and so on. Done
-by the first real load, that would stall the requests of models that are served already; done before the first model is
-loaded, it stalls nobody.
+The library is loaded when it is first used, registers its operations, starts its threads with the first session, and
+so on. Done by the first real load, that would stall the requests of models that are served already; done before the
+first model is loaded, it stalls nobody.
 """
 
 from pathlib import Path

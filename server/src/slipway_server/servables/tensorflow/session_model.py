@@ -1,31 +1,27 @@
 """A loaded model: a TensorFlow session and its signatures, called on the caller's own thread.
 
-The default `Session.run` hands the work to TensorFlow's inter-op pool and waits for it. For models of serving size the
-hand-over costs more than the work, so each signature is compiled once into a callable, unless asked otherwise with
-`inter_op_thread_pool = -1`: the operations run one after the other on the thread that asked, while each of them may
-still use the intra-op pool.
+The default `Session::Run` hands the work to TensorFlow's inter-op pool and waits for it. For models of serving size the
+hand-over costs more than the work, so it is asked not to, unless told otherwise: the operations run one after the other
+on the thread that asked, while each of them may still use the intra-op pool.
 """
 
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
-from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
 
 from slipway_server.errors import Code, ServingError, deadline_exceeded
 from slipway_server.servables.servable import OpenSession
 from slipway_server.servables.signature import Array, Signature, TensorSpec
+from slipway_server.servables.tensorflow.c_api.session import Call, Session
 from slipway_server.servables.tensorflow.failures import as_run_error
-from slipway_server.servables.tensorflow.session import GraphSession
 
-_RUN_ON_CALLER: Final = -1
-_SESSION_POOL: Final = 0
-# A client may ask for any subset of the outputs; only so many subsets get a callable of their own.
-_MAX_CALLABLES_PER_SIGNATURE: Final = 16
+# A client may ask for any subset of the outputs, and TensorFlow keeps a compiled graph for each that it ever ran.
+_MAX_CALLS_PER_SIGNATURE: Final = 16
 
-_Callable = Callable[..., Sequence[Any]]
+_Run = Callable[..., list[Array]]
 _Tensors = tuple[str, ...]
 
 
@@ -45,7 +41,7 @@ class SessionModel:
 
     def __init__(
         self,
-        session: GraphSession,
+        session: Session,
         signatures: Mapping[str, Signature],
         signature_defs: Mapping[str, meta_graph_pb2.SignatureDef],
         example_signatures: Mapping[str, Signature] | None = None,
@@ -58,15 +54,19 @@ class SessionModel:
         self.example_signatures = example_signatures or {}
         self._session = session
         self._directory = directory
-        self._inter_op_pool = _RUN_ON_CALLER if on_caller else _SESSION_POOL
+        self._on_caller = on_caller
         self._lock = threading.Lock()
         self._lasting = frozenset({*signatures.values(), *self.example_signatures.values()})
-        self._callables: dict[tuple[Signature, tuple[str, ...]], _Callable] = {}
-        self._by_tensors: dict[tuple[_Tensors, _Tensors], _Callable] = {}
+        self._calls: dict[tuple[Signature, tuple[str, ...]], _Run] = {}
+        self._by_tensors: dict[tuple[_Tensors, _Tensors], Call] = {}
 
     def prepare(self, signature: Signature) -> None:
-        """Compile a signature with all its outputs, so that the first request does not wait for that."""
-        self._callable(signature, tuple(signature.outputs))
+        """Find a signature's tensors in the graph. TensorFlow compiles what a run needs when it is first run.
+
+        Raises:
+            ServingError: the graph has no such tensor.
+        """
+        self._call(signature, tuple(signature.outputs))
 
     def run(
         self,
@@ -81,17 +81,17 @@ class SessionModel:
             signature: one of `signatures`, or one made of the graph's tensors for this call.
             inputs: alias → value; exactly the signature's aliases, those with a default may be missing.
             outputs: aliases of the signature's outputs.
-            deadline: seconds on `time.monotonic`, after which nothing is begun. A run that has begun is finished: the
-                options of a compiled callable, its timeout among them, are the same for every call.
+            deadline: seconds on `time.monotonic`, after which nothing is begun. A run that has begun is finished, for
+                on its caller's thread nothing can stop it.
 
         Returns:
-            One array for each of `outputs`; strings are arrays of `bytes` objects.
+            One array for each of `outputs`, perhaps read-only; strings are arrays of `bytes` objects.
 
         Raises:
             ServingError: DEADLINE_EXCEEDED, or TensorFlow's code and message; a `ModelFaultError` for what is wrong
                 whatever the request.
         """
-        run = self._callable(signature, tuple(outputs))
+        run = self._call(signature, tuple(outputs))
         if len(inputs) == len(signature.inputs):
             feeds = [inputs[alias] for alias in signature.inputs]
         else:
@@ -100,61 +100,94 @@ class SessionModel:
         if deadline is not None and time.monotonic() >= deadline:
             raise deadline_exceeded()
         try:
-            return [
-                value if isinstance(value, np.ndarray) else _scalar(value) for value in run(*feeds)
-            ]
+            return run(*feeds)
         except Exception as error:
             found = as_run_error(error, self._directory)
-            if found is None:
+            if found is None or found is error:
+                del found  # else this frame and the error would keep each other, and the request
                 raise
             try:
                 raise found from error
             finally:
-                del found  # else this frame and the error would keep each other, and the request
+                del found  # likewise
 
-    def open_session(self) -> OpenSession | None:
+    def open_session(self) -> OpenSession:
         """Return where the session is (`servable.RunsInSession`)."""
-        addresses = self._session.addresses()
-        if addresses is None:
-            return None
-        on_caller = self._inter_op_pool == _RUN_ON_CALLER
-        return OpenSession(*addresses, on_caller=on_caller, owner=self._session)
+        session = self._session
+        return OpenSession(
+            session.pointer, session.graph.pointer, on_caller=self._on_caller, owner=session
+        )
 
     def close(self) -> None:
-        """Release the session and everything it holds."""
-        self._callables.clear()
+        """Cancel what runs, refuse what comes, and release the session once nothing runs any more."""
+        self._calls.clear()
         self._by_tensors.clear()
         self._session.close()
 
-    def _callable(self, signature: Signature, outputs: tuple[str, ...]) -> _Callable:
+    def _call(self, signature: Signature, outputs: tuple[str, ...]) -> _Run:
         key = (signature, outputs)
-        found = self._callables.get(key)
+        found = self._calls.get(key)
         if found is not None:
             return found
         feeds = _tensors(signature, signature.inputs, tuple(signature.inputs))
         fetches = _tensors(signature, signature.outputs, outputs)
         with self._lock:
-            found = self._by_tensors.get((feeds, fetches)) or self._compile(feeds, fetches)
-            room = _MAX_CALLABLES_PER_SIGNATURE * len(self._lasting)
-            if len(self._by_tensors) < room:
-                self._by_tensors[feeds, fetches] = found
-            kinds = [signature.outputs[alias].dtype for alias in outputs]
-            if any(kind.quantized for kind in kinds):
-                found = _naming(found, [kind.numpy if kind.quantized else None for kind in kinds])
+            found = self._of_tensors(feeds, fetches)
             # A signature that was made for one call is never seen again.
-            if signature in self._lasting and len(self._callables) < room:
-                self._callables[key] = found
+            if signature in self._lasting and len(self._calls) < self._room:
+                self._calls[key] = found
         return found
 
-    def _compile(self, feeds: _Tensors, fetches: _Tensors) -> _Callable:
-        options = config_pb2.CallableOptions(feed=feeds, fetch=fetches)
-        options.run_options.inter_op_thread_pool = self._inter_op_pool
-        try:
-            return self._session.compile(options)
-        except Exception as error:
-            if found := as_run_error(error, self._directory):
-                raise found from error
-            raise
+    @property
+    def _room(self) -> int:
+        return _MAX_CALLS_PER_SIGNATURE * len(self._lasting)
+
+    def _of_tensors(self, feeds: _Tensors, fetches: _Tensors) -> _Run:
+        known = self._by_tensors.get((feeds, fetches))
+        if known is not None:
+            return known
+        if len(self._by_tensors) < self._room:
+            return self._add(feeds, fetches)
+        return self._composed(feeds, fetches) or self._add(feeds, fetches)
+
+    def _add(self, feeds: _Tensors, fetches: _Tensors) -> Call:
+        call = Call(self._session, feeds, fetches, on_caller=self._on_caller)
+        self._by_tensors[feeds, fetches] = call
+        return call
+
+    def _composed(self, feeds: _Tensors, fetches: _Tensors) -> _Run | None:
+        """Return a run of whole signatures that yields some tensors; None when there are no such signatures.
+
+        It computes more than was asked for, and keeps nothing that is not there already.
+        """
+        runs: list[tuple[Call, tuple[int, ...]]] = []
+        places: dict[str, tuple[int, int]] = {}
+        wanted = {*fetches}
+        for signature in sorted(
+            (*self.signatures.values(), *self.example_signatures.values()),
+            key=lambda one: len(wanted.intersection(spec.tensor for spec in one.outputs.values())),
+            reverse=True,
+        ):
+            own_feeds, own_fetches = (
+                tuple(spec.tensor for spec in specs.values())
+                for specs in (signature.inputs, signature.outputs)
+            )
+            call = self._by_tensors.get((own_feeds, own_fetches))
+            if call is None or not set(own_feeds) <= set(feeds):
+                continue
+            if not wanted.isdisjoint({*own_fetches} - places.keys()):
+                for place, tensor in enumerate(own_fetches):
+                    places.setdefault(tensor, (len(runs), place))
+                runs.append((call, tuple(feeds.index(tensor) for tensor in own_feeds)))
+        if not wanted <= places.keys():
+            return None
+        chosen = [places[tensor] for tensor in fetches]
+
+        def run(*values: Array) -> list[Array]:
+            answers = [call(*(values[index] for index in indices)) for call, indices in runs]
+            return [answers[which][place] for which, place in chosen]
+
+        return run
 
 
 def _tensors(
@@ -167,21 +200,3 @@ def _tensors(
                 f'Tensor "{alias}" of signature "{signature.key}" has no name in the graph',
             )
     return tuple(specs[alias].tensor for alias in aliases)
-
-
-def _scalar(value: Any) -> Array:
-    """Return as an array what TensorFlow returns bare: a tensor of no dimensions."""
-    return np.array(value, object if isinstance(value, bytes) else None)
-
-
-def _naming(compiled: _Callable, kinds: Sequence[np.dtype[Any] | None]) -> _Callable:
-    """Give quantized outputs their element type back: TensorFlow returns them as plain integers."""
-
-    def run(*feeds: Array) -> Sequence[Array]:
-        values = compiled(*feeds)
-        return [
-            value if kind is None else np.asarray(value).view(kind)
-            for value, kind in zip(values, kinds, strict=True)
-        ]
-
-    return run

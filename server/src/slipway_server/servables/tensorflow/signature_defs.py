@@ -7,10 +7,11 @@ import structlog
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from slipway_server.errors import ServingError
 from slipway_server.servables.dtypes import DType
 from slipway_server.servables.signature import Array, Signature, TensorSpec
-from slipway_server.servables.tensorflow.session import TensorType
-from slipway_server.tensorflow_library.names import make_ndarray
+from slipway_server.servables.tensorflow.c_api.graph import TensorType
+from slipway_server.servables.tensorflow.c_api.tensors import from_proto
 
 FindTensor = Callable[[str], TensorType | None]
 """What the graph says about a tensor; None when it has none of that name."""
@@ -109,8 +110,8 @@ def _defaults(
         if alias not in inputs:
             continue
         try:
-            defaults[alias] = make_ndarray(value)
-        except (KeyError, TypeError, ValueError) as error:
+            defaults[alias] = from_proto(value)
+        except ServingError as error:
             # Requests must then bring the input; the signature works otherwise.
             _log.warning("default not usable", signature=key, input=alias, error=str(error))
     return defaults

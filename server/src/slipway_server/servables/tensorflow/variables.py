@@ -5,20 +5,19 @@ twice, and the restore operation fills the one that no signature reads. Python's
 takes the values from the checkpoint by the objects' names, and so it is done here.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from tensorflow.core.framework import graph_pb2, types_pb2
-from tensorflow.core.protobuf import config_pb2
 
 from slipway_server.errors import Code, ServingError
+from slipway_server.servables.tensorflow.c_api.checkpoint import checkpoint_shapes
+from slipway_server.servables.tensorflow.c_api.session import Call, Session
 from slipway_server.servables.tensorflow.exports.export import Export
 from slipway_server.servables.tensorflow.exports.needs import Needs, Variable
 from slipway_server.servables.tensorflow.exports.object_graph import checkpoint_keys
-from slipway_server.servables.tensorflow.failures import translated
-from slipway_server.servables.tensorflow.session import GraphSession
-from slipway_server.tensorflow_library.names import NewCheckpointReader
 
 _SCOPE: Final = "slipway_variables"
 _INDEX: Final = "variables/variables.index"
@@ -32,7 +31,7 @@ class _Stored:
     key: str
 
 
-def restore_by_objects(session: GraphSession, export: Export, needs: Needs) -> None:
+def restore_by_objects(session: Session, export: Export, needs: Needs) -> None:
     """Give variables their values by the names of the exported objects, as far as the checkpoint has them.
 
     Raises:
@@ -40,9 +39,8 @@ def restore_by_objects(session: GraphSession, export: Export, needs: Needs) -> N
     """
     if needs.objects is None or not export.variables:
         return
-    with translated():
-        reader = NewCheckpointReader(export.variables)
-        keys = checkpoint_keys(needs.objects, reader.get_variable_to_dtype_map())
+    shapes = checkpoint_shapes(export.variables)
+    keys = checkpoint_keys(needs.objects, shapes)
     stored = [
         _Stored(variable, keys[variable.object])
         for variable in needs.variables.values()
@@ -50,18 +48,16 @@ def restore_by_objects(session: GraphSession, export: Export, needs: Needs) -> N
     ]
     if not stored:
         return
-    shapes = reader.get_variable_to_shape_map()
     for one in stored:
         _check_shape(one, shapes[one.key])
-    with translated():
-        session.extend(
-            _restore_graph(stored).SerializeToString(),
-            [f"{one.variable.node.name}:0" for one in stored],
-        )
-        session.execute(f"{_SCOPE}/restored", {f"{_SCOPE}/files:0": export.variables})
+    session.extend(
+        _restore_graph(stored).SerializeToString(),
+        [f"{one.variable.node.name}:0" for one in stored],
+    )
+    session.execute(f"{_SCOPE}/restored", {f"{_SCOPE}/files:0": export.variables})
 
 
-def check_values(session: GraphSession, directory: Path, export: Export, needs: Needs) -> None:
+def check_values(session: Session, directory: Path, export: Export, needs: Needs) -> None:
     """Refuse an export of which a signature reads a variable that has no value.
 
     Raises:
@@ -70,13 +66,11 @@ def check_values(session: GraphSession, directory: Path, export: Export, needs: 
     variables = list(needs.variables.values())
     if not variables:
         return
-    with translated():
-        session.extend(
-            _check_graph(variables).SerializeToString(),
-            [f"{one.node.name}:0" for one in variables],
-        )
-        fetches = [f"{_SCOPE}/has_value_{number}:0" for number in range(len(variables))]
-        found = session.compile(config_pb2.CallableOptions(fetch=fetches))()
+    session.extend(
+        _check_graph(variables).SerializeToString(), [f"{one.node.name}:0" for one in variables]
+    )
+    fetches = [f"{_SCOPE}/has_value_{number}:0" for number in range(len(variables))]
+    found = Call(session, (), fetches)()
     for variable, has_value in zip(variables, found, strict=True):
         if not has_value:
             raise ServingError(Code.FAILED_PRECONDITION, _sentence(variable, directory, export))
@@ -91,7 +85,7 @@ def _sentence(variable: Variable, directory: Path, export: Export) -> str:
     )
 
 
-def _check_shape(stored: _Stored, found: list[int]) -> None:
+def _check_shape(stored: _Stored, found: Sequence[int]) -> None:
     shape = stored.variable.node.attr["shape"].shape
     wanted = [dim.size for dim in shape.dim]
     if shape.unknown_rank or (
@@ -102,7 +96,7 @@ def _check_shape(stored: _Stored, found: list[int]) -> None:
     raise ServingError(
         Code.INVALID_ARGUMENT,
         f'Variable "{stored.variable.node.name}" has the shape {wanted}, but {_INDEX} holds a value of the shape '
-        f"{found} for it ({stored.key}): the files are of different exports; export again",
+        f"{list(found)} for it ({stored.key}): the files are of different exports; export again",
     )
 
 

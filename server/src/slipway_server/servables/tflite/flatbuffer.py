@@ -17,7 +17,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from slipway_server.errors import invalid_argument
 from slipway_server.servables.dtypes import DType
 from slipway_server.servables.signature import Signature, TensorSpec
-from slipway_server.tensorflow_library.names import Interpreter, as_dtype, schema
+from slipway_server.tensorflow_library.lite import Interpreter, as_dtype, schema
 
 _DEFAULT_KEY: Final = "serving_default"
 _PREDICT: Final = "tensorflow/serving/predict"

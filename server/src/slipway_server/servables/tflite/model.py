@@ -22,7 +22,7 @@ from slipway_server.servables.tflite.flatbuffer import (
     custom_operations,
     lite_signatures,
 )
-from slipway_server.tensorflow_library.names import Interpreter
+from slipway_server.tensorflow_library.lite import Interpreter
 
 _FILE_NAME: Final = "model.tflite"
 _ONE_THREAD: Final = 1

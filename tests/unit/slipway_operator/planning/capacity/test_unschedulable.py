@@ -107,6 +107,7 @@ def test_the_next_pod_waits_until_the_old_one_is_gone() -> None:
         fleet.now += AFTER
         assert (live(run(fleet), 3), live(fleet, 4), len(fleet.pods)) == (1, 1, 3)
         assert all(pod.scheduled_at is None for pod in fleet.pods_of(4))
+        assert fleet.status.phase == "Draining 3"
     fleet.long_drains = set()
     assert run(fleet).status.serving == "4"
 
@@ -180,6 +181,16 @@ def test_the_clock_survives_the_operator() -> None:
     fleet.restart_operator()
     fleet.status = ModelStatus.model_validate(fleet.status.as_manifest())
     assert run(fleet).plan().requeue == timedelta(seconds=3)
+
+
+def test_an_operator_that_is_killed_between_decision_and_action_still_acts() -> None:
+    fleet = full("ResourcePreserving")
+    fleet.now += AFTER
+    fleet.write_status(fleet.plan())
+    fleet.restart_operator()
+    fleet.now += 9 * AFTER
+    assert run(fleet).status.serving == "4"
+    assert row(fleet, 4).failed_key == ""
 
 
 def test_an_edit_of_what_to_do_takes_effect_at_once() -> None:

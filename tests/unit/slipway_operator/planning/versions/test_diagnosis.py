@@ -63,6 +63,7 @@ REJECTED = replace(
     ),
 )  # fmt: skip
 NO_IMAGE = replace(PLACED, sync=Container(WAITING, "ImagePullBackOff", "not found"))
+LOST = replace(LOADING, lost="gpu-7")
 
 
 def test_out_of_memory_says_which_limit_to_raise_and_shows_no_log() -> None:
@@ -93,6 +94,7 @@ def test_out_of_memory_without_a_limit_is_the_nodes() -> None:
         (NO_ROOM, VersionState.UNSCHEDULABLE, Reason.UNSCHEDULABLE, "Insufficient nvidia.com/gpu", False),
         (NO_IMAGE, VersionState.LOADING, Reason.POD_CANNOT_START, "ImagePullBackOff: not found", False),
         (NO_STORE, VersionState.SYNCING, "SourceUnavailable", "no answer from s3.test", False),
+        (LOST, VersionState.LOADING, Reason.NODE_LOST, "node gpu-7 of pod p no longer reports", False),
     ],
 )  # fmt: skip
 def test_a_finding_names_the_state_the_reason_and_the_pods_own_words(
@@ -133,6 +135,25 @@ def test_the_more_telling_finding_wins_whichever_pod_is_older(
         finding = diagnose(pods)
         assert finding is not None
         assert finding.reason == wins
+
+
+def test_what_comes_in_place_of_an_evicted_pod_says_why() -> None:
+    words = "Taint manager: deleting due to NoExecute taint"
+    going = replace(READY, name="q", uid="2", terminating=True, evicted=words)
+    found = diagnose([going, LOADING])
+    assert found is not None
+    assert (found.reason, found.final) == (Reason.POD_EVICTED, False)
+    assert found.message == f"pod q is being removed from its node: {words}"
+    assert diagnose([going]) is None
+    assert diagnose([going, READY]) is None
+    unplaced = diagnose([going, NO_ROOM])
+    assert unplaced is not None
+    assert unplaced.reason == Reason.UNSCHEDULABLE
+
+
+def test_the_deadline_does_not_run_while_the_node_is_lost() -> None:
+    assert deadline([LOADING], LIMIT) is not None
+    assert deadline([LOST], LIMIT) is None
 
 
 def test_pods_that_are_ready_or_going_do_not_count() -> None:

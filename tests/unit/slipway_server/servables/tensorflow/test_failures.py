@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from slipway_server.errors import invalid_argument
+from slipway_server.servables.tensorflow.failures import as_run_error
+
 TRACE = 'Traceback (most recent call last):\n\n  File "/usr/lib/a.py", line 3, in f\n\n\t [[{{node PyFunc}}]]'
 DEVICE = "\n\t [[{{node a/b/Find}}]] on /job:localhost/replica:0/task:0/device:CPU:0"
 
@@ -32,11 +35,7 @@ CASES = {
 
 @pytest.mark.parametrize("what", CASES)
 def test_a_run_that_fails_with(what: str) -> None:
-    import tensorflow as tf
-
-    from slipway_server.servables.tensorflow.failures import as_run_error
-
     message, code, answer = CASES[what]
-    error = as_run_error(tf.errors.InvalidArgumentError(None, None, message), "/models/m/1")
+    error = as_run_error(invalid_argument(message), "/models/m/1")
     assert error is not None
     assert (error.code.name, error.message) == (code, message if answer is None else answer)
