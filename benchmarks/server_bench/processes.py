@@ -17,7 +17,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """How a server is started, and on which cores, if not on those of the run: with several, the load generator shares one."""
+    """How a server is started, and on which cores if not on those of the run. With several, the load shares one."""
 
     name: str
     command: Sequence[str]

@@ -50,13 +50,13 @@ from slipway_server.observability.run_metrics import RunMetrics
 from slipway_server.observability.telemetry import CONTENT_TYPE, Telemetry
 from slipway_server.observability.warmup_metrics import WarmUpMetrics
 from slipway_server.servables.servable import ServedModel
-from slipway_server.servables.tensorflow.c_api.library import library_file
 from slipway_server.settings.command_line import version
 from slipway_server.settings.server import Settings
 from slipway_server.storage.directories import file_bytes
 from slipway_server.storage.file_system_source import FileSystemSource
 from slipway_server.storage.records import RecordWriter
 from slipway_server.storage.source import ModelConfig, VersionDirectory, VersionSource
+from slipway_server.tensorflow_library.lean_import import c_api_library
 
 _log = structlog.get_logger("slipway_server")
 
@@ -348,7 +348,7 @@ def _natively(
     loader: Loader[ServedModel], native: NativeVersions, settings: Settings
 ) -> Loader[ServedModel]:
     """Return a loader whose versions the native port runs itself, where it can."""
-    native.bind(library_file())
+    native.bind(c_api_library())
     if settings.access_log == AccessLogMode.OFF:  # the native port writes none
         native.enable(check_methods=settings.check_method_names)
     return NativeLoader(loader, native)

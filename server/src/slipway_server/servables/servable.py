@@ -64,7 +64,7 @@ class OpenSession:
 
 @runtime_checkable
 class RunsInSession(Protocol):
-    """A loaded version that may run in a session of TensorFlow's."""
+    """A loaded version that runs in a session of TensorFlow's."""
 
     def open_session(self) -> OpenSession:
         """Return its session."""

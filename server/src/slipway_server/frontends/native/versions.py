@@ -115,9 +115,9 @@ class NativeVersions:
         ]
 
     def _version(self, model: str, number: int, content: ServedModel) -> "NativeVersion":
-        session = content.open_session() if isinstance(content, RunsInSession) else None
-        if session is None:
-            session = OpenSession(0, 0, on_caller=False, owner=None)
+        session = OpenSession(0, 0, on_caller=False, owner=None)
+        if isinstance(content, RunsInSession):
+            session = content.open_session()
         return self._front.version(
             model,
             number,

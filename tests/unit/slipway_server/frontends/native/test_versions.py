@@ -69,7 +69,7 @@ class InSession:
     def __init__(self, *signatures: Signature) -> None:
         self.signatures = {one.key: one for one in signatures}
 
-    def open_session(self) -> OpenSession | None:
+    def open_session(self) -> OpenSession:
         return OpenSession(7, 8, on_caller=True, owner=self)
 
 
