@@ -17,7 +17,9 @@ export PYTHONPATH := e2e:examples
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
-setup: .local/setup.stamp ## Install uv and the locked Python packages into .venv
+setup: .local/setup.stamp .local/native.stamp ## Install uv and the locked Python packages into .venv; build the native front
+
+NATIVE := server/native/Cargo.toml server/native/crates.lock server/native/build $(wildcard server/native/src/*.rs server/native/src/*/*.rs)
 
 $(UV): requirements/bootstrap.lock
 	@echo "[setup] uv"
@@ -25,11 +27,17 @@ $(UV): requirements/bootstrap.lock
 	@.local/uv/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bootstrap.lock
 	@touch $@
 
-.local/setup.stamp: $(UV) requirements/dev.lock operator/pyproject.toml sync/pyproject.toml server/pyproject.toml
+.local/setup.stamp: $(UV) requirements/dev.lock operator/pyproject.toml sync/pyproject.toml server/pyproject.toml cli/pyproject.toml
 	@echo "[setup] Python packages (requirements/dev.lock)"
 	@[ -x $(BIN)/python ] || $(UV) venv --quiet --python $(PYTHON) .venv
 	@$(UV) pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements/dev.lock
-	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e sync -e operator -e server
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e sync -e operator -e server -e cli
+	@touch $@
+
+.local/native.stamp: $(NATIVE)
+	@echo "[setup] the native front (server/native)"
+	@mkdir -p .local
+	@server/native/build
 	@touch $@
 
 demo: setup ## The main job on a real cluster: install, serve, replace versions under load
@@ -47,10 +55,15 @@ test: setup ## All tests; as root
 	@$(MAKE) --no-print-directory e2e
 
 unit: setup ## Pure parts; no network, no cluster
+	@server/native/build test
 	@$(BIN)/pytest tests/unit
+
+# What asks a server over gRPC, once more with the native front.
+FRONT_TESTS := $(addprefix tests/contracts/test_server_,answers.py deadlines.py exchanges.py grpc.py kinds.py lifecycle.py models.py oip.py reflection.py tables.py) tests/contracts/test_hostile_inputs.py
 
 contracts: setup ## What the parts, and the protocols, agree on
 	@$(BIN)/pytest tests/contracts
+	@SLIPWAY_FRONT=native $(BIN)/pytest $(FRONT_TESTS)
 
 integration: integration-server integration-cluster ## Against a real kube-apiserver, object stores and TensorFlow
 
@@ -71,8 +84,9 @@ check: setup ## Formatting, lint, types, layers, chart, generated files
 	@$(BIN)/ruff check .
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/mypy
+	@server/native/build check
 	@$(MAKE) --no-print-directory generate
-	@git diff --exit-code -- crds charts sync/src/slipway_sync/wire server/src/slipway_server/wire docs/reference || { echo "generated files are out of date: commit what 'make generate' wrote"; exit 1; }
+	@git diff --exit-code -- crds charts sync/src/slipway_sync/wire server/src/slipway_server/wire cli/src/slipway_cli/wire docs/reference || { echo "generated files are out of date: commit what 'make generate' wrote"; exit 1; }
 	@$$($(BIN)/python -m cluster which helm) lint --strict --quiet charts/slipway
 	@$(MAKE) --no-print-directory docs
 
@@ -88,6 +102,7 @@ generate: setup ## Write the CRD, the reference pages and the generated protobuf
 	$(call write,crds/models.slipway.dev.yaml,$(BIN)/python -m slipway_operator crd)
 	$(call write,charts/slipway/files/models.slipway.dev.yaml,cat crds/models.slipway.dev.yaml)
 	$(call write,docs/reference/model.md,$(BIN)/python -m slipway_operator reference)
+	$(call write,docs/reference/cli.md,$(BIN)/python -m slipway_cli.commands.reference)
 	$(call write,docs/reference/server-flags.md,$(BIN)/python -m slipway_server --help=markdown)
 	@rm -f .local/generated
 
@@ -112,7 +127,7 @@ bench-polling: setup ## Measure what polling 1 000 Models costs
 # The same commit gives the same bytes: every file in them has the time of the commit.
 dist: setup ## Build the Python packages (wheels and sdists) into dist/, and check them
 	@rm -rf $(DIST)
-	@for package in sync operator server; do \
+	@for package in sync operator server cli; do \
 	  SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || date +%s) $(UV) build --quiet --no-build-isolation --python $(BIN)/python --out-dir $(DIST) $$package; \
 	done
 	@rm -f $(DIST)/.gitignore
@@ -121,8 +136,9 @@ dist: setup ## Build the Python packages (wheels and sdists) into dist/, and che
 docs: setup ## Build the guide as a site into .local/site; every warning is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict > .local/docs.log 2>&1 || { cat .local/docs.log; exit 1; }
 
-lock: $(UV) ## Write requirements/*.lock anew (UPGRADE=1 takes newer versions)
+lock: $(UV) ## Write requirements/*.lock and server/native/crates.lock anew (UPGRADE=1 takes newer versions)
 	@PATH="$$PWD/.local/uv/bin:$$PATH" requirements/compile
+	@server/native/build lock
 
 clean: ## Remove what the targets above have built in this folder
-	@rm -rf .venv dist .local/setup.stamp .local/uv
+	@rm -rf .venv dist .local/setup.stamp .local/uv .local/native.stamp .local/native

@@ -17,19 +17,20 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """How a server is started."""
+    """How a server is started, and on which cores if not on those of the run. With several, the load shares one."""
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
+    cores: str = ""
 
 
 @contextlib.contextmanager
 def running(program: Program, log: Path, cores: str = str(SERVER_CORE)) -> Iterator[int]:
-    """Run a server on its cores; gives its process id and ends it and its children afterwards."""
+    """Run a server on its own cores, or else on these; gives its process id and ends it and its children afterwards."""
     with log.open("wb") as out:
         process = subprocess.Popen(
-            ["taskset", "-c", cores, *program.command],
+            ["taskset", "-c", program.cores or cores, *program.command],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,

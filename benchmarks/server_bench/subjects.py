@@ -11,9 +11,16 @@ from pathlib import Path
 from server_bench import standin
 from server_bench.generators import Call, GrpcCall, RestCall
 from server_bench.peers import Peer
-from server_bench.processes import Program, free_port
+from server_bench.processes import SERVER_CORE, Program, free_port
 
 SERVERS = Path(__file__).resolve().parent / "servers"
+FRONTS = (
+    ("native front", "native", str(SERVER_CORE)),
+    ("Python front, 2 cores", "python", "0,1"),
+    ("native front, 2 cores", "native", "0,1"),
+)
+"""Name, front and cores of further slipway-servers, which are asked over gRPC only."""
+
 THREADS = 8
 """Worker threads, of the echo and of slipway-server alike."""
 
@@ -106,7 +113,8 @@ def subjects(work: Path, peers: Mapping[str, Peer], cpp: Path | None) -> list[Su
         cpp: the C++ stand-in; None where it is left out.
     """
     return [
-        _slipway(work),
+        _slipway(work, "slipway-server"),
+        *(_slipway(work, name, f"--front={front}", cores=cores) for name, front, cores in FRONTS),
         _echo(work, "echo", "echo.py"),
         _echo(work, "echo, own front", "own_front.py"),
         _naive(work),
@@ -133,7 +141,7 @@ def _infer(work: Path, port: int) -> GrpcCall:
     )
 
 
-def _slipway(work: Path) -> Subject:
+def _slipway(work: Path, name: str, *flags: str, cores: str = "") -> Subject:
     port, rest = free_port(), free_port()
     config = work / "models.config"
     config.write_text(
@@ -146,15 +154,22 @@ def _slipway(work: Path) -> Subject:
     )
     return Subject(
         Program(
-            "slipway-server",
+            name,
             [
                 *(sys.executable, "-m", "slipway_server"),
                 *(f"--port={port}", f"--rest_api_port={rest}", f"--model_config_file={config}"),
                 *(f"--grpc_max_threads={THREADS}", f"--rest_api_num_threads={THREADS}"),
+                *flags,
             ],
             {},
+            cores,
         ),
         {
+            "gRPC, 784 floats": _predict(work, port, "small.predict"),
+            "gRPC, 1 MiB": _predict(work, port, "large.predict"),
+        }
+        if flags
+        else {
             "gRPC, 784 floats": _predict(work, port, "small.predict"),
             "gRPC, 1 MiB": _predict(work, port, "large.predict"),
             "REST, 784 floats": RestCall(

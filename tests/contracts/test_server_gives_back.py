@@ -350,4 +350,5 @@ def test_failures_of_whole_batches(exported: Path, tmp_path: Path) -> None:
                 for one in [call.future(data) for _ in range(4)]:
                     assert one.exception(60) is not None
 
-            assert grows(server, together, ROUNDS // 4) <= ALLOWED
+            # Four requests a round; how many batches they become, and on which threads, differs.
+            assert grows(server, together) <= ROUNDS * 4 * BALLAST // 4

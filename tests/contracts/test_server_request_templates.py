@@ -90,15 +90,14 @@ def test_the_next_request_of_a_template_is_read_with_its_own_values(
     same(template.arrays(message(2)), inputs)
 
 
-def test_large_inputs_are_parts_of_the_request_so_that_the_one_copy_is_into_tensorflows_memory() -> (
-    None
-):
+def test_large_inputs_are_views_of_the_request() -> None:
     values = {"x": np.random.default_rng(1).random((64, 257), np.float32)}
     data = request(values, name="n" * 5).SerializeToString()
     template = learnt(data).find(data)
     assert template is not None
     arrays = template.arrays(data)
     same(arrays, values)
+    # The one copy is that into TensorFlow's own memory.
     assert np.shares_memory(arrays["x"], np.frombuffer(data, np.uint8))
 
 

@@ -1,4 +1,4 @@
-"""The server's declarations of TensorFlow Serving's messages are those that its clients are built with."""
+"""§15: the server's declarations of TensorFlow Serving's messages are those that its clients are built with."""
 
 import importlib
 import pkgutil

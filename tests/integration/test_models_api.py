@@ -145,6 +145,23 @@ def status() -> dict[str, Any]:
                 }
             ],
             "transition": {"replicas": 2, "since": NOW},
+            "honoured": {"abort": "", "retry": "3/2", "message": "version 3 is tried again"},
+            "history": [
+                {
+                    "from": "2",
+                    "to": "3",
+                    "key": "k" * 8,
+                    "digest": "sha256:1",
+                    "cause": "Retry",
+                    "by": "kubectl-annotate",
+                    "startedAt": NOW,
+                    "endedAt": NOW,
+                    "duration": "0s",
+                    "outcome": "Completed",
+                    "outageSeconds": 4,
+                    "gapSince": NOW,
+                }
+            ],
             "retention": {
                 "key": "e" * 64,
                 "reason": "Settling",

@@ -15,6 +15,8 @@ from fakekubelet import FakeKubelet
 from watching import PodHistory
 from world import Bucket, Kube, Operator, eventually, running_operator, tiny_export
 
+WAITS = "WaitingForGPU: 0/1 nodes have 1 more nvidia.com/gpu"
+
 
 class Lab:
     """A namespace with credentials and one Model's corner of the bucket."""
@@ -57,6 +59,14 @@ class Lab:
             {"metadata": {"annotations": {"poked": "yes"}}},
         )  # fmt: skip
 
+    def annotate(self, verb: str, value: str | None) -> None:
+        """As `kubectl annotate` does it; None takes the annotation away."""
+        self.kube.custom.patch_namespaced_custom_object(
+            "slipway.dev", "v1alpha1", self.namespace, "models", "m",
+            {"metadata": {"annotations": {f"slipway.dev/{verb}": value}}},
+            field_manager="kubectl-annotate",
+        )  # fmt: skip
+
     def status(self, name: str = "m") -> dict[str, Any]:
         return self.kube.status(self.namespace, name)
 
@@ -86,6 +96,7 @@ class Lab:
         )
 
 
+CANARY = {"steps": [{"weight": 10, "pause": {"duration": "1s"}}, {"weight": 50, "pause": {}}]}
 SECOND = {"deployment/m-v2", "service/m", "service/m-pods", "service/m-v2"}
 
 
@@ -168,16 +179,91 @@ def test_a_version_that_cannot_load_leaves_the_old_one_and_a_later_one_goes_thro
 
 
 @pytest.mark.usefixtures("operator")
+def test_what_annotations_ask_for_is_done_and_told(lab: Lab, kubelet: FakeKubelet) -> None:
+    lab.upload(1)
+    lab.create(versions={"specific": [2]})
+    lab.upload(2)
+    lab.wait_serving(2)
+    lab.annotate("rollback", "1")
+    lab.wait("version 1 is pinned", lambda: lab.status().get("phase") == "Pinned")
+    assert lab.status()["serving"] == "1"
+    assert "slipway.dev/rollback pins version 1" in lab.status()["message"]
+    lab.kube.patch_model(lab.namespace, "m", {"versions": {"specific": None, "latest": 1}})
+    lab.annotate("rollback", None)
+    lab.wait_serving(2)
+    kubelet.behave = lambda version: "load-failed" if version == 3 else "ready"
+    lab.upload(3)
+    lab.wait("version 3 failed", lambda: lab.status().get("phase") == "RolledBack from 3")
+    kubelet.behave = lambda _: "ready"
+    lab.annotate("retry", "3")
+    lab.wait_serving(3)
+    history = [
+        (entry.get("from", ""), entry["to"], entry["cause"], entry.get("by", ""), entry["outcome"])
+        for entry in reversed(lab.status()["history"])
+    ]
+    assert history == [
+        ("", "2", "NewExport", "", "Completed"),
+        ("2", "1", "Rollback", "kubectl-annotate", "Completed"),
+        ("1", "2", "RollbackLifted", "", "Completed"),
+        ("2", "3", "NewExport", "", "RolledBack"),
+        ("2", "3", "Retry", "kubectl-annotate", "Completed"),
+    ]
+    lab.annotate("abort", "now")
+    lab.wait(
+        "what cannot be used is told",
+        lambda: condition(lab.status(), "Degraded")[1] == "InvalidAnnotation",
+    )
+    assert lab.status()["serving"] == "3"
+    told = {event.reason for event in lab.kube.core.list_namespaced_event(lab.namespace).items}
+    assert {"RequestHonoured", "InvalidAnnotation"} <= told
+
+
+@pytest.mark.usefixtures("operator")
 def test_an_unschedulable_version_is_named_so(lab: Lab, kubelet: FakeKubelet) -> None:
     kubelet.gpus = 1
     lab.upload(1)
     lab.create(serving={"resources": {"limits": {"nvidia.com/gpu": 1}}})
     lab.wait_serving(1)
     lab.upload(2)
-    lab.wait("it waits for a GPU", lambda: lab.status().get("phase") == "WaitingForGPU")
+    lab.wait("it waits for a GPU", lambda: lab.status().get("phase") == WAITS)
     assert "Insufficient nvidia.com/gpu" in lab.status()["message"]
     assert lab.status()["serving"] == "1"
     kubelet.gpus = 2
+    lab.wait_serving(2)
+
+
+@pytest.mark.usefixtures("operator")
+def test_what_serves_is_scaled_in_mid_rollout_and_to_zero_and_back(
+    lab: Lab, kubelet: FakeKubelet
+) -> None:
+    """By the scale subresource, as kubectl, a HorizontalPodAutoscaler and KEDA do."""
+    kubelet.behave = lambda version: "loading" if version == 2 else "ready"
+    lab.upload(1)
+    lab.create(serving={"replicas": 2}, transition={"maxSurge": 1})
+    lab.wait_serving(1)
+    lab.upload(2)
+    lab.wait("version 2 loads", lambda: lab.status()["phase"] == "Loading 0/2")
+
+    def scaled(replicas: int) -> None:
+        lab.kube.custom.patch_namespaced_custom_object_scale(
+            "slipway.dev",
+            "v1alpha1",
+            lab.namespace,
+            "models",
+            "m",
+            {"spec": {"replicas": replicas}},
+        )
+        ready = f"{replicas} pods of version 1 are ready"
+        lab.wait(ready, lambda: lab.status()["versions"][-1]["readyReplicas"] == replicas)
+
+    for replicas in (4, 1, 3):
+        scaled(replicas)
+        assert lab.status()["serving"] == "1"
+    scaled(0)
+    lab.wait("no pod is left", lambda: lab.status()["phase"] == "ScaledToZero")
+    assert lab.kube.model(lab.namespace, "m")["metadata"]["generation"] == 5, "nobody else edits it"
+    kubelet.behave = lambda _: "ready"
+    lab.kube.patch_model(lab.namespace, "m", {"serving": {"replicas": 2}})
     lab.wait_serving(2)
 
 
@@ -371,16 +457,26 @@ def test_deleting_the_model_removes_every_child_without_the_operator(
     )
 
 
-@pytest.mark.usefixtures("kubelet")
-@pytest.mark.parametrize("policy", ["AvailabilityPreserving", "ResourcePreserving"])
+@pytest.mark.parametrize(
+    "policy", ["AvailabilityPreserving", "ResourcePreserving", "fallback", "canary"]
+)
 def test_killed_after_every_single_write_it_still_arrives(
-    lab: Lab, controlplane: ControlPlane, tmp_path: Path, policy: str
+    lab: Lab, kubelet: FakeKubelet, controlplane: ControlPlane, tmp_path: Path, policy: str
 ) -> None:
     """Each process lives for one write; together they make every prefix of the rollout's writes."""
+    transition: dict[str, Any] = {"policy": policy}
+    rollout: dict[str, Any] = {}
+    if policy == "canary":
+        transition = {"policy": "ResourcePreserving"}
+        rollout = {"rollout": CANARY}
+    if policy == "fallback":
+        kubelet.gpus = 2
+        transition = {"whenUnschedulable": {"after": "1s", "then": "ResourcePreserving"}}
     with running_operator(str(controlplane.kubeconfig), tmp_path / "first.log", lab.only):
         lab.upload(1)
-        lab.create(transition={"policy": policy}, serving={"replicas": 2})
+        lab.create(transition=transition, serving={"replicas": 2}, **rollout)
         lab.wait_serving(1)
+    lab.annotate("approve", "2/2")
     lab.upload(2)
     current: list[Operator] = []
 

@@ -1,10 +1,13 @@
 """What a person reads of a Model, from the operator's process against a real API server."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes.client import AdmissionregistrationV1Api
+from kubernetes.client.exceptions import ApiException
 
 from cluster.controlplane import ControlPlane
 from cluster.s3 import S3Server
@@ -120,3 +123,82 @@ def test_what_a_person_reads_of_versions_without_room_and_of_edited_deployments(
     assert reasons.count("TemplateEdited") == 2
     waits = [e.message for e in listed if e.reason == "VersionUnschedulable"]
     assert [text.partition(":")[0] for text in waits] == ["2 of 4 versions wait for room"]
+
+
+def quota(reader: Reader) -> None:
+    hard = {"hard": {"requests.nvidia.com/gpu": "0"}}
+    reader.kube.core.create_namespaced_resource_quota(
+        reader.namespace, {"metadata": {"name": "team"}, "spec": hard}
+    )
+
+
+def limit_range(reader: Reader) -> None:
+    limits = [{"type": "Container", "max": {"memory": "64Mi"}}]
+    reader.kube.core.create_namespaced_limit_range(
+        reader.namespace, {"metadata": {"name": "small"}, "spec": {"limits": limits}}
+    )
+
+
+def pod_security(reader: Reader) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": "baseline"}
+    reader.kube.core.patch_namespace(reader.namespace, {"metadata": {"labels": labels}})
+
+
+def webhook(reader: Reader) -> None:
+    name = f"refuses.{reader.namespace}.test"
+    # There is nobody at that address, so that the API server refuses, in words of its own.
+    hook = {
+        "name": name,
+        "clientConfig": {"url": "https://127.0.0.1:1/"},
+        "rules": [
+            {
+                "apiGroups": [""],
+                "apiVersions": ["v1"],
+                "resources": ["pods"],
+                "operations": ["CREATE"],
+            }
+        ],
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": reader.namespace}},
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+        "timeoutSeconds": 1,
+    }
+    api = AdmissionregistrationV1Api(reader.kube.core.api_client)
+    api.create_validating_webhook_configuration({"metadata": {"name": name}, "webhooks": [hook]})
+
+
+REFUSALS: dict[str, tuple[Callable[[Reader], None], str, str]] = {
+    "quota": (quota, "Unschedulable", "exceeded quota: team, requested: requests.nvidia.com/gpu=1"),
+    "limits": (limit_range, "LimitRangeExceeded", "maximum memory usage per Container is 64Mi"),
+    "security": (pod_security, "PodSecurityViolation", 'violates PodSecurity "baseline:latest"'),
+    "webhook": (webhook, "AdmissionRefused", 'failed calling webhook "refuses.'),
+}
+
+
+def test_what_the_api_server_says_of_pods_that_it_refuses_reaches_the_model(
+    kube: Kube, s3: S3Server, bucket: Bucket, controlplane: ControlPlane, tmp_path: Path
+) -> None:
+    readers = {name: Reader(kube, s3, bucket) for name in REFUSALS}
+    unconfined = {"container.apparmor.security.beta.kubernetes.io/server": "unconfined"}
+    serving = SERVING | {"podAnnotations": unconfined}
+    only = [f"--namespace={reader.namespace}" for reader in readers.values()]
+    try:
+        with running_operator(str(controlplane.kubeconfig), tmp_path / "operator.log", *only):
+            for name, reader in readers.items():
+                REFUSALS[name][0](reader)
+                spec = {"source": reader.source, "serving": serving}
+                kube.create_model(reader.namespace, "m", spec)
+            for name, reader in readers.items():
+                _, reason, words = REFUSALS[name]
+                reader.wait(f"{reason} is told", lambda r=reader, why=reason: r.degraded[1] == why)
+                assert words in reader.degraded[2]
+                assert words in reader.status["message"]
+                assert reader.status["phase"] == reason
+    finally:
+        hooks = AdmissionregistrationV1Api(kube.core.api_client)
+        with contextlib.suppress(ApiException):
+            hooks.delete_validating_webhook_configuration(
+                f"refuses.{readers['webhook'].namespace}.test"
+            )
+        for reader in readers.values():
+            kube.core.delete_namespace(reader.namespace)

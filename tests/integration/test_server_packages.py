@@ -15,7 +15,12 @@ from modelserver import running
 from savedmodels import save_double
 
 ROOT = Path(__file__).resolve().parents[2]
-DISTRIBUTIONS = {"sync": "slipway_sync", "operator": "slipway_operator", "server": "slipway_server"}
+DISTRIBUTIONS = {
+    "sync": "slipway_sync",
+    "operator": "slipway_operator",
+    "server": "slipway_server",
+    "cli": "slipway_cli",
+}
 SUPPORTED = ("3.11", "3.12", "3.13")
 UV = ROOT / ".local/uv/bin/uv"
 
@@ -140,4 +145,24 @@ def test_operator_and_agent_installed_from_their_wheels_start(
     crd = said(venv / "bin/slipway-operator", "crd")
     assert crd == (ROOT / "crds/models.slipway.dev.yaml").read_text()
     assert "verify" in said(venv / "bin/slipway-sync", "--help")
+    shutil.rmtree(venv)
+
+
+@pytest.mark.parametrize("version", SUPPORTED)
+def test_the_command_line_installed_from_its_wheel_looks_at_an_export(
+    version: str, dist: Path, tmp_path: Path
+) -> None:
+    venv = tmp_path / "venv"
+    wheels = [*dist.glob("slipway_cli-*.whl"), *dist.glob("slipway_sync-*.whl")]
+    install(venv, version, "cli", *wheels)
+    installed = uv("pip", "freeze", "--python", venv / "bin/python")
+    assert "tensorflow" not in installed
+    assert "kopf" not in installed
+    save_double(tmp_path / "m" / "1", 1)
+    program = venv / "bin/slipway"
+    assert "x   float32 [?]" in said(program, "signatures", tmp_path / "m", "-o", "table")
+    assert "is complete" in said(program, "verify", tmp_path / "m", "-o", "table", "--checksums")
+    assert "batch" in said(program, "--help")
+    assert "rollback" in said(venv / "bin/kubectl-slipway", "--help")
+    assert "promote" in said(venv / "bin/kubectl_complete-slipway", "pro")
     shutil.rmtree(venv)

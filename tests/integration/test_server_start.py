@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -219,3 +220,58 @@ def test_a_config_that_cannot_be_parsed_is_said_before_anything_else(
     refusal = f"INVALID_ARGUMENT: Invalid protobuf file: '{config}'"
     assert done.stdout == f"Failed to start server. Error: {refusal}\n"
     assert refusal in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--port=99999"], "--port must be between 0 and 65535"),
+        (
+            ["--model_base_path={folder}/m/1"],
+            "--model_base_path={folder}/m/1 is itself a version; give its parent: --model_base_path={folder}/m",
+        ),
+        (["--model_config_file={folder}/none"], "{folder}/none; No such file or directory"),
+        (
+            ["--enable_batching", "--batching_parameters=max_batch_size: 32"],
+            "write max_batch_size {{ value: 32 }} instead of max_batch_size: 32",
+        ),
+    ],
+)
+def test_a_mistake_is_told_in_one_sentence_before_tensorflow_is_imported(
+    tmp_path: Path, arguments: list[str], sentence: str
+) -> None:
+    (tmp_path / "m" / "1").mkdir(parents=True)
+    (tmp_path / "m" / "1" / "saved_model.pb").touch()
+    command = [
+        *(sys.executable, "-X", "importtime", "-m", "slipway_server"),
+        *(f"--model_base_path={tmp_path}/m", f"--port={free_port()}"),
+        *(argument.format(folder=tmp_path) for argument in arguments),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 255
+    assert done.stdout.startswith("Failed to start server. Error: ")
+    assert done.stdout.endswith(sentence.format(folder=tmp_path) + "\n")
+    assert done.stdout.count("\n") == 1
+    imported = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines()]
+    assert "slipway_server.app.process" in imported
+    assert not [name for name in imported if name.partition(".")[0] == "tensorflow"]
+    assert "Traceback" not in done.stderr
+
+
+def test_the_containers_variables_name_the_model(tmp_path: Path) -> None:
+    """With a base path that holds nothing: what the server waits for says what it was told."""
+    port = free_port()
+    command = [
+        *(sys.executable, "-m", "slipway_server"),
+        *(f"--port={free_port()}", f"--rest_api_port={port}"),
+    ]
+    environment = {**os.environ, "MODEL_NAME": "mnist", "MODEL_BASE_PATH": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            first = json.loads(process.stderr.readline())
+            assert first["message"] == (
+                f"--model_base_path={tmp_path}/mnist does not exist; the server waits for it"
+            )
+        finally:
+            process.kill()

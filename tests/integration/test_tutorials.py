@@ -1,4 +1,4 @@
-"""The public tutorials, step by step: the commands of docs/guide/tutorials.md, as they stand there."""
+"""Every tutorial, from top to bottom, as one script in one shell: its README prints what it says."""
 
 import contextlib
 import os
@@ -9,44 +9,29 @@ from pathlib import Path
 
 import pytest
 
+import run_readme
 from modelserver import free_port
 
 ROOT = Path(__file__).parents[2]
-BLOCKS = dict(
-    re.findall(
-        r"```sh ([a-z-]+)\n(.*?)```", (ROOT / "docs/guide/tutorials.md").read_text(), re.DOTALL
-    )
+EXAMPLES = (
+    "keras_rest",
+    "mnist_session_bundle",
+    "dynamic_versions",
+    "estimator_export",
+    "segmentation",
 )
-SAYS = {
-    "basic": [r"checkpoint\nexport-00000-of-00001\nexport.meta", r"rate: (\d+\.\d)%", r"rate: \1%"],
-    "advanced": [r"rate: 1\d\.\d%", "AVAILABLE", r"rate: [3-7]\.\d%"],
-    "estimator": [
-        re.escape("Classify {'square': 1.0, 'oblong': 0.0}"),
-        re.escape("Classify {'square': 0.25, 'oblong': 0.75}"),
-        re.escape("Regress [4.0, 4.0]"),
-        re.escape("Predict {'area': [4.0, 4.0], 'ids': [0, 1]}"),
-        r'"results": ?\[\s*10.0\s*\]',
-    ],
-    "segmentation": ["#######", "(9[5-9]|100)% of the pixels are right"],
-    "keras": [
-        r"\[([0-9 ]+)\]\n\[[0-9 ]+\]",
-        "We guess the number is 5, the probability is [01]",
-        r"\[([0-9 ]+)\]\n\[[0-9 ]+\]",
-    ],
-}
+PORTS = ("9000", "9001", "8501", "8502")
 
 
-def test_every_tutorial_is_here() -> None:
-    assert set(BLOCKS) == {"prepare", *SAYS}
-
-
-@pytest.mark.parametrize("tutorial", SAYS)
-def test_a_tutorial_works_as_written(tutorial: str, tmp_path: Path) -> None:
-    script = "set -euo pipefail\n" + BLOCKS["prepare"] + BLOCKS[tutorial]
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_a_tutorial_prints_what_it_shows(example: str, tmp_path: Path) -> None:
+    page = (ROOT / "examples" / example / "README.md").read_text(encoding="utf-8")
+    steps = run_readme.steps(elsewhere(page, tmp_path))
+    assert len(steps) > 5
     output, errors = tmp_path / "stdout", tmp_path / "stderr"
     with output.open("wb") as stdout, errors.open("wb") as stderr:
         process = subprocess.Popen(
-            ["bash", "-c", elsewhere(script, tmp_path)],
+            ["bash", "-c", run_readme.script(steps)],
             cwd=ROOT,
             stdout=stdout,
             stderr=stderr,
@@ -54,20 +39,34 @@ def test_a_tutorial_works_as_written(tutorial: str, tmp_path: Path) -> None:
         )
         try:
             code = process.wait(420)
+            left = processes_of(process.pid)
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # with the server of the page's `&`
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    said = output.read_text()
-    told = f"{said}\n--- stderr\n{errors.read_text()[-3000:]}"
-    assert code == 0, told
-    assert re.search(r"[\s\S]*?".join(SAYS[tutorial]), said), told
+    said = output.read_text(encoding="utf-8")
+    assert code == 0, f"{said}\n--- stderr\n{errors.read_text(encoding='utf-8')[-3000:]}"
+    assert run_readme.differences(steps, said) == []
+    assert "Answered by version" in said
+    assert left == [], "it stops what it started"
+    assert {path.name for path in tmp_path.iterdir()} == {"stdout", "stderr"}, "it tidies up"
 
 
-def elsewhere(script: str, folder: Path) -> str:
-    """The same script at places of its own: nothing may meet what else runs on this machine."""
-    for port in ("9000", "9001", "8501", "8502"):
-        script = script.replace(port, str(free_port()))
+def elsewhere(page: str, folder: Path) -> str:
+    """The same page at places of its own: nothing may meet what else runs on this machine."""
+    for port in PORTS:
+        page = re.sub(rf"\b{port}\b", str(free_port()), page)
     if inherited := os.environ.get("PYTHONPATH"):
-        script = script.replace("PYTHONPATH=examples", f"PYTHONPATH=examples:{inherited}")
-    return script.replace("/tmp/", f"{folder}/")  # noqa: S108 (the page's)
+        page = page.replace("PYTHONPATH=examples", f"PYTHONPATH=examples:{inherited}")
+    return page.replace("/tmp/", f"{folder}/")  # noqa: S108 (the page's)
+
+
+def processes_of(session: int) -> list[str]:
+    """The command lines of the processes that are still in a session."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = status.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session and fields[0] != "Z":
+                found.append((status.parent / "cmdline").read_text().replace("\0", " "))
+    return found

@@ -21,10 +21,11 @@ from slipway_operator.api.quantities import parse_quantity
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.spec import ModelSpec, VersionPolicy
 from slipway_operator.api.status import ModelStatus, VersionState
-from slipway_operator.api.verbs import read_verbs
+from slipway_operator.api.verbs import Editors, read_verbs
 from slipway_operator.discovery.poll_state import wanted_versions
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
+from slipway_operator.model.analysis import Interval
 from slipway_operator.model.observed import Child, Container, ContainerState, Observed, Pod
 from slipway_operator.model.observed import Deployment as SeenDeployment
 from slipway_operator.model.pvc import Claim
@@ -82,7 +83,7 @@ class SimPod:
     revision: str
     image: str
     created_at: datetime
-    requests: frozenset[str]
+    requests: Mapping[str, str]
     stage: Stage = Stage.PENDING
     ready_at: datetime | None = None
     unready_at: datetime | None = None
@@ -165,14 +166,20 @@ class Fleet:
 
     spec: dict[str, Any] = field(default_factory=default_spec)
     gpus: int = 8
+    no_room: str = NO_ROOM
+    """What the scheduler says of a pod that gets no GPU."""
     quota: int | None = None
     """Pods that a ResourceQuota allows; terminating ones count."""
+    refusal: str = EXCEEDED
+    """What the API server says of a pod beyond those."""
     now: datetime = START
     generation: int = 1
     model_uid: str = "model-uid"
     status: ModelStatus = field(default_factory=ModelStatus)
     annotations: dict[str, str] = field(default_factory=dict)
     """Of the Model."""
+    annotators: dict[str, str] = field(default_factory=dict)
+    """Who has set which of them."""
     settings: RenderSettings = field(default_factory=lambda: RenderSettings("server:1", "sync:1"))
     exports: dict[int, Export] = field(default_factory=dict)
     behaviours: dict[str, Behaviour] = field(default_factory=dict)
@@ -199,6 +206,8 @@ class Fleet:
     keep: Child | None = None
     cache: set[str] = field(default_factory=set)
     """Directories of the cache; collected, as by an agent without patience, at each sync."""
+    interval: Interval | None = None
+    """What the servers of a canary and of what it takes over from have counted."""
     choice: Random = field(default_factory=lambda: Random(0))  # noqa: S311 (a test's choices)
     _count: int = 0
     _parsed: ModelSpec = field(init=False)
@@ -220,7 +229,15 @@ class Fleet:
             spec=self._parsed,
             status=self.status,
             verbs=read_verbs(self.annotations),
+            editors=Editors("kubectl-edit", self.annotators),
         )
+
+    def annotate(self, name: str, value: str | None, by: str = "kubectl") -> None:
+        """Annotate the Model, or take an annotation away."""
+        self.annotations.pop(name, None)
+        if value is not None:
+            self.annotations[name] = value
+            self.annotators[name] = by
 
     def recreate(self) -> None:
         """Delete the Model and create it again under its name; its pods are still on their way out."""
@@ -245,7 +262,7 @@ class Fleet:
         spec = dict(self.spec)
         for name, value in parts.items():
             merged = isinstance(value, Mapping) and name != "versions"
-            spec[name] = {**spec.get(name, {}), **value} if merged else value  # type: ignore[dict-item]
+            spec[name] = {**(spec.get(name) or {}), **value} if merged else value  # type: ignore[dict-item]
         self._parsed = ModelSpec.model_validate(spec)
         self.spec = spec
         self.generation += 1
@@ -316,6 +333,7 @@ class Fleet:
     def restart_operator(self) -> None:
         """A new process remembers nothing of the source."""
         self.source = SourceObservation()
+        self.interval = None
 
     def observe(self) -> Observed:
         """The snapshot that the operator reads."""
@@ -345,6 +363,7 @@ class Fleet:
             claim=self.claim,
             foreign=self.foreign,
             selected_by=self.selected_by,
+            interval=self.interval,
         )
 
     def plan(self) -> Plan:
@@ -484,7 +503,7 @@ class Fleet:
         before, deployment.refused = deployment.refused, ""
         for n in range(missing):
             if self.quota is not None and len(self.pods) >= self.quota:
-                deployment.refused = EXCEEDED
+                deployment.refused = self.refusal
                 return n > 0 or not before
             self._create_pod(deployment)
         for pod in self.victims(live)[: max(0, -missing)]:
@@ -519,7 +538,7 @@ class Fleet:
             revision=deployment.manifest["metadata"]["annotations"][names.REVISION_ANNOTATION],
             image=server["image"],
             directory=cached_directory(deployment),
-            requests=frozenset(server["resources"].get("limits", ())),
+            requests={n: str(v) for n, v in server["resources"].get("limits", {}).items()},
             created_at=self.now,
         )
 
@@ -725,7 +744,7 @@ class Fleet:
             terminating=pod.terminating,
             in_rotation=pod.labels.get(names.ROTATION_LABEL) == names.ROTATION_IN,
             scheduled_at=pod.scheduled_at,
-            unschedulable=NO_ROOM if pod.refused_at else "",
+            unschedulable=self.no_room if pod.refused_at else "",
             unschedulable_since=pod.refused_at,
             sync=self._seen_sync(pod),
             server=_seen_server(pod),
@@ -747,6 +766,7 @@ class Fleet:
         return Container(
             state,
             reason="CrashLoopBackOff" if state is ContainerState.WAITING else "",
+            started_at=pod.scheduled_at if state is ContainerState.TERMINATED else None,
             finished_at=pod.synced_at,
             exit_code=pod.sync_exit,
             exit_message=SyncOutcome(

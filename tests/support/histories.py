@@ -11,15 +11,18 @@ from datetime import timedelta
 from random import Random
 from typing import Any, Final, TypeVar
 
+import rollouts
 from fleet import BROKEN_IMAGE, Behaviour, Fleet, Stage, cached_directory
 from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.names import ROTATION_LABEL, SELECTS_LABEL, SERVABLE_LABEL, VERSION_LABEL
+from slipway_operator.api.spec import VersionPolicy
 from slipway_operator.api.status import ModelStatus, VersionState, VersionStatus
 from slipway_operator.api.verbs import Verb
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
-from slipway_operator.planning.capacity.scaling import limits_of
+from slipway_operator.planning.capacity.scaling import Limits, limits_of
 from slipway_operator.planning.decision import decide
+from slipway_operator.planning.history.record import MAX_RECORDS
 from slipway_operator.planning.plan import plan
 from slipway_operator.planning.versions.desired import select
 from slipway_operator.rendering.pvc import KEEP_KEY
@@ -66,6 +69,8 @@ class History:
         self.calm = self.autoscaled = False
         self.began: int | None = None
         """Replicas with which the transition under way began."""
+        self.lowered: int | None = None
+        """Pods in rotation that a transition without extra pods leaves, until all R take requests again."""
         self.failed: set[str] = set()
         self.were_ready: set[int] = set()
         """Versions of which a pod has been ready."""
@@ -85,17 +90,21 @@ class History:
         """One pass of the operator, killed before the write of that number; True if it wrote."""
         fleet = self.fleet
         planned = self._plan_twice()
+        rollouts.check_advance(fleet, fleet.status, planned.status, self.broken)
         self._remember_the_beginning(planned.status)
         pending: list[Action | None] = list(planned.actions)
         if planned.status != fleet.status:
             pending.insert(0, None)
         for action in pending[:writes]:
             if action is None:
+                self._check_history(fleet.status, planned.status)
                 fleet.write_status(planned)
                 self._remember_failures()
             else:
                 self._act(action)
             self.check_instant()
+        # What an interval has shown is told once, and a new process does not know it.
+        fleet.interval = None
         return bool(pending)
 
     def _plan_twice(self) -> Plan:
@@ -112,6 +121,15 @@ class History:
         if judged := [c for c in planned.status.conditions if not _declared(c.reason)]:
             self.broken(f"a condition has an undeclared reason: {judged}")
         return planned
+
+    def _check_history(self, before: ModelStatus, after: ModelStatus) -> None:
+        """Entries that have ended stay as they are, and only the newest one may not have ended."""
+        ended = [entry for entry in before.history if entry.ended_at]
+        kept = [entry for entry in after.history if entry.ended_at][-len(ended) :] if ended else []
+        if len(after.history) < MAX_RECORDS and kept != ended:
+            self.broken(f"history: {ended} became {kept}")
+        if any(entry.ended_at is None for entry in after.history[1:]):
+            self.broken(f"history: two transitions are under way: {after.history}")
 
     def _check_turns(self, planned: Plan) -> None:
         """Versions are begun one after the other, and but for the target none while pods lack room."""
@@ -157,14 +175,14 @@ class History:
         )
         self._refuse_second_tries(action)
         self.fleet.write(action)
-        limits = limits_of(self.fleet.model.spec)
+        limits = self.limits()
         kept = min(limits.floor, before_secure)
         if self.secure() < kept:
             self.broken(f"T3/T4: {action} may leave {self.secure()} < {kept} pods in rotation")
         gap = limits.floor == 0  # ResourcePreserving with one replica, or zero replicas
         if before_ready > 0 and not gap and self.secure(all_ready=True) == 0:
             self.broken(f"T2: {action} may remove the last pod that can serve")
-        if self.policy == "ResourcePreserving":
+        if self.policy == "ResourcePreserving" or self._fell_back():
             limits = limits_of(self.fleet.model.spec, transition=self.fleet.status.transition)
             budget = self.aspired_at_most() * limits.replicas + limits.surge
             if self.held() > max(budget, before_held):
@@ -189,6 +207,15 @@ class History:
     @property
     def policy(self) -> str:
         return self.fleet.model.spec.transition.policy
+
+    def limits(self) -> Limits:
+        """What the policy promises, or the one that the transition under way goes on with."""
+        spec, transition = self.fleet.model.spec, self.fleet.status.transition
+        return limits_of(spec, transition=transition if self._fell_back() else None)
+
+    def _fell_back(self) -> bool:
+        transition = self.fleet.status.transition
+        return transition is not None and bool(transition.fallback)
 
     def secure(self, *, all_ready: bool = False) -> int:
         """Pods in rotation (or all ready ones) that stay whatever the ReplicaSet controllers choose."""
@@ -240,17 +267,25 @@ class History:
         self.were_ready |= {
             int(p.labels[VERSION_LABEL]) for p in self.fleet.pods.values() if p.ready
         }
+        fleet = self.fleet
+        limits = limits_of(fleet.model.spec)
+        serving = len(fleet.in_rotation())
+        if self._fell_back():
+            self.lowered = self.limits().floor
+        elif self.secure() >= limits.floor:
+            # It ends when all new pods are ready, and the slices show the last one a moment later.
+            self.lowered = None
         if self.autoscaled:
-            gap = self.policy == "ResourcePreserving" and self.began == 1
+            gap = self.began == 1 and (
+                self.policy == "ResourcePreserving" or self.lowered is not None
+            )
             if not gap and not self.fleet.in_rotation():
                 self.broken(f"T2: nothing serves in a transition that began with {self.began}")
         if not self.calm:
             return
-        fleet = self.fleet
-        limits = limits_of(fleet.model.spec)
-        serving = len(fleet.in_rotation())
-        if serving < limits.floor:
-            self.broken(f"T3/T4: {serving} pods in rotation, at least {limits.floor} must be")
+        floor = limits.floor if self.lowered is None else self.lowered
+        if serving < floor:
+            self.broken(f"T3/T4: {serving} pods in rotation, at least {floor} must be")
         most = limits.replicas * self.aspired_at_most() + limits.surge
         if len([p for p in fleet.pods.values() if not p.terminating]) > most:
             self.broken(f"more than {most} pods")
@@ -298,6 +333,7 @@ class History:
         if ready and spec.serving.replicas and not spec.paused and not fleet.in_rotation():
             self.broken("T2: there are ready pods, and none of them gets requests")
         self._check_truth()
+        rollouts.check_share(fleet, self.broken, calm=self.calm)
         target = int(fleet.status.target or -1)
         lost = target >= 0 and target not in fleet.listed
         if lost and target not in self.were_ready and not (fleet.store_down or spec.paused):
@@ -360,15 +396,27 @@ class History:
         fleet.edit(paused=False, source={"allowMutation": True})
         if fleet.spec["serving"].get("image") == BROKEN_IMAGE:
             fleet.edit(serving={"image": ""})
+        fleet.edit(transition={"whenUnschedulable": {"then": "Wait"}})
         fleet.annotations.clear()
         self.come_to_rest()
         self._retry_what_was_aborted()
         self.wait()
+        while rollouts.promote_what_waits(fleet):
+            self.come_to_rest()
+            self.wait()
         self._check_end()
 
     def _retry_what_was_aborted(self) -> None:
         fleet = self.fleet
-        aborted = [r for r in fleet.status.versions if r.failed_key and "aborted" in _told(r)]
+        good = [
+            v for v, e in fleet.exports.items() if fleet.behaviours[e.revision] is Behaviour.GOOD
+        ]
+        # By a person, or for want of room.
+        aborted = [
+            row
+            for row in fleet.status.versions
+            if row.failed_key and ("aborted" in _told(row) or row.version in good)
+        ]
         for row in aborted:
             fleet.annotations = {Verb.RETRY.annotation: str(row.version)}
             self.come_to_rest()
@@ -389,6 +437,8 @@ class History:
             return
         status = fleet.status
         conditions = {c.type.value: c for c in status.conditions}
+        if status.history and status.history[0].ended_at is None:
+            self.broken(f"history: at the end, {status.history[0]} has not ended")
         if conditions["Ready"].status != "True":
             self.broken(f"convergence: Ready is {conditions['Ready']}")
         if status.serving != str(expected[0]):
@@ -416,6 +466,8 @@ class History:
         rotation = {pod.uid for pod in fleet.in_rotation()}
         lines = [
             f"spec: {fleet.spec}",
+            f"annotations: {fleet.annotations}",
+            rollouts.describe(fleet.status.rollout),
             f"source: {[(v.number, v.readiness.value) for v in fleet.source.versions]}",
             f"status: {fleet.status.model_dump(include={'serving', 'target', 'phase', 'message'})}",
         ]
@@ -596,8 +648,40 @@ def _policy(history: History, number: int) -> None:
     )
 
 
+def _when_unschedulable(history: History, number: int) -> None:
+    then = ("Wait", "ResourcePreserving", "Abort")[number % 3]
+    history.fleet.edit(transition={"whenUnschedulable": {"after": "10s", "then": then}})
+
+
+def _wait(history: History, number: int) -> None:
+    history.fleet.now += timedelta(seconds=number % 30)
+
+
 def _versions(history: History, number: int) -> None:
-    history.fleet.edit(versions=_VERSIONS[number % len(_VERSIONS)])
+    versions = _VERSIONS[number % len(_VERSIONS)]
+    if not rollouts.is_single(VersionPolicy.model_validate(versions)):
+        history.fleet.edit(rollout=None)  # type: ignore[arg-type]
+    history.fleet.edit(versions=versions)
+
+
+def _rollout(history: History, number: int) -> None:
+    rollouts.write_rollout(history.fleet, number)
+
+
+def _approve(history: History, number: int) -> None:
+    rollouts.approve(history.fleet, number)
+
+
+def _promote(history: History, number: int) -> None:
+    rollouts.promote(history.fleet, number)
+
+
+def _measure(history: History, number: int) -> None:
+    rollouts.measure(history.fleet, number)
+
+
+def _minutes(history: History, number: int) -> None:
+    history.fleet.now += timedelta(minutes=number % 3)
 
 
 def _replicas(history: History, number: int) -> None:
@@ -710,6 +794,11 @@ EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "image": _image,
     "policy": _policy,
     "versions": _versions,
+    "rollout": _rollout,
+    "approve": _approve,
+    "promote": _promote,
+    "minutes": _minutes,
+    "measure": _measure,
     "replicas": _replicas,
     "autoscale": _autoscale,
     "pause": _pause,
@@ -728,14 +817,23 @@ EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "take deployment": _take_deployment,
     "labels": _labels,
     "edit template": _edit_template,
+    "unschedulable": _when_unschedulable,
+    "time": _wait,
     "ask": _ask,
 }
 CALM: Final = (
     "drift", "drift", "drift", "step", "rest", "kill", "upload", "upload", "finish upload",
-    "image", "gpus", "store", "empty", "vanish", "restart", "upgrade", "ask", "ask",
+    "image", "gpus", "store", "empty", "vanish", "restart", "upgrade", "gpus", "unschedulable", "time",
+    "ask", "ask", "rollout", "approve", "promote", "minutes",
 )  # fmt: skip
 """Nothing is lost here, and neither replicas nor policies change."""
+WITHOUT_ROOM: Final = (
+    "drift", "drift", "drift", "rest", "kill", "upload", "upload", "image", "restart", "time", "time", "gpus",
+)  # fmt: skip
+"""Nothing is lost here either, and time goes on while there is little room."""
 AUTOSCALED: Final = (
+    "gpus",
+    "time",
     "drift",
     "drift",
     "step",
@@ -745,6 +843,9 @@ AUTOSCALED: Final = (
     "restart",
     "autoscale",
     "autoscale",
+    "rollout",
+    "promote",
+    "minutes",
     "ask",
 )
 """An autoscaler with a minimum of 1."""

@@ -19,6 +19,9 @@ import httpx
 
 TIMEOUT = 90.0
 
+FRONT = os.environ.get("SLIPWAY_FRONT", "")
+"""What serves the gRPC port of the servers that tests start: native, or the default."""
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -100,6 +103,8 @@ def running(
     if not any(flag.startswith("--isolated_first_load") for flag in flags):
         # A child process for each of a dozen models would be most of a test's time.
         flags = ("--isolated_first_load=false", *flags)
+    if FRONT and not any(flag.startswith(("--front", "--ssl_config_file")) for flag in flags):
+        flags = (f"--front={FRONT}", *flags)
     command = [
         *program,
         f"--port={port}",

@@ -2,7 +2,8 @@
 
 import contextlib
 import subprocess
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import httpx
 from kubernetes.client.exceptions import ApiException
 
 from charts import NAMESPACE, OPERATOR_PODS
+from cluster import tools
 from cluster.node.cluster import Cluster
 from watching import gpus
 from world import Bucket, Kube, eventually
@@ -90,6 +92,23 @@ class Stage:
     def columns(self, *flags: str) -> str:
         """What `kubectl get models` prints."""
         return self.cluster.kubectl.run("get", "models", f"--namespace={self.namespace}", *flags)
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[list[str]]:
+        """The lines that `kubectl get models --watch` prints meanwhile; they are there at the end."""
+        lines: list[str] = []
+        command = [
+            str(tools.find("kubectl")), f"--kubeconfig={self.cluster.kubeconfig}", "get", "models", "--watch",
+            f"--namespace={self.namespace}",
+        ]  # fmt: skip
+        with tempfile.TemporaryFile("w+") as printed:
+            with subprocess.Popen(command, stdout=printed, text=True) as kubectl:
+                try:
+                    yield lines
+                finally:
+                    kubectl.terminate()
+            printed.seek(0)
+            lines += printed.read().splitlines()
 
     def addresses(self) -> tuple[str, str]:
         """For gRPC and REST: a Service's own address works on the node itself."""

@@ -13,7 +13,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = {"operator": "slipway_operator", "sync": "slipway_sync", "server": "slipway_server"}
+PACKAGES = {
+    "operator": "slipway_operator",
+    "sync": "slipway_sync",
+    "server": "slipway_server",
+    "cli": "slipway_cli",
+}
 
 
 def imported(package: str) -> set[str]:

@@ -20,7 +20,7 @@ PAGES = sorted(
         *(ROOT / "docs").rglob("*.md"),
     ]
 )
-SOURCES = ("operator/src", "sync/src", "server/src", "charts", "e2e")
+SOURCES = ("operator/src", "sync/src", "server/src", "cli/src", "charts", "e2e")
 
 
 def name(page: Path) -> str:

@@ -14,8 +14,9 @@ PACKAGES = {
     "slipway_operator": ROOT / "operator/src/slipway_operator",
     "slipway_sync": ROOT / "sync/src/slipway_sync",
     "slipway_server": ROOT / "server/src/slipway_server",
+    "slipway_cli": ROOT / "cli/src/slipway_cli",
 }
-SOURCES = ("operator", "sync", "server", "e2e", "benchmarks", "examples")
+SOURCES = ("operator", "sync", "server", "cli", "e2e", "benchmarks", "examples")
 MAX_MODULES = 12
 MAX_LINES = 400
 MAX_PLAN_LINES = 120

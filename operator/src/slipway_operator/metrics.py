@@ -14,6 +14,26 @@ POLL_SECONDS: Final = Histogram(
     "slipway_operator_poll_seconds",
     "Duration of a poll of an object store, including the wait in the queue",
 )
+_minutes: Final = (1, 2, 5, 10, 20, 40, 60, 120, 300, 600, 1200, 3600, 7200)
+"""Buckets for what takes seconds to hours."""
+TRANSITION_SECONDS: Final = Histogram(
+    "slipway_operator_transition_seconds",
+    "Duration of a transition that has ended, by outcome",
+    ["outcome"],
+    buckets=_minutes,
+)
+OUTAGE_SECONDS: Final = Counter(
+    "slipway_operator_outage_seconds",
+    "Seconds of transitions in which no pod of the Model took requests",
+)
+SYNC_SECONDS: Final = Histogram(
+    "slipway_operator_sync_seconds", "Duration of the sync of a new version's pod", buckets=_minutes
+)
+LOAD_SECONDS: Final = Histogram(
+    "slipway_operator_load_seconds",
+    "Time from the end of that sync until the pod was ready",
+    buckets=_minutes,
+)
 MODELS: Final = Gauge("slipway_operator_models", "Models known to this replica")
 LEADER: Final = Gauge("slipway_operator_leader", "1 on the leader, which holds the Lease")
 EXPORTS_DELETED: Final = Counter(

@@ -13,6 +13,7 @@ from slipway_server.app.process import EXIT_FAILED, EXIT_OK, Process
 from slipway_server.errors import ServingError
 from slipway_server.servables.memory import memory_limit
 from slipway_server.settings import command_line
+from slipway_server.settings.environment import with_environment
 from slipway_server.settings.server import Settings, settings
 
 
@@ -48,6 +49,7 @@ def run(arguments: list[str]) -> int:
         sys.stdout.write("".join(f"unknown argument: {argument}\n" for argument in parsed.unknown))
         sys.stdout.write(command_line.usage(program))
         sys.stdout.flush()
+    parsed = with_environment(parsed, os.environ)
     try:
         chosen = settings(
             parsed.values, cpus=os.cpu_count() or 1, memory=memory_limit(), given=parsed.given
@@ -63,7 +65,7 @@ def run(arguments: list[str]) -> int:
             sys.stdout.write(f"Failed to start server. Error: {error}\n")
             return EXIT_FAILED
     # TensorFlow's own warnings repeat, for every bad request, what its caller is told anyway.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "0" if chosen.log_level == "debug" else "2")
     if chosen.xla_cpu:
         # Read once, when TensorFlow is imported; a session alone can ask for XLA on GPUs only.
         xla_flags = os.environ.get("TF_XLA_FLAGS", "")

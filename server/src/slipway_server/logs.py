@@ -1,7 +1,6 @@
 """One JSON object a line on standard error. A line that cannot be written is lost; nobody fails for its sake."""
 
 import json
-import logging
 import sys
 from contextlib import suppress
 from typing import Any
@@ -11,8 +10,12 @@ import structlog
 from typing_extensions import override
 
 
-def configure() -> None:
-    """Set up the log for the process."""
+def configure(level: str = "info") -> None:
+    """Set up the log for the process.
+
+    Args:
+        level: of the least important lines that are written: `debug`, `info`, `warning` or `error`.
+    """
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -20,7 +23,7 @@ def configure() -> None:
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(serializer=_serialize),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=_Lines,
         cache_logger_on_first_use=True,
     )

@@ -50,3 +50,18 @@ def test_a_line_that_cannot_be_written_is_lost(
     log = structlog.get_logger("test")
     for say in (log.info, log.warning, log.error, log.exception):
         say("loading")
+
+
+@pytest.mark.parametrize(
+    ("level", "lines"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)]
+)
+def test_lines_below_the_level_are_not_written(
+    monkeypatch: pytest.MonkeyPatch, level: str, lines: int
+) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", written)
+    logs.configure(level)
+    log = structlog.get_logger("test")
+    for say in (log.debug, log.info, log.warning, log.error):
+        say("loading")
+    assert len(written.getvalue().splitlines()) == lines

@@ -11,7 +11,7 @@ from slipway_operator.api import names
 from slipway_operator.api.rules import Rule, matches_cel
 from slipway_operator.api.spec import ModelSpec, VersionPolicy
 from slipway_operator.api.status import ModelStatus
-from slipway_operator.api.verbs import Verbs, read_verbs
+from slipway_operator.api.verbs import Editors, Verbs, read_editors, read_verbs
 
 
 class InvalidModelError(ValueError):
@@ -41,6 +41,7 @@ class ModelResource:
     Attributes:
         status: What was last written; empty when there is none or it cannot be read.
         verbs: What its annotations ask for.
+        editors: Who has set these and the spec.
     """
 
     namespace: str
@@ -51,6 +52,7 @@ class ModelResource:
     spec: ModelSpec
     status: ModelStatus
     verbs: Verbs = field(default_factory=Verbs)
+    editors: Editors = field(default_factory=Editors)
 
     @property
     def model_name(self) -> str:
@@ -114,6 +116,7 @@ def parse(body: Mapping[str, Any]) -> ModelResource:
         spec=spec,
         status=_status(body),
         verbs=read_verbs(metadata.get("annotations") or {}),
+        editors=read_editors(metadata.get("managedFields") or ()),
     )
 
 

@@ -14,6 +14,7 @@ from slipway_operator.api.quantities import (
     positive_count_cel,
     within,
 )
+from slipway_operator.api.rollout import Rollout
 from slipway_operator.api.rules import Rule, matches_cel, matching
 from slipway_operator.api.serving import Serving
 from slipway_operator.api.source import Source
@@ -54,6 +55,19 @@ class VersionPolicy(SpecType):
     """Every complete version."""
 
 
+class WhenUnschedulable(SpecType):
+    """What becomes of a transition whose new pods find no room."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (within("after", "1s", "168h"),)
+
+    after: Duration = "2m"
+    """Time without room, pods that shut down aside, before anything is done."""
+    then: Literal["Wait", "ResourcePreserving", "Abort"] = "Wait"
+    """Wait: the transition waits for room. ResourcePreserving: this one transition continues without
+    extra pods, as under that policy. Abort: it is given up, until the export or the pod template changes, or
+    the annotation slipway.dev/retry asks for it."""
+
+
 class Transition(SpecType):
     """How one version replaces another."""
 
@@ -79,9 +93,18 @@ class Transition(SpecType):
     """AvailabilityPreserving: maximum extra pods, rounded up; 100% switches all traffic at once."""
     max_unavailable: IntOrPercent = 1
     """ResourcePreserving: maximum pods missing at a time, rounded up."""
+    when_unschedulable: WhenUnschedulable = Field(
+        default_factory=WhenUnschedulable, json_schema_extra={"default": {}}
+    )
+    """What to do if no node has room for a new pod, or a quota does not allow it."""
     progress_deadline: Duration = "10m"
     """A new version fails after this time without progress; waiting for hardware and an active
     download do not count."""
+
+
+def _is_one(versions: VersionPolicy) -> bool:
+    """Whether one version is to serve at a time."""
+    return versions.latest == 1 or (versions.specific is not None and len(versions.specific) == 1)
 
 
 class Retention(SpecType):
@@ -139,6 +162,13 @@ class ModelSpec(SpecType):
             message="serving.cache has no effect for a pvc:// source, which is served in place; "
             "remove it",
         ),
+        Rule(
+            cel="!has(self.rollout) || (has(self.versions.latest) && self.versions.latest == 1) || "
+            "(has(self.versions.specific) && self.versions.specific.size() == 1)",
+            holds=lambda m: m.rollout is None or _is_one(m.versions),
+            message="rollout shifts traffic from one version to one other: set versions to {latest: 1} or to "
+            "one specific number, or remove rollout",
+        ),
     )
 
     model_name: Annotated[str, StringConstraints(max_length=128)] = ""
@@ -157,6 +187,8 @@ class ModelSpec(SpecType):
     """Version labels: each is a Service NAME-LABEL, switched only when all replicas are ready."""
     transition: Transition = Field(default_factory=Transition, json_schema_extra={"default": {}})
     """How one version replaces another."""
+    rollout: Rollout | None = None
+    """Steps in which a new version takes over the traffic; if absent, it does so as soon as it can."""
     serving: Serving = Field(
         default_factory=Serving,
         # A whole value, not {}: the scale subresource reads spec.serving.replicas.

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, StringConstraints
 
@@ -31,6 +31,8 @@ class VersionState(StrEnum):
     """A pod is downloading its files."""
     LOADING = "Loading"
     """The server is loading it."""
+    CANARY = "Canary"
+    """It takes a part of the requests, as a step of spec.rollout says."""
     AVAILABLE = "Available"
     """All its replicas are ready."""
     DRAINING = "Draining"
@@ -47,6 +49,12 @@ class VersionState(StrEnum):
     """It failed, and traffic was rolled back to the previous version."""
     SOURCE_GONE = "SourceGone"
     """It serves, but its export is no longer in the source: a lost pod could not be replaced."""
+
+
+BAD_STATES: Final = frozenset(
+    {VersionState.FAILED, VersionState.REJECTED, VersionState.ROLLED_BACK}
+)
+"""States of a version that cannot serve as it is."""
 
 
 class Condition(ApiType):
@@ -106,6 +114,122 @@ class TransitionStatus(ApiType):
     """spec.serving.replicas when it began."""
     since: Timestamp
     """When it began."""
+    waiting_since: Timestamp | None = None
+    """Since when a new pod has had no room; absent if none waits, or only for pods that shut down."""
+    fallback: Literal["", "ResourcePreserving"] = ""
+    """Policy that it continues with because of spec.transition.whenUnschedulable; empty: the spec's."""
+    message: Text = ""
+    """Why it continues with another policy; empty if it does not."""
+
+
+class AnalysisStatus(ApiType):
+    """Comparison of two versions in the step under way."""
+
+    since: Timestamp
+    """When the interval under way began."""
+    passed: Count = 0
+    """Intervals of this step in which the new version was not worse."""
+    message: Text = ""
+    """What the last interval has shown, or that one began anew, and why."""
+
+
+class RolloutStatus(ApiType):
+    """The rollout under way in steps; survives restarts of the operator."""
+
+    version: VersionNumber
+    """Version that takes over."""
+    key: Annotated[str, StringConstraints(max_length=32)]
+    """Hash of the inputs of its pod template."""
+    stable: VersionNumber
+    """Version that it takes over from."""
+    stable_key: Annotated[str, StringConstraints(max_length=32)]
+    """Hash of the inputs of that version's pod template."""
+    plan: Annotated[str, StringConstraints(max_length=64)]
+    """Hash of spec.rollout.steps; if they change, the steps begin anew."""
+    step: Count
+    """Current step, from 1; one more than steps when all are done and the version takes the rest."""
+    steps: Count
+    """Number of steps."""
+    weight: Annotated[int, Field(ge=0, le=100)]
+    """Share of requests without a version that the step asks for, in percent."""
+    reached: Annotated[int, Field(ge=0, le=100)]
+    """Share that it has, by its number of ready endpoints, in percent."""
+    since: Timestamp
+    """When the step began."""
+    reached_at: Timestamp | None = None
+    """When the step had its pods; the pause begins then."""
+    waiting_for: Annotated[str, StringConstraints(max_length=32)] = ""
+    """What the next step waits for: Pods, Duration, Approval, Analysis or Promotion; empty when all steps are
+    done."""
+    analysis: AnalysisStatus | None = None
+    """Comparison with the old version; absent without spec.rollout.analysis, and until the step has its pods."""
+
+
+class TransitionCause(StrEnum):
+    """What began a transition."""
+
+    NEW_EXPORT = "NewExport"
+    """An export appeared in the source, or replaced another one."""
+    SPEC_CHANGE = "SpecChange"
+    """The spec was edited."""
+    ROLLBACK = "Rollback"
+    """The annotation slipway.dev/rollback was set."""
+    ROLLBACK_LIFTED = "RollbackLifted"
+    """The annotation slipway.dev/rollback was removed."""
+    RETRY = "Retry"
+    """The annotation slipway.dev/retry asked for it."""
+    FALLBACK = "Fallback"
+    """What should serve cannot, and this version was known already."""
+
+
+class TransitionOutcome(StrEnum):
+    """How a transition ended."""
+
+    COMPLETED = "Completed"
+    """The version has all requests, and no other pod is left."""
+    FAILED = "Failed"
+    """The version failed, and there was nothing to go back to."""
+    ROLLED_BACK = "RolledBack"
+    """The version failed, and what served before went on or came back."""
+    ABORTED = "Aborted"
+    """The annotation slipway.dev/abort gave it up."""
+    SUPERSEDED = "Superseded"
+    """Another version became the target before it had arrived."""
+
+
+class TransitionRecord(ApiType):
+    """A transition that has ended, or the one under way."""
+
+    from_: Annotated[str, StringConstraints(max_length=512)] = Field(default="", alias="from")
+    """What served before, as in status.serving; empty if nothing did."""
+    to: Annotated[str, StringConstraints(max_length=32)]
+    """Version that was to serve."""
+    key: Annotated[str, StringConstraints(max_length=32)] = ""
+    """Hash of the inputs of its pod template."""
+    digest: Annotated[str, StringConstraints(max_length=80)] = ""
+    """Hash of the export's content, once a pod has synced it."""
+    cause: TransitionCause
+    """What began it."""
+    by: Annotated[str, StringConstraints(max_length=128)] = ""
+    """Field manager that set the annotation or edited the spec, as the API server notes it; empty if not known."""
+    started_at: Timestamp
+    """When it was decided."""
+    ended_at: Timestamp | None = None
+    """When it had ended; absent while it is under way."""
+    duration: Annotated[str, StringConstraints(max_length=16)] = ""
+    """Time from start to end, in seconds, such as 42s; includes the way back of one that failed."""
+    outcome: TransitionOutcome | None = None
+    """How it ended; of one that failed it is known while the way back is under way."""
+    reason: Annotated[str, StringConstraints(max_length=128)] = ""
+    """Why it failed, as a CamelCase reason."""
+    message: Annotated[str, StringConstraints(max_length=1024)] = ""
+    """Why it failed, in one sentence."""
+    outage_seconds: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] = 0
+    """Seconds in which no pod took requests although some did before."""
+    gap_since: Timestamp | None = None
+    """Since when no pod takes requests; absent while one does."""
+    back_key: Annotated[str, StringConstraints(max_length=32)] = ""
+    """Key of what takes requests instead of a version that failed."""
 
 
 class HonouredVerbs(ApiType):
@@ -196,8 +320,12 @@ class ModelStatus(ApiType):
     """Retention: announced and running deletions."""
     transition: TransitionStatus | None = None
     """The transition under way; absent when no version replaces another."""
+    rollout: RolloutStatus | None = None
+    """The rollout under way; absent when no version takes over in steps."""
     honoured: HonouredVerbs | None = None
     """The annotations slipway.dev/abort and slipway.dev/retry that were acted on."""
+    history: Annotated[list[TransitionRecord], Field(max_length=10)] = Field(default_factory=list)
+    """The last 10 transitions, newest first, with the one that is under way."""
 
     def as_manifest(self) -> dict[str, Any]:
         """The JSON object that is written to the API server."""

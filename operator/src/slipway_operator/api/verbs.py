@@ -4,15 +4,17 @@ The value of each annotation names a version, so that it stays right whatever ha
 read twice, and by an operator that has just started.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from slipway_operator.api import names
 
 _MOST: Final = 2**63 - 1
 """The highest version number, as in TensorFlow Serving."""
+_MOST_OF_A_MANAGER: Final = 128
+"""Characters that the API server allows in the name of a field manager."""
 _SHOWN: Final = 40
 """Characters of a value that a message repeats."""
 
@@ -157,3 +159,34 @@ def _number(text: str) -> int | None:
     digits = text.isascii() and text.isdecimal() and len(text) <= _SHOWN
     value = int(text) if digits else _MOST + 1
     return value if value <= _MOST else None
+
+
+@dataclass(frozen=True, slots=True)
+class Editors:
+    """Who has set what of a Model last, by the field managers that the API server notes.
+
+    Attributes:
+        spec: Of fields of the spec; empty if it is not known.
+        annotations: Of annotations, by name.
+    """
+
+    spec: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, verb: Verb) -> str:
+        """Who has set an annotation; empty if it is not known."""
+        return self.annotations.get(verb.annotation, "")
+
+
+def read_editors(managed_fields: Iterable[Mapping[str, Any]]) -> Editors:
+    """Read `metadata.managedFields`; where several managers share what is asked for, the last one counts."""
+    spec, annotations = "", {}
+    entries = [entry for entry in managed_fields if not entry.get("subresource")]
+    for entry in sorted(entries, key=lambda entry: entry.get("time") or ""):
+        manager = str(entry.get("manager") or "")[:_MOST_OF_A_MANAGER]
+        owned = entry.get("fieldsV1") or {}
+        if "f:spec" in owned:
+            spec = manager
+        for name in (owned.get("f:metadata") or {}).get("f:annotations") or ():
+            annotations[name.removeprefix("f:")] = manager
+    return Editors(spec, annotations)

@@ -163,6 +163,7 @@ def pod(manifest: Mapping[str, Any]) -> Pod | None:
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
     ready = conditions.get("Ready", {})
     scheduled = conditions.get("PodScheduled", {})
+    disrupted = conditions.get("DisruptionTarget", {})
     placed = scheduled.get("status") == "True"
     unschedulable = not placed and scheduled.get("reason") == "Unschedulable"
     since = moment(scheduled.get("lastTransitionTime"))
@@ -184,8 +185,28 @@ def pod(manifest: Mapping[str, Any]) -> Pod | None:
         sync=_container(status.get("initContainerStatuses") or (), names.SYNC_CONTAINER),
         server=_container(status.get("containerStatuses") or (), names.SERVER_CONTAINER),
         requests=_requests(manifest.get("spec") or {}),
+        lost=_lost(manifest),
+        evicted=disrupted.get("message") or "" if disrupted.get("status") == "True" else "",
         memory_limit=_memory_limit(manifest.get("spec") or {}),
+        address=status.get("podIP") or "",
     )
+
+
+def _lost(manifest: Mapping[str, Any]) -> str:
+    """The node of a pod that is unready although the kubelet called its server ready; empty otherwise.
+
+    The kubelet writes both at once. Where they differ, it has not written since the node controller made the
+    pod unready, because the node does not report.
+    """
+    status = manifest.get("status") or {}
+    conditions = {c["type"]: c["status"] for c in status.get("conditions") or ()}
+    servers = [
+        s for s in status.get("containerStatuses") or () if s["name"] == names.SERVER_CONTAINER
+    ]
+    called_ready = any(server.get("ready") for server in servers)
+    if not called_ready or conditions.get("Ready") not in ("False", "Unknown"):
+        return ""
+    return str((manifest.get("spec") or {}).get("nodeName", ""))
 
 
 def _memory_limit(spec: Mapping[str, Any]) -> str:
@@ -197,13 +218,18 @@ def _memory_limit(spec: Mapping[str, Any]) -> str:
     return ""
 
 
-def _requests(spec: Mapping[str, Any]) -> frozenset[str]:
-    """Names of the resources that a pod's containers request; a limit alone is a request as well."""
-    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
-    resources = [container.get("resources") or {} for container in containers]
-    return frozenset(
-        name for r in resources for part in ("requests", "limits") for name in r.get(part) or ()
-    )
+def _requests(spec: Mapping[str, Any]) -> dict[str, str]:
+    """What a pod's containers request; a limit alone is a request as well.
+
+    The sync ends before the server starts, so that the larger of two requests is what the pod needs.
+    """
+    found: dict[str, str] = {}
+    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
+        resources = container.get("resources") or {}
+        asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+        for name, amount in asked.items():
+            found[name] = max(found.get(name, "0"), str(amount), key=_bytes)
+    return found
 
 
 def watch_pods(manifests: Iterable[Mapping[str, Any]], model: str) -> list[WatchPod]:

@@ -8,7 +8,7 @@ from slipway_operator.api.conditions import Reason, reason_of
 from slipway_operator.api.quantities import parse_duration
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.spec import ModelSpec
-from slipway_operator.api.status import VersionState
+from slipway_operator.api.status import BAD_STATES
 from slipway_operator.discovery.poll_state import PollState, wanted_versions
 from slipway_operator.model.source import (
     Readiness,
@@ -28,7 +28,7 @@ from slipway_sync.exports import (
 from slipway_sync.stores import Store, prove, summarize
 
 _JITTER: Final = 0.1
-_BAD: Final = frozenset({VersionState.FAILED, VersionState.ROLLED_BACK, VersionState.REJECTED})
+
 _READINESS: Final = {
     Verdict.COMPLETE: Readiness.COMPLETE,
     Verdict.INCOMPLETE: Readiness.INCOMPLETE,
@@ -118,7 +118,7 @@ async def poll(
     requirements = requirements_of(spec, public_keys)
     state = state.keep_only({version.name for version in versions}).for_requirements(requirements)
     trusted = {row.version: row.revision for row in model.status.versions if row.available_key}
-    bad = {row.version for row in model.status.versions if row.state in _BAD}
+    bad = {row.version for row in model.status.versions if row.state in BAD_STATES}
     found: dict[int, SourceVersion] = {}
     limit = model.versions.latest
     complete = 0

@@ -8,6 +8,7 @@ from typing import Any
 
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.verbs import Verbs
+from slipway_operator.model.analysis import Interval
 from slipway_operator.model.pvc import Claim, Refusal
 from slipway_operator.model.retention import RetentionReport
 from slipway_operator.model.source import SourceObservation
@@ -68,7 +69,10 @@ class Pod:
         ready_at: When it last became ready, or unready.
         unschedulable: The scheduler's own sentence; empty when it is scheduled or not judged yet.
         in_rotation: Carries the rotation label.
-        requests: Names of the resources that its containers request.
+        address: Its IP address; empty when it has none yet.
+        requests: What its containers request, by resource, as it is written: `8Gi` of memory.
+        lost: The node that no longer reports whether its server is ready; empty while it does.
+        evicted: Why it is being removed from its node, in the words of who does it; empty otherwise.
         memory_limit: Memory limit of its server, `1500Mi` for example; empty when it has none.
     """
 
@@ -87,8 +91,11 @@ class Pod:
     sync: Container = field(default_factory=Container)
     server: Container = field(default_factory=Container)
     progress: SyncProgress | None = None
-    requests: frozenset[str] = frozenset()
+    requests: Mapping[str, str] = field(default_factory=dict)
+    lost: str = ""
+    evicted: str = ""
     memory_limit: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +147,7 @@ class Observed:
         refusal: What was refused when that claim was to be made, or to grow.
         foreign: `Kind/name` of objects that bear a name of ours and belong to someone else.
         selected_by: Names of the Services of others that select the pods because of spec.serving.podLabels.
+        interval: The interval of a canary's analysis that is under way, or has just ended; None when there is none.
         retention: What a pass of retention has to say; None when none has ended since the status was
             written.
     """
@@ -156,6 +164,7 @@ class Observed:
     foreign: frozenset[str] = frozenset()
     selected_by: frozenset[str] = frozenset()
     retention: RetentionReport | None = None
+    interval: Interval | None = None
 
     @property
     def verbs(self) -> Verbs:

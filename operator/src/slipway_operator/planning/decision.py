@@ -3,31 +3,38 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from slipway_operator.api.status import VersionStatus
 from slipway_operator.model.observed import Observed, Pod
 from slipway_operator.model.pvc import Volume
+from slipway_operator.model.servable import Servable
 from slipway_operator.model.source import SourceVersion
 from slipway_operator.planning import endpoints
 from slipway_operator.planning.capacity.scaling import Limits, limits_of
 from slipway_operator.planning.capacity.transition import transition_under_way
+from slipway_operator.planning.capacity.unschedulable import without_room
+from slipway_operator.planning.rollout.analysis import condemn
+from slipway_operator.planning.rollout.split import Split
+from slipway_operator.planning.rollout.steps import rollout_under_way, split_of
 from slipway_operator.planning.versions.desired import DesiredVersions, asked_for
 from slipway_operator.planning.versions.diagnosis import Finding
-from slipway_operator.planning.versions.failures import judge
+from slipway_operator.planning.versions.failures import judge, record_failure
 from slipway_operator.planning.versions.verbs import honour
 from slipway_operator.planning.volumes.pvc import volume_of
 from slipway_operator.rendering.settings import RenderSettings
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Decision:
     """Everything that actions and status are made from.
 
     Attributes:
         observed: The snapshot, with every failure that was found, and the transition that is under
-            way, written into its status.
+            way, written into its status, and the rollout.
         findings: What keeps pods from serving, by the servable's id.
+        split: How two versions share the requests while a step of a rollout lasts; None when none does.
         volume: What the claim that the pods mount lets them do.
         selects: What NAME selects now.
         endpoints: Pods that take unversioned requests now.
@@ -40,6 +47,7 @@ class Decision:
     desired: DesiredVersions
     findings: Mapping[str, Finding]
     limits: Limits
+    split: Split | None
     volume: Volume
     settings: RenderSettings
     now: datetime
@@ -49,7 +57,7 @@ class Decision:
     listed: Mapping[int, SourceVersion]
     rows: tuple[VersionStatus, ...] = ()
 
-    @property
+    @cached_property
     def rows_by_version(self) -> dict[int, VersionStatus]:
         """The new rows by version."""
         return {row.version: row for row in self.rows}
@@ -82,15 +90,26 @@ class Decision:
 
 def decide(observed: Observed, settings: RenderSettings, now: datetime) -> Decision:
     """Decide which servables should serve, what has failed, and how many pods there may be."""
-    judged, desired, findings = judge(honour(_with_report(observed), now), now)
-    transition = transition_under_way(judged, desired, now)
+    judged = condemn(honour(_with_report(observed), now), now)
+    given_up: tuple[Servable, Finding] | None
+    while True:
+        judged, desired, findings = judge(judged, now)
+        transition = transition_under_way(judged, desired, now)
+        transition, given_up = without_room(judged, desired, findings, transition, now)
+        if given_up is None:
+            break
+        judged = record_failure(judged, *given_up, now)
     judged = _with_status(judged, transition=transition)
     volume = volume_of(judged)
+    limits = limits_of(judged.model.spec, volume.most, transition)
+    rollout = rollout_under_way(judged, desired, limits, transition, now)
+    judged = _with_status(judged, rollout=rollout)
     return Decision(
         observed=judged,
         desired=desired,
         findings=findings,
-        limits=limits_of(judged.model.spec, volume.most, transition),
+        limits=limits,
+        split=split_of(rollout, limits),
         volume=volume,
         settings=settings,
         now=now,

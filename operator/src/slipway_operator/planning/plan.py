@@ -12,7 +12,11 @@ from typing import Final
 from slipway_operator.api.resource import InvalidModel
 from slipway_operator.model.actions import Action, Plan
 from slipway_operator.model.observed import Observed
+from slipway_operator.planning.capacity.unschedulable import unschedulable_due
 from slipway_operator.planning.decision import Decision, decide
+from slipway_operator.planning.history.record import record
+from slipway_operator.planning.rollout.steps import rollout_due
+from slipway_operator.planning.rollout.wording import step_events
 from slipway_operator.planning.status.columns import progress_due
 from slipway_operator.planning.status.degraded import troubles
 from slipway_operator.planning.status.events import events
@@ -39,11 +43,16 @@ def plan(observed: Observed | InvalidModel, settings: RenderSettings, now: datet
     decision = replace(decision, rows=tuple(version_rows(decision)))
     found = troubles(decision)
     status = summarise(decision, found)
+    past = record(decision, observed.model.status, status)
+    status = status.model_copy(update={"history": past})
     paused = observed.model.spec.paused
     return Plan(
         actions=() if paused else tuple(_actions(decision)),
         status=status,
-        events=events(observed.model.status, status, decision.asks_for, found),
+        events=(
+            *events(observed.model.status, status, decision.asks_for, found),
+            *step_events(observed.model.status, status, observed.model.name),
+        ),
         requeue=_requeue(decision),
     )
 
@@ -73,8 +82,10 @@ def _requeue(decision: Decision) -> timedelta | None:
     """When time alone could change the plan."""
     due = (
         deadline_due(decision.observed, decision.desired, decision.now),
+        unschedulable_due(decision.observed, decision.desired, decision.findings, decision.now),
         progress_due(decision.observed),
         volume_due(decision.volume),
+        rollout_due(decision.observed, decision.now),
         _conflict_due(decision.observed),
     )
     return min((wait for wait in due if wait is not None), default=None)

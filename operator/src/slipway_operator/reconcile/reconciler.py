@@ -25,7 +25,10 @@ from slipway_operator.cluster.observing import look_again, observe
 from slipway_operator.model.actions import Action, Plan, operation
 from slipway_operator.model.observed import Observed
 from slipway_operator.model.retention import RetentionReport
+from slipway_operator.planning.history.durations import ended_transitions, new_pods, seconds_of
 from slipway_operator.planning.plan import plan
+from slipway_operator.reconcile.analysis.samples import Samples
+from slipway_operator.reconcile.analysis.scrape import Scraper
 from slipway_operator.reconcile.progress import ProgressReader
 from slipway_operator.reconcile.refusals import Refusals
 from slipway_operator.reconcile.retention.runner import RetentionRunner
@@ -86,6 +89,7 @@ class Reconciler:
             client, sources, shared_sources, self._fetch, self._report, instance, clock
         )
         self._refusals = Refusals(clock)
+        self._samples = Samples(Scraper().read, clock)
         self._locks: defaultdict[Key, asyncio.Lock] = defaultdict(asyncio.Lock)
         """One plan of a Model at a time: its own schedule's, or one that retention asks for."""
 
@@ -129,6 +133,7 @@ class Reconciler:
     def forget(self, key: Key) -> None:
         """The Model is gone."""
         self._retention.forget(key)
+        self._samples.forget(key.uid)
         if (lock := self._locks.get(key)) and not lock.locked():
             del self._locks[key]
 
@@ -169,6 +174,7 @@ class Reconciler:
         source = self._sources.observation(key, model.spec.source)
         observed = replace(await observe(self._client, model, source), retention=retention)
         observed = self._refusals.add(await self._progress.add(observed))
+        observed = await self._samples.add(observed)
         now = self._clock()
         planned = plan(observed, self._settings, now)
         # Each round adds a name of which nothing is created any more, and a plan has so many of them.
@@ -178,6 +184,7 @@ class Reconciler:
             "planned", namespace=model.namespace, model=model.name, actions=len(planned.actions)
         )
         await self._apply(observed, planned, now)
+        self._samples.taken(model.uid)
         return planned
 
     async def _apply(self, observed: Observed, planned: Plan, now: datetime) -> None:
@@ -186,7 +193,8 @@ class Reconciler:
         The status goes first: it remembers which version has failed, and without that memory a
         crash after its pods were removed would have it tried once more.
         """
-        await self._write_status(observed.model, planned)
+        if await self._write_status(observed.model, planned):
+            _measure(observed, planned)
         for action in planned.actions:
             _log.debug("executing action", model=observed.model.name, action=operation(action))
             if not await self._execute(observed, action):
@@ -195,11 +203,11 @@ class Reconciler:
         await record(self._client, observed.model, planned.events, self._instance, now)
         metrics.WRITES.labels("event").inc(len(planned.events))
 
-    async def _write_status(self, model: ModelResource | InvalidModel, planned: Plan) -> None:
+    async def _write_status(self, model: ModelResource | InvalidModel, planned: Plan) -> bool:
         """Write the status if it differs; nothing else writes one."""
         before, after = model.status.as_manifest(), planned.status.as_manifest()
         if before == after:
-            return
+            return False
         if before["retention"] == after["retention"]:
             # It remembers what is being deleted from the source: a plan that has nothing new to say
             # of it does not write what it read a moment ago over what stands there now.
@@ -207,6 +215,7 @@ class Reconciler:
         await write_status(self._client, model, after)
         metrics.WRITES.labels("status").inc()
         _log_change(model, planned.status)
+        return True
 
     async def _execute(self, observed: Observed, action: Action) -> bool:
         """Execute an action; False when it was refused in a way that the next plan takes up."""
@@ -218,6 +227,18 @@ class Reconciler:
             return False
         self._refusals.succeeded(observed, action)
         return True
+
+
+def _measure(observed: Observed, planned: Plan) -> None:
+    """Count what has ended, once the status that says so is written."""
+    before, after = observed.model.status, planned.status
+    for entry in ended_transitions(before, after):
+        outcome = entry.outcome.value if entry.outcome else ""
+        metrics.TRANSITION_SECONDS.labels(outcome).observe(seconds_of(entry))
+        metrics.OUTAGE_SECONDS.inc(entry.outage_seconds)
+    for pod in new_pods(observed, before, after):
+        metrics.SYNC_SECONDS.observe(pod.sync)
+        metrics.LOAD_SECONDS.observe(pod.load)
 
 
 def _log_change(model: ModelResource | InvalidModel, after: ModelStatus) -> None:

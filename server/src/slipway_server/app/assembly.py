@@ -19,7 +19,7 @@ from slipway_server.control.config_file import ConfigFile
 from slipway_server.control.model_config import model_configs, read_model_config, single_model
 from slipway_server.control.model_roots import ModelRoots
 from slipway_server.control.reload import ConfiguredModels, ReloadRule
-from slipway_server.core.managed_version import AspiredVersion
+from slipway_server.core.managed_version import AspiredVersion, Loader
 from slipway_server.core.manager import Manager
 from slipway_server.core.policies import POLICIES
 from slipway_server.core.resources import estimate
@@ -30,6 +30,7 @@ from slipway_server.frontends.access_log import AccessLog, AccessLogMode, Access
 from slipway_server.frontends.http.compression import compressed
 from slipway_server.frontends.http.cors import preflight
 from slipway_server.frontends.http.messages import HttpHandler, HttpRequest, HttpResponse
+from slipway_server.frontends.native.versions import NativeLoader, NativeVersions
 from slipway_server.frontends.oip.grpc_service import OIP_STATUS_METHODS, GrpcInferenceService
 from slipway_server.frontends.oip.models import OipModels
 from slipway_server.frontends.oip.rest import OipRest
@@ -55,6 +56,7 @@ from slipway_server.storage.directories import file_bytes
 from slipway_server.storage.file_system_source import FileSystemSource
 from slipway_server.storage.records import RecordWriter
 from slipway_server.storage.source import ModelConfig, VersionDirectory, VersionSource
+from slipway_server.tensorflow_library.lean_import import c_api_library
 
 _log = structlog.get_logger("slipway_server")
 
@@ -87,6 +89,7 @@ class Assembly:
         failed_to_start: Callable[[ServingError], None],
         changed: Callable[[], None],
         waiting: Callable[[], Mapping[str, int]],
+        native: NativeVersions | None = None,
     ) -> None:
         self._settings = settings
         self._paths: dict[tuple[str, int], str] = {}
@@ -100,7 +103,9 @@ class Assembly:
         self._monitor = StateMonitor()
         self._access_log = _access_log(settings)
         self._telemetry = Telemetry(
-            known.__contains__, ended=self._access_log.ended if self._access_log else None
+            known.__contains__,
+            ended=self._access_log.ended if self._access_log else None,
+            outside=native.counts if native else tuple,
         )
         self._request_log = RequestLog(
             self._telemetry.registry,
@@ -112,14 +117,18 @@ class Assembly:
         serving: ServingMap[ServedModel] = ServingMap(
             _VERSION_HINT if "KUBERNETES_SERVICE_HOST" in os.environ else "",
             self._startup.refusal,
+            native,
         )
+        loader = guarded(
+            make_loader(settings, self._batches(settings), WarmUpMetrics(self._telemetry.registry)),
+            settings,
+        )
+        if native is not None:
+            loader = _natively(loader, native, settings)
+            native.watch(self._telemetry.registry)
+        self._native = native
         self._manager: Manager[ServedModel] = Manager(
-            guarded(
-                make_loader(
-                    settings, self._batches(settings), WarmUpMetrics(self._telemetry.registry)
-                ),
-                settings,
-            ),
+            loader,
             serving,
             self._monitor,
             POLICIES[rules.policy],
@@ -165,7 +174,9 @@ class Assembly:
             serving,
             self._request_log,
             check_methods=settings.check_method_names,
-            observer=RunMetrics(self._telemetry.registry),
+            observer=RunMetrics(
+                self._telemetry.registry, outside=native.counts if native else tuple
+            ),
         )
         InFlight(self._telemetry.registry, serving.users, waiting)
         oip = OipModels(predictor, self._monitor, serving.versions)
@@ -254,9 +265,10 @@ class Assembly:
         self._startup.configured(names)
         self._had_models = self._had_models or bool(known)
         self._roots.trust_first(self._models.configs)
-        self._request_log.configure(
-            {one.name: one.logging for one in self._models.configs if one.logging is not None}
-        )
+        logged = {one.name: one.logging for one in self._models.configs if one.logging is not None}
+        self._request_log.configure(logged)
+        if self._native is not None:
+            self._native.exclude(logged)  # the native port writes no request log
         # A model without any version comes and goes without a change of state.
         self._changed()
 
@@ -330,6 +342,16 @@ class Assembly:
                 self._failed_for_good(
                     f"Version {state.version} of model {state.model} cannot be loaded: {state.error}"
                 )
+
+
+def _natively(
+    loader: Loader[ServedModel], native: NativeVersions, settings: Settings
+) -> Loader[ServedModel]:
+    """Return a loader whose versions the native port runs itself, where it can."""
+    native.bind(c_api_library())
+    if settings.access_log == AccessLogMode.OFF:  # the native port writes none
+        native.enable(check_methods=settings.check_method_names)
+    return NativeLoader(loader, native)
 
 
 def _access_log(settings: Settings) -> AccessLog | None:

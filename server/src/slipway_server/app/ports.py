@@ -14,9 +14,12 @@ from slipway_server.frontends.http.server import RestLimits, RestServer
 from slipway_server.frontends.oip import server_metadata
 from slipway_server.frontends.rpc.transport.unix_socket import UnixSocket
 from slipway_server.settings.command_line import version
-from slipway_server.settings.server import Settings
+from slipway_server.settings.server import NATIVE, Settings
 
 if TYPE_CHECKING:
+    from slipway_server.frontends.native.server import NativeRpcServer
+    from slipway_server.frontends.native.versions import NativeVersions
+    from slipway_server.frontends.rpc.transport.limits import RpcLimits
     from slipway_server.frontends.rpc.transport.server import (
         Address,
         RpcMethod,
@@ -73,7 +76,8 @@ class Ports:
         self._socket: UnixSocket | None = None
         self.takes_over = False
         self.rest: RestServer | None = None
-        self.rpc: RpcServer | None = None
+        self.rpc: RpcServer | NativeRpcServer | None = None
+        self._native: NativeRpcServer | None = None
 
     def open(self) -> dict[str, object]:
         """Open REST first: it needs the fewest imports, and probes ask there. Returns what the log should say.
@@ -147,31 +151,44 @@ class Ports:
         return shown
 
     def _start_rpc(self, addresses: "Sequence[Address]") -> None:
-        from slipway_server.frontends.rpc.transport.limits import RpcLimits  # noqa: PLC0415 - 100 ms that /livez need not wait
-        from slipway_server.frontends.rpc.transport.server import RpcServer  # noqa: PLC0415 - likewise
+        from slipway_server.frontends.rpc.transport.server import RpcServer  # noqa: PLC0415 - 100 ms that /livez need not wait
 
         settings = self._settings
-        self.rpc = RpcServer(
-            addresses,
-            RpcLimits(
-                threads=settings.rpc_threads,
-                inflight=settings.max_inflight,
-                message=settings.rpc_memory.message,
-                held=settings.rpc_memory.held,
-                decompressed=settings.rpc_memory.decompressed,
-                streams=settings.rpc_max_streams,
-                connections=settings.rpc_max_connections,
-                age=settings.max_connection_age,
-                age_grace=settings.max_connection_age_grace,
-            ),
-            server_metadata.methods(self._pages.ready),
-            credentials=self._certificate.credentials if self._certificate else None,
-            channel_arguments=settings.channel_arguments,
-        )
+        if (native := self._native_server()) is not None:
+            native.listen(address.text for address in addresses)
+            self.rpc = native
+        else:
+            self.rpc = RpcServer(
+                addresses,
+                _rpc_limits(settings),
+                server_metadata.methods(self._pages.ready),
+                credentials=self._certificate.credentials if self._certificate else None,
+                channel_arguments=settings.channel_arguments,
+            )
         if self._apis:
             apis = self._apis
             self.rpc.serve(apis.methods, apis.questions, apis.changes, apis.streams)
         self.rpc.start()
+
+    def native_versions(self) -> "NativeVersions | None":
+        """Return what has to be told of versions with `--front=native`; None otherwise.
+
+        Raises:
+            ServingError: the installation lacks the extension module.
+        """
+        server = self._native_server()
+        return server.versions if server else None
+
+    def _native_server(self) -> "NativeRpcServer | None":
+        if self._native is None and self._settings.front == NATIVE:
+            from slipway_server.frontends.native.server import NativeRpcServer  # noqa: PLC0415 - only where it is asked for
+
+            self._native = NativeRpcServer(
+                _rpc_limits(self._settings),
+                server_metadata.methods(self._pages.ready),
+                tensor_content=self._settings.tensor_content,
+            )
+        return self._native
 
     def watch_certificate(self) -> None:
         """Begin to look whether the certificate changes."""
@@ -267,6 +284,23 @@ def _metrics_path(config_file: str) -> str:
 
     config = read_message(config_file, MonitoringConfig()).prometheus_config
     return (config.path or _METRICS) if config.enable else ""
+
+
+def _rpc_limits(settings: Settings) -> "RpcLimits":
+    from slipway_server.frontends.rpc.transport.limits import RpcLimits  # noqa: PLC0415 - 100 ms that /livez need not wait
+
+    return RpcLimits(
+        threads=settings.rpc_threads,
+        inflight=settings.max_inflight,
+        message=settings.rpc_memory.message,
+        held=settings.rpc_memory.held,
+        arriving=settings.rpc_memory.arriving,
+        decompressed=settings.rpc_memory.decompressed,
+        streams=settings.rpc_max_streams,
+        connections=settings.rpc_max_connections,
+        age=settings.max_connection_age,
+        age_grace=settings.max_connection_age_grace,
+    )
 
 
 def _rest_limits(settings: Settings) -> RestLimits:

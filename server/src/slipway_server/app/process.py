@@ -16,12 +16,14 @@ import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from slipway_server.app.drain import Clients, Drain, DrainLimits
 from slipway_server.app.ports import Pages, Ports
 from slipway_server.app.readiness import Report
+from slipway_server.app.startup_check import check_configuration
 from slipway_server.errors import Code, ServingError
 from slipway_server.frontends.http.messages import TEXT, HttpResponse
 from slipway_server.settings.server import Settings
@@ -88,7 +90,7 @@ class Process:
             signal.signal(number, lambda received, _frame: self._events.put(_Signal(received)))
         start = self._assemble
         try:
-            self._check_config_file()
+            check_configuration(self._settings, _tell, _warn)
             if self._settings.model_management.open_ports_at_once:
                 self._open_ports()
             else:
@@ -106,17 +108,6 @@ class Process:
                 return self._drain(received.number)
 
     # ---- start -------------------------------------------------------------------------------------------------
-
-    def _check_config_file(self) -> None:
-        """Refuse a config file that cannot be parsed before anything else is said, as TensorFlow Serving does.
-
-        Raises:
-            ServingError: the file cannot be read or parsed.
-        """
-        if path := self._settings.model_management.config_file:
-            from slipway_server.control.model_config import read_model_config  # noqa: PLC0415 - protobuf: /livez need not wait
-
-            read_model_config(path, lambda sentence: print(sentence, file=sys.stderr, flush=True))  # noqa: T201 - its place
 
     def _open_ports(self) -> None:
         opened = self._ports.open()
@@ -138,7 +129,7 @@ class Process:
 
         from slipway_server import logs  # noqa: PLC0415 - likewise
 
-        logs.configure()
+        logs.configure(self._settings.log_level)
         self._log = structlog.get_logger("slipway_server")
         if self._landlock:
             self._log.info("files are restricted", landlock_version=self._landlock)
@@ -190,6 +181,7 @@ class Process:
             failed_to_start=self._failed_to_start,
             changed=self._show_health,
             waiting=self._ports.waiting,
+            native=self._ports.native_versions(),
         )
         self._assembly = assembly
         return assembly
@@ -314,6 +306,19 @@ class Process:
                 if cut:
                     return True
         return False
+
+
+def _tell(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)  # noqa: T201 - there is no log before the ports are open
+
+
+def _warn(sentence: str) -> None:
+    """Warn before there is a log: a person in plain words, a collector of logs in a line like its others."""
+    if sys.stderr.isatty():
+        _tell(f"Warning: {sentence}")
+    else:
+        line = {"message": sentence, "event": "configuration", "level": "warning"}
+        _tell(json.dumps({**line, "time": datetime.now(UTC).isoformat().replace("+00:00", "Z")}))
 
 
 def _livez() -> HttpResponse:

@@ -1,13 +1,16 @@
 """How requests are batched: TensorFlow Serving's `BatchingParameters`, read and checked."""
 
 import os
+import re
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Final
 
 from google.protobuf import text_format
 
-from slipway_server.errors import invalid_argument
+from slipway_server.errors import ServingError, invalid_argument
 from slipway_server.text_files import read_message
 from slipway_server.wire import batching_parameters_pb2
 
@@ -67,7 +70,9 @@ def parameters_from_text(text: str) -> BatchingParameters:
     try:
         text_format.Parse(text, message)
     except (text_format.ParseError, RecursionError) as error:
-        raise invalid_argument(f"Invalid batching parameters: {error}") from error
+        raise invalid_argument(
+            f"Invalid batching parameters: {error}{_right_form(text)}"
+        ) from error
     return _checked(message)
 
 
@@ -77,7 +82,34 @@ def read_parameters(path: str) -> BatchingParameters:
     Raises:
         ServingError: NOT_FOUND or INVALID_ARGUMENT.
     """
-    return _checked(read_message(path, batching_parameters_pb2.BatchingParameters()))
+    try:
+        return _checked(read_message(path, batching_parameters_pb2.BatchingParameters()))
+    except ServingError as error:
+        with suppress(OSError, UnicodeDecodeError):
+            if form := _right_form(Path(path).read_text(encoding="utf-8")):
+                raise ServingError(error.code, error.message + form) from error
+        raise
+
+
+_PLAIN_VALUE: Final = re.compile(
+    r"""["']?\b(?P<name>[a-z_]+)\b["']?\s*[:=]\s*(?P<value>[\w.+-]+|"[^"\n]*"|'[^'\n]*')""",
+    re.ASCII,
+)
+
+
+def _right_form(text: str) -> str:
+    """Return how parameters are written that somebody gave as plain values, or nothing when there are none.
+
+    >>> _right_form("max_batch_size: 32 allowed_batch_sizes: 8")
+    '; write max_batch_size { value: 32 } instead of max_batch_size: 32'
+    """
+    fields = batching_parameters_pb2.BatchingParameters.DESCRIPTOR.fields_by_name
+    for found in _PLAIN_VALUE.finditer(text):
+        field = fields.get(found["name"])
+        if field is not None and field.message_type is not None:
+            right = f"{found['name']} {{ value: {found['value']} }}"
+            return f"; write {right} instead of {found.group().strip()}"
+    return ""
 
 
 def _checked(message: batching_parameters_pb2.BatchingParameters) -> BatchingParameters:

@@ -1,12 +1,11 @@
 """The models to serve, as TensorFlow Serving's ModelServerConfig says them."""
 
-import posixpath
-import re
 from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Final
 
 from slipway_server.errors import Code, ServingError, invalid_argument, not_found
+from slipway_server.storage.base_path import local_path
 from slipway_server.storage.source import LoggingRule, ModelConfig
 from slipway_server.storage.versions import All, Latest, Specific, VersionPolicy
 from slipway_server.text_files import read_message
@@ -14,8 +13,6 @@ from slipway_server.wire.tensorflow_serving.config import model_server_config_pb
 
 LOG_COLLECTOR_TYPES: Final = frozenset({"tfrecord", "file"})
 """Values of `log_collector_config.type`. TensorFlow Serving knows none, unless somebody builds one in."""
-
-_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def read_model_config(
@@ -78,26 +75,6 @@ def _custom(*, listed: bool) -> ServingError:
 def single_model(name: str, base_path: str) -> tuple[ModelConfig, ...]:
     """Return the configuration that `--model_name` and `--model_base_path` stand for."""
     return (ModelConfig(name, local_path(name, base_path)),)
-
-
-def local_path(name: str, base_path: str) -> str:
-    """Return a base path as a path on this machine.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT for a relative path or the URI of another storage.
-    """
-    if base_path.startswith("file://"):
-        base_path = base_path.removeprefix("file://")
-    if _URI.match(base_path):
-        raise invalid_argument(
-            f"Model {name} has base_path {base_path}, but this server reads local directories only; download it "
-            "with slipway-sync"
-        )
-    if not posixpath.isabs(base_path):
-        raise invalid_argument(
-            f"Expected model {name} to have an absolute path or URI; got base_path()={base_path}"
-        )
-    return base_path
 
 
 def _model(config: model_server_config_pb2.ModelConfig) -> ModelConfig:

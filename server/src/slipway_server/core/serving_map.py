@@ -4,10 +4,11 @@ Request threads read the map without a lock; only the manager's thread writes it
 """
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType, TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Generic, Protocol, Self, TypeVar
 
 from slipway_server.errors import Code, ServingError, invalid_argument, not_found
 
@@ -24,10 +25,28 @@ class Selector:
     label: str | None = None
 
 
+class OutsideUse(Protocol):
+    """A count of those who use a version without this process's interpreter (`frontends.native`)."""
+
+    @property
+    def users(self) -> int:
+        """How many requests hold the version now."""
+        ...
+
+    def close(self, timeout: float | None = None) -> bool:
+        """Refuse new users and wait until the last one has gone; False when the timeout (seconds) passed first."""
+        ...
+
+
 class Servable(Generic[T]):
-    """A loaded version with a count of those who use it."""
+    """A loaded version with a count of those who use it.
+
+    Attributes:
+        outside: counts further users of the same content, if there can be any.
+    """
 
     def __init__(self, model: str, version: int, content: T) -> None:
+        self.outside: OutsideUse | None = None
         self.model = model
         self.version = version
         self.content = content
@@ -48,7 +67,7 @@ class Servable(Generic[T]):
     @property
     def users(self) -> int:
         """How many requests hold the content now."""
-        return self._users
+        return self._users + (self.outside.users if self.outside else 0)
 
     def release(self) -> None:
         """End the use that a successful `acquire` began."""
@@ -59,9 +78,14 @@ class Servable(Generic[T]):
 
     def close(self, timeout: float | None = None) -> bool:
         """Refuse new users and wait until the last one has gone; False when the timeout (seconds) passed first."""
+        end = None if timeout is None else time.monotonic() + timeout
         with self._condition:
             self._closed = True
-            return self._condition.wait_for(lambda: self._users == 0, timeout)
+            if not self._condition.wait_for(lambda: self._users == 0, timeout):
+                return False
+        if self.outside is None:
+            return True
+        return self.outside.close(None if end is None else max(end - time.monotonic(), 0.0))
 
 
 class Handle(Generic[T_co]):
@@ -93,6 +117,22 @@ class _Versions(Generic[T]):
     newest: Servable[T]
 
 
+class ServingObserver(Protocol[T]):
+    """Is told of every change of a serving map, on the thread that makes it, before it returns."""
+
+    def added(self, servable: Servable[T]) -> None:
+        """A version answers requests from now on."""
+        ...
+
+    def removed(self, servable: Servable[T]) -> None:
+        """A version answers no new request."""
+        ...
+
+    def labelled(self, labels: Mapping[str, Mapping[str, int]]) -> None:
+        """These are the version labels of all models from now on."""
+        ...
+
+
 class ServingMap(Generic[T]):
     """Finds the version that answers a request.
 
@@ -100,21 +140,26 @@ class ServingMap(Generic[T]):
         absent_version_hint: what to say after TensorFlow Serving's own words when a version is asked for that does
             not answer here, e.g. where to find it instead.
         starting: returns why a model does not answer yet; None means that it is not going to.
+        observer: who answers requests beside this map, and has to know the same.
     """
 
     def __init__(
         self,
         absent_version_hint: str = "",
         starting: Callable[[str], ServingError | None] = lambda _model: None,
+        observer: ServingObserver[T] | None = None,
     ) -> None:
         self._absent_version_hint = absent_version_hint
         self._starting = starting
+        self._observer = observer
         self._models: Mapping[str, _Versions[T]] = MappingProxyType({})
         self._labels: Mapping[str, Mapping[str, int]] | None = None
 
     def set_labels(self, labels: Mapping[str, Mapping[str, int]]) -> None:
         """Replace the version labels of all models: model → label → version."""
         self._labels = MappingProxyType({model: dict(of) for model, of in labels.items()})
+        if self._observer is not None:
+            self._observer.labelled(self._labels)
 
     def labels(self) -> Mapping[str, Mapping[str, int]]:
         """Return model → label → version."""
@@ -125,6 +170,8 @@ class ServingMap(Generic[T]):
         known = self._models.get(servable.model)
         numbers = dict(known.by_number) if known else {}
         numbers[servable.version] = servable
+        if self._observer is not None:
+            self._observer.added(servable)
         self._replace(servable.model, numbers)
 
     def remove(self, servable: Servable[T]) -> None:
@@ -134,6 +181,8 @@ class ServingMap(Generic[T]):
             numbers = dict(known.by_number)
             del numbers[servable.version]
             self._replace(servable.model, numbers)
+            if self._observer is not None:
+                self._observer.removed(servable)
 
     def versions(self, model: str) -> tuple[int, ...]:
         """Return the versions of a model that answer now, in ascending order."""

@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from slipway_server.observability.families import classic_counter_family, histogram_family
 from slipway_server.observability.histogram import CLASSIC_MICROSECONDS, BucketCounts
+from slipway_server.observability.telemetry import OutsideCounts
 
 _CLASSIC: Final = ":tensorflow:serving:"
 _SECONDS: Final = tuple(limit / 1e6 for limit in CLASSIC_MICROSECONDS)
@@ -38,11 +39,16 @@ class _SharedCounts(BucketCounts):
 
 
 class RunMetrics(Collector):
-    """Counts and times the runs of models (`inference.predictor.RunObserver`)."""
+    """Counts and times the runs of models (`inference.predictor.RunObserver`).
+
+    Args:
+        outside: returns what was counted elsewhere; the page adds it.
+    """
 
     clock = staticmethod(time.perf_counter)
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, outside: OutsideCounts = tuple) -> None:
+        self._outside = outside
         self._runs: dict[_Key, _SharedCounts] = {}
         self._examples: dict[str, _SharedCounts] = {}
         registry.register(self)
@@ -73,7 +79,18 @@ class RunMetrics(Collector):
         """Yield what the page shows (`prometheus_client`)."""
         own: list[tuple[tuple[str, ...], BucketCounts]] = []
         classic: dict[tuple[str, str], BucketCounts] = {}
-        for (method, model, version, signature), runs in list(self._runs.items()):
+        known: dict[_Key, _SharedCounts] = dict(self._runs)
+        for counts in self._outside():
+            if not sum(counts.runs):
+                continue
+            key = ("Predict", counts.model, counts.version, counts.signature)
+            both = _SharedCounts(_SECONDS)
+            both.counts, both.total = list(counts.runs), counts.run_total
+            if here := known.get(key):
+                with here.lock:
+                    both.merge(here)
+            known[key] = both
+        for (method, model, version, signature), runs in known.items():
             own.append(((model, str(version) if version else "", signature, method), runs))
             # The same buckets in another unit.
             merged = classic.setdefault((model, method), BucketCounts(CLASSIC_MICROSECONDS))

@@ -7,7 +7,7 @@ import re
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -33,7 +33,7 @@ _OPEN_INFERENCE: Final = frozenset(
     {"Model", "ModelInfer", "ModelMetadata", "ModelReady", "ServerMetadata"}
 )
 """Methods that TensorFlow Serving does not have."""
-_SECONDS: Final = (
+SECONDS: Final = (
     0.0005,
     0.001,
     0.0025,
@@ -70,6 +70,31 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class PredictCounts:
+    """Predict calls over gRPC of one signature that were answered OK without coming by here.
+
+    Attributes:
+        seconds: how many fall into each bucket of `SECONDS`, the last one being the rest.
+        classic: likewise for `CLASSIC_MICROSECONDS`.
+        total: seconds, of all of them.
+        runs: as `classic`, of the runs alone.
+        run_total: seconds, of all runs.
+    """
+
+    model: str
+    version: int
+    signature: str
+    seconds: Sequence[int]
+    classic: Sequence[int]
+    total: float
+    runs: Sequence[int]
+    run_total: float
+
+
+OutsideCounts = Callable[[], Iterable[PredictCounts]]
+
+
+@dataclass(frozen=True, slots=True)
 class _Labels:
     model: str
     version: int
@@ -84,17 +109,17 @@ class _Series:
 
     Attributes:
         total: seconds, of all of them.
-        seconds: how many fall into each bucket of `_SECONDS`, the last one being the rest; likewise `classic`.
+        seconds: how many fall into each bucket of `SECONDS`, the last one being the rest; likewise `classic`.
     """
 
     count: int = 0
     total: float = 0.0
-    seconds: list[int] = field(default_factory=lambda: [0] * (len(_SECONDS) + 1))
+    seconds: list[int] = field(default_factory=lambda: [0] * (len(SECONDS) + 1))
     classic: list[int] = field(default_factory=lambda: [0] * (len(CLASSIC_MICROSECONDS) + 1))
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, seconds: float) -> None:
-        bucket = bisect_left(_SECONDS, seconds)
+        bucket = bisect_left(SECONDS, seconds)
         classic = bisect_left(CLASSIC_MICROSECONDS, seconds * 1e6)
         with self.lock:
             self.count += 1
@@ -117,6 +142,7 @@ class Telemetry:
         known: whether a name is that of a configured model. Other names come from callers; as labels they would let
             anybody grow the process without bound.
         ended: called for every request that ended, with its seconds.
+        outside: returns what was counted elsewhere; the page adds it.
     """
 
     def __init__(
@@ -124,13 +150,14 @@ class Telemetry:
         known: Callable[[str], bool],
         *,
         ended: Callable[[Call, Code, float], None] | None = None,
+        outside: OutsideCounts = tuple,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._known = known
         self._ended = ended
         self._clock = clock
-        self._requests = _RequestMetrics()
+        self._requests = _RequestMetrics(outside)
         self.registry = CollectorRegistry()
         self.registry.register(self._requests)
 
@@ -170,8 +197,9 @@ _Key = tuple[str, int, str, str, str, Code]
 
 
 class _RequestMetrics(Collector):
-    def __init__(self) -> None:
+    def __init__(self, outside: OutsideCounts) -> None:
         self._series: dict[_Key, _Series] = {}
+        self._outside = outside
 
     def series(self, key: _Key) -> _Series:
         found = self._series.get(key)
@@ -182,7 +210,18 @@ class _RequestMetrics(Collector):
 
     @override
     def collect(self) -> Iterator[Metric]:
-        series = [(_Labels(*key[:-1]), key[-1], one) for key, one in list(self._series.items())]
+        known = dict(self._series)
+        for counts in self._outside():
+            if not sum(counts.seconds):
+                continue
+            key = (counts.model, counts.version, counts.signature, "Predict", "GRPC", Code.OK)
+            both = _Series(
+                sum(counts.seconds), counts.total, list(counts.seconds), list(counts.classic)
+            )
+            if here := known.get(key):
+                both.merge(here)
+            known[key] = both
+        series = [(_Labels(*key[:-1]), key[-1], one) for key, one in known.items()]
         yield from _own(series)
         yield from _classic(series)
 
@@ -202,7 +241,7 @@ def _own(series: Sequence[tuple[_Labels, Code, _Series]]) -> Iterator[Metric]:
         requests.add_metric((*_values(labels), code.name), one.count)
         merged.setdefault(labels, _Series()).merge(one)
     for labels, one in merged.items():
-        latency.add_metric(_values(labels), cumulative(_SECONDS, one.seconds), one.total)
+        latency.add_metric(_values(labels), cumulative(SECONDS, one.seconds), one.total)
     yield requests
     yield latency
 

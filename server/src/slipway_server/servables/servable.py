@@ -1,7 +1,8 @@
 """The one contract of a loaded version, whatever format it has and whatever runs it. Needs no TensorFlow."""
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from google.protobuf.message import Message
 
@@ -41,4 +42,30 @@ class ServedModel(Protocol):
 
     def close(self) -> None:
         """Release everything. Nobody uses the version any more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSession:
+    """Where TensorFlow has a version's session, for who runs it through TensorFlow's C API.
+
+    Attributes:
+        session: address of the `TF_Session`.
+        graph: address of its `TF_Graph`.
+        on_caller: run operations on the thread that asks.
+        owner: keeps both in memory for as long as it is referenced.
+    """
+
+    session: int
+    graph: int
+    on_caller: bool
+    owner: object
+
+
+@runtime_checkable
+class RunsInSession(Protocol):
+    """A loaded version that runs in a session of TensorFlow's."""
+
+    def open_session(self) -> OpenSession:
+        """Return its session."""
         ...

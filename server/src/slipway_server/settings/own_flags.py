@@ -10,6 +10,15 @@ _NO_PREFIX: Final = "Base paths must be absolute and get no prefix."
 
 OWN: Final[tuple[Flag, ...]] = (
     # The options that TensorFlow Serving has without a flag, then what only Slipway has.
+    Flag(
+        "front",
+        "python",
+        "What serves the gRPC port: python, or native. The native one takes connections and calls of every method; it "
+        "answers Predict and health checks itself, without Python, and hands the rest to the Python handlers: Predict "
+        "that is batched, of stateful signatures, compressed, of models with a request log, all with an access log, "
+        "and whatever ends in an error. REST and health pages stay as they are; it has no TLS and ignores "
+        "grpc_channel_arguments.",
+    ),
     Flag("batching_parameters", "", "BatchingParameters as protobuf text, instead of a file."),
     Flag(
         "aspired_version_policy",
@@ -173,6 +182,11 @@ OWN: Final[tuple[Flag, ...]] = (
         "Permissions of the UNIX socket in octal, for example 0660; if empty, the umask decides.",
     ),
     Flag("strict_types", True, "Reject inputs whose values or fields do not match their type."),
+    Flag(
+        "log_level",
+        "info",
+        "Least important lines to log: debug, info, warning or error; debug also logs every look for versions.",
+    ),
     Flag("access_log", "off", "Access log: off, errors or all."),
     Flag(
         "access_log_sampling",

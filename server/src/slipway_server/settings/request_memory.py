@@ -10,24 +10,28 @@ _UNKNOWN: Final = 2 << 30
 """Bytes of memory for which the limits are made where nobody says how many there are."""
 
 _MESSAGE_SHARE: Final = 32
+_ARRIVING_SHARE: Final = 16
 _HELD_SHARE: Final = 8
-_PARSING_SHARE: Final = 4
+_DECOMPRESSED_SHARE: Final = 8
+_PARSING_SHARE: Final = 16 / 3
 
 
 @dataclass(frozen=True, slots=True)
 class RequestMemory:
     """Bytes that gRPC requests may take. All together they leave half of the memory to the models and the process.
 
-    Each of the last three is for all requests at a time, and is given to a single larger one when no other has any.
+    Each of the last four is for all requests at a time, and a single larger one gets what it needs when it is alone.
 
     Attributes:
         message: one request, as sent and decompressed.
-        held: requests as sent, arriving or complete.
+        arriving: requests that are not complete yet.
+        held: complete requests, as sent.
         decompressed: what becomes of those that are compressed.
         parsing: what becomes of them when they are parsed.
     """
 
     message: int
+    arriving: int
     held: int
     decompressed: int
     parsing: int
@@ -48,7 +52,8 @@ def request_memory(memory: int, message: int | None = None) -> RequestMemory:
         message = min(max(memory // _MESSAGE_SHARE, LEAST_MESSAGE), MOST_MESSAGE)
     return RequestMemory(
         message or MOST_MESSAGE,
+        memory // _ARRIVING_SHARE,
         memory // _HELD_SHARE,
-        memory // _HELD_SHARE,
-        memory // _PARSING_SHARE,
+        memory // _DECOMPRESSED_SHARE,
+        int(memory / _PARSING_SHARE),
     )

@@ -15,6 +15,8 @@ from slipway_server.settings.model_management import (
 )
 from slipway_server.settings.request_memory import RequestMemory, request_memory
 
+NATIVE: Final = "native"
+
 _AGE_SHARE_OF_DRAIN = 1.2
 """gRPC recycles a connection at its age give or take a tenth; the drain must outlast that with room to spare."""
 
@@ -26,6 +28,7 @@ _THREADS_WHEN_BATCHING = 256
 class Settings:
     """What the operator of the server asked for. Times are in seconds."""
 
+    front: str
     port: int
     socket_path: str
     socket_mode: int | None
@@ -54,6 +57,7 @@ class Settings:
     batching_parameters_file: str
     batching_per_model: bool
     monitoring_config_file: str
+    log_level: str
     access_log: str
     access_log_sampling: float
     request_log_max_bytes: int
@@ -125,8 +129,13 @@ def settings(
         raise invalid_argument(
             f"--access_log={values['access_log']} must be one of {', '.join(_ACCESS_LOGS)}"
         )
+    if values["log_level"] not in LOG_LEVELS:
+        raise invalid_argument(
+            f"--log_level={values['log_level']} must be one of {', '.join(LOG_LEVELS)}"
+        )
     _check_bounds(values)
     return Settings(
+        front=_front(values),
         port=values["port"],
         socket_path=values["grpc_socket_path"],
         socket_mode=_socket_mode(values["grpc_socket_mode"]),
@@ -157,6 +166,7 @@ def settings(
         batching_parameters_file=values["batching_parameters_file"],
         batching_per_model=values["enable_per_model_batching_parameters"],
         monitoring_config_file=values["monitoring_config_file"],
+        log_level=values["log_level"],
         access_log=values["access_log"],
         access_log_sampling=values["access_log_sampling"],
         request_log_max_bytes=values["request_log_max_file_bytes"],
@@ -199,12 +209,26 @@ def settings(
     )
 
 
+def _front(values: Mapping[str, Any]) -> str:
+    front = str(values["front"])
+    if front not in {"python", NATIVE}:
+        raise invalid_argument(f"--front={front} must be one of native, python")
+    if front == NATIVE and values["ssl_config_file"]:
+        raise invalid_argument(
+            "--front=native has no TLS yet: use --front=python with --ssl_config_file"
+        )
+    return front
+
+
+LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 _MESSAGE_FLAG: Final = "grpc_max_message_bytes"
 _ACCESS_LOGS: Final = ("off", "errors", "all")
 _DAY: Final = 86400.0
 _INT32_MAX: Final = 2**31 - 1
 _INT64_MAX: Final = 2**63 - 1
 _BOUNDS: Final[Mapping[str, tuple[float, float]]] = {
+    "port": (0, 65535),
+    "rest_api_port": (0, 65535),
     "profiler_port": (0, 65535),
     "drain_seconds": (0, _DAY),
     "drain_min_seconds": (0, _DAY),

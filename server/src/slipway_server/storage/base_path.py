@@ -2,12 +2,15 @@
 
 import errno
 import os
+import posixpath
+import re
 import stat
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from slipway_server.errors import invalid_argument
 from slipway_server.storage.source import ModelConfig
 from slipway_server.storage.versions import (
     Selection,
@@ -17,6 +20,28 @@ from slipway_server.storage.versions import (
 )
 
 _LEADS_NOWHERE: Final = frozenset({errno.ELOOP, errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG})
+
+_URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+def local_path(name: str, base_path: str) -> str:
+    """Return a base path as a path on this machine.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT for a relative path or the URI of another storage.
+    """
+    if base_path.startswith("file://"):
+        base_path = base_path.removeprefix("file://")
+    if _URI.match(base_path):
+        raise invalid_argument(
+            f"Model {name} has base_path {base_path}, but this server reads local directories only; download it "
+            "with slipway-sync"
+        )
+    if not posixpath.isabs(base_path):
+        raise invalid_argument(
+            f"Expected model {name} to have an absolute path or URI; got base_path()={base_path}"
+        )
+    return base_path
 
 
 def look(model: ModelConfig, *, follow_links: bool = False) -> Selection:

@@ -176,6 +176,8 @@ class FileSystemSource:
         )
         explicit = model.policy == Specific(frozenset())
         keep = not versions and self._keep_last and not explicit
+        for one in versions:
+            _log.debug("aspiring version", model=model.name, version=one.version, path=one.path)
         said = (*selection.ignored, *selection.warnings)
         self._say(model, trouble, said, None if keep else versions)
 

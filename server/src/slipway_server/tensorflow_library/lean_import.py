@@ -49,6 +49,11 @@ def libraries() -> Path:
     return Path(path[0])
 
 
+def c_api_library() -> Path:
+    """Return the one of them with TensorFlow's C API; raises as `libraries`."""
+    return libraries() / "libtensorflow_cc.so.2"
+
+
 def _found(package: str, path: list[str] | None) -> tuple[ModuleSpec, list[str]]:
     """Return where a package is, and its own path."""
     spec = PathFinder.find_spec(package, path)

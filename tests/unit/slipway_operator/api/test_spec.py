@@ -63,4 +63,4 @@ def test_the_name_that_clients_use_is_the_resources_unless_given() -> None:
 
 
 def test_fields_of_a_later_release_are_let_through() -> None:
-    assert isinstance(parse(body(rollout={"steps": []})).spec, ModelSpec)
+    assert isinstance(parse(body(shadow={"share": 1})).spec, ModelSpec)

@@ -81,12 +81,41 @@ def test_a_pod_that_finds_no_node_quotes_the_scheduler() -> None:
 
 def test_a_pod_requests_what_any_of_its_containers_does() -> None:
     manifest = pod()
-    assert read(manifest).requests == frozenset()
+    assert read(manifest).requests == {}
     manifest["spec"] = {
         "initContainers": [{"resources": {"requests": {"cpu": "100m"}}}],
-        "containers": [{"resources": {"limits": {"nvidia.com/gpu": 1}}}, {}],
+        "containers": [
+            {"resources": {"limits": {"nvidia.com/gpu": 1}, "requests": {"cpu": "2"}}},
+            {},
+        ],
     }
-    assert read(manifest).requests == {"cpu", "nvidia.com/gpu"}
+    assert read(manifest).requests == {"cpu": "2", "nvidia.com/gpu": "1"}
+
+
+def test_a_pod_whose_node_no_longer_reports() -> None:
+    """The node controller makes it unready; what the kubelet wrote of its containers stays."""
+    running = {"name": "server", "ready": True, "state": {"running": {}}}
+    unready = {"type": "Ready", "status": "False", "lastTransitionTime": T.format(9)}
+    manifest = pod(phase="Running", conditions=[SCHEDULED, unready], containerStatuses=[running])
+    manifest["spec"] = {"nodeName": "gpu-7"}
+    assert read(manifest).lost == "gpu-7"
+    running["ready"] = False
+    assert read(manifest).lost == ""
+    running["ready"] = True
+    unready["status"] = "True"
+    assert read(manifest).lost == ""
+
+
+def test_a_pod_that_is_evicted_says_by_whom() -> None:
+    words = "default-scheduler: preempting to accommodate a higher priority pod"
+    target = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "PreemptionByScheduler",
+        "message": words,
+    }
+    assert read(pod(conditions=[SCHEDULED, target])).evicted == words
+    assert read(pod(conditions=[SCHEDULED])).evicted == ""
 
 
 def test_the_memory_limit_of_a_pod_is_its_servers() -> None:

@@ -173,7 +173,10 @@ def test_the_target_falls_back_when_an_export_is_deleted_before_it_was_loaded() 
     world.fleet.gpus = 2
     world.fleet.upload(2)
     world.come_to_rest()
-    assert (world.fleet.status.target, world.fleet.status.phase) == ("2", "WaitingForGPU")
+    assert (world.fleet.status.target, world.fleet.status.phase) == (
+        "2",
+        "WaitingForGPU: 0/1 nodes have 1 more nvidia.com/gpu",
+    )
     world.fleet.hidden.add(2)
     world.come_to_rest()
     assert (world.fleet.status.target, world.fleet.status.phase) == ("1", "Available")

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleet import Fleet
-from histories import AUTOSCALED, CALM, EVENTS, Event, History
+from histories import AUTOSCALED, CALM, EVENTS, WITHOUT_ROOM, Event, History
 
 
 def histories(events: tuple[str, ...]) -> st.SearchStrategy[list[Event]]:
@@ -36,6 +36,7 @@ RESOURCE = {"policy": "ResourcePreserving"}
         (2, RESOURCE),
         (3, {**RESOURCE, "maxUnavailable": 2}),
         (2, {**RESOURCE, "maxUnavailable": "100%"}),
+        (4, RESOURCE),
     ],
 )
 @given(history=histories(CALM))
@@ -48,13 +49,36 @@ def test_a_planned_transition_keeps_the_capacity_that_its_policy_promises(
     world.recover()
 
 
+@pytest.mark.parametrize("then", ["Wait", "ResourcePreserving", "Abort"])
+@pytest.mark.parametrize(
+    ("replicas", "transition"),
+    [
+        (1, AVAILABILITY),
+        (2, AVAILABILITY),
+        (3, {**AVAILABILITY, "maxSurge": "100%"}),
+        (2, RESOURCE),
+    ],
+)
+@given(history=histories(WITHOUT_ROOM))
+def test_a_transition_without_room_loses_no_more_than_the_policy_that_it_goes_on_with(
+    replicas: int, transition: dict[str, Any], then: str, history: list[Event]
+) -> None:
+    policy = transition | {"whenUnschedulable": {"after": "10s", "then": then}}
+    fleet = serving_one(serving={"replicas": replicas}, transition=policy)
+    fleet.gpus = replicas
+    world = History(fleet, calm=True)
+    world.play(history)
+    world.recover()
+
+
+@pytest.mark.parametrize("then", ["Wait", "ResourcePreserving"])
 @pytest.mark.parametrize("transition", [AVAILABILITY, RESOURCE])
-@settings(max_examples=2 * settings().max_examples)
 @given(history=histories(AUTOSCALED))
 def test_an_autoscaler_that_touches_one_opens_no_gap(
-    transition: dict[str, Any], history: list[Event]
+    transition: dict[str, Any], then: str, history: list[Event]
 ) -> None:
-    world = History(serving_one(transition=transition), autoscaled=True)
+    policy = transition | {"whenUnschedulable": {"after": "10s", "then": then}}
+    world = History(serving_one(transition=policy), autoscaled=True)
     world.play(history)
     world.recover()
 

@@ -7,7 +7,9 @@ import threading
 import pytest
 
 from slipway_server.errors import Code
-from slipway_server.observability.telemetry import Telemetry
+from slipway_server.observability.histogram import CLASSIC_MICROSECONDS
+from slipway_server.observability.run_metrics import RunMetrics
+from slipway_server.observability.telemetry import SECONDS, PredictCounts, Telemetry
 
 
 class Clock:
@@ -103,3 +105,30 @@ def test_no_count_is_lost_between_threads(telemetry: Telemetry, clock: Clock) ->
     assert ':tensorflow:serving:request_count{model_name="m",status="OK"} 8000.0' in _lines(
         telemetry
     )
+
+
+def test_what_was_counted_elsewhere_is_added_to_the_same_series(clock: Clock) -> None:
+    seconds = [0] * (len(SECONDS) + 1)
+    classic = [0] * (len(CLASSIC_MICROSECONDS) + 1)
+    seconds[0], classic[3] = 5, 5
+    outside = [
+        PredictCounts("m", 3, "s", seconds, classic, 0.5, classic, 0.25),
+        PredictCounts("idle", 1, "s", [0] * len(seconds), [0] * len(classic), 0, [], 0),
+    ]
+    telemetry = Telemetry(frozenset({"m"}).__contains__, clock=clock, outside=lambda: outside)
+    RunMetrics(telemetry.registry, outside=lambda: outside).ran("Predict", "m", 3, "s", 2.0)
+    for method in ("Predict", "Classify"):
+        call = telemetry.begin(method, "GRPC")
+        call.model, call.version, call.signature = "m", 3, "s"
+        clock.now += 1.0
+        telemetry.end(call, Code.OK)
+    page = telemetry.text().decode().splitlines()
+    of = 'model="m",protocol="GRPC",signature="s",version="3"'
+    assert f'slipway_requests_total{{code="OK",method="Predict",{of}}} 6.0' in page
+    assert f'slipway_requests_total{{code="OK",method="Classify",{of}}} 1.0' in page
+    assert f'slipway_request_seconds_sum{{method="Predict",{of}}} 1.5' in page
+    assert ':tensorflow:serving:request_count{model_name="m",status="OK"} 7.0' in page
+    assert (
+        'slipway_run_seconds_sum{method="Predict",model="m",signature="s",version="3"} 2.25' in page
+    )
+    assert not any("idle" in line for line in page)

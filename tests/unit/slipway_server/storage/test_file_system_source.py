@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from slipway_server.errors import ServingError
 from slipway_server.storage.file_system_source import FileSystemSource, look
@@ -53,6 +54,19 @@ def base(root: Path, model: str, *children: str) -> str:
     for child in children:
         (root / model / child).mkdir(parents=True)
     return str(root / model)
+
+
+def test_every_look_logs_the_versions_that_it_aspires_to(tmp_path: Path) -> None:
+    path = base(tmp_path, "m", "1", "00000002", "x")
+    looking = source(Ear(), ModelConfig("m", path, All()))
+    with capture_logs() as lines:
+        looking.poll()
+        looking.poll()
+    assert lines == 2 * [
+        {"event": "aspiring version", "log_level": "debug", "model": "m", "version": number}
+        | {"path": f"{path}/{name}"}
+        for number, name in ((1, "1"), (2, "00000002"))
+    ]
 
 
 def test_one_missing_base_path_touches_only_its_own_model(tmp_path: Path) -> None:

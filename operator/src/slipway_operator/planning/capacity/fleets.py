@@ -20,8 +20,14 @@ def _served(row: VersionStatus) -> bool:
     return row.state is VersionState.ROLLED_BACK and (not aborted or bool(row.available_key))
 
 
-def fleets(observed: Observed, desired: DesiredVersions) -> list[Fleet]:
-    """Every servable that has, or is to have, pods; desired ones highest version first."""
+def fleets(observed: Observed, desired: DesiredVersions, *, closed: bool = False) -> list[Fleet]:
+    """Every servable that has, or is to have, pods; desired ones highest version first.
+
+    Args:
+        observed: The snapshot.
+        desired: What should serve.
+        closed: No Deployment may be created now.
+    """
     rows = {row.version: row for row in observed.model.status.versions}
     deployments = {d.servable: d for d in observed.deployments}
     endpoints = {pod.uid for pod in ready_endpoints(observed)}
@@ -59,7 +65,8 @@ def fleets(observed: Observed, desired: DesiredVersions) -> list[Fleet]:
                 failed=bool(failed and not last),
                 mounts=deployment is None or claim_name(observed.model) in deployment.claims,
                 unplaced=max(0, max(replicas, len(live)) - placed),
-                barred=deployment is None and f"Deployment/{name}" in observed.foreign,
+                barred=deployment is None and (closed or f"Deployment/{name}" in observed.foreign),
+                proven=bool(row and deployment and row.available_key == deployment.key),
             )
         )
     return found

@@ -19,16 +19,22 @@ So in the first policy an old pod goes when a new one has taken its place (T3), 
 new one comes when an old one has really gone (T4). Only there does anything wait for a drain: where
 nothing is replaced, a scale-up does not wait for the pods of a scale-down before it.
 
+An old servable that takes requests also grows, before new ones do, when R has grown beyond what it and
+the new pods in rotation make up: the floor holds for the R of now.
+
 Of several desired servables, the highest version is begun at once, and each other one when every pod of
 those that were begun has its node: there are as many as there is room for, and one that shows that
-there is no more. The one that NAME selects waits for nothing.
+there is no more. The one that NAME selects waits for nothing. What has not had a node yet gives way when a
+pod of a higher version has none, and what it replaces stays until its turn has come (`_successions`).
+
+A desired servable whose Deployment cannot be created is none: what serves stands in for it.
 
 R = 2, surge 1         old 2 new 0 → old 2 new 1 → (in rotation) old 1 new 1 → old 1 new 2 → (in rotation) old 0 new 2
 R = 2, missing 1       old 2 new 0 → old 1 new 0 → (gone) old 1 new 1 → (in rotation) old 0 new 1 → (gone) old 0 new 2
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from slipway_operator.api.quantities import resolve_count
@@ -67,7 +73,8 @@ def limits_of(
     """The limits that a spec sets, its volume, and the transition that is under way."""
     replicas = spec.serving.replicas
     policy = spec.transition
-    if policy.policy == "AvailabilityPreserving":
+    fallen_back = transition is not None and transition.fallback
+    if policy.policy == "AvailabilityPreserving" and not fallen_back:
         return Limits(replicas, resolve_count(policy.max_surge, replicas), replicas, mounting)
     missing = resolve_count(policy.max_unavailable, replicas)
     began = transition.replicas if transition else replicas
@@ -96,7 +103,8 @@ class Fleet:
         failed: It will not be tried again.
         mounts: Its pods mount the Model's volume.
         unplaced: Pods it has or may have that no node has been found for, or not yet.
-        barred: Its Deployment cannot be created: the name belongs to someone else.
+        barred: Its Deployment cannot be created: the name belongs to someone else, for example.
+        proven: All its replicas have been ready once.
     """
 
     id: str
@@ -114,6 +122,7 @@ class Fleet:
     mounts: bool = False
     unplaced: int = 0
     barred: bool = False
+    proven: bool = False
 
     @property
     def entitled(self) -> int:
@@ -124,6 +133,11 @@ class Fleet:
     def occupied(self) -> int:
         """Pods that hold hardware, or may come to."""
         return self.entitled + self.terminating
+
+    @property
+    def is_probe(self) -> bool:
+        """Whether it has only shown so far that there is no room: no pod of it has had a node."""
+        return not self.proven and not self.ready and 0 < self.entitled <= self.unplaced
 
     @property
     def reserve(self) -> int:
@@ -155,7 +169,7 @@ def _matched(fleet: Fleet) -> int:
     return fleet.matched
 
 
-_VIEWS: Final = (_endpoints, _matched)
+VIEWS: Final = (_endpoints, _matched)
 """Where requests go now, and where they go once the EndpointSlice controller has caught up with the
 last flip: what is decided must be right in both."""
 
@@ -167,36 +181,132 @@ def scale(fleets: Sequence[Fleet], limits: Limits) -> dict[str, int]:
         fleets: Desired ones highest version first; the rest in any order.
         limits: What the policy allows.
     """
+    fleets = _with_stand_ins(fleets)
     desired = [fleet for fleet in fleets if fleet.desired]
     old = [fleet for fleet in fleets if not fleet.desired and fleet.exists]
     budget = len(desired) * limits.replicas + limits.surge
     headroom = budget - sum(
         fleet.occupied if limits.awaits_drains else fleet.entitled for fleet in fleets
     )
-    places = _places(fleets, limits)
+    room = places(fleets, limits)
+    grown = _grown(old, desired, limits, headroom, room)
+    headroom -= sum(grown.values())
+    room -= sum(count for fleet in old if fleet.mounts for count in [grown.get(fleet.id, 0)])
     placing = any(fleet.unplaced for fleet in desired)
+    without_node = False
     decided: dict[str, int] = {}
+    waiting: set[str] = set()
     for fleet in desired:
-        if placing and not fleet.entitled and not fleet.selected and fleet is not desired[0]:
+        may_wait = not fleet.selected and fleet is not desired[0]
+        gives_way = without_node and fleet.is_probe
+        without_node = without_node or (fleet.exists and fleet.unplaced > 0)
+        if may_wait and (gives_way or (placing and not fleet.entitled)):
+            waiting.add(fleet.id)
             if fleet.exists:
                 decided[fleet.id] = 0
             continue
         growth = max(0, min(limits.replicas - fleet.replicas, headroom))
         if fleet.mounts:
             # One that could never attach its volume is not created.
-            growth = min(growth, places)
-            places -= growth
+            growth = min(growth, room)
+            room -= growth
         headroom -= growth
-        placing = placing or (growth > 0 and not fleet.barred)
+        placing = placing or growth > 0
         # Above R, when R was lowered: only as far as none is lost that takes requests.
-        taking = max(fleet.min_replicas(view(fleet), limits.replicas) for view in _VIEWS)
+        taking = max(fleet.min_replicas(view(fleet), limits.replicas) for view in VIEWS)
         shrunk = max(limits.replicas, taking)
         decided[fleet.id] = min(fleet.replicas + growth, shrunk)
-    keeps = [_keep(old, desired, decided, limits, view) for view in _VIEWS]
-    return decided | {fleet.id: max(keep[fleet.id] for keep in keeps) for fleet in old}
+    keeps = [_keep(old, desired, decided, limits, view) for view in VIEWS]
+    if len(desired) > 1:
+        keeps.append(_keep_for_successors(old, desired, decided, limits, waiting))
+    kept = {fleet.id: max(keep.get(fleet.id, 0) for keep in keeps) for fleet in old}
+    return (
+        decided
+        | kept
+        | {f.id: max(kept[f.id], f.replicas + grown[f.id]) for f in old if grown.get(f.id)}
+    )
 
 
-def _places(fleets: Sequence[Fleet], limits: Limits) -> int:
+def _grown(
+    old: Sequence[Fleet], desired: Sequence[Fleet], limits: Limits, headroom: int, places: int
+) -> dict[str, int]:
+    """Pods by which the old servable that takes most of the requests grows, as R has grown."""
+    taking = [f for f in old if not f.failed and f.replicas and min(v(f) for v in VIEWS)]
+    if not desired or not taking:
+        return {}
+    new = sum(min(f.guaranteed(view(f), f.replicas) for view in VIEWS) for f in desired)
+    short = limits.floor - new - sum(fleet.entitled for fleet in taking)
+    best = max(taking, key=lambda f: (min(v(f) for v in VIEWS), f.version, f.id))
+    room = min(headroom, places) if best.mounts else headroom
+    return {best.id: max(0, min(short, room))}
+
+
+def _keep_for_successors(
+    old: Sequence[Fleet],
+    desired: Sequence[Fleet],
+    decided: Mapping[str, int],
+    limits: Limits,
+    waiting: Collection[str],
+) -> dict[str, int]:
+    """Replicas of old servables until what takes the place of each, of several, is there.
+
+    NAME may not lead to them; the Services of their versions and labels do.
+    """
+    kept: dict[str, int] = {}
+    arrived = True
+    for fleet, before in _successions(old, desired, limits.replicas):
+        # Without extra pods, one version after the other has fewer pods.
+        turn = fleet.id not in waiting and (limits.surge > 0 or arrived)
+        floor = limits.floor if turn else limits.replicas
+        arrived = arrived and fleet.ready >= limits.replicas
+        if before is not None:
+            new = fleet.guaranteed(fleet.ready, decided.get(fleet.id, 0))
+            kept[before.id] = before.min_replicas(before.ready, max(0, floor - new))
+    return kept
+
+
+def _with_stand_ins(fleets: Sequence[Fleet]) -> list[Fleet]:
+    """The fleets without desired ones that cannot be created; what serves is desired in their place.
+
+    Nothing old goes for what cannot come, and what serves follows R meanwhile.
+    """
+    barred = [fleet for fleet in fleets if fleet.desired and fleet.barred]
+    free = [f for f in fleets if not f.desired and f.replicas and not f.failed]
+    found = []
+    for fleet in fleets:
+        if fleet not in barred:
+            found.append(fleet)
+            continue
+        best = max(free, key=lambda f: (f.version == fleet.version, *_rank(f)), default=None)
+        if best:
+            free.remove(best)
+            found.append(replace(best, desired=True))
+    stand_ins = {fleet.id for fleet in found if fleet.desired}
+    return [fleet for fleet in found if fleet.desired or fleet.id not in stand_ins]
+
+
+def _rank(fleet: Fleet) -> tuple[int, bool, int, str]:
+    return fleet.ready, fleet.selected, fleet.version, fleet.id
+
+
+def _successions(
+    old: Sequence[Fleet], desired: Sequence[Fleet], replicas: int
+) -> list[tuple[Fleet, Fleet | None]]:
+    """Each desired servable with what it takes the place of: the same version, or the best that is left."""
+    same = {fleet.id: [f for f in old if f.version == fleet.version] for fleet in desired}
+    versions = {fleet.version for fleet in desired}
+    left = [f for f in old if f.version not in versions and f.ready and not f.failed]
+    left.sort(key=_rank)
+    found: list[tuple[Fleet, Fleet | None]] = []
+    for fleet in desired:
+        before = max(same[fleet.id], key=_rank, default=None)
+        if before is None and fleet.ready < replicas and left:
+            before = left.pop()
+        found.append((fleet, before))
+    return found
+
+
+def places(fleets: Sequence[Fleet], limits: Limits) -> int:
     """How many more pods may mount the Model's volume."""
     if limits.mounting is None:
         return sum(limits.replicas for _ in fleets)
@@ -217,7 +327,7 @@ def _keep(
     for fleet in sorted(old, key=lambda f: (view(f), f.selected, f.version, f.id), reverse=True):
         kept[fleet.id] = fleet.min_replicas(view(fleet), needed)
         needed -= min(needed, fleet.guaranteed(view(fleet), kept[fleet.id]))
-    for fleet in sorted(old, key=lambda f: (f.ready, f.selected, f.version, f.id), reverse=True):
+    for fleet in sorted(old, key=_rank, reverse=True):
         helping = min(needed, max(0, fleet.reserve - kept[fleet.id]))
         kept[fleet.id] += helping
         needed -= helping

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from slipway_operator.api import names
-from slipway_operator.api.status import VersionState
+from slipway_operator.api.status import BAD_STATES, VersionState
 from slipway_operator.api.verbs import Verb
 from slipway_operator.model.observed import Deployment
 from slipway_operator.planning.decision import Decision
@@ -14,7 +14,6 @@ from slipway_operator.rendering.deployment import deployment
 from slipway_operator.rendering.inputs import servable
 from slipway_operator.rendering.sync_credentials import is_identity_known
 
-_BAD: Final = frozenset({VersionState.FAILED, VersionState.REJECTED, VersionState.ROLLED_BACK})
 _MOST_FIELDS: Final = 5
 """Fields that a message names; a sentence for a column and a condition, not a diff."""
 
@@ -46,7 +45,7 @@ def _why_not(decision: Decision, words: str, version: int) -> tuple[str, str] | 
     """Why a version does not serve, and what to do; None while it cannot be known."""
     source, row = decision.observed.source, decision.rows_by_version.get(version)
     move = "change spec.labels"
-    if row and row.state in _BAD:
+    if row and row.state in BAD_STATES:
         return f"is {row.state} ({row.reason})", move
     if row and row.state is VersionState.SETTLING:
         return f"is not complete ({row.message})", f"complete its upload, or {move}"

@@ -5,10 +5,11 @@ from datetime import timedelta
 from typing import Final
 
 from slipway_operator.api.conditions import Reason
-from slipway_operator.api.status import VersionState, VersionStatus
+from slipway_operator.api.status import BAD_STATES, VersionState, VersionStatus
 from slipway_operator.model.observed import ContainerState, Observed, Pod
-from slipway_operator.planning.capacity.shortage import lacks_gpu
+from slipway_operator.planning.capacity.shortage import lacks_gpu, what_is_short
 from slipway_operator.planning.decision import Decision
+from slipway_operator.planning.rollout.wording import phase as rollout_phase
 from slipway_operator.planning.status.room import waiting_for_room
 from slipway_operator.planning.status.version_rows import shares
 from slipway_sync.exports import part_of, size
@@ -17,12 +18,20 @@ PROGRESS_INTERVAL: Final = timedelta(seconds=3)
 """How often sync progress is read; every change of it is a line in `kubectl get -w`."""
 
 _SCALING: Final = "Scaling"
-BAD: Final = frozenset({VersionState.FAILED, VersionState.REJECTED, VersionState.ROLLED_BACK})
-"""States of a version that cannot serve as it is."""
 _OF_VOLUMES: Final = frozenset(
-    {Reason.CLAIM_MISSING, Reason.CLAIM_UNUSABLE, Reason.CLAIM_EXCLUSIVE, Reason.NAME_CONFLICT}
+    {Reason.CLAIM_MISSING, Reason.CLAIM_UNUSABLE, Reason.CLAIM_EXCLUSIVE}
 )
 """Why a version's pods are not created: they could not have their volume."""
+_BARRED: Final = frozenset(
+    {
+        Reason.POD_LABELS_CONFLICT,
+        Reason.NAME_CONFLICT,
+        Reason.POD_SECURITY_VIOLATION,
+        Reason.LIMIT_RANGE_EXCEEDED,
+        Reason.ADMISSION_REFUSED,
+    }
+)
+"""Why a version is not started before a person does something about it."""
 
 
 def progress_due(observed: Observed) -> timedelta | None:
@@ -47,7 +56,7 @@ def newer_row(decision: Decision) -> VersionStatus | None:
     wanted = set(policy.specific) if policy.specific is not None else None
     for row in decision.rows:
         relevant = row.version > floor if wanted is None else row.version in wanted
-        if relevant and row.state in (BAD | {VersionState.SETTLING}):
+        if relevant and row.state in (BAD_STATES | {VersionState.SETTLING}):
             return row
     own = decision.rows_by_version.get(primary.version) if primary else None
     return own if own and own.reason == Reason.ROLLED_BACK else None
@@ -91,12 +100,24 @@ def _syncing(pods: Sequence[Pod]) -> str:
 
 
 def _no_room(decision: Decision, pods: Sequence[Pod]) -> str:
-    """What pods wait for: `WaitingForGPU`, and of how many versions where there are several."""
+    """What pods wait for, `WaitingForGPU: 0/3 nodes have 1 more nvidia.com/gpu`; or how many versions do."""
     stuck = [pod for pod in pods if pod.unschedulable and not pod.ready]
-    gpu = any(lacks_gpu(pod.unschedulable, pod.requests) for pod in stuck)
-    phase = "WaitingForGPU" if gpu else "Unschedulable"
+    gpus = [pod for pod in stuck if lacks_gpu(pod.unschedulable, pod.requests)]
+    phase = "WaitingForGPU" if gpus else "Unschedulable"
     waiting, wanted = waiting_for_room(decision), len(decision.desired.servables)
-    return phase if wanted == 1 else f"{phase}: {len(waiting)} of {wanted} versions"
+    if wanted > 1:
+        return f"{phase}: {len(waiting)} of {wanted} versions"
+    short = (what_is_short(pod.unschedulable, pod.requests) for pod in gpus or stuck)
+    return ": ".join([phase, *filter(None, list(short)[:1])])
+
+
+def _bar(decision: Decision, row: VersionStatus) -> str:
+    """The phase where pods of a version are not created, and not for want of room; empty otherwise."""
+    if row.state is not VersionState.UNSCHEDULABLE:
+        return ""
+    if row.reason in _OF_VOLUMES or (row.reason == decision.volume.reason and row.reason):
+        return "WaitingForVolume"
+    return row.reason if row.reason in _BARRED else ""
 
 
 def _others_phase(decision: Decision) -> str:
@@ -106,12 +127,22 @@ def _others_phase(decision: Decision) -> str:
     if waiting_for_room(decision):
         ids = decision.desired.ids
         return _no_room(decision, [p for p in decision.observed.pods if p.servable in ids])
+    if barred := [row for row in rows if _bar(decision, row)]:
+        return _bar(decision, barred[0])
     if coming := sum(row.available_key != row.key for row in rows):
         return f"Starting {len(servables) - coming}/{len(servables)} versions"
     if missing := sum(max(0, wanted - row.ready_replicas) for row in rows):
         pods = wanted * len(servables)
         return f"{_SCALING if _scaling(decision) else 'Degraded'} {pods - missing}/{pods}"
     return ""
+
+
+def _step_phase(decision: Decision) -> str:
+    """Where a rollout in steps stands; empty while pods of its step are on their way, or have trouble."""
+    rollout = decision.observed.model.status.rollout
+    if rollout is None or decision.split is None or decision.split.canary in decision.findings:
+        return ""
+    return rollout_phase(rollout)
 
 
 def _transition_phase(decision: Decision) -> str:
@@ -122,13 +153,12 @@ def _transition_phase(decision: Decision) -> str:
     row = decision.rows_by_version.get(primary.version)
     pods = [p for p in decision.observed.pods if p.servable == primary.id and not p.terminating]
     shifted = sum(p.servable == primary.id for p in decision.endpoints)
-    wanted = decision.limits.replicas
+    wanted = decision.split.canary_pods if decision.split else decision.limits.replicas
     ready = sum(p.ready for p in pods)
-    if row and row.state is VersionState.UNSCHEDULABLE:
-        if row.reason in _OF_VOLUMES:
-            return "WaitingForVolume"
-        if row.reason == Reason.POD_LABELS_CONFLICT:
-            return row.reason
+    if row and (bar := _bar(decision, row)):
+        return bar
+    if row and Reason.UNSCHEDULABLE in (row.state.value, row.reason):
+        # One that was available says so by its reason alone.
         return _no_room(decision, pods)
     others = [p for p in decision.observed.pods if p.servable != primary.id]
     if shifted >= wanted:
@@ -139,14 +169,14 @@ def _transition_phase(decision: Decision) -> str:
         return _syncing(pods)
     if shifted or ready >= wanted:
         return f"Shifting {shifted}/{wanted}"
+    # Where no more hardware may be used, the first new pod waits until an old one is gone.
+    leaving = [p.version for p in others if p.terminating]
+    if leaving and all(p.scheduled_at is None for p in pods):
+        return f"Draining {max(leaving)}"
     if pods and all(p.sync.state is not ContainerState.TERMINATED for p in pods):
         # Their containers are being created, or a sync is about to be tried again.
         return "Syncing" if any(p.sync.exit_code is not None for p in pods) else "Starting"
-    if pods:
-        return f"Loading {ready}/{wanted}"
-    # Where no more hardware may be used, the first new pod waits until an old one is gone.
-    leaving = [p.version for p in others if p.terminating]
-    return f"Draining {max(leaving)}" if leaving else "Starting"
+    return f"Loading {ready}/{wanted}" if pods else "Starting"
 
 
 def _scaling(decision: Decision) -> bool:
@@ -175,7 +205,7 @@ def phase_of(decision: Decision) -> str:
     if decision.limits.replicas == 0:
         return "ScaledToZero"
     if not decision.settled:
-        return _transition_phase(decision)
+        return _step_phase(decision) or _transition_phase(decision)
     ready = len(decision.endpoints)
     if ready < decision.limits.replicas:
         if _scaling(decision):

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from slipway_operator.api.conditions import ConditionType, Reason
-from slipway_operator.api.status import Condition, VersionStatus, timestamp
+from slipway_operator.api.status import BAD_STATES, Condition, VersionStatus, timestamp
 from slipway_operator.model.source import Readiness
 from slipway_operator.planning.decision import Decision
-from slipway_operator.planning.status.columns import BAD, newer_row, serving_column
+from slipway_operator.planning.status.columns import newer_row, serving_column
 from slipway_operator.planning.status.degraded import Trouble
 from slipway_operator.planning.status.pin import pin_message
 from slipway_operator.planning.status.room import room_message, waiting_for_room
@@ -90,7 +90,9 @@ def _ready(decision: Decision) -> ConditionValue:
     detail = f": {row.message}" if row and row.message else ""
     if not ready and limits.floor == 0 and (decision.replacing or _in_gap(decision)):
         back = newer_row(decision)
-        failed = back is not None and (back.state in BAD or back.reason == Reason.ROLLED_BACK)
+        failed = back is not None and (
+            back.state in BAD_STATES or back.reason == Reason.ROLLED_BACK
+        )
         what = "comes back" if failed else "is replaced"
         return ConditionValue(
             "False",
@@ -160,7 +162,11 @@ def _progress(decision: Decision, phase: str) -> ConditionValue:
             "False", Reason.AS_DESIRED, f"version {primary.version} has all traffic"
         )
     row = decision.rows_by_version.get(primary.version)
-    detail = f": {row.message}" if row and row.message else ""
+    transition = decision.observed.model.status.transition
+    why = [row.message if row else "", transition.message if transition else ""]
+    if row and why[1] in why[0]:
+        why.pop()
+    detail = "".join(f": {text}" for text in ["; ".join(filter(None, why))] if text)
     reason = row_reason(row) if row and row.reason else Reason.TRANSITION
     return ConditionValue("True", reason, f"version {primary.version}: {phase}{detail}")
 
@@ -213,7 +219,8 @@ def _waiting(decision: Decision) -> bool:
     """Whether there is more to say about the primary than its phase."""
     primary = decision.desired.primary
     row = decision.rows_by_version.get(primary.version) if primary else None
-    return row is not None and bool(row.message)
+    transition = decision.observed.model.status.transition
+    return (row is not None and bool(row.message)) or bool(transition and transition.message)
 
 
 def _gap(values: Mapping[ConditionType, ConditionValue], told: ConditionType) -> list[str]:

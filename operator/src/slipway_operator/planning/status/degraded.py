@@ -5,19 +5,24 @@ from dataclasses import dataclass
 from typing import Final
 
 from slipway_operator.api.conditions import Reason, reason_of
-from slipway_operator.api.status import VersionState
+from slipway_operator.api.status import BAD_STATES, VersionState
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.status.children import edit_messages, label_messages
-from slipway_operator.planning.status.columns import BAD, newer_row
+from slipway_operator.planning.status.columns import newer_row
 from slipway_operator.planning.status.pin import missing_message
 from slipway_operator.planning.status.room import room_message
-from slipway_operator.planning.status.version_rows import row_message, row_reason, selectors_message
+from slipway_operator.planning.status.version_rows import (
+    names_message,
+    row_message,
+    row_reason,
+    selectors_message,
+)
 from slipway_operator.planning.volumes.pvc import not_grown
 
 RETENTION_FAILURES: Final = frozenset({Reason.RETENTION_DENIED, Reason.RETENTION_FAILED})
 """Told by an Event of retention's own."""
 
-_STATES: Final = BAD | {VersionState.SOURCE_GONE, VersionState.UNSCHEDULABLE}
+_STATES: Final = BAD_STATES | {VersionState.SOURCE_GONE, VersionState.UNSCHEDULABLE}
 """States of a version that is asked for which will not resolve by themselves."""
 _REASONS: Final = frozenset({Reason.CONTENT_CHANGED, Reason.ROLLED_BACK})
 """Reasons of a version that serves, which will not either."""
@@ -41,11 +46,7 @@ class Trouble:
 def _names(decision: Decision) -> Trouble | None:
     if not decision.observed.foreign:
         return None
-    listed = ", ".join(sorted(decision.observed.foreign))
-    return Trouble(
-        Reason.NAME_CONFLICT,
-        f"{listed} exists and is not owned by this Model: delete or rename it, or rename the Model",
-    )
+    return Trouble(Reason.NAME_CONFLICT, names_message(decision.observed))
 
 
 def _selectors(decision: Decision) -> Trouble | None:
@@ -68,7 +69,7 @@ def _source(decision: Decision) -> Trouble | None:
 
 def _newer(decision: Decision) -> Trouble | None:
     newer = newer_row(decision)
-    if newer and (newer.state in BAD or newer.reason == Reason.ROLLED_BACK):
+    if newer and (newer.state in BAD_STATES or newer.reason == Reason.ROLLED_BACK):
         return Trouble(row_reason(newer), row_message(newer))
     return None
 

@@ -73,7 +73,7 @@ def events(
             told.append(_Told(event, condition.message))
     return (
         *_of_requests(before.honoured, after.honoured),
-        *(told.event for told in (*source, *rows, *others)),
+        *(told.event for told in (*source, *rows, *others, *_of_transition(before, after))),
     )
 
 
@@ -87,6 +87,13 @@ def _of_requests(
         idle = NO_EFFECT in now.message
         reason = EventReason.REQUEST_WITHOUT_EFFECT if idle else EventReason.REQUEST_HONOURED
         yield KubernetesEvent(reason, now.message, warning=idle)
+
+
+def _of_transition(before: ModelStatus, after: ModelStatus) -> Iterator[_Told]:
+    """That a transition goes on without extra pods."""
+    was, now = before.transition, after.transition
+    if now and now.fallback and not (was and was.fallback):
+        yield _Told(KubernetesEvent(EventReason.TRANSITION_FALLBACK, now.message), now.message)
 
 
 def _of_rows(

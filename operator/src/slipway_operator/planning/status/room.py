@@ -1,15 +1,10 @@
 """Versions that wait for room: told together, since there may be as many of them as exports."""
 
-from typing import Final
-
-from slipway_operator.api.status import VersionState
+from slipway_operator.api.conditions import Reason
 from slipway_operator.model.servable import Servable
-from slipway_operator.planning.capacity.shortage import shortages
+from slipway_operator.planning.capacity.unschedulable import QUOTA, returns_by_itself
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.versions.diagnosis import Finding
-
-_QUOTA: Final = "exceeded quota"
-"""In the API server's sentence when a ResourceQuota leaves nothing for a pod."""
 
 
 def is_begun(decision: Decision, servable: Servable) -> bool:
@@ -21,9 +16,7 @@ def is_begun(decision: Decision, servable: Servable) -> bool:
 
 def passes_by_itself(decision: Decision, finding: Finding) -> bool:
     """Whether pods that shut down are about to give back what a pod waits for."""
-    draining = any(pod.terminating for pod in decision.observed.pods)
-    # A pod that shuts down counts against a quota until it is gone.
-    return draining and (bool(shortages(finding.message)) or _QUOTA in finding.message)
+    return returns_by_itself(decision.observed, finding)
 
 
 def refused(decision: Decision) -> list[tuple[Servable, Finding]]:
@@ -33,7 +26,7 @@ def refused(decision: Decision) -> list[tuple[Servable, Finding]]:
         (servable, finding)
         for servable, finding in found
         if finding
-        and finding.state is VersionState.UNSCHEDULABLE
+        and finding.reason is Reason.UNSCHEDULABLE
         and not passes_by_itself(decision, finding)
     ]
 
@@ -57,7 +50,7 @@ def room_message(decision: Decision) -> str:
         return ""
     servable, finding = refused(decision)[0]
     verb = "waits" if len(waiting) == 1 else "wait"
-    remedy = "raise the quota" if _QUOTA in finding.message else "free hardware"
+    remedy = "raise the quota" if QUOTA in finding.message else "free hardware"
     return (
         f"{len(waiting)} of {wanted} versions {verb} for room: version {servable.version}: "
         f"{finding.message}: {remedy}, or ask for fewer in spec.versions"

@@ -40,5 +40,6 @@ def summarise(decision: Decision, troubles: Sequence[Trouble]) -> ModelStatus:
         versions=list(decision.rows),
         retention=model.status.retention,
         transition=model.status.transition,
+        rollout=model.status.rollout,
         honoured=model.status.honoured,
     )

@@ -7,12 +7,13 @@ from typing import Final
 
 from slipway_operator.api import names
 from slipway_operator.api.conditions import Reason, reason_of
-from slipway_operator.api.status import VersionState, VersionStatus, timestamp
+from slipway_operator.api.status import BAD_STATES, VersionState, VersionStatus, timestamp
 from slipway_operator.api.verbs import Verb
 from slipway_operator.model.observed import ContainerState, Observed, Pod
 from slipway_operator.model.servable import Servable
 from slipway_operator.model.source import Readiness, SourceVersion
 from slipway_operator.planning.decision import Decision
+from slipway_operator.planning.rollout.wording import sentence
 from slipway_operator.planning.status.room import is_begun, passes_by_itself, refused
 from slipway_operator.planning.traffic.routing import percent
 from slipway_operator.planning.versions.desired import Candidate, existing
@@ -23,8 +24,8 @@ from slipway_sync.exports import SyncOutcome
 MAX_ROWS: Final = 256
 """As many as the schema of the status allows."""
 
+_COMING: Final = frozenset({VersionState.UNSCHEDULABLE, VersionState.SYNCING, VersionState.LOADING})
 _STARTED: Final = RUNNING | {VersionState.RETIRED}
-_FAILED: Final = frozenset({VersionState.FAILED, VersionState.REJECTED, VersionState.ROLLED_BACK})
 
 
 _ROLLED_BACK_MESSAGE: Final = (
@@ -184,7 +185,10 @@ def _row(decision: Decision, version: int, weight: int) -> VersionStatus:
     same = before is not None and before.state == draft.state
     available_key = before.available_key if before else ""
     wanted = decision.observed.model.spec.serving.replicas
-    if servable and wanted:
+    held = (
+        decision.split is not None and servable is not None and servable.id == decision.split.canary
+    )
+    if servable and wanted and not held:
         of_key = [pod for pod in live if pod.servable == servable.id and pod.ready]
         if len(of_key) >= wanted:
             available_key = servable.key
@@ -227,6 +231,8 @@ def _held(decision: Decision, version: int) -> Servable | None:
 
 def _draft(decision: Decision, version: int, held: Servable | None, pods: Sequence[Pod]) -> _Draft:
     before = decision.before.get(version)
+    if canary := _canary_draft(decision, version, pods):
+        return canary
     if desired := decision.desired.of(version):
         return _serving_draft(decision, desired, pods)
     candidate = decision.desired.candidates.get(version)
@@ -252,11 +258,29 @@ def _draft(decision: Decision, version: int, held: Servable | None, pods: Sequen
     return _Draft(VersionState.DISCOVERED)
 
 
+def _canary_draft(decision: Decision, version: int, pods: Sequence[Pod]) -> _Draft | None:
+    """Where the two versions stand that share the requests; None for others, and while pods are missing."""
+    split, rollout = decision.split, decision.observed.model.status.rollout
+    if split is None or rollout is None:
+        return None
+    ready = Counter(pod.servable for pod in pods if pod.ready and not pod.terminating)
+    if version == rollout.version:
+        text = sentence(rollout, decision.observed.model.name)
+        has_pods = (
+            ready[split.canary] >= split.canary_pods and split.canary not in decision.findings
+        )
+        return _Draft(VersionState.CANARY, None, text) if text and has_pods else None
+    before = decision.before.get(version)
+    if version == rollout.stable and before and before.state in RUNNING:
+        return _Draft(VersionState.AVAILABLE, None, "")
+    return None
+
+
 def _failed_draft(before: VersionStatus, candidate: Candidate | None) -> _Draft | None:
     """That a version has failed, as long as what it failed with is what would be tried."""
     if candidate is not None and candidate.wanted.key != before.failed_key:
         return None
-    if before.state in _FAILED:
+    if before.state in BAD_STATES:
         return _unchanged(before)
     # The spec was changed, and changed back before the version failed with the change.
     again = candidate is not None and candidate.chosen is None
@@ -276,6 +300,14 @@ def selectors_message(observed: Observed) -> str:
     )
 
 
+def names_message(observed: Observed) -> str:
+    """Which objects of others bear names that the Model needs, and what to do about it."""
+    listed = ", ".join(sorted(observed.foreign))
+    return (
+        f"{listed} exists and is not owned by this Model: delete or rename it, or rename the Model"
+    )
+
+
 def _waits(decision: Decision, desired: Servable, pods: Sequence[Pod]) -> _Draft | None:
     """That pods which are still wanted are not created: of their labels, or for want of their volume or of room."""
     volume = decision.volume
@@ -283,6 +315,10 @@ def _waits(decision: Decision, desired: Servable, pods: Sequence[Pod]) -> _Draft
     if decision.observed.selected_by and not found:
         sentence = selectors_message(decision.observed)
         return _Draft(VersionState.UNSCHEDULABLE, Reason.POD_LABELS_CONFLICT, sentence)
+    name = names.deployment_name(decision.observed.model.name, desired.id)
+    if not found and f"Deployment/{name}" in decision.observed.foreign:
+        sentence = names_message(decision.observed)
+        return _Draft(VersionState.UNSCHEDULABLE, Reason.NAME_CONFLICT, sentence)
     if volume.reason:
         draft = _Draft(VersionState.UNSCHEDULABLE, volume.reason, volume.message)
         return None if found else draft
@@ -323,6 +359,10 @@ def _serving_draft(decision: Decision, desired: Servable, pods: Sequence[Pod]) -
     if candidate.reason == Reason.CONTENT_CHANGED:
         parts = [_changed_message(version), *([draft.message] if draft.message else [])]
         return _Draft(draft.state, Reason.CONTENT_CHANGED, "; ".join(parts))
+    transition = decision.observed.model.status.transition
+    if transition and transition.fallback and draft.state in _COMING:
+        parts = [draft.message] if draft.message else []
+        return _Draft(draft.state, draft.reason, "; ".join([*parts, transition.message]))
     if draft.reason:
         return draft
     if candidate.reason == Reason.ROLLED_BACK:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from slipway_operator.api.names import SELECTS_ROTATION
+from slipway_operator.api.names import SELECTS_ROTATION, servable_id
 from slipway_operator.model.observed import Observed, Pod
 from slipway_operator.planning.capacity.scaling import Limits
 from slipway_operator.planning.endpoints import (
@@ -14,6 +14,8 @@ from slipway_operator.planning.endpoints import (
     selected_servables,
     selects_now,
 )
+from slipway_operator.planning.rollout.analysis import is_condemned
+from slipway_operator.planning.rollout.split import Split
 from slipway_operator.planning.versions.desired import DesiredVersions
 
 K = TypeVar("K", int, str)
@@ -89,12 +91,45 @@ def _fallback(observed: Observed, selects: str) -> str:
     return max(ready, key=lambda s: (ready[s], versions[s], s), default="")
 
 
+def _shared(observed: Observed, now: str, split: Split, limits: Limits) -> Traffic:
+    """Two versions beside each other, each by its ready pods; the canary takes part once it has one."""
+    if not limits.replicas:
+        return _unchanged(observed, now, "")
+    if fallback := _fallback(observed, now):
+        return only(fallback, urgent=True)
+    if _vacant(observed, now):
+        return only(split.stable, urgent=True)
+    canary = split.canary if split.canary_pods and _ready(observed, split.canary) else ""
+    if now != SELECTS_ROTATION and not canary:
+        return only(now)
+    members = selected_servables(observed) | {split.stable} | ({canary} if canary else set())
+    return _mixture(observed, members)
+
+
+def _condemned_alone(observed: Observed, primary: str) -> bool:
+    """Whether all that shares the requests with the primary is a canary that was found worse."""
+    rows = {servable_id(row.version, row.failed_key): row for row in observed.model.status.versions}
+    others = selected_servables(observed) - {primary}
+    return bool(others) and all(
+        (row := rows.get(other)) is not None and is_condemned(row) for other in others
+    )
+
+
 def _ready(observed: Observed, servable: str) -> list[Pod]:
     return [pod for pod in live_pods(observed) if pod.ready and pod.servable == servable]
 
 
-def route(observed: Observed, desired: DesiredVersions, limits: Limits) -> Traffic:
-    """Decide the next step of traffic."""
+def route(
+    observed: Observed, desired: DesiredVersions, limits: Limits, split: Split | None = None
+) -> Traffic:
+    """Decide the next step of traffic.
+
+    Args:
+        observed: The snapshot.
+        desired: Which servables should serve.
+        limits: What the policy allows.
+        split: How two versions share the requests while a step of a rollout lasts.
+    """
     now = selects_now(observed, observed.model.name)
     primary = desired.primary
     if primary is None:
@@ -102,10 +137,19 @@ def route(observed: Observed, desired: DesiredVersions, limits: Limits) -> Traff
         return only(fallback, urgent=True) if fallback else _unchanged(observed, now, "")
     if not now:
         return only(_fallback(observed, now) or primary.id, urgent=True)
+    if split is not None:
+        return _shared(observed, now, split, limits)
     if limits.replicas > 0 and len(_ready(observed, primary.id)) >= limits.replicas:
         return only(primary.id)
     if fallback := _fallback(observed, now):
         return only(fallback, urgent=True)
+    if (
+        now == SELECTS_ROTATION
+        and _ready(observed, primary.id)
+        and _condemned_alone(observed, primary.id)
+    ):
+        # Known to be worse than fewer pods: it takes no request until the others are back.
+        return only(primary.id)
     if _vacant(observed, now):
         return only(primary.id, urgent=True)
     # A servable that stays has all its pods, so traffic can wait and then move at once; so it does

@@ -90,7 +90,7 @@ def _with_labels(observed: Observed, traffic: Traffic, now: str, step: ServiceSt
 def service_actions(decision: Decision) -> Iterator[Action]:
     """Take the next step of traffic, and keep the Services of versions and labels."""
     observed = decision.observed
-    traffic = route(observed, decision.desired, decision.limits)
+    traffic = route(observed, decision.desired, decision.limits, decision.split)
     # The rotation label has no effect without a primary, or before NAME selects anything.
     relabel = decision.desired.primary is not None and bool(decision.selects)
     step = service_step(observed, traffic, relabel=relabel)

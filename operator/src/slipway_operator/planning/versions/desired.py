@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.spec import VersionPolicy
@@ -29,7 +30,7 @@ class Candidate:
     reason: Reason | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DesiredVersions:
     """The outcome.
 
@@ -43,14 +44,18 @@ class DesiredVersions:
     ideal: int | None
     candidates: Mapping[int, Candidate]
 
-    @property
+    @cached_property
     def ids(self) -> frozenset[str]:
         """Ids of the desired servables."""
         return frozenset(servable.id for servable in self.servables)
 
+    @cached_property
+    def _by_version(self) -> Mapping[int, Servable]:
+        return {servable.version: servable for servable in self.servables}
+
     def of(self, version: int) -> Servable | None:
         """The desired servable of a version."""
-        return next((s for s in self.servables if s.version == version), None)
+        return self._by_version.get(version)
 
     @property
     def primary(self) -> Servable | None:

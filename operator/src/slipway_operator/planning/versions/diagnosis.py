@@ -1,6 +1,7 @@
 """Why pods of a servable do not become ready: an ordered list of checks, the first finding wins."""
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -111,6 +112,23 @@ def _unschedulable(pod: Pod) -> Finding | None:
     return Finding(VersionState.UNSCHEDULABLE, Reason.UNSCHEDULABLE, _cut(pod.unschedulable))
 
 
+def _node_lost(pod: Pod) -> Finding | None:
+    if not pod.lost:
+        return None
+    message = (
+        f"node {pod.lost} of pod {pod.name} no longer reports; Kubernetes replaces the pod when it evicts it, "
+        "after 5 minutes unless spec.serving.tolerations say otherwise"
+    )
+    return Finding(VersionState.LOADING, Reason.NODE_LOST, _cut(message))
+
+
+def _evicted(pod: Pod) -> Finding | None:
+    if not pod.evicted:
+        return None
+    message = f"pod {pod.name} is being removed from its node: {pod.evicted}"
+    return Finding(VersionState.LOADING, Reason.POD_EVICTED, _cut(message))
+
+
 def _cannot_start(pod: Pod) -> Finding | None:
     for container in (pod.sync, pod.server):
         if container.state is ContainerState.WAITING and container.reason in _STUCK_WAITING:
@@ -133,9 +151,21 @@ _CHECKS: Final[tuple[Callable[[Pod], Finding | None], ...]] = (
     _load_failed,  # TensorFlow says no.
     _crashed,  # Native code or memory.
     _unschedulable,  # No room; nothing is wrong with the version.
+    _node_lost,
     _cannot_start,  # Image, Secret or volume.
     _sync_trouble,  # The store or the volume; passes or runs into the deadline.
 )
+
+
+_REFUSALS: Final = (
+    (re.compile(r"\bexceeded quota\b"), Reason.UNSCHEDULABLE),  # Room, as the namespace has it.
+    (re.compile(r"\bviolates PodSecurity\b"), Reason.POD_SECURITY_VIOLATION),
+    (
+        re.compile(r"\b(maximum|minimum) \S+ usage per \w+ is\b|\blimit to request ratio per\b"),
+        Reason.LIMIT_RANGE_EXCEEDED,
+    ),
+)
+"""What the API server's plugins of admission say when they refuse a pod; webhooks say anything."""
 
 
 def not_created(deployment: Deployment, pods: Iterable[Pod]) -> Finding | None:
@@ -144,28 +174,34 @@ def not_created(deployment: Deployment, pods: Iterable[Pod]) -> Finding | None:
     if not deployment.refused or live >= deployment.replicas:
         return None
     message = _cut(f"a pod cannot be created: {deployment.refused}")
-    return Finding(VersionState.UNSCHEDULABLE, Reason.UNSCHEDULABLE, message)
+    reason = next(
+        (reason for words, reason in _REFUSALS if words.search(deployment.refused)),
+        Reason.ADMISSION_REFUSED,
+    )
+    return Finding(VersionState.UNSCHEDULABLE, reason, message)
 
 
 def diagnose(pods: Iterable[Pod]) -> Finding | None:
     """The most telling finding about a servable's pods; None when they are well on their way."""
-    waiting = sorted(
-        (pod for pod in pods if not pod.ready and not pod.terminating),
-        key=lambda pod: (pod.created_at, pod.name),
-    )
+    ordered = sorted(pods, key=lambda pod: (pod.created_at, pod.name))
+    waiting = [pod for pod in ordered if not pod.ready and not pod.terminating]
     for check in _CHECKS:
         for pod in waiting:
             if finding := check(pod):
                 return finding
-    return None
+    if not waiting:
+        return None
+    # Nothing is wrong with what comes in its place; it says why it has to come.
+    return next((found for pod in ordered if pod.terminating and (found := _evicted(pod))), None)
 
 
 def _last_progress(pod: Pod) -> datetime:
     """The latest instant at which something came about in a pod."""
     moments = [pod.created_at, pod.scheduled_at]
     if pod.sync.exit_code == 0:
-        # A sync that failed and starts over is no progress.
-        moments += [pod.sync.finished_at, pod.ready_at if pod.ready else None]
+        # A sync that failed and starts over is no progress. A pod that was ready until a moment ago, such as
+        # a canary's after days, has the whole time to become so again.
+        moments += [pod.sync.finished_at, pod.ready_at]
     return max(moment for moment in moments if moment is not None)
 
 
@@ -178,7 +214,11 @@ def _clock_stands(pod: Pod) -> bool:
         and outcome is not None
         and outcome.reason in PASSING
     )
-    return bool(pod.unschedulable) or syncing or (no_source and pod.server.exit_code is None)
+    return (
+        bool(pod.unschedulable or pod.lost)
+        or syncing
+        or (no_source and pod.server.exit_code is None)
+    )
 
 
 def deadline(pods: Iterable[Pod], limit: timedelta) -> datetime | None:

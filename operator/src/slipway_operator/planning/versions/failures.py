@@ -49,7 +49,7 @@ def judge(
         failure = next(
             (
                 (servable, finding)
-                for servable in _on_trial(observed, desired)
+                for servable in on_trial(observed, desired)
                 if (finding := _failure(observed, servable, findings.get(servable.id), now))
             ),
             None,
@@ -64,13 +64,13 @@ def deadline_due(observed: Observed, desired: DesiredVersions, now: datetime) ->
     limit = parse_duration(observed.model.spec.transition.progress_deadline)
     moments = [
         moment
-        for servable in _on_trial(observed, desired)
+        for servable in on_trial(observed, desired)
         if (moment := deadline((p for p in observed.pods if p.servable == servable.id), limit))
     ]
     return max(timedelta(seconds=1), min(moments) - now) if moments else None
 
 
-def _on_trial(observed: Observed, desired: DesiredVersions) -> list[Servable]:
+def on_trial(observed: Observed, desired: DesiredVersions) -> list[Servable]:
     """Desired servables that may still fail.
 
     One that was available is not judged again, and the way back from one that failed is not judged

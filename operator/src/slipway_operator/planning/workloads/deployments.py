@@ -7,6 +7,7 @@ from slipway_operator.model.actions import Action
 from slipway_operator.planning.capacity.fleets import fleets
 from slipway_operator.planning.capacity.scaling import scale
 from slipway_operator.planning.decision import Decision
+from slipway_operator.planning.rollout.scaling import scale_split
 from slipway_operator.planning.workloads.placement import PLACEMENT
 from slipway_operator.rendering.sync_credentials import is_identity_known
 
@@ -14,19 +15,20 @@ from slipway_operator.rendering.sync_credentials import is_identity_known
 def deployment_actions(decision: Decision) -> Iterator[Action]:
     """Create what is missing, and give every servable the replicas it may have next."""
     observed = decision.observed
-    decided = scale(fleets(observed, decision.desired), decision.limits)
+    known = is_identity_known(observed.model, observed.source.identity, decision.settings)
+    # Nothing new could be started now, so nothing old may go for it; the status or the next good
+    # poll tells why.
+    closed = bool(decision.volume.reason or observed.selected_by or not known)
+    seen, limits, split = (
+        fleets(observed, decision.desired, closed=closed),
+        decision.limits,
+        decision.split,
+    )
+    decided = scale_split(seen, limits, split) if split else scale(seen, limits)
     workloads = PLACEMENT.workloads(decision, decided)
     present = {found.name: found for found in observed.deployments}
-    missing = [workload for workload in workloads if workload.name not in present]
-    known = is_identity_known(observed.model, observed.source.identity, decision.settings)
-    if missing and (decision.volume.reason or observed.selected_by or not known):
-        # Nothing new could be started now, so nothing old may go for it; the status or the next
-        # good poll tells why. Who asks for no pods gets none.
-        if decision.limits.replicas:
-            return
-        missing = []
-    for workload in missing:
-        if f"Deployment/{workload.name}" not in observed.foreign:
+    for workload in workloads:
+        if workload.name not in present:
             yield actions.CreateDeployment(PLACEMENT.manifest(decision, workload))
     for workload in workloads:
         found = present.get(workload.name)

@@ -60,7 +60,7 @@ def _loader(payload: bytes) -> Loader[Any]:
     make_packages_known()
     from slipway_server.loading.chain import make_loader  # noqa: PLC0415 - likewise, and imports parts of TensorFlow
 
-    logs.configure()
+    logs.configure(settings.log_level)
     return make_loader(settings)
 
 

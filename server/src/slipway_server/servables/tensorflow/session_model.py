@@ -13,6 +13,7 @@ from typing import Final
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from slipway_server.errors import Code, ServingError, deadline_exceeded
+from slipway_server.servables.servable import OpenSession
 from slipway_server.servables.signature import Array, Signature, TensorSpec
 from slipway_server.servables.tensorflow.c_api.session import Call, Session
 from slipway_server.servables.tensorflow.failures import as_run_error
@@ -109,6 +110,13 @@ class SessionModel:
                 raise found from error
             finally:
                 del found  # likewise
+
+    def open_session(self) -> OpenSession:
+        """Return where the session is (`servable.RunsInSession`)."""
+        session = self._session
+        return OpenSession(
+            session.pointer, session.graph.pointer, on_caller=self._on_caller, owner=session
+        )
 
     def close(self) -> None:
         """Cancel what runs, refuse what comes, and release the session once nothing runs any more."""

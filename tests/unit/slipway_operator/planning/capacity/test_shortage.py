@@ -2,7 +2,12 @@
 
 import pytest
 
-from slipway_operator.planning.capacity.shortage import Shortage, lacks_gpu, shortages
+from slipway_operator.planning.capacity.shortage import (
+    Shortage,
+    lacks_gpu,
+    shortages,
+    what_is_short,
+)
 
 TAINT = "had untolerated taint {node-role.kubernetes.io/control-plane: }"
 VICTIMS = "No preemption victims found for incoming pod"
@@ -82,15 +87,15 @@ def missing(*resources: str) -> str:
     ],
 )
 def test_a_pod_waits_for_the_gpu_that_it_requests(resource: str) -> None:
-    assert lacks_gpu(missing(resource), {"cpu", resource})
-    assert lacks_gpu(missing("cpu", resource), {"cpu", resource})
-    assert not lacks_gpu(missing("cpu"), {"cpu", resource})
-    assert not lacks_gpu(missing(resource), {"cpu"})
+    assert lacks_gpu(missing(resource), {"cpu": "4", resource: "1"})
+    assert lacks_gpu(missing("cpu", resource), {"cpu": "4", resource: "1"})
+    assert not lacks_gpu(missing("cpu"), {"cpu": "4", resource: "1"})
+    assert not lacks_gpu(missing(resource), {"cpu": "4"})
 
 
 @pytest.mark.parametrize("resource", ["cpu", "memory", "amd.com/fpga", "example.com/gpu-like"])
 def test_other_resources_are_no_gpus(resource: str) -> None:
-    assert not lacks_gpu(missing(resource), {resource})
+    assert not lacks_gpu(missing(resource), {resource: "1"})
 
 
 def test_a_model_without_gpus_does_not_wait_for_one_on_tainted_gpu_nodes() -> None:
@@ -98,4 +103,23 @@ def test_a_model_without_gpus_does_not_wait_for_one_on_tainted_gpu_nodes() -> No
         "0/2 nodes are available: 1 Insufficient cpu, 1 node(s) had untolerated taint "
         "{nvidia.com/gpu: present}."
     )
-    assert not lacks_gpu(sentence, {"cpu"})
+    assert not lacks_gpu(sentence, {"cpu": "4"})
+
+
+@pytest.mark.parametrize(
+    ("sentence", "requests", "short"),
+    [
+        ("0/3 nodes are available: 3 Insufficient nvidia.com/gpu.", {"nvidia.com/gpu": "1"},
+         "0/3 nodes have 1 more nvidia.com/gpu"),
+        (("0/3 nodes are available: 1 Insufficient cpu, 3 Insufficient nvidia.com/gpu. preemption: 0/3 nodes are "
+         f"available: 3 {VICTIMS}."), {"cpu": "4", "nvidia.com/gpu": "2"},
+         "0/3 nodes have 2 more nvidia.com/gpu"),
+        ("0/2 nodes are available: 2 Insufficient memory.", {"memory": "8Gi"}, "0/2 nodes have 8Gi more memory"),
+        ("0/2 nodes are available: 2 Insufficient nvidia.com/gpu.", {"cpu": "1"}, ""),
+        ("0/1 nodes are available: 1 Too many pods.", {"cpu": "1"}, ""),
+        ("no nodes available to schedule pods", {"cpu": "1"}, ""),
+        ("", {}, ""),
+    ],
+)  # fmt: skip
+def test_what_is_short_in_a_few_words(sentence: str, requests: dict[str, str], short: str) -> None:
+    assert what_is_short(sentence, requests) == short

@@ -211,3 +211,36 @@ def test_a_change_of_all_versions_ends_although_there_is_room_for_few(policy: st
     assert fleet.in_rotation()
     world.recover()
     assert fleet.status.phase == "Available"
+
+
+def test_a_version_that_was_available_and_has_no_room_any_more_is_not_starting() -> None:
+    fleet = exports(1, gpus=9, versions={"latest": 1})
+    run(fleet)
+    fleet.long_drains = {1}
+    fleet.upload(2)
+    run(fleet)
+    fleet.gpus = 0
+    [pod] = fleet.pods_of(2)
+    fleet.take(pod)
+    run(fleet, 3)
+    assert fleet.status.phase == "WaitingForGPU: 0/1 nodes have 1 more nvidia.com/gpu"
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_pods_that_are_not_admitted_wait_for_no_room(*, several: bool) -> None:
+    fleet = exports(1, gpus=9, versions={"all": True} if several else {"latest": 1})
+    fleet.quota = 1
+    fleet.refusal = (
+        'pods "digits-x" is forbidden: violates PodSecurity "restricted:latest": hostNetwork'
+    )
+    fleet.edit(transition={"whenUnschedulable": {"after": "1s", "then": "ResourcePreserving"}})
+    run(fleet)
+    fleet.upload(2)
+    [event] = [event for event in told(fleet, 12) if event.warning]
+    assert event.message == f"version 2: a pod cannot be created: {fleet.refusal}"
+    assert fleet.status.phase == Reason.POD_SECURITY_VIOLATION
+    assert fleet.status.message == (
+        f"version 2: PodSecurityViolation: a pod cannot be created: {fleet.refusal}"
+    )
+    assert fleet.plan().requeue is None, "no old pod would help"
+    assert fleet.status.serving == "1"

@@ -7,8 +7,13 @@ import pytest
 
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.status import VersionState
-from slipway_operator.model.observed import Container, ContainerState, Pod
-from slipway_operator.planning.versions.diagnosis import deadline, diagnose, server_message
+from slipway_operator.model.observed import Container, ContainerState, Deployment, Pod
+from slipway_operator.planning.versions.diagnosis import (
+    deadline,
+    diagnose,
+    not_created,
+    server_message,
+)
 from slipway_sync.exports import ExitCode, SyncOutcome
 
 T0 = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -58,6 +63,7 @@ REJECTED = replace(
     ),
 )  # fmt: skip
 NO_IMAGE = replace(PLACED, sync=Container(WAITING, "ImagePullBackOff", "not found"))
+LOST = replace(LOADING, lost="gpu-7")
 
 
 def test_out_of_memory_says_which_limit_to_raise_and_shows_no_log() -> None:
@@ -88,6 +94,7 @@ def test_out_of_memory_without_a_limit_is_the_nodes() -> None:
         (NO_ROOM, VersionState.UNSCHEDULABLE, Reason.UNSCHEDULABLE, "Insufficient nvidia.com/gpu", False),
         (NO_IMAGE, VersionState.LOADING, Reason.POD_CANNOT_START, "ImagePullBackOff: not found", False),
         (NO_STORE, VersionState.SYNCING, "SourceUnavailable", "no answer from s3.test", False),
+        (LOST, VersionState.LOADING, Reason.NODE_LOST, "node gpu-7 of pod p no longer reports", False),
     ],
 )  # fmt: skip
 def test_a_finding_names_the_state_the_reason_and_the_pods_own_words(
@@ -128,6 +135,25 @@ def test_the_more_telling_finding_wins_whichever_pod_is_older(
         finding = diagnose(pods)
         assert finding is not None
         assert finding.reason == wins
+
+
+def test_what_comes_in_place_of_an_evicted_pod_says_why() -> None:
+    words = "Taint manager: deleting due to NoExecute taint"
+    going = replace(READY, name="q", uid="2", terminating=True, evicted=words)
+    found = diagnose([going, LOADING])
+    assert found is not None
+    assert (found.reason, found.final) == (Reason.POD_EVICTED, False)
+    assert found.message == f"pod q is being removed from its node: {words}"
+    assert diagnose([going]) is None
+    assert diagnose([going, READY]) is None
+    unplaced = diagnose([going, NO_ROOM])
+    assert unplaced is not None
+    assert unplaced.reason == Reason.UNSCHEDULABLE
+
+
+def test_the_deadline_does_not_run_while_the_node_is_lost() -> None:
+    assert deadline([LOADING], LIMIT) is not None
+    assert deadline([LOST], LIMIT) is None
 
 
 def test_pods_that_are_ready_or_going_do_not_count() -> None:
@@ -199,3 +225,80 @@ def test_a_sync_that_fails_over_and_over_for_another_reason_runs_out_of_time() -
         PLACED, sync=Container(WAITING, exit_code=ExitCode.VOLUME_ERROR, finished_at=at(99))
     )
     assert deadline([full], LIMIT) == at(1) + LIMIT
+
+
+NAME = 'pods "digits-v2-5d9c-x7k2p" is forbidden'
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (
+            (
+                f"{NAME}: exceeded quota: team, requested: requests.nvidia.com/gpu=1, used: "
+                "requests.nvidia.com/gpu=2, limited: requests.nvidia.com/gpu=2"
+            ),
+            Reason.UNSCHEDULABLE,
+        ),
+        (
+            f"{NAME}: failed quota: team: must specify limits.memory for: server",
+            Reason.ADMISSION_REFUSED,
+        ),
+        (
+            f"{NAME}: maximum memory usage per Container is 1Gi, but limit is 8Gi",
+            Reason.LIMIT_RANGE_EXCEEDED,
+        ),
+        (
+            (
+                f"{NAME}: [minimum cpu usage per Pod is 2, but request is 1, maximum cpu usage per Pod is 4, but "
+                "limit is 8]"
+            ),
+            Reason.LIMIT_RANGE_EXCEEDED,
+        ),
+        (
+            f"{NAME}: cpu max limit to request ratio per Container is 2, but provided ratio is 4.000000",
+            Reason.LIMIT_RANGE_EXCEEDED,
+        ),
+        (
+            (
+                f'{NAME}: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false '
+                '(container "server" must set securityContext.allowPrivilegeEscalation=false)'
+            ),
+            Reason.POD_SECURITY_VIOLATION,
+        ),
+        (
+            'admission webhook "validate.kyverno.svc-fail" denied the request: image is not signed',
+            Reason.ADMISSION_REFUSED,
+        ),
+        (
+            (
+                'Internal error occurred: failed calling webhook "v.example.com": failed to call webhook: Post '
+                '"https://v.example.svc:443/?timeout=10s": service "v" not found'
+            ),
+            Reason.ADMISSION_REFUSED,
+        ),
+        (f"{NAME}: no PriorityClass with name fast was found", Reason.ADMISSION_REFUSED),
+        (
+            f'{NAME}: error looking up service account ml/digits: serviceaccount "digits" not found',
+            Reason.ADMISSION_REFUSED,
+        ),
+    ],
+)
+def test_why_a_pod_is_not_admitted(words: str, reason: Reason) -> None:
+    refused = Deployment(
+        name="digits-v2-k",
+        uid="u",
+        servable="v2-k",
+        version=2,
+        key="k",
+        revision="r",
+        directory="2",
+        replicas=1,
+        created_at=T0,
+        refused=words,
+    )
+    found = not_created(refused, [])
+    assert found is not None
+    assert (found.state, found.reason) == (VersionState.UNSCHEDULABLE, reason)
+    assert found.message == f"a pod cannot be created: {words}"
+    assert not_created(refused, [NEW]) is None

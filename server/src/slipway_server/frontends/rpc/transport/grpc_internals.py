@@ -120,7 +120,12 @@ class UnaryCall:
         self._end()
         return False
 
-    def abort_arrival(self) -> None:
+    @property
+    def peer(self) -> str:
+        """The client, as gRPC writes it: `ipv4:10.0.0.7:51324`."""
+        return self._event.call.peer().decode(errors="replace")  # type: ignore[no-any-return]
+
+    def abort_arrival(self, details: bytes) -> None:
         """End the call without its message. The pending receive operation ends, too: `_received`."""
         state = self._state
         with state.condition:
@@ -129,7 +134,7 @@ class UnaryCall:
                     state,
                     self._event.call,
                     _cygrpc.StatusCode.unavailable,
-                    b"Timed out receiving the request, and others need its place",
+                    details,
                 )
 
     @property

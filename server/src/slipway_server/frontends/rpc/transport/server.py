@@ -14,7 +14,13 @@ import grpc
 from typing_extensions import override
 
 from slipway_server.errors import Code, ServingError, overloaded
+from slipway_server.frontends.rpc.transport.arrivals import (
+    ArrivalWatch,
+    ArrivingBytes,
+    received_bytes,
+)
 from slipway_server.frontends.rpc.transport.compression import Decompression
+from slipway_server.frontends.rpc.transport.grpc_internals import UnaryCall
 from slipway_server.frontends.rpc.transport.health import SERVICE_NAMES, Health
 from slipway_server.frontends.rpc.transport.limits import RpcLimits, channel_options
 from slipway_server.frontends.rpc.transport.workers import RpcWorkers, rpc_workers, warn_if_slow
@@ -69,22 +75,25 @@ class RpcServer:
         channel_arguments: Mapping[str, int | str] | None = None,
     ) -> None:
         warn_if_slow()
-        self._pool = rpc_workers(limits.threads, held=limits.held)
+        arrivals = ArrivingBytes(max(limits.arriving, limits.message))
+        self._pool = rpc_workers(limits.threads, held=limits.held, arrivals=arrivals)
         self._server = grpc.server(
             self._pool, options=channel_options(limits, channel_arguments or {})
         )
         decompression = Decompression(limits.message, limits.decompressed, GRPC_STATUS.__getitem__)
         self._health = Health(self._server, decompression)
         self._methods = _LateMethods(
-            self._pool, limits, decompression, {**(early or {}), **self._health.methods}
+            self._pool, limits, decompression, arrivals, {**(early or {}), **self._health.methods}
         )
+        ports: set[int] = set()
+        self._watch = ArrivalWatch(arrivals, self._methods.slow, lambda: received_bytes(ports))
         self._server.add_generic_rpc_handlers((self._methods,))
         for address in addresses:
             try:
                 if address.tls and credentials is not None:
-                    self._server.add_secure_port(address.text, credentials())
+                    ports.add(self._server.add_secure_port(address.text, credentials()))
                 else:
-                    self._server.add_insecure_port(address.text)
+                    ports.add(self._server.add_insecure_port(address.text))
             except RuntimeError as error:
                 raise OSError(f"Cannot listen on {address.text} for gRPC: {error}") from error
 
@@ -101,6 +110,7 @@ class RpcServer:
     def start(self) -> None:
         """Begin to answer: health at once, everything else UNAVAILABLE until `serve`."""
         self._server.start()
+        self._watch.start()
 
     def serve(
         self,
@@ -130,6 +140,7 @@ class RpcServer:
     def stop(self, grace: float) -> None:
         """Refuse new calls, wait up to `grace` seconds for those in flight, then cancel them."""
         self._server.stop(grace).wait()
+        self._watch.stop()
 
 
 class _LateMethods(grpc.GenericRpcHandler):
@@ -138,11 +149,12 @@ class _LateMethods(grpc.GenericRpcHandler):
         pool: RpcWorkers,
         limits: RpcLimits,
         decompression: Decompression,
+        arrivals: ArrivingBytes,
         early: Mapping[str, RpcMethod],
     ) -> None:
         self._pool = pool
         self._decompression = decompression
-        self._status_pool = rpc_workers(_STATUS_THREADS, "rpc-status")
+        self._status_pool = rpc_workers(_STATUS_THREADS, "rpc-status", arrivals=arrivals)
         # Some may wait even where little is allowed: between its arrival and its thread every request waits.
         self._max_waiting = max(limits.inflight - limits.threads, limits.threads)
         refusals = ThreadPoolExecutor(_REFUSAL_THREADS, thread_name_prefix="rpc-refusal")
@@ -153,7 +165,7 @@ class _LateMethods(grpc.GenericRpcHandler):
         )
         self.calls = 0
         self._early = frozenset(early)
-        self._reload_pool = rpc_workers(1, "rpc-reload")
+        self._reload_pool = rpc_workers(1, "rpc-reload", arrivals=arrivals)
         self._stream_pool = rpc_workers(_STREAM_THREADS, "rpc-stream")
         self._pools = dict.fromkeys(early, self._status_pool)
         self._handlers = self._handlers_of(early)
@@ -177,6 +189,11 @@ class _LateMethods(grpc.GenericRpcHandler):
             for path, stream in streams.items()
         }
         self._bound = True
+
+    def slow(self, before: float) -> list[tuple[UnaryCall, float]]:
+        """Return the calls of all methods whose message was asked for before a moment and is not complete."""
+        pools = (self._pool, self._status_pool, self._reload_pool)
+        return [call for pool in pools for call in pool.slow(before)]
 
     def _handlers_of(self, methods: Mapping[str, RpcMethod]) -> dict[str, Handler]:
         # No (de)serializers: the handlers take and return bytes.

@@ -25,12 +25,15 @@ from typing import Any, Final
 from typing_extensions import override
 
 from slipway_server.frontends.rpc.transport import grpc_internals
+from slipway_server.frontends.rpc.transport.arrivals import ArrivingBytes, connection_of
 from slipway_server.frontends.rpc.transport.grpc_internals import UnaryCall
 
 _log: Final = logging.getLogger(__name__)
 
 _READ_FOR_EACH: Final = 2
 """Unread requests that are asked for when one is answered: so it soon becomes as many as there is room for."""
+
+_TIMED_OUT: Final = b"Timed out receiving the request, and others need its place"
 
 _ARRIVAL_SECONDS: Final = 10.0
 """Within these a message should come, once there are more requests than may wait."""
@@ -39,10 +42,12 @@ _ARRIVAL_SECONDS: Final = 10.0
 _HELD: Final = 256 << 20
 
 
-def rpc_workers(size: int, name: str = "rpc", *, held: int = _HELD) -> "RpcWorkers":
+def rpc_workers(
+    size: int, name: str = "rpc", *, held: int = _HELD, arrivals: ArrivingBytes | None = None
+) -> "RpcWorkers":
     """Return workers that read ahead, where the grpcio that is installed allows that."""
     if grpc_internals.AVAILABLE:
-        return ReadAheadWorkers(size, name, held=held)
+        return ReadAheadWorkers(size, name, held=held, arrivals=arrivals)
     return RpcWorkers(size, name)
 
 
@@ -76,6 +81,10 @@ class RpcWorkers(ThreadPoolExecutor):
     def has_room(self, most: int) -> bool:
         """Whether fewer than `most` requests wait; called by gRPC's serving thread."""
         return self.waiting < most
+
+    def slow(self, _before: float) -> list[tuple[UnaryCall, float]]:
+        """Return the calls whose message was asked for before a moment and is not complete, as far as is known."""
+        return []
 
     @override
     def submit(self, fn: Callable[..., Any], /, *arguments: Any, **options: Any) -> Any:
@@ -111,6 +120,7 @@ class ReadAheadWorkers(RpcWorkers):
         size: requests worked on at a time.
         name: of the threads.
         held: bytes of requests that wait for a thread or are worked on; while there are more, further ones stay unread.
+        arrivals: is told of complete messages.
         clock: monotonic seconds.
     """
 
@@ -120,12 +130,14 @@ class ReadAheadWorkers(RpcWorkers):
         name: str = "rpc",
         *,
         held: int = _HELD,
+        arrivals: ArrivingBytes | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(size, name)
         self._tasks: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._size = size
         self._most_held = held
+        self._arrivals = arrivals
         self._name = name
         self._started = 0
         # One for each thread that is free and not yet meant for a task. Whoever gives a task takes one, so a task
@@ -160,7 +172,7 @@ class ReadAheadWorkers(RpcWorkers):
             if since > before:
                 break
             self._arriving.pop(call, None)
-            call.abort_arrival()
+            call.abort_arrival(_TIMED_OUT)
         return self.waiting < most
 
     @override
@@ -180,10 +192,17 @@ class ReadAheadWorkers(RpcWorkers):
         self._give(partial(_run_into, [future], fn, arguments, options))
         return future
 
+    @override
+    def slow(self, before: float) -> list[tuple[UnaryCall, float]]:
+        """Return the calls whose message was asked for before a moment and is not complete, and that moment."""
+        return [(call, since) for call, since in tuple(self._arriving.items()) if since <= before]
+
     def arrived(self, call: UnaryCall, size: int | None) -> None:
         """Hand a request of so many bytes to a thread; None when there will be no message."""
         self._arriving.pop(call, None)
         if size is not None:
+            if (arrivals := self._arrivals) is not None and arrivals.counts:
+                arrivals.completed(connection_of(call.peer), size)
             with self._lock:
                 self._held += size
             self._give(call.answer)

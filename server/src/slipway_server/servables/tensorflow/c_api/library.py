@@ -9,13 +9,11 @@ import ctypes
 import weakref
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-from slipway_server.tensorflow_library.lean_import import libraries
-
-_FILE: Final = "libtensorflow_cc.so.2"
+from slipway_server.tensorflow_library.lean_import import c_api_library
 
 Pointer, Long = ctypes.c_void_p, ctypes.c_int64
 _Text, _Int, _Size = ctypes.c_char_p, ctypes.c_int, ctypes.c_size_t
@@ -141,7 +139,7 @@ def _declared(
 @cache
 def c_api() -> CApi:
     """Return the library, loaded once for the process."""
-    return CApi(str(libraries() / _FILE))
+    return CApi(str(c_api_library()))
 
 
 def when_unused(owner: object, delete: _Function, pointer: int) -> None:

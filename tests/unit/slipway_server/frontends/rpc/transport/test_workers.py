@@ -305,7 +305,7 @@ def test_half_sent_calls_give_way_when_there_is_no_room(
 ) -> None:
     now = [0.0]
 
-    def clocked(size: int, name: str = "rpc", **_options: int) -> RpcWorkers:
+    def clocked(size: int, name: str = "rpc", **_options: Any) -> RpcWorkers:
         return ReadAheadWorkers(size, name, clock=lambda: now[0])
 
     monkeypatch.setattr(rpc_server, "rpc_workers", clocked)

@@ -1,0 +1,1 @@
+"""The kubectl plugin: its commands and their options."""

@@ -1,0 +1,1 @@
+"""A model server as its clients see it: addresses, signatures, tensors, requests over REST and gRPC."""

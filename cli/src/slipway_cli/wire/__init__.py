@@ -1,0 +1,1 @@
+"""Generated messages: TensorFlow Serving's, as far as a client needs them (see protos/slipway/client)."""

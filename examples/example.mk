@@ -1,0 +1,11 @@
+# What the Makefile of every example has: run its README from top to bottom.
+EXAMPLE := $(notdir $(CURDIR))
+ROOT := $(abspath $(CURDIR)/../..)
+export PYTHONPATH := $(ROOT)/examples
+
+.DEFAULT_GOAL := run
+.PHONY: run
+
+run:
+	@$(MAKE) --no-print-directory -C $(ROOT) setup
+	@$(ROOT)/.venv/bin/python -m run_readme README.md

@@ -1,0 +1,56 @@
+"""How long what has just ended took, for metrics."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from slipway_operator.api.names import servable_id
+from slipway_operator.api.status import ModelStatus, TransitionRecord
+from slipway_operator.model.observed import Observed, Pod
+
+
+@dataclass(frozen=True, slots=True)
+class PodDurations:
+    """Seconds that a pod took on its way.
+
+    Attributes:
+        sync: Its sync, from first to last byte, as the kubelet tells.
+        load: From the end of the sync until it was ready.
+    """
+
+    sync: float
+    load: float
+
+
+def ended_transitions(before: ModelStatus, after: ModelStatus) -> list[TransitionRecord]:
+    """Transitions that have ended between two states of the status."""
+    known = {(entry.started_at, entry.key) for entry in before.history if entry.ended_at}
+    fresh = (entry for entry in after.history if entry.ended_at)
+    return [entry for entry in fresh if (entry.started_at, entry.key) not in known]
+
+
+def seconds_of(entry: TransitionRecord) -> float:
+    """How long a transition took that has ended."""
+    ended = datetime.fromisoformat(entry.ended_at or entry.started_at)
+    return (ended - datetime.fromisoformat(entry.started_at)).total_seconds()
+
+
+def new_pods(observed: Observed, before: ModelStatus, after: ModelStatus) -> Iterator[PodDurations]:
+    """Pods of versions all of whose replicas are ready for the first time."""
+    known = {(row.version, row.available_key) for row in before.versions}
+    arrived = {
+        servable_id(row.version, row.available_key)
+        for row in after.versions
+        if row.available_key and (row.version, row.available_key) not in known
+    }
+    for pod in observed.pods:
+        if pod.servable in arrived and (found := _durations(pod)):
+            yield found
+
+
+def _durations(pod: Pod) -> PodDurations | None:
+    begun, synced, ready = pod.sync.started_at, pod.sync.finished_at, pod.ready_at
+    if not pod.ready or begun is None or synced is None or ready is None:
+        return None
+    sync, load = (synced - begun).total_seconds(), (ready - synced).total_seconds()
+    return PodDurations(max(0.0, sync), max(0.0, load))

@@ -1,0 +1,58 @@
+//! Python's handlers: bytes in, bytes out.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::front::{CallInfo, Handler};
+use crate::grpc::{INTERNAL, Status};
+
+/// Wrap a function `(path, message, peer, metadata, seconds left or None)` that returns a list of messages, or code and
+/// sentence.
+pub fn handler(function: Py<PyAny>) -> Handler {
+    Box::new(move |call, message| {
+        Python::attach(|py| {
+            let found = ask(py, &function, call, message).and_then(|value| read_reply(&value));
+            match found {
+                Ok(reply) => reply,
+                Err(error) => {
+                    let text = format!("{}: {}", error.get_type(py), error.value(py));
+                    Err(Status::new(INTERNAL, text))
+                }
+            }
+        })
+    })
+}
+
+fn ask<'py>(
+    py: Python<'py>,
+    function: &Py<PyAny>,
+    call: &CallInfo,
+    message: &Bytes,
+) -> PyResult<Bound<'py, PyAny>> {
+    let left = call
+        .deadline
+        .map(|end| end.saturating_duration_since(Instant::now()));
+    let arguments = (
+        &*call.path,
+        PyBytes::new(py, message),
+        &*call.peer,
+        call.metadata.to_vec(),
+        left.map(|time| time.as_secs_f64()),
+    );
+    function.bind(py).call1(arguments)
+}
+
+fn read_reply(value: &Bound<'_, PyAny>) -> PyResult<Result<Vec<Bytes>, Status>> {
+    if let Ok((code, message)) = value.extract::<(u8, String)>() {
+        return Ok(Err(Status::new(code, message)));
+    }
+    let mut messages = Vec::new();
+    for item in value.try_iter()? {
+        let item = item?;
+        messages.push(Bytes::copy_from_slice(item.cast::<PyBytes>()?.as_bytes()));
+    }
+    Ok(Ok(messages))
+}

@@ -1,0 +1,1 @@
+"""The gRPC port of `--front=native`: what the extension module is told, and what it asks."""

@@ -1,0 +1,149 @@
+"""Intervals: what was counted between two reads of the pods, whatever becomes of the pods meanwhile."""
+
+import asyncio
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from slipway_operator.api.status import RolloutStatus, timestamp
+from slipway_operator.model.analysis import Counters, Interval
+from slipway_operator.model.observed import Observed, Pod
+from slipway_operator.reconcile.analysis.samples import Samples
+from slipway_operator.reconcile.analysis.scrape import ScrapeError
+from snapshots import T0, deployment, model, observed, pods
+
+MODEL = model(rollout={"steps": [{"weight": 10, "pause": {}}], "analysis": {"interval": "1m"}})
+OLD, NEW = (deployment(MODEL, version) for version in (3, 4))
+RECORD = RolloutStatus(
+    version=4, key=NEW.key, stable=3, stable_key=OLD.key, plan="p", step=1, steps=1,
+    weight=10, reached=33, since=timestamp(T0), reached_at=timestamp(T0),
+)  # fmt: skip
+
+
+class Servers:
+    """What each pod's server would tell, and the time."""
+
+    def __init__(self) -> None:
+        self.now = T0
+        self.pages: dict[str, Counters | str] = {}
+        self.reads = 0
+        self.samples = Samples(self.read, self.clock)
+
+    def clock(self) -> datetime:
+        return self.now
+
+    async def read(self, pod: Pod, model: str) -> Counters:
+        assert model == "digits"
+        self.reads += 1
+        found = self.pages.get(pod.uid, Counters())
+        if isinstance(found, str):
+            raise ScrapeError(found)
+        return found
+
+    def add(self, state: Observed, after: float = 0) -> Interval | None:
+        self.now += timedelta(seconds=after)
+        return asyncio.run(self.samples.add(state)).interval
+
+
+def state(*there: Pod, record: RolloutStatus | None = RECORD, **spec: Any) -> Observed:
+    of = replace(MODEL, status=MODEL.status.model_copy(update={"rollout": record}))
+    if spec:
+        of = replace(of, spec=of.spec.model_copy(update=spec))
+    return observed(of, pods=there or (*pods(OLD), *pods(NEW)[:1]))
+
+
+OLDS, CANARY = pods(OLD), pods(NEW)[0]
+
+
+def test_an_interval_is_what_came_between_its_beginning_and_its_end() -> None:
+    servers = Servers()
+    servers.pages = {OLDS[0].uid: Counters(100, 5), CANARY.uid: Counters(7, 7, {1.0: 7})}
+    first = servers.add(state())
+    assert first == Interval(NEW.servable, 1, T0)
+    assert servers.add(state(), after=59) == first
+    servers.pages |= {
+        OLDS[0].uid: Counters(160, 6),
+        OLDS[1].uid: Counters(30, 1),
+        CANARY.uid: Counters(17, 8, {1.0: 16}),
+    }
+    ended = servers.add(state(), after=1)
+    assert ended
+    assert (ended.since, ended.until) == (T0, T0 + timedelta(minutes=1))
+    assert (ended.old.requests, ended.old.errors) == (90, 2)
+    assert ended.new == Counters(10, 1, {1.0: 9})
+
+
+def test_what_has_ended_is_told_until_a_plan_has_taken_it() -> None:
+    servers = Servers()
+    servers.add(state())
+    ended = servers.add(state(), after=60)
+    assert servers.add(state(), after=30) == ended
+    servers.samples.taken("u")
+    following = servers.add(state())
+    assert following == Interval(NEW.servable, 1, T0 + timedelta(minutes=1))
+
+
+def test_another_step_another_canary_and_a_new_process_begin_anew() -> None:
+    servers = Servers()
+    servers.add(state())
+    assert servers.add(
+        state(record=RECORD.model_copy(update={"step": 2, "steps": 2})), 30
+    ) == Interval(NEW.servable, 2, T0 + timedelta(seconds=30))
+    other = servers.add(state(record=RECORD.model_copy(update={"key": "other"})), 10)
+    assert other == Interval("v4-other", 1, T0 + timedelta(seconds=40))
+    servers.samples = Samples(servers.read, servers.clock)
+    assert servers.add(state(), 10) == Interval(NEW.servable, 1, T0 + timedelta(seconds=50))
+
+
+@pytest.mark.parametrize(
+    "still",
+    [
+        state(record=None),
+        state(record=RECORD.model_copy(update={"reached_at": None})),
+        state(record=RECORD.model_copy(update={"step": 2})),
+        state(paused=True),
+        state(rollout=None),
+    ],
+)
+def test_nobody_is_asked_when_nothing_is_compared(still: Observed) -> None:
+    servers = Servers()
+    assert servers.add(still) is None
+    assert servers.reads == 0
+    servers.add(state())
+    assert servers.add(still, 30) is None
+    assert servers.add(state(), 30) == Interval(NEW.servable, 1, T0 + timedelta(seconds=60))
+
+
+def test_a_server_that_has_started_again_has_counted_from_zero() -> None:
+    servers = Servers()
+    servers.pages = {CANARY.uid: Counters(100, 50)}
+    servers.add(state())
+    servers.pages = {CANARY.uid: Counters(4, 1)}
+    ended = servers.add(state(), after=60)
+    assert ended
+    assert (ended.new.requests, ended.new.errors) == (4, 1)
+
+
+def test_a_pod_that_came_meanwhile_counts_whole_and_one_that_was_not_read_at_first_not_at_all() -> (
+    None
+):
+    servers = Servers()
+    servers.pages = {OLDS[0].uid: "no answer"}
+    servers.add(state())
+    servers.pages = {OLDS[0].uid: Counters(1000), "fresh": Counters(5, 2)}
+    fresh = replace(CANARY, uid="fresh", name="fresh", created_at=T0 + timedelta(seconds=9))
+    ended = servers.add(state(OLDS[0], fresh), after=60)
+    assert ended
+    assert ended.unread == ""
+    assert (ended.old.requests, ended.new.requests) == (0, 5)
+
+
+def test_a_pod_that_does_not_answer_is_named() -> None:
+    servers = Servers()
+    servers.add(state())
+    servers.pages = {CANARY.uid: "no route"}
+    ended = servers.add(state(), after=60)
+    assert ended
+    assert ended.unread == f"the metrics of pod {CANARY.name} could not be read: no route"
