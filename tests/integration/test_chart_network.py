@@ -144,6 +144,13 @@ def test_sources_that_the_values_name_are_the_only_ones(helm: Helm) -> None:
         assert lets(egress, 53, pod="kube-system/coredns")
     assert lets(operator, 443, address="10.96.0.1")
     assert not lets(model, 443, address="10.96.0.1")
+    # The metrics of a canary and of what it takes over from.
+    [metrics] = [
+        rule for rule in operator if rule.get("ports") == [{"port": 8501, "protocol": "TCP"}]
+    ]
+    [models] = metrics["to"]
+    labelled = {"key": names.MODEL_LABEL, "operator": "Exists"}
+    assert models["podSelector"] == {"matchExpressions": [labelled]}
 
 
 def test_pods_of_models_serve_and_those_that_list_a_volume_do_nothing(helm: Helm) -> None:
@@ -168,9 +175,16 @@ def test_pods_of_models_serve_and_those_that_list_a_volume_do_nothing(helm: Helm
         "networkPolicy.ingress.models[0].podSelector.matchLabels.app\\.kubernetes\\.io/name=web"
     )
     models = policies(helm.render(ON, MODELS, clients))["team-a", "slipway-operator-models"]
-    assert [rule["from"] for rule in models["ingress"]] == [
-        [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "web"}}}]
+    [by_clients, by_the_operator] = models["ingress"]
+    assert by_clients["from"] == [
+        {"podSelector": {"matchLabels": {"app.kubernetes.io/name": "web"}}}
     ]
+    assert by_the_operator["ports"] == [{"port": names.REST_PORT, "protocol": "TCP"}]
+    [operator] = by_the_operator["from"]
+    assert operator["namespaceSelector"]["matchLabels"] == {
+        "kubernetes.io/metadata.name": NAMESPACE
+    }
+    assert operator["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "slipway-operator"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 
 from slipway_server.errors import invalid_argument
+from slipway_server.varints import read_varint
 
 Layout = Mapping[int, "Layout"]
 """Fields of a message that are messages themselves and may hold many fields, by number."""
@@ -74,10 +75,10 @@ class _Walk:
         data = self._data
         try:
             while at < stop:
-                tag, at = _varint(data, at)
+                tag, at = read_varint(data, at)
                 kind = tag & 7
                 if kind == _DELIMITED:
-                    length, at = _varint(data, at)
+                    length, at = read_varint(data, at)
                     end = min(at + length, stop)
                     inner = layout.get(tag >> 3)
                     if inner is PACKED:
@@ -88,7 +89,7 @@ class _Walk:
                             self.message(at, end, inner, depth + 1)
                     at = end
                 elif kind == _VARINT:
-                    _, at = _varint(data, at)
+                    _, at = read_varint(data, at)
                     self._add(_FIELD_BYTES)
                 elif kind in {_FIXED32, _FIXED64}:
                     at += 4 if kind == _FIXED32 else 8
@@ -115,18 +116,3 @@ def _numbers(data: bytes, start: int, stop: int) -> int:
         int(np.count_nonzero(np.frombuffer(data, np.int8, min(block, stop - at), at) >= 0))
         for at in range(start, stop, block)
     )
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = data[at]
-    at += 1
-    if value < 0x80:  # noqa: PLR2004 - the continuation bit
-        return value, at
-    value &= 0x7F
-    for shift in range(7, 64, 7):
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:  # noqa: PLR2004 - likewise
-            return value, at
-    raise IndexError("a varint without end")

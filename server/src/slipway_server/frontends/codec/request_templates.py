@@ -17,6 +17,7 @@ import numpy as np
 
 from slipway_server.core.serving_map import Selector
 from slipway_server.servables.signature import Array
+from slipway_server.varints import read_varint
 
 _MAX_TEMPLATES: Final = 1024
 _MAX_OTHER_BYTES: Final = 2048
@@ -190,13 +191,13 @@ def _fields(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int, int,
     """
     at = start
     while at < stop:
-        tag, at = _varint(data, at)
+        tag, at = read_varint(data, at)
         wire = tag & 7
         if wire == _DELIMITED:
-            length, at = _varint(data, at)
+            length, at = read_varint(data, at)
             end = at + length
         elif wire == _VARINT:
-            _, end = _varint(data, at)
+            _, end = read_varint(data, at)
         elif wire in {_FIXED64, _FIXED32}:
             end = at + (8 if wire == _FIXED64 else 4)
         else:
@@ -205,16 +206,3 @@ def _fields(data: bytes, start: int, stop: int) -> Iterator[tuple[int, int, int,
             raise ValueError("a field reaches beyond its message")
         yield tag >> 3, wire, at, end
         at = end
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at += 1
-        if byte < 0x80:  # noqa: PLR2004 - the continuation bit
-            return value, at
-        shift += 7
-        if shift > 63:  # noqa: PLR2004 - a varint ends within 64 bits
-            raise ValueError("a varint without end")

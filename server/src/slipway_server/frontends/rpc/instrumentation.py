@@ -8,6 +8,7 @@ import grpc
 import structlog
 
 from slipway_server.errors import Code, ServingError, deadline_exceeded
+from slipway_server.frontends.rpc.transport.deadline import deadline
 from slipway_server.frontends.rpc.transport.server import GRPC_STATUS, RpcMethod
 from slipway_server.observability.telemetry import Call, Telemetry
 
@@ -18,8 +19,6 @@ CallHandler = Callable[[bytes, Call], bytes]
 _MAX_MESSAGE: Final = 1024
 """Bytes, to which the mark of the cut is added."""
 _TRUNCATED: Final = "...TRUNCATED"
-# gRPC says "no deadline" with a time in the far future; ten years are as good, and safe to wait for.
-_NEVER_SECONDS: Final = 3.2e8
 
 
 def instrumented(
@@ -63,12 +62,10 @@ def _deadline(context: grpc.ServicerContext) -> float | None:
 
     The client hears of a deadline that passes later from gRPC itself, at that moment.
     """
-    remaining = context.time_remaining()
-    if remaining is None or remaining > _NEVER_SECONDS:  # type: ignore[redundant-expr] # the stubs forget None
-        return None
-    if remaining <= 0:
+    until = deadline(context)
+    if until is not None and until <= time.monotonic():
         raise deadline_exceeded()
-    return time.monotonic() + remaining
+    return until
 
 
 def _abort(context: grpc.ServicerContext, error: ServingError) -> None:

@@ -7,12 +7,12 @@ field 15, which none of ours has.
 
 from collections.abc import Callable, Iterator
 from functools import wraps
-from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from slipway_server.errors import Code, ServingError
 from slipway_server.frontends.inflate import GZIP_OR_ZLIB, gunzip
 from slipway_server.frontends.room import Room, Share
+from slipway_server.frontends.rpc.transport.deadline import deadline
 
 if TYPE_CHECKING:
     import grpc
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 _BEGINNINGS: Final = frozenset({b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"})
 _SMALL: Final = 64 << 10
 """Messages up to so many bytes wait for no room."""
-
-_NEVER_SECONDS: Final = 3.2e8
-"""gRPC says "no deadline" with a time in the far future."""
 
 Method = Callable[[bytes, "grpc.ServicerContext"], bytes]
 Stream = Callable[[Iterator[bytes], "grpc.ServicerContext"], Iterator[bytes]]
@@ -87,10 +84,9 @@ class Decompression:
 
         def admit(size: int) -> None:
             if size > _SMALL:
-                shares.append(self._room.take(size, deadline))
+                shares.append(self._room.take(size, until))
 
-        left = context.time_remaining()
-        deadline = monotonic() + left if left is not None and left < _NEVER_SECONDS else None  # type: ignore[redundant-expr] # the stubs forget None
+        until = deadline(context)
         try:
             try:
                 plain = self._gunzip(message, admit)

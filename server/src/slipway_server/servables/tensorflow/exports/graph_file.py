@@ -12,9 +12,10 @@ from typing import Final
 from google.protobuf.message import DecodeError
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from slipway_server.varints import read_varint
+
 _VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
 _FIXED: Final = {_FIXED64: 8, _FIXED32: 4}
-_MAX_VARINT_BYTES: Final = 10
 
 # Field numbers.
 _META_GRAPHS: Final = 2
@@ -114,12 +115,7 @@ def fields(data: memoryview) -> Iterator[Field]:
 
 
 def _varint(data: memoryview, position: int) -> tuple[int, int]:
-    value = 0
-    for count in range(_MAX_VARINT_BYTES):
-        if position + count >= len(data):
-            break
-        byte = data[position + count]
-        value |= (byte & 0x7F) << (7 * count)
-        if byte < 0x80:  # noqa: PLR2004 - the highest bit says that more follows
-            return value, position + count + 1
-    raise DecodeError(f"No number at byte {position}")
+    try:
+        return read_varint(data, position)
+    except IndexError:
+        raise DecodeError(f"No number at byte {position}") from None
