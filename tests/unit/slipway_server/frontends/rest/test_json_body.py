@@ -222,3 +222,14 @@ def test_one_wide_character_makes_a_long_string_four_times_as_large(packed: bool
     bodies = JsonBodies(BodyLimits(values=100))
     with bodies.open(request(text, packed=packed), None):
         assert bodies._room.used >= taken > 3 << 20
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_one_value_more_than_the_limit_is_one_too_many(packed: bool) -> None:  # noqa: FBT001
+    limit = 100_000
+    bodies = JsonBodies(BodyLimits(values=limit))
+    most = b"[" + b"1," * (limit - 2) + b"1]"
+    assert count_values(most) == limit
+    bodies.open(request(most, packed=packed), None).close()
+    with pytest.raises(ServingError, match="more than 100000 JSON values"):
+        bodies.open(request(most.replace(b"[", b"[1,", 1), packed=packed), None)
