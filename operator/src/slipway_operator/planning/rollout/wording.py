@@ -18,10 +18,15 @@ def phase(rollout: RolloutStatus) -> str:
         return ""
     if rollout.waiting_for == PROMOTION:
         return f"Paused: promote {rollout.version}"
-    at = f"{rollout.weight}% {rollout.step}/{rollout.steps}"
+    at = standing(rollout)
     if rollout.waiting_for == APPROVAL:
         return f"Paused {at}: approve {rollout.version}/{rollout.step}"
     return f"Canary {at}: analysing" if rollout.waiting_for == ANALYSIS else f"Canary {at}"
+
+
+def standing(rollout: RolloutStatus) -> str:
+    """Weight and number of a step: `10% 1/2`."""
+    return f"{rollout.weight}% {rollout.step}/{rollout.steps}"
 
 
 def sentence(rollout: RolloutStatus, name: str) -> str:

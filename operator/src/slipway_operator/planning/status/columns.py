@@ -9,7 +9,9 @@ from slipway_operator.api.status import BAD_STATES, VersionState, VersionStatus
 from slipway_operator.model.observed import ContainerState, Observed, Pod
 from slipway_operator.planning.capacity.shortage import lacks_gpu, what_is_short
 from slipway_operator.planning.decision import Decision
+from slipway_operator.planning.rollout.record import PODS
 from slipway_operator.planning.rollout.wording import phase as rollout_phase
+from slipway_operator.planning.rollout.wording import standing
 from slipway_operator.planning.status.room import waiting_for_room
 from slipway_operator.planning.status.version_rows import shares
 from slipway_sync.exports import part_of, size
@@ -142,6 +144,10 @@ def _step_phase(decision: Decision) -> str:
     rollout = decision.observed.model.status.rollout
     if rollout is None or decision.split is None or decision.split.canary in decision.findings:
         return ""
+    shifted = sum(p.servable == decision.split.canary for p in decision.endpoints)
+    if shifted and shifted == decision.split.canary_pods and rollout.waiting_for == PODS:
+        # A step that asks for as many pods as the one before it.
+        return f"Canary {standing(rollout)}"
     return rollout_phase(rollout)
 
 

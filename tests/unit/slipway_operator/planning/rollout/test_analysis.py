@@ -239,10 +239,11 @@ def test_counts_of_another_step_or_version_mean_nothing() -> None:
 def test_the_same_samples_give_the_same_plan() -> None:
     fleet = rolling()
     rollout = now(fleet)
-    fleet.interval = Interval(
+    fleet.interval = samples = Interval(
         canary_of(rollout), 1, START, START + MINUTE, counted(1000, 900), GOOD
     )
     first = fleet.plan()
     fleet.restart_operator()
+    fleet.interval = samples
     fleet.poll()
     assert fleet.plan() == first

@@ -78,6 +78,13 @@ def test_a_pause_lasts_from_when_the_pods_are_there() -> None:
     assert "slipway.dev/approve=4/2" in fleet.status.versions[0].message
 
 
+def test_between_two_steps_of_as_many_pods_the_phase_is_a_canarys() -> None:
+    fleet = rolling()
+    fleet.now += timedelta(minutes=2)
+    fleet.operate()
+    assert (fleet.status.phase, now(fleet).waiting_for) == ("Canary 50% 2/2", PODS)
+
+
 def test_the_plan_asks_to_be_woken_when_a_pause_ends() -> None:
     fleet = rolling()
     later(fleet, 0.5)
