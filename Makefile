@@ -17,9 +17,10 @@ export PYTHONPATH := e2e:examples
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
 
-setup: .local/setup.stamp .local/native.stamp ## Install uv and the locked Python packages into .venv; build the native front
+NATIVE := server/src/slipway_server/_native.abi3.so
+NATIVE_SOURCES := server/native/Cargo.toml server/native/crates.lock server/native/build $(wildcard server/native/src/*.rs server/native/src/*/*.rs)
 
-NATIVE := server/native/Cargo.toml server/native/crates.lock server/native/build $(wildcard server/native/src/*.rs server/native/src/*/*.rs)
+setup: .local/setup.stamp $(NATIVE) ## Install uv and the locked Python packages into .venv; build the native front
 
 $(UV): requirements/bootstrap.lock
 	@echo "[setup] uv"
@@ -34,11 +35,9 @@ $(UV): requirements/bootstrap.lock
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e sync -e operator -e server -e cli
 	@touch $@
 
-.local/native.stamp: $(NATIVE)
+$(NATIVE): $(NATIVE_SOURCES)
 	@echo "[setup] the native front (server/native)"
-	@mkdir -p .local
 	@server/native/build
-	@touch $@
 
 demo: setup ## The main job on a real cluster: install, serve, replace versions under load
 	@$(BIN)/python -m demo
@@ -141,4 +140,4 @@ lock: $(UV) ## Write requirements/*.lock and server/native/crates.lock anew (UPG
 	@server/native/build lock
 
 clean: ## Remove what the targets above have built in this folder
-	@rm -rf .venv dist .local/setup.stamp .local/uv .local/native.stamp .local/native
+	@rm -rf .venv dist .local/setup.stamp .local/uv .local/native $(NATIVE)

@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
+
+from cluster.images.recipe import is_ignored
 
 ROOT = Path(__file__).resolve().parents[2]
 IMPURE = ("kopf", "kubernetes", "grpc", "tensorflow", "asyncio", "obstore", "httpx")
@@ -47,3 +49,13 @@ def test_a_pure_module_brings_no_input_or_output_with_it(module: str) -> None:
     loaded = run(f"import sys; import {module}; print(*sorted(sys.modules))").split()
     assert module in loaded
     assert [name for name in IMPURE if name in loaded] == []
+
+
+def test_images_do_not_depend_on_what_was_built_beside_them() -> None:
+    ignored = (ROOT / ".containerignore").read_text()
+    # Docker reads the one name, Podman and Buildah both.
+    assert (ROOT / ".dockerignore").read_text() == ignored
+    patterns = ignored.split()
+    for path in ("server/native/src/lib.rs", "server/src/slipway_server/_native.abi3.so"):
+        assert is_ignored(PurePosixPath(path), patterns), path
+    assert not is_ignored(PurePosixPath("server/src/slipway_server/_native.pyi"), patterns)
