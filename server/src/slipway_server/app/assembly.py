@@ -50,6 +50,7 @@ from slipway_server.observability.run_metrics import RunMetrics
 from slipway_server.observability.telemetry import CONTENT_TYPE, Telemetry
 from slipway_server.observability.warmup_metrics import WarmUpMetrics
 from slipway_server.servables.servable import ServedModel
+from slipway_server.servables.spare_memory import SpareMemory
 from slipway_server.settings.command_line import version
 from slipway_server.settings.server import Settings
 from slipway_server.storage.directories import file_bytes
@@ -239,6 +240,7 @@ class Assembly:
         self._manager.start()
         self._source.start()
         self._config_file.start()
+        SpareMemory().watch()
 
     def wait_for_first_models(self) -> None:
         """Wait until it is known of each model of the start whether it will answer.
