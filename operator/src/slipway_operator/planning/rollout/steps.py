@@ -114,11 +114,14 @@ def _is_alone(observed: Observed, primary: Servable) -> bool:
 
 
 def _stable(observed: Observed, desired: DesiredVersions, primary: Servable) -> Deployment | None:
-    """What serves and is to be replaced: the recorded one, or what takes most requests."""
+    """What serves and is to be replaced: that of the step under way, what was promoted, or what takes most requests."""
     if desired.candidates[primary.version].wanted != primary:
         return None  # It is itself a way back.
     known = observed.model.status.rollout
-    recorded = stable_of(known) if known else ""
+    held = is_held(known)
+    recorded = stable_of(known) if known and held else ""
+    # The record outlives its last step: what it was promoted from is on its way out.
+    promoted = canary_of(known) if known and not held else ""
     rows = {row.version: row for row in observed.model.status.versions}
     ready = [pod.servable for pod in live_pods(observed) if pod.ready]
     endpoints = [pod.servable for pod in ready_endpoints(observed)]
@@ -129,12 +132,15 @@ def _stable(observed: Observed, desired: DesiredVersions, primary: Servable) -> 
         if d.servable not in desired.ids
         and d.version <= primary.version
         and not ((row := rows.get(d.version)) and row.failed_key == d.key)
-        and (d.servable == recorded or (d.servable in ready and d.servable in selected))
+        and (
+            d.servable == recorded
+            or (d.replicas and d.servable in ready and d.servable in selected)
+        )
     ]
     return max(
         found,
         key=lambda d: (
-            d.servable == recorded,
+            d.servable in (recorded, promoted),
             endpoints.count(d.servable),
             ready.count(d.servable),
             d.version,

@@ -207,6 +207,49 @@ def test_a_newer_version_takes_the_place_of_the_canary_and_begins_anew(
 
 
 @pytest.mark.parametrize("policy", [SAVING, FRUGAL])
+def test_a_newer_version_in_the_drain_after_the_last_step_goes_beside_what_was_promoted(
+    policy: dict[str, str],
+) -> None:
+    fleet = rolling(transition=policy)
+    fleet.long_drains = {3}
+    says(fleet, promote="4")
+    assert taking(fleet)[0] == 0
+    assert any(pod.terminating for pod in fleet.pods_of(3))
+    assert not is_held(now(fleet))
+    fleet.upload(5)
+    run(fleet)
+    fleet.long_drains = set()
+    run(fleet)
+    assert (now(fleet).version, now(fleet).stable, now(fleet).step) == (5, 4, 1)
+    assert (live(fleet, 3), live(fleet, 5)) == (0, 1)
+
+
+@pytest.mark.parametrize("policy", [SAVING, FRUGAL])
+def test_a_newer_version_while_the_promoted_one_grows_does_not_bring_the_old_one_back(
+    policy: dict[str, str],
+) -> None:
+    fleet = rolling(10, transition={**policy, "maxSurge": 1})
+    fleet.annotations["slipway.dev/promote"] = "4"
+    for _ in range(4):
+        fleet.operate()
+        list(fleet.turn())
+    old, new = taking(fleet)
+    assert old > new > 0
+    fleet.upload(5)
+    for _ in range(3):
+        fleet.poll()
+        fleet.operate()
+    assert (now(fleet).version, now(fleet).stable) == (5, 4)
+    for _ in range(60):
+        fleet.poll()
+        fleet.operate()
+        list(fleet.turn())
+        assert taking(fleet)[1] >= new
+    assert (now(fleet).stable, live(fleet, 3), live(fleet, 5)) == (4, 0, 1)
+    assert taking(fleet) == (0, 10 if policy == SAVING else 9)
+
+
+@pytest.mark.parametrize("policy", [SAVING, FRUGAL])
 def test_a_changed_spec_is_a_canary_too_and_in_mid_rollout_begins_anew(
     policy: dict[str, str],
 ) -> None:
