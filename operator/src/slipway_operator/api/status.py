@@ -119,7 +119,7 @@ class TransitionStatus(ApiType):
     fallback: Literal["", "ResourcePreserving"] = ""
     """Policy that it continues with because of spec.transition.whenUnschedulable; empty: the spec's."""
     message: Text = ""
-    """Why it continues with another policy; empty if it does not."""
+    """Why it continues with another policy, or cannot; empty if there is nothing to say."""
 
 
 class AnalysisStatus(ApiType):

@@ -360,7 +360,7 @@ def _serving_draft(decision: Decision, desired: Servable, pods: Sequence[Pod]) -
         parts = [_changed_message(version), *([draft.message] if draft.message else [])]
         return _Draft(draft.state, Reason.CONTENT_CHANGED, "; ".join(parts))
     transition = decision.observed.model.status.transition
-    if transition and transition.fallback and draft.state in _COMING:
+    if transition and transition.message and draft.state in _COMING:
         parts = [draft.message] if draft.message else []
         return _Draft(draft.state, draft.reason, "; ".join([*parts, transition.message]))
     if draft.reason:
