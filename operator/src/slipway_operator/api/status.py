@@ -89,6 +89,8 @@ class VersionStatus(ApiType):
     """Key with which all replicas have been ready once; pods with this key are no longer failed."""
     failed_key: Annotated[str, StringConstraints(max_length=32)] = ""
     """Key that failed last; not retried until the revision or the spec changes."""
+    failed_reason: Annotated[str, StringConstraints(max_length=128)] = ""
+    """CamelCase reason for which that key failed, also when `reason` tells something else by now."""
     bytes: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] = 0
     """Size of the export in bytes."""
     state: VersionState

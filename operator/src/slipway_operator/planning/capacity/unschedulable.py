@@ -18,7 +18,7 @@ from slipway_operator.planning.capacity.scaling import Limits, limits_of
 from slipway_operator.planning.capacity.shortage import shortages
 from slipway_operator.planning.versions.desired import DesiredVersions
 from slipway_operator.planning.versions.diagnosis import Finding
-from slipway_operator.planning.versions.failures import on_trial
+from slipway_operator.planning.versions.failures import failed_reason, on_trial
 
 QUOTA: Final = "exceeded quota"
 """In the API server's sentence when a ResourceQuota leaves nothing for a pod."""
@@ -204,14 +204,6 @@ def way_taken(transition: TransitionStatus | None, target: VersionStatus | None)
         transition: `status.transition`, the last one before it ended.
         target: The row of the version that it was about.
     """
-    if target is not None and target.failed_key and _gave_up(target):
+    if target is not None and failed_reason(target) == Reason.UNSCHEDULABLE_TOO_LONG:
         return "Abort"
     return transition.fallback if transition else ""
-
-
-def _gave_up(row: VersionStatus) -> bool:
-    # Where the version serves on with its inputs before, the reason is within the message.
-    reason = Reason.UNSCHEDULABLE_TOO_LONG
-    return row.reason == reason or (
-        row.reason == Reason.ROLLED_BACK and f"{reason}:" in row.message
-    )

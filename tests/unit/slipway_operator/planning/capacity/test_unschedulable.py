@@ -175,6 +175,20 @@ def test_a_changed_spec_without_room_is_given_up_and_what_serves_goes_on() -> No
     assert way_taken(None, row(fleet, 3)) == "Abort"
 
 
+def test_that_a_spec_was_given_up_stays_known_when_its_row_says_something_else() -> None:
+    fleet = full("Abort")
+    fleet.exports.pop(4)
+    run(fleet)
+    fleet.edit(serving={"image": "registry.test/other:1"})
+    run(fleet)
+    fleet.now += AFTER
+    run(fleet)
+    fleet.crash(fleet.pods_of(3)[0])
+    fleet.operate()
+    assert row(fleet, 3).reason != Reason.ROLLED_BACK
+    assert way_taken(None, row(fleet, 3)) == "Abort"
+
+
 def test_the_clock_survives_the_operator() -> None:
     fleet = full("ResourcePreserving")
     fleet.now += timedelta(seconds=7)
