@@ -89,6 +89,8 @@ class VersionStatus(ApiType):
     """Key with which all replicas have been ready once; pods with this key are no longer failed."""
     failed_key: Annotated[str, StringConstraints(max_length=32)] = ""
     """Key that failed last; not retried until the revision or the spec changes."""
+    failed_reason: Annotated[str, StringConstraints(max_length=128)] = ""
+    """CamelCase reason for which that key failed, also when `reason` tells something else by now."""
     bytes: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] = 0
     """Size of the export in bytes."""
     state: VersionState
@@ -119,7 +121,7 @@ class TransitionStatus(ApiType):
     fallback: Literal["", "ResourcePreserving"] = ""
     """Policy that it continues with because of spec.transition.whenUnschedulable; empty: the spec's."""
     message: Text = ""
-    """Why it continues with another policy; empty if it does not."""
+    """Why it continues with another policy, or cannot; empty if there is nothing to say."""
 
 
 class AnalysisStatus(ApiType):

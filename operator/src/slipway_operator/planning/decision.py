@@ -16,7 +16,7 @@ from slipway_operator.planning.capacity.scaling import Limits, limits_of
 from slipway_operator.planning.capacity.transition import transition_under_way
 from slipway_operator.planning.capacity.unschedulable import without_room
 from slipway_operator.planning.rollout.analysis import condemn
-from slipway_operator.planning.rollout.split import Split
+from slipway_operator.planning.rollout.split import Split, share_of
 from slipway_operator.planning.rollout.steps import rollout_under_way, split_of
 from slipway_operator.planning.versions.desired import DesiredVersions, asked_for
 from slipway_operator.planning.versions.diagnosis import Finding
@@ -95,7 +95,9 @@ def decide(observed: Observed, settings: RenderSettings, now: datetime) -> Decis
     while True:
         judged, desired, findings = judge(judged, now)
         transition = transition_under_way(judged, desired, now)
-        transition, given_up = without_room(judged, desired, findings, transition, now)
+        transition, given_up = without_room(
+            judged, desired, findings, transition, share_of(judged, desired), now
+        )
         if given_up is None:
             break
         judged = record_failure(judged, *given_up, now)

@@ -15,6 +15,7 @@ from slipway_operator.model.observed import Observed
 from slipway_operator.planning.capacity.unschedulable import unschedulable_due
 from slipway_operator.planning.decision import Decision, decide
 from slipway_operator.planning.history.record import record
+from slipway_operator.planning.rollout.split import share_of
 from slipway_operator.planning.rollout.steps import rollout_due
 from slipway_operator.planning.rollout.wording import step_events
 from slipway_operator.planning.status.columns import progress_due
@@ -82,7 +83,13 @@ def _requeue(decision: Decision) -> timedelta | None:
     """When time alone could change the plan."""
     due = (
         deadline_due(decision.observed, decision.desired, decision.now),
-        unschedulable_due(decision.observed, decision.desired, decision.findings, decision.now),
+        unschedulable_due(
+            decision.observed,
+            decision.desired,
+            decision.findings,
+            share_of(decision.observed, decision.desired),
+            decision.now,
+        ),
         progress_due(decision.observed),
         volume_due(decision.volume),
         rollout_due(decision.observed, decision.now),

@@ -4,26 +4,29 @@ The clock is `status.transition.waitingSince`, not the pod's own condition: that
 pod waits for the hardware of pods that shut down, and would be over at the moment when they are gone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.quantities import parse_duration
 from slipway_operator.api.status import TransitionStatus, VersionState, VersionStatus, timestamp
+from slipway_operator.api.verbs import Verb
 from slipway_operator.model.observed import Observed
 from slipway_operator.model.servable import Servable
-from slipway_operator.planning.capacity.scaling import limits_of
+from slipway_operator.planning.capacity.scaling import Limits, limits_of
 from slipway_operator.planning.capacity.shortage import shortages
 from slipway_operator.planning.versions.desired import DesiredVersions
 from slipway_operator.planning.versions.diagnosis import Finding
-from slipway_operator.planning.versions.failures import on_trial
+from slipway_operator.planning.versions.failures import failed_reason, on_trial
 
 QUOTA: Final = "exceeded quota"
 """In the API server's sentence when a ResourceQuota leaves nothing for a pod."""
 
 Stuck = tuple[Servable, Finding]
 """A servable without room, and what the cluster says about it."""
+Share = Callable[[Limits], tuple[int, int]]
+"""Pods of the new version and of the old one in the step of a rollout that is under way."""
 Way = Literal["", "ResourcePreserving", "Abort"]
 """How a transition goes on that has waited for long enough; empty: as before."""
 
@@ -46,6 +49,7 @@ def stuck(
     desired: DesiredVersions,
     findings: Mapping[str, Finding],
     transition: TransitionStatus,
+    share: Share | None,
 ) -> Stuck | None:
     """The first servable that replaces another and has no room; None when none is, or room is about to come."""
     if observed.model.spec.paused or not observed.model.spec.serving.replicas:
@@ -54,7 +58,7 @@ def stuck(
     if not replaced:
         return None  # There is nothing to go back to.
     old = sum(d.replicas for d in observed.deployments if d.servable not in desired.ids)
-    if transition.fallback and old > limits_of(observed.model.spec, None, transition).floor:
+    if transition.fallback and old > _left(observed, transition, share):
         return None  # Decided, and not done yet: an operator that was killed has still to write it.
     for servable in on_trial(observed, desired):
         finding = findings.get(servable.id)
@@ -67,7 +71,24 @@ def stuck(
     return None
 
 
-def _way(observed: Observed, transition: TransitionStatus, finding: Finding) -> Way:
+def _left(observed: Observed, transition: TransitionStatus, share: Share | None) -> int:
+    """Old pods that are left when all have gone that may go before a new one comes."""
+    limits = limits_of(observed.model.spec, None, transition)
+    return max(limits.floor, share(limits)[1]) if share else limits.floor
+
+
+def _is_indivisible(observed: Observed, transition: TransitionStatus, share: Share | None) -> bool:
+    """Whether a step of a rollout could have no canary without extra pods: there is one replica."""
+    spec = observed.model.spec
+    if share is None or not spec.serving.replicas:
+        return False
+    without = transition.model_copy(update={"fallback": "ResourcePreserving"})
+    return not share(limits_of(spec, None, without))[0]
+
+
+def _way(
+    observed: Observed, transition: TransitionStatus, finding: Finding, share: Share | None
+) -> Way:
     """What is done when the time is over."""
     policy = observed.model.spec.transition
     then = policy.when_unschedulable.then
@@ -78,6 +99,8 @@ def _way(observed: Observed, transition: TransitionStatus, finding: Finding) -> 
         return "Abort"
     if policy.policy == "ResourcePreserving" or not _is_given_back(finding):
         return ""  # Old pods would go for nothing.
+    if _is_indivisible(observed, transition, share):
+        return ""
     return then
 
 
@@ -92,12 +115,13 @@ def unschedulable_due(
     observed: Observed,
     desired: DesiredVersions,
     findings: Mapping[str, Finding],
+    share: Share | None,
     now: datetime,
 ) -> timedelta | None:
     """Time until a transition without room goes on otherwise; None when it only waits."""
     transition = observed.model.status.transition
-    found = stuck(observed, desired, findings, transition) if transition else None
-    if transition is None or found is None or not _way(observed, transition, found[1]):
+    found = stuck(observed, desired, findings, transition, share) if transition else None
+    if transition is None or found is None or not _way(observed, transition, found[1], share):
         return None
     due = _due(observed, transition)
     return max(timedelta(seconds=1), due - now) if due else None
@@ -108,6 +132,7 @@ def without_room(
     desired: DesiredVersions,
     findings: Mapping[str, Finding],
     transition: TransitionStatus | None,
+    share: Share | None,
     now: datetime,
 ) -> tuple[TransitionStatus | None, tuple[Servable, Finding] | None]:
     """The transition, with since when it has waited and how it goes on.
@@ -117,14 +142,22 @@ def without_room(
     """
     if transition is None:
         return None, None
-    if transition.fallback and not _may_fall_back(observed):
+    if not transition.fallback or not _may_fall_back(observed, transition, share):
         transition = transition.model_copy(update={"fallback": "", "message": ""})
-    found = stuck(observed, desired, findings, transition)
+    found = stuck(observed, desired, findings, transition, share)
     if found is None:
         return transition.model_copy(update={"waiting_since": None}), None
     since = transition.waiting_since or timestamp(now)
     transition = transition.model_copy(update={"waiting_since": since})
-    due, way = _due(observed, transition), _way(observed, transition, found[1])
+    due, way = _due(observed, transition), _way(observed, transition, found[1], share)
+    if (
+        not way
+        and due is not None
+        and now >= due
+        and (_asks_to_fall_back(observed) and _is_indivisible(observed, transition, share))
+    ):
+        message = _indivisible(observed.model.name, found[0].version)
+        return transition.model_copy(update={"message": message}), None
     if not way or due is None or now < due:
         return transition, None
     servable, finding = found
@@ -143,13 +176,25 @@ def without_room(
     return transition.model_copy(update=changed), None
 
 
-def _may_fall_back(observed: Observed) -> bool:
-    """Whether the spec still asks for what was decided: an edit takes effect at once."""
+def _indivisible(name: str, version: int) -> str:
+    return (
+        "one replica cannot be shared by two versions without an extra pod, so that "
+        "spec.transition.whenUnschedulable has no effect: free hardware, or replace it at once with kubectl "
+        f"annotate model {name} {Verb.PROMOTE.annotation}={version} --overwrite"
+    )
+
+
+def _asks_to_fall_back(observed: Observed) -> bool:
     policy = observed.model.spec.transition
     return (policy.policy, policy.when_unschedulable.then) == (
         "AvailabilityPreserving",
         "ResourcePreserving",
     )
+
+
+def _may_fall_back(observed: Observed, transition: TransitionStatus, share: Share | None) -> bool:
+    """Whether the spec still asks for what was decided: an edit takes effect at once."""
+    return _asks_to_fall_back(observed) and not _is_indivisible(observed, transition, share)
 
 
 def way_taken(transition: TransitionStatus | None, target: VersionStatus | None) -> Way:
@@ -159,14 +204,6 @@ def way_taken(transition: TransitionStatus | None, target: VersionStatus | None)
         transition: `status.transition`, the last one before it ended.
         target: The row of the version that it was about.
     """
-    if target is not None and target.failed_key and _gave_up(target):
+    if target is not None and failed_reason(target) == Reason.UNSCHEDULABLE_TOO_LONG:
         return "Abort"
     return transition.fallback if transition else ""
-
-
-def _gave_up(row: VersionStatus) -> bool:
-    # Where the version serves on with its inputs before, the reason is within the message.
-    reason = Reason.UNSCHEDULABLE_TOO_LONG
-    return row.reason == reason or (
-        row.reason == Reason.ROLLED_BACK and f"{reason}:" in row.message
-    )

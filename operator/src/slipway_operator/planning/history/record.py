@@ -18,6 +18,7 @@ from slipway_operator.api.status import (
 from slipway_operator.model.servable import Servable
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.history.cause import cause_of
+from slipway_operator.planning.versions.failures import failed_reason
 
 MAX_RECORDS: Final = 10
 _MAX_MESSAGE: Final = 1024
@@ -114,8 +115,7 @@ def _goes_back(entry: TransitionRecord, decision: Decision, before: ModelStatus)
 
 
 def _failure(row: VersionStatus, primary: Servable | None) -> TransitionOutcome:
-    # The row of a version that goes on with its earlier inputs has another reason.
-    if row.reason == Reason.ABORTED or "was aborted" in row.message:
+    if failed_reason(row) == Reason.ABORTED:
         return TransitionOutcome.ABORTED
     return TransitionOutcome.ROLLED_BACK if primary else TransitionOutcome.FAILED
 

@@ -19,7 +19,7 @@ from slipway_operator.model.observed import Observed
 from slipway_operator.model.servable import Servable
 from slipway_operator.planning.rollout.record import canary_of, is_held
 from slipway_operator.planning.versions.diagnosis import Finding
-from slipway_operator.planning.versions.failures import record_failure
+from slipway_operator.planning.versions.failures import failed_reason, record_failure
 
 
 class Outcome(StrEnum):
@@ -108,12 +108,8 @@ def condemn(observed: Observed, now: datetime) -> Observed:
 
 
 def is_condemned(row: VersionStatus) -> bool:
-    """Whether a version can be loaded, and must not be asked.
-
-    Of a changed spec that was rolled back, the row tells with the reason in its message.
-    """
-    reason = Reason.ANALYSIS_FAILED
-    return row.reason == reason or f": {reason}: " in row.message
+    """Whether what failed of a version can be loaded, and must not be asked."""
+    return failed_reason(row) == Reason.ANALYSIS_FAILED
 
 
 def _ended(observed: Observed) -> Verdict | None:

@@ -1,8 +1,13 @@
 """How many pods of two versions come nearest to a weight, within what the transition policy allows."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
+from slipway_operator.model.observed import Observed
 from slipway_operator.planning.capacity.scaling import Limits
+from slipway_operator.planning.rollout.record import canary_of, is_held
+from slipway_operator.planning.versions.desired import DesiredVersions
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +46,15 @@ def pods_of(weight: int, limits: Limits) -> tuple[int, int]:
         key=lambda pods: (abs(100 * pods[0] - weight * sum(pods)) / sum(pods), pods[0]),
         default=(0, replicas),
     )
+
+
+def share_of(
+    observed: Observed, desired: DesiredVersions
+) -> Callable[[Limits], tuple[int, int]] | None:
+    """What the recorded step makes of limits, as `pods_of`; None when no step of what is desired is under way."""
+    rollout, primary = observed.model.status.rollout, desired.primary
+    if rollout is None or primary is None or observed.model.spec.rollout is None:
+        return None
+    if not is_held(rollout) or canary_of(rollout) != primary.id:
+        return None
+    return partial(pods_of, rollout.weight)

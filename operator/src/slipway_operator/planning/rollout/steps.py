@@ -71,7 +71,7 @@ def rollout_under_way(
     same = known is not None and (known.version, known.key, known.plan) == (
         primary.version,
         primary.key,
-        _hash(spec),
+        plan_of(spec),
     )
     if known is None or not same:
         begins = transition is not None and limits.replicas and not _is_alone(observed, primary)
@@ -103,8 +103,13 @@ def _pause_due(observed: Observed, now: datetime) -> timedelta | None:
     return max(timedelta(0), ends - now) if ends else None
 
 
-def _hash(spec: Rollout) -> str:
-    steps = [step.model_dump(mode="json", by_alias=True) for step in spec.steps]
+def plan_of(spec: Rollout) -> str:
+    """Hash of the steps; a rollout under way begins anew when it changes."""
+    steps = [
+        # Without defaults: a field that a later release adds changes nothing.
+        step.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        for step in spec.steps
+    ]
     return hashlib.sha256(json.dumps(steps, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -114,11 +119,14 @@ def _is_alone(observed: Observed, primary: Servable) -> bool:
 
 
 def _stable(observed: Observed, desired: DesiredVersions, primary: Servable) -> Deployment | None:
-    """What serves and is to be replaced: the recorded one, or what takes most requests."""
+    """What serves and is to be replaced: that of the step under way, what was promoted, or what takes most requests."""
     if desired.candidates[primary.version].wanted != primary:
         return None  # It is itself a way back.
     known = observed.model.status.rollout
-    recorded = stable_of(known) if known else ""
+    held = is_held(known)
+    recorded = stable_of(known) if known and held else ""
+    # The record outlives its last step: what it was promoted from is on its way out.
+    promoted = canary_of(known) if known and not held else ""
     rows = {row.version: row for row in observed.model.status.versions}
     ready = [pod.servable for pod in live_pods(observed) if pod.ready]
     endpoints = [pod.servable for pod in ready_endpoints(observed)]
@@ -129,12 +137,15 @@ def _stable(observed: Observed, desired: DesiredVersions, primary: Servable) -> 
         if d.servable not in desired.ids
         and d.version <= primary.version
         and not ((row := rows.get(d.version)) and row.failed_key == d.key)
-        and (d.servable == recorded or (d.servable in ready and d.servable in selected))
+        and (
+            d.servable == recorded
+            or (d.replicas and d.servable in ready and d.servable in selected)
+        )
     ]
     return max(
         found,
         key=lambda d: (
-            d.servable == recorded,
+            d.servable in (recorded, promoted),
             endpoints.count(d.servable),
             ready.count(d.servable),
             d.version,
@@ -150,7 +161,7 @@ def _begun(spec: Rollout, primary: Servable, stable: Deployment, now: datetime) 
         key=primary.key,
         stable=stable.version,
         stable_key=stable.key,
-        plan=_hash(spec),
+        plan=plan_of(spec),
         step=1,
         steps=len(spec.steps),
         weight=spec.steps[0].weight,
@@ -171,16 +182,22 @@ def _next(
     verbs, steps = observed.verbs, spec.steps
     if verbs.promotes(known.version):
         return _at(known, steps, len(steps) + 1, now)
+    if not limits.replicas:
+        # Nothing takes requests: the pause begins anew when pods are back.
+        return _at(known, steps, known.step, now)
     canary, _ = pods_of(known.weight, limits)
-    if limits.replicas and not canary:
+    if not canary:
         return known.model_copy(update={"waiting_for": PROMOTION})
     reached_at = known.reached_at
-    if reached_at is None and canary and _taking(observed, canary_of(known)) == canary:
+    complete = _taking(observed, canary_of(known)) == canary
+    if reached_at is None and complete:
         reached_at = timestamp(now)
     known = known.model_copy(update={"reached_at": reached_at, "waiting_for": PODS})
     if reached_at is None:
         return known
     known = known.model_copy(update={"analysis": analysed(observed, known)})
+    if not complete:
+        return known
     waits = _waits(known, steps, verbs.approved_step(known.version), now)
     if not waits and spec.analysis and not (known.analysis and known.analysis.passed):
         waits = ANALYSIS
@@ -208,7 +225,7 @@ def _at(
         update={
             "step": step,
             "weight": _ALL if done else steps[step - 1].weight,
-            "since": timestamp(now),
+            "since": known.since if step == known.step else timestamp(now),
             "reached_at": None,
             "analysis": None,
             "waiting_for": "" if done else PODS,

@@ -18,7 +18,7 @@ from slipway_operator.planning.status.room import is_begun, passes_by_itself, re
 from slipway_operator.planning.traffic.routing import percent
 from slipway_operator.planning.versions.desired import Candidate, existing
 from slipway_operator.planning.versions.diagnosis import Finding
-from slipway_operator.planning.versions.failures import RUNNING, is_proven
+from slipway_operator.planning.versions.failures import RUNNING, failed_reason, is_proven
 from slipway_sync.exports import SyncOutcome
 
 MAX_ROWS: Final = 256
@@ -203,6 +203,7 @@ def _row(decision: Decision, version: int, weight: int) -> VersionStatus:
         key=servable.key if servable else before.key if before else "",
         available_key=available_key,
         failed_key=before.failed_key if before else "",
+        failed_reason=failed_reason(before) if before else "",
         bytes=_size(listed, before),
         state=draft.state,
         reason=draft.reason or "",
@@ -360,7 +361,7 @@ def _serving_draft(decision: Decision, desired: Servable, pods: Sequence[Pod]) -
         parts = [_changed_message(version), *([draft.message] if draft.message else [])]
         return _Draft(draft.state, Reason.CONTENT_CHANGED, "; ".join(parts))
     transition = decision.observed.model.status.transition
-    if transition and transition.fallback and draft.state in _COMING:
+    if transition and transition.message and draft.state in _COMING:
         parts = [draft.message] if draft.message else []
         return _Draft(draft.state, draft.reason, "; ".join([*parts, transition.message]))
     if draft.reason:

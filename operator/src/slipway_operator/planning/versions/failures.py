@@ -7,7 +7,7 @@ from typing import Final
 
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.quantities import parse_duration
-from slipway_operator.api.status import VersionState, VersionStatus, timestamp
+from slipway_operator.api.status import BAD_STATES, VersionState, VersionStatus, timestamp
 from slipway_operator.model.observed import Observed
 from slipway_operator.model.servable import Servable
 from slipway_operator.planning.endpoints import ready_endpoints
@@ -18,6 +18,8 @@ RUNNING: Final = frozenset(
     {VersionState.AVAILABLE, VersionState.SOURCE_GONE, VersionState.DRAINING}
 )
 """States of a version whose pods are there and were all ready once."""
+_ABORTED: Final = "the change of the spec was aborted: "
+_CHANGED: Final = "the changed spec failed: "
 
 
 def is_proven(row: VersionStatus | None, key: str) -> bool:
@@ -105,11 +107,27 @@ def _failure(
     )
 
 
+def failed_reason(row: VersionStatus) -> str:
+    """Why the inputs with `failedKey` failed; empty where none have, or nobody knows any more."""
+    if not row.failed_key or row.failed_reason:
+        return row.failed_reason if row.failed_key else ""
+    # Another release wrote it: of a changed spec, its message tells.
+    if row.reason != Reason.ROLLED_BACK:
+        return row.reason if row.state in BAD_STATES else ""
+    if row.message.startswith(_ABORTED):
+        return Reason.ABORTED
+    return (
+        row.message.removeprefix(_CHANGED).partition(":")[0]
+        if row.message.startswith(_CHANGED)
+        else ""
+    )
+
+
 def _changed_spec(finding: Finding) -> str:
     """What is said of a version that goes on with the inputs that it had before."""
     if finding.reason is Reason.ABORTED:
-        return f"the change of the spec was aborted: {finding.message}"
-    return f"the changed spec failed: {finding.reason}: {finding.message}"
+        return f"{_ABORTED}{finding.message}"
+    return f"{_CHANGED}{finding.reason}: {finding.message}"
 
 
 def record_failure(
@@ -124,6 +142,7 @@ def record_failure(
         state = VersionState.ROLLED_BACK if served else VersionState.FAILED
     failure = {
         "failed_key": servable.key,
+        "failed_reason": finding.reason,
         "state": state,
         "reason": finding.reason,
         "message": finding.message,
@@ -136,6 +155,7 @@ def record_failure(
         failed = row.model_copy(
             update={
                 "failed_key": servable.key,
+                "failed_reason": finding.reason,
                 "reason": Reason.ROLLED_BACK,
                 "message": _changed_spec(finding),
             }

@@ -175,6 +175,20 @@ def test_a_changed_spec_without_room_is_given_up_and_what_serves_goes_on() -> No
     assert way_taken(None, row(fleet, 3)) == "Abort"
 
 
+def test_that_a_spec_was_given_up_stays_known_when_its_row_says_something_else() -> None:
+    fleet = full("Abort")
+    fleet.exports.pop(4)
+    run(fleet)
+    fleet.edit(serving={"image": "registry.test/other:1"})
+    run(fleet)
+    fleet.now += AFTER
+    run(fleet)
+    fleet.crash(fleet.pods_of(3)[0])
+    fleet.operate()
+    assert row(fleet, 3).reason != Reason.ROLLED_BACK
+    assert way_taken(None, row(fleet, 3)) == "Abort"
+
+
 def test_the_clock_survives_the_operator() -> None:
     fleet = full("ResourcePreserving")
     fleet.now += timedelta(seconds=7)
@@ -250,3 +264,59 @@ def test_nothing_is_given_up_while_paused() -> None:
     fleet.edit(paused=False)
     run(fleet, 1)
     assert row(fleet, 4).failed_key == ""
+
+
+def stepped(replicas: int, then: str = "ResourcePreserving", **transition: Any) -> Fleet:
+    """The canary of version 4 has no room beside version 3."""
+    fleet = serving(
+        serving={"replicas": replicas},
+        rollout={"steps": [{"weight": 10, "pause": {}}]},
+        transition={"whenUnschedulable": {"after": "10s", "then": then}, **transition},
+    )
+    fleet.gpus = replicas
+    fleet.upload(4)
+    return run(fleet)
+
+
+def test_a_canary_that_has_no_room_without_extra_pods_either_is_given_up() -> None:
+    """The step leaves more old pods than the policy would."""
+    fleet = stepped(10, maxUnavailable="50%")
+    fleet.gpus = 9
+    fleet.now += AFTER
+    run(fleet)
+    assert (live(fleet, 3), len(fleet.in_rotation())) == (9, 9)
+    assert fleet.plan().requeue == AFTER
+    fleet.now += AFTER
+    run(fleet)
+    assert row(fleet, 4).reason == Reason.UNSCHEDULABLE_TOO_LONG
+    fleet.gpus = 10
+    assert (live(run(fleet), 3), fleet.status.serving) == (10, "3")
+
+
+def test_the_only_pod_does_not_go_for_a_canary() -> None:
+    """Without an extra pod there would be none of the canary: it goes on to wait, and says so."""
+    fleet = stepped(1)
+    for _ in range(3):
+        fleet.now += AFTER
+        run(fleet)
+        assert (live(fleet, 3), live(fleet, 4)) == (1, 1)
+        assert fleet.status.transition
+        assert fleet.status.transition.fallback == ""
+        assert fleet.status.phase == "WaitingForGPU: 0/1 nodes have 1 more nvidia.com/gpu"
+    assert row(fleet, 4).message == (
+        f"{NO_ROOM}; one replica cannot be shared by two versions without an extra pod, so that "
+        "spec.transition.whenUnschedulable has no effect: free hardware, or replace it at once with kubectl "
+        "annotate model digits slipway.dev/promote=4 --overwrite"
+    )
+    fleet.gpus = 2
+    assert len(run(fleet).in_rotation()) == 2
+    assert "free hardware" not in row(fleet, 4).message
+
+
+def test_who_promotes_a_canary_without_room_has_the_only_pod_replaced() -> None:
+    fleet = stepped(1)
+    fleet.now += AFTER
+    run(fleet)
+    fleet.annotations["slipway.dev/promote"] = "4"
+    assert run(fleet).status.serving == "4"
+    assert fleet.status.phase == "Available"

@@ -11,7 +11,7 @@ from slipway_operator.api.rollout import Analysis
 from slipway_operator.api.status import RolloutStatus
 from slipway_operator.model.analysis import Counters, Interval
 from slipway_operator.planning.rollout.analysis import Outcome, percentile, verdict
-from slipway_operator.planning.rollout.record import ANALYSIS, canary_of
+from slipway_operator.planning.rollout.record import ANALYSIS, canary_of, stable_of
 
 INF = float("inf")
 MINUTE = timedelta(minutes=1)
@@ -181,6 +181,53 @@ def test_a_changed_spec_that_is_worse_goes_back_to_the_spec_before() -> None:
     run(fleet)
     assert {pod.image for pod in fleet.in_rotation()} == {"server:1"}
     assert len(fleet.pods) == 4
+
+
+def crash_old_pod(fleet: Fleet) -> None:
+    stable = stable_of(now(fleet))
+    old = [p for p in fleet.in_rotation() if p.labels["slipway.dev/servable"] == stable]
+    fleet.crash(old[0])
+
+
+def test_a_worse_spec_takes_no_request_after_a_kill_that_came_before_the_flip() -> None:
+    """Of the changed spec, the row tells also when it has something else to say of the version."""
+    fleet = serving(
+        serving={"replicas": 4},
+        transition=FRUGAL,
+        rollout={"steps": STEPS, "analysis": {}},
+    )
+    fleet.edit(serving={"image": "registry.test/other:1"})
+    run(fleet)
+    rollout = now(fleet)
+    crash_old_pod(fleet)
+    fleet.now += MINUTE
+    fleet.interval = Interval(
+        canary_of(rollout), 1, fleet.now - MINUTE, fleet.now, counted(1000, 900), GOOD
+    )
+    fleet.write_status(fleet.plan())
+    fleet.restart_operator()
+    fleet.interval = None
+    assert fleet.status.versions[0].reason not in {"RolledBack", "AnalysisFailed"}
+    for _ in range(3):
+        fleet.poll()
+        fleet.operate()
+        list(fleet.turn())
+    labels = [pod.labels["slipway.dev/servable"] for pod in fleet.in_rotation()]
+    assert labels
+    assert canary_of(rollout) not in labels
+
+
+def test_a_changed_spec_that_is_aborted_while_pods_are_missing_is_told_as_aborted() -> None:
+    fleet = serving(serving={"replicas": 4}, transition=FRUGAL, rollout={"steps": STEPS})
+    fleet.edit(serving={"image": "registry.test/other:1"})
+    run(fleet)
+    crash_old_pod(fleet)
+    fleet.annotations["slipway.dev/abort"] = "3"
+    fleet.poll()
+    fleet.operate()
+    assert fleet.status.versions[0].reason != "RolledBack"
+    run(fleet)
+    assert fleet.status.history[0].outcome == "Aborted"
 
 
 def test_a_step_ends_only_after_an_interval_that_was_good() -> None:

@@ -7,8 +7,10 @@ import pytest
 
 from fleet import Behaviour, Fleet
 from fleets_at_rest import run, serving
+from slipway_operator.api.rollout import Rollout, RolloutStep
 from slipway_operator.api.status import RolloutStatus
 from slipway_operator.planning.rollout.record import APPROVAL, DURATION, PODS, is_held
+from slipway_operator.planning.rollout.steps import plan_of
 
 STEPS: list[dict[str, Any]] = [
     {"weight": 10, "pause": {"duration": "2m"}},
@@ -190,8 +192,34 @@ def test_to_zero_and_back(policy: dict[str, str]) -> None:
     before = taking(fleet)
     fleet.edit(serving={"replicas": 0})
     assert (len(run(fleet).pods), now(fleet).step) == (0, 1)
+    # The pause is about requests that the canary takes: it begins anew.
+    assert (now(later(fleet, 5)).step, now(fleet).reached_at) == (1, None)
     fleet.edit(serving={"replicas": 2})
     assert (taking(run(fleet)), now(fleet).step) == (before, 1)
+    assert (now(later(fleet, 1.9)).step, now(later(fleet, 0.1)).step) == (1, 2)
+
+
+def test_promoted_at_zero_replicas_a_version_has_all_pods_when_they_are_back() -> None:
+    fleet = rolling()
+    fleet.edit(serving={"replicas": 0})
+    run(fleet)
+    says(fleet, promote="4")
+    fleet.edit(serving={"replicas": 2})
+    assert run(fleet).status.serving == "4"
+
+
+@pytest.mark.parametrize("policy", [SAVING, FRUGAL])
+def test_no_step_ends_while_the_canary_takes_no_requests(policy: dict[str, str]) -> None:
+    steps = [{"weight": 10, "pause": {"duration": "2m"}}, {"weight": 50, "pause": {}}]
+    fleet = rolling(transition=policy, rollout={"steps": steps})
+    [canary] = [pod for pod in fleet.in_rotation() if pod in fleet.pods_of(4)]
+    began = now(fleet).reached_at
+    fleet.behaviours[canary.revision] = Behaviour.HANGING
+    fleet.crash(canary)
+    later(fleet, 3)
+    assert (now(fleet).step, now(fleet).waiting_for, now(fleet).reached_at) == (1, PODS, began)
+    fleet.behaviours[canary.revision] = Behaviour.GOOD
+    assert now(run(fleet)).step == 2
 
 
 @pytest.mark.parametrize("policy", [SAVING, FRUGAL])
@@ -204,6 +232,49 @@ def test_a_newer_version_takes_the_place_of_the_canary_and_begins_anew(
     run(fleet)
     assert (now(fleet).version, now(fleet).stable, now(fleet).step) == (5, 3, 1)
     assert (live(fleet, 4), live(fleet, 5)) == (0, 1)
+
+
+@pytest.mark.parametrize("policy", [SAVING, FRUGAL])
+def test_a_newer_version_in_the_drain_after_the_last_step_goes_beside_what_was_promoted(
+    policy: dict[str, str],
+) -> None:
+    fleet = rolling(transition=policy)
+    fleet.long_drains = {3}
+    says(fleet, promote="4")
+    assert taking(fleet)[0] == 0
+    assert any(pod.terminating for pod in fleet.pods_of(3))
+    assert not is_held(now(fleet))
+    fleet.upload(5)
+    run(fleet)
+    fleet.long_drains = set()
+    run(fleet)
+    assert (now(fleet).version, now(fleet).stable, now(fleet).step) == (5, 4, 1)
+    assert (live(fleet, 3), live(fleet, 5)) == (0, 1)
+
+
+@pytest.mark.parametrize("policy", [SAVING, FRUGAL])
+def test_a_newer_version_while_the_promoted_one_grows_does_not_bring_the_old_one_back(
+    policy: dict[str, str],
+) -> None:
+    fleet = rolling(10, transition={**policy, "maxSurge": 1})
+    fleet.annotations["slipway.dev/promote"] = "4"
+    for _ in range(4):
+        fleet.operate()
+        list(fleet.turn())
+    old, new = taking(fleet)
+    assert old > new > 0
+    fleet.upload(5)
+    for _ in range(3):
+        fleet.poll()
+        fleet.operate()
+    assert (now(fleet).version, now(fleet).stable) == (5, 4)
+    for _ in range(60):
+        fleet.poll()
+        fleet.operate()
+        list(fleet.turn())
+        assert taking(fleet)[1] >= new
+    assert (now(fleet).stable, live(fleet, 3), live(fleet, 5)) == (4, 0, 1)
+    assert taking(fleet) == (0, 10 if policy == SAVING else 9)
 
 
 @pytest.mark.parametrize("policy", [SAVING, FRUGAL])
@@ -313,3 +384,29 @@ def test_rows_and_events_tell_of_each_step() -> None:
         ("RolloutPromoted", False),
     ]
     assert "33% of requests (10% were asked for)" in told[0].message
+
+
+def test_the_hash_of_the_steps_is_the_same_in_every_release() -> None:
+    """Another one would begin every rollout under way anew."""
+    assert now(rolling()).plan == "9d7ff3c800fb9f90"
+    plans = {
+        now(rolling(rollout={"steps": [{"weight": 10}, last]})).plan
+        for last in (
+            {"weight": 50, "pause": {}},
+            {"weight": 50, "pause": {"duration": ""}},
+            {"weight": 51, "pause": {}},
+        )
+    }
+    assert len(plans) == 2
+
+
+def test_a_field_that_a_release_adds_does_not_begin_rollouts_anew() -> None:
+    class Later(RolloutStep):
+        mirror: bool = False
+
+    steps = [{"weight": 10, "pause": {}}, {"weight": 50}]
+    spec = Rollout.model_validate({"steps": steps})
+    added = spec.model_copy(update={"steps": [Later.model_validate(step) for step in steps]})
+    assert plan_of(spec) == plan_of(added)
+    without = Rollout.model_validate({"steps": [{"weight": 10}, {"weight": 50}]})
+    assert plan_of(spec) != plan_of(without)
