@@ -8,7 +8,7 @@ import aiohttp
 from slipway_operator.api import names
 from slipway_operator.model.analysis import Counters
 from slipway_operator.model.observed import Pod
-from slipway_operator.reconcile.analysis.page import read_page
+from slipway_operator.reconcile.analysis.page import PageError, read_page
 
 METRICS_PATH: Final = "/monitoring/prometheus/metrics"
 _SECONDS: Final = 3.0
@@ -46,7 +46,10 @@ class Scraper:
             raise ScrapeError(f"{url} does not answer within {_SECONDS:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise ScrapeError(f"{url}: {str(error) or type(error).__name__}") from error
-        return await asyncio.to_thread(read_page, text, model)
+        try:
+            return await asyncio.to_thread(read_page, text, model)
+        except PageError as error:
+            raise ScrapeError(f"{url} {error}") from error
 
 
 async def _fetched(url: str) -> str:

@@ -41,6 +41,14 @@ def test_a_page_is_read() -> None:
     assert read(answer) == Counters(7, 0, {})
 
 
+def test_a_page_that_no_server_of_ours_writes_is_told() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="slipway_request\n" * 50_001)
+
+    with pytest.raises(ScrapeError, match=r"/metrics has more than 50000 series of requests"):
+        read(answer)
+
+
 def test_a_redirect_is_not_followed() -> None:
     async def answer(_: web.Request) -> web.Response:
         raise web.HTTPFound("http://127.0.0.1:1/elsewhere")
