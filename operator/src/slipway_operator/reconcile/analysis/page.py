@@ -15,6 +15,9 @@ _START: Final = "\nslipway_request"
 _LONGEST: Final = 4096
 """Characters of a line; what a server writes is a tenth of it."""
 _MOST_LINES: Final = 50_000
+_MOST_BUCKETS: Final = 200
+_MOST_COUNTED: Final = 2**53
+"""A floating-point number has a larger count only roughly."""
 _LINE: Final = re.compile(r"slipway_request(s_total|_seconds_bucket)\{(.*)\} (\S+)")
 # A name is tried from its first character only, and nothing is given back: both keep it linear.
 _LABEL: Final = re.compile(r'(?<!\w)(\w++)="((?:[^"\\]|\\.)*+)"')
@@ -35,7 +38,7 @@ def read_page(text: str, model: str) -> Counters:
         model: The model's name, as clients ask for it.
 
     Raises:
-        PageError: It has far more series than a server keeps.
+        PageError: It has far more series, or buckets, than a server keeps.
     """
     requests = errors = 0
     buckets: defaultdict[float, int] = defaultdict(int)
@@ -47,15 +50,32 @@ def read_page(text: str, model: str) -> Counters:
         if labels.get("model") != model or labels.get("method") not in _INFERENCE:
             continue
         try:
-            count = int(float(number))
+            count = _count(number)
             if kind == "s_total":
                 requests += count
                 errors += count if labels.get("code") != "OK" else 0
             else:
-                buckets[float(labels["le"])] += count
-        except (ValueError, OverflowError, KeyError):
+                buckets[_limit(labels["le"])] += count
+        except (ValueError, KeyError):
             continue
+        if len(buckets) > _MOST_BUCKETS:
+            raise PageError(f"has more than {_MOST_BUCKETS} buckets of durations")
     return Counters(requests, errors, dict(buckets))
+
+
+def _count(text: str) -> int:
+    """A number of requests; ValueError where it cannot be one, as no sum of such may."""
+    number = float(text)
+    if not 0 <= number <= _MOST_COUNTED:  # NaN is in no range.
+        raise ValueError(text)
+    return int(number)
+
+
+def _limit(text: str) -> float:
+    limit = float(text)
+    if not (0 <= limit <= _MOST_COUNTED or limit == float("inf")):
+        raise ValueError(text)
+    return limit
 
 
 def _lines(text: str) -> Iterator[str]:

@@ -47,6 +47,14 @@ def test_what_the_server_writes_is_read() -> None:
         'slipway_requests_total{model="m",method="Predict",code="OK"} NaN',
         'slipway_requests_total{model="m",method="Predict",code="OK"} Infinity',
         'slipway_requests_total{model="m",method="Predict",code="OK"} 1 2 3',
+        'slipway_requests_total{model="m",method="Predict",code="OK"} -1',
+        'slipway_requests_total{model="m",method="Predict",code="OK"} -inf',
+        'slipway_requests_total{model="m",method="Predict",code="OK"} 1e308',
+        'slipway_requests_total{model="m",method="Predict",code="OK"} 9007199254740994',
+        'slipway_request_seconds_bucket{model="m",method="Predict",le="nan"} 1',
+        'slipway_request_seconds_bucket{model="m",method="Predict",le="-1"} 1',
+        'slipway_request_seconds_bucket{model="m",method="Predict",le="-Infinity"} 1',
+        'slipway_request_seconds_bucket{model="m",method="Predict",le="1e308"} 1',
         'slipway_requests_total{model="m} 1',
         'slipway_request_seconds_bucket{model="m",method="Predict"} 1',
         'slipway_request_seconds_bucket{model="m",method="Predict",le="x"} 1',
@@ -95,3 +103,10 @@ def test_a_page_of_too_many_series_is_refused() -> None:
     assert read_page("\n".join([LINE] * 50_000), "m").requests == 50_000
     with pytest.raises(PageError, match="more than 50000 series of requests"):
         read_page("\n".join([LINE] * 50_001), "m")
+
+
+def test_a_page_of_too_many_buckets_is_refused() -> None:
+    bucket = 'slipway_request_seconds_bucket{model="m",method="Predict",le="%d"} 1'
+    assert len(read_page("\n".join(bucket % i for i in range(200)), "m").buckets) == 200
+    with pytest.raises(PageError, match="more than 200 buckets of durations"):
+        read_page("\n".join(bucket % i for i in range(201)), "m")

@@ -147,3 +147,16 @@ def test_a_pod_that_does_not_answer_is_named() -> None:
     ended = servers.add(state(), after=60)
     assert ended
     assert ended.unread == f"the metrics of pod {CANARY.name} could not be read: no route"
+
+
+def test_why_pods_are_not_read_has_room_in_the_status() -> None:
+    servers = Servers()
+    servers.add(state())
+    there = [replace(CANARY, uid=f"u{i}", name=f"{'n' * 250}{i}") for i in range(9)]
+    servers.pages = {pod.uid: "x\n\udc80\0" * 9999 for pod in there}
+    ended = servers.add(state(*there), after=60)
+    assert ended
+    assert len(ended.unread) == 900
+    assert ended.unread.isprintable()
+    assert there[0].name in ended.unread
+    assert there[1].name in ended.unread

@@ -88,3 +88,8 @@ def test_a_refused_connection_is_told() -> None:
 def test_a_pod_without_an_address_is_told() -> None:
     with pytest.raises(ScrapeError, match="it has no address"):
         asyncio.run(Scraper(1).read(replace(POD, address=""), "digits"))
+
+
+def test_what_a_server_writes_into_a_reason_is_cut() -> None:
+    assert len(str(ScrapeError("x" * 9_999))) == 200
+    assert str(ScrapeError("a\n b\0c \udc80")) == "a b c"
