@@ -19,6 +19,10 @@ Read = Callable[[Pod, str], Awaitable[Counters]]
 """Reads what the server of a pod has counted, for a model's name."""
 
 _MOST_NAMED: Final = 3
+_AT_ONCE: Final = 8
+"""Pods of one Model: servers that do not answer leave room for those of others."""
+_DEADLINE: Final = 6.0
+"""Seconds for all pods of a Model together, however many do not answer: its plan waits for them."""
 _LONGEST: Final = 900
 """Characters of why counts are missing: it goes into the status, next to other sentences."""
 
@@ -98,9 +102,18 @@ class Samples:
         """What each ready pod of both versions has counted, and why some could not be read."""
         pods = [p for p in observed.pods if p.ready and p.servable in about[:2]]
         name = observed.model.model_name
-        read = await asyncio.gather(
-            *(self._read(pod, name) for pod in pods), return_exceptions=True
-        )
+        room = asyncio.Semaphore(_AT_ONCE)
+        deadline = asyncio.get_running_loop().time() + _DEADLINE
+
+        async def one(pod: Pod) -> Counters:
+            try:
+                async with asyncio.timeout_at(deadline), room:
+                    return await self._read(pod, name)
+            except TimeoutError as error:
+                reason = f"not all {len(pods)} pods were read within {_DEADLINE:g} s"
+                raise ScrapeError(reason) from error
+
+        read = await asyncio.gather(*map(one, pods), return_exceptions=True)
         counts: dict[str, Counters] = {}
         unread = []
         for pod, found in zip(pods, read, strict=True):
