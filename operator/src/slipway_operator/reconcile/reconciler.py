@@ -176,16 +176,23 @@ class Reconciler:
         observed = self._refusals.add(await self._progress.add(observed))
         observed = await self._samples.add(observed)
         now = self._clock()
-        planned = plan(observed, self._settings, now)
+        planned = self._plan(observed, now)
         # Each round adds a name of which nothing is created any more, and a plan has so many of them.
         while (looked := await look_again(self._client, observed, planned.actions)) is not observed:
-            observed, planned = looked, plan(looked, self._settings, now)
+            observed, planned = looked, self._plan(looked, now)
         _log.debug(
             "planned", namespace=model.namespace, model=model.name, actions=len(planned.actions)
         )
         await self._apply(observed, planned, now)
-        self._samples.taken(model.uid)
         return planned
+
+    def _plan(self, observed: Observed, now: datetime) -> Plan:
+        try:
+            return plan(observed, self._settings, now)
+        except Exception:
+            # Counts that no plan can be made with must not be in the way of every plan after it.
+            self._samples.taken(observed.model.uid)
+            raise
 
     async def _apply(self, observed: Observed, planned: Plan, now: datetime) -> None:
         """Write.
@@ -195,6 +202,8 @@ class Reconciler:
         """
         if await self._write_status(observed.model, planned):
             _measure(observed, planned)
+        # The status has it now: kept until all actions have succeeded, it would count once more each time.
+        self._samples.taken(observed.model.uid)
         for action in planned.actions:
             _log.debug("executing action", model=observed.model.name, action=operation(action))
             if not await self._execute(observed, action):

@@ -91,7 +91,19 @@ def _under_way(observed: Observed, desired: DesiredVersions, servable: Servable)
     row = _row(observed.model.status, servable.version)
     if not is_proven(row, servable.key):
         return True
-    return servable == desired.primary and observed.model.status.transition is not None
+    under_way = servable == desired.primary and observed.model.status.transition is not None
+    return under_way and _its_own(observed.model.status, servable)
+
+
+def _its_own(status: ModelStatus, servable: Servable) -> bool:
+    """Whether the transition is to a servable, and not what comes after another one's failure or an edit.
+
+    Otherwise what drains may be all that is left besides it, and cannot come back.
+    """
+    if status.rollout is not None and status.rollout.key == servable.key:
+        return True
+    last = status.history[0] if status.history else None
+    return last is not None and last.key == servable.key and not (last.outcome or last.ended_at)
 
 
 def _told(verb: Verb) -> str:

@@ -13,12 +13,18 @@ from slipway_operator.api.quantities import parse_duration
 from slipway_operator.model.analysis import Counters, Interval
 from slipway_operator.model.observed import Observed, Pod
 from slipway_operator.planning.rollout.record import canary_of, is_held, stable_of
-from slipway_operator.reconcile.analysis.scrape import ScrapeError
+from slipway_operator.reconcile.analysis.scrape import ScrapeError, brief
 
 Read = Callable[[Pod, str], Awaitable[Counters]]
 """Reads what the server of a pod has counted, for a model's name."""
 
 _MOST_NAMED: Final = 3
+_AT_ONCE: Final = 8
+"""Pods of one Model: servers that do not answer leave room for those of others."""
+_DEADLINE: Final = 6.0
+"""Seconds for all pods of a Model together, however many do not answer: its plan waits for them."""
+_LONGEST: Final = 900
+"""Characters of why counts are missing: it goes into the status, next to other sentences."""
 
 
 @dataclass(slots=True)
@@ -28,7 +34,7 @@ class _Running:
     Attributes:
         about: Canary, stable servable and step.
         began: What each pod's server had counted when it began, by the pod's uid.
-        ended: The interval before, as long as no plan with it has been executed.
+        ended: The interval before, until a plan with it is in the status.
     """
 
     about: tuple[str, str, int]
@@ -64,7 +70,7 @@ class Samples:
         return replace(observed, interval=now)
 
     def taken(self, uid: str) -> None:
-        """A plan with the interval that has ended was executed."""
+        """A plan with the interval that has ended is in the status, or none can be made with it."""
         if (running := self._running.get(uid)) is not None:
             running.ended = None
 
@@ -96,9 +102,18 @@ class Samples:
         """What each ready pod of both versions has counted, and why some could not be read."""
         pods = [p for p in observed.pods if p.ready and p.servable in about[:2]]
         name = observed.model.model_name
-        read = await asyncio.gather(
-            *(self._read(pod, name) for pod in pods), return_exceptions=True
-        )
+        room = asyncio.Semaphore(_AT_ONCE)
+        deadline = asyncio.get_running_loop().time() + _DEADLINE
+
+        async def one(pod: Pod) -> Counters:
+            try:
+                async with asyncio.timeout_at(deadline), room:
+                    return await self._read(pod, name)
+            except TimeoutError as error:
+                reason = f"not all {len(pods)} pods were read within {_DEADLINE:g} s"
+                raise ScrapeError(reason) from error
+
+        read = await asyncio.gather(*map(one, pods), return_exceptions=True)
         counts: dict[str, Counters] = {}
         unread = []
         for pod, found in zip(pods, read, strict=True):
@@ -108,7 +123,7 @@ class Samples:
                 unread.append(f"the metrics of pod {pod.name} could not be read: {found}")
             else:
                 raise found
-        return counts, "; ".join(unread[:_MOST_NAMED])
+        return counts, brief("; ".join(unread[:_MOST_NAMED]), _LONGEST)
 
 
 def _about(observed: Observed) -> tuple[str, str, int] | None:

@@ -8,7 +8,7 @@ import aiohttp
 from slipway_operator.api import names
 from slipway_operator.model.analysis import Counters
 from slipway_operator.model.observed import Pod
-from slipway_operator.reconcile.analysis.page import read_page
+from slipway_operator.reconcile.analysis.page import PageError, read_page
 
 METRICS_PATH: Final = "/monitoring/prometheus/metrics"
 _SECONDS: Final = 3.0
@@ -16,10 +16,21 @@ _MOST_BYTES: Final = 4 << 20
 """Ten thousand series of requests, the most that a server keeps, are about half of it."""
 _AT_ONCE: Final = 16
 _OK: Final = 200
+_LONGEST: Final = 200
+"""Characters of a reason, of which a server may have written a part."""
 
 
 class ScrapeError(Exception):
-    """A page could not be read; the text says why."""
+    """A page could not be read; the text says why, on one line and in a few words."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(brief(reason, _LONGEST))
+
+
+def brief(text: str, most: int) -> str:
+    """The text on one line, without what cannot be printed, and cut to so many characters."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 2 * most]).split())
+    return line if len(line) <= most else line[: most - 1] + "…"
 
 
 class Scraper:
@@ -46,7 +57,10 @@ class Scraper:
             raise ScrapeError(f"{url} does not answer within {_SECONDS:g} s") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise ScrapeError(f"{url}: {str(error) or type(error).__name__}") from error
-        return await asyncio.to_thread(read_page, text, model)
+        try:
+            return await asyncio.to_thread(read_page, text, model)
+        except PageError as error:
+            raise ScrapeError(f"{url} {error}") from error
 
 
 async def _fetched(url: str) -> str:

@@ -127,6 +127,48 @@ def test_the_first_version_is_aborted_before_it_serves() -> None:
     assert fleet.status.phase == "Aborted 1"
 
 
+def draining(fleet: Fleet, version: int) -> Fleet:
+    """Its pods are being deleted, and shut down."""
+    for _ in range(40):
+        fleet.poll()
+        fleet.operate()
+        for _ in fleet.turn():
+            if any(pod.terminating for pod in fleet.pods_of(version)):
+                fleet.operate()
+                assert fleet.status.transition is not None
+                return fleet
+    raise AssertionError(f"version {version} never drains")
+
+
+def test_what_serves_again_while_its_successor_drains_is_not_aborted() -> None:
+    fleet = in_transition()
+    fleet.annotations[ABORT] = "4"
+    draining(fleet, 4)
+    fleet.annotations[ABORT] = "3"
+    fleet.operate()
+    told = fleet.status.honoured.message if fleet.status.honoured else ""
+    assert f"{NO_EFFECT}: there is no transition to version 3" in told
+    assert "slipway.dev/rollback" in told
+    assert not row(fleet, 3).failed_key
+    run(fleet)
+    assert (served(fleet), fleet.status.serving) == ({3}, "3")
+
+
+def test_the_newest_of_two_that_serve_is_not_aborted_while_another_one_drains() -> None:
+    fleet = serving(versions={"latest": 3})
+    for version in (4, 5):
+        fleet.upload(version)
+        run(fleet)
+    assert served(fleet) == {3, 4, 5}
+    fleet.edit(versions={"latest": 2})
+    draining(fleet, 3)
+    fleet.annotations[ABORT] = "5"
+    fleet.operate()
+    assert NO_EFFECT in (fleet.status.honoured.message if fleet.status.honoured else "")
+    run(fleet)
+    assert (served(fleet), fleet.status.serving) == ({4, 5}, "5")
+
+
 # retry --------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import virtualtime
 from slipway_operator.api.status import RolloutStatus, timestamp
 from slipway_operator.model.analysis import Counters, Interval
 from slipway_operator.model.observed import Observed, Pod
@@ -147,3 +148,69 @@ def test_a_pod_that_does_not_answer_is_named() -> None:
     ended = servers.add(state(), after=60)
     assert ended
     assert ended.unread == f"the metrics of pod {CANARY.name} could not be read: no route"
+
+
+def test_why_pods_are_not_read_has_room_in_the_status() -> None:
+    servers = Servers()
+    servers.add(state())
+    there = [replace(CANARY, uid=f"u{i}", name=f"{'n' * 250}{i}") for i in range(9)]
+    servers.pages = {pod.uid: "x\n\udc80\0" * 9999 for pod in there}
+    ended = servers.add(state(*there), after=60)
+    assert ended
+    assert len(ended.unread) == 900
+    assert ended.unread.isprintable()
+    assert there[0].name in ended.unread
+    assert there[1].name in ended.unread
+
+
+def test_a_hundred_pods_that_do_not_answer_take_no_longer_than_a_few() -> None:
+    there = [replace(CANARY, uid=f"u{i}", name=f"p{i}") for i in range(100)]
+    now = busy = most = 0
+
+    async def read(*_: object) -> Counters:
+        nonlocal busy, most
+        busy += 1
+        most = max(most, busy)
+        try:
+            await asyncio.sleep(3)  # virtual, as long as a page may take
+        finally:
+            busy -= 1
+        raise ScrapeError("no answer")
+
+    async def body() -> tuple[Interval | None, float]:
+        nonlocal now
+        samples = Samples(read, lambda: T0 + timedelta(minutes=now))
+        await samples.add(state(*there))
+        now = 1
+        began = asyncio.get_running_loop().time()
+        ended = await samples.add(state(*there))
+        return ended.interval, asyncio.get_running_loop().time() - began
+
+    ended, seconds = virtualtime.run(body())
+    assert seconds == 6
+    assert most == 8, "others have room"
+    assert busy == 0
+    assert ended
+    assert ended.new == ended.old == Counters()
+    assert ended.unread.startswith("the metrics of pod p0 could not be read: no answer")
+
+
+def test_a_pod_whose_turn_did_not_come_is_not_read() -> None:
+    there = [replace(CANARY, uid=f"u{i}", name=f"p{i}") for i in range(9)]
+    now = 0
+
+    async def read(*_: object) -> Counters:
+        if now:
+            await asyncio.Event().wait()
+        return Counters(5)
+
+    async def body() -> Observed:
+        nonlocal now
+        samples = Samples(read, lambda: T0 + timedelta(minutes=now))
+        await samples.add(state(*there))
+        now = 1
+        return await samples.add(state(*there))
+
+    ended = virtualtime.run(body()).interval
+    assert ended
+    assert "pod p0 could not be read: not all 9 pods were read within 6 s" in ended.unread

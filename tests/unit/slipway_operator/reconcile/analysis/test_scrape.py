@@ -41,6 +41,14 @@ def test_a_page_is_read() -> None:
     assert read(answer) == Counters(7, 0, {})
 
 
+def test_a_page_that_no_server_of_ours_writes_is_told() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text="slipway_request\n" * 50_001)
+
+    with pytest.raises(ScrapeError, match=r"/metrics has more than 50000 series of requests"):
+        read(answer)
+
+
 def test_a_redirect_is_not_followed() -> None:
     async def answer(_: web.Request) -> web.Response:
         raise web.HTTPFound("http://127.0.0.1:1/elsewhere")
@@ -80,3 +88,8 @@ def test_a_refused_connection_is_told() -> None:
 def test_a_pod_without_an_address_is_told() -> None:
     with pytest.raises(ScrapeError, match="it has no address"):
         asyncio.run(Scraper(1).read(replace(POD, address=""), "digits"))
+
+
+def test_what_a_server_writes_into_a_reason_is_cut() -> None:
+    assert len(str(ScrapeError("x" * 9_999))) == 200
+    assert str(ScrapeError("a\n b\0c \udc80")) == "a b c"
