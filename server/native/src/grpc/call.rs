@@ -14,7 +14,9 @@ use super::answer::{ask, framed, one, overloaded, unary};
 use super::connection::Unsent;
 use super::health;
 use super::message::Messages;
-use super::status::{DEADLINE_EXCEEDED, Status, UNAVAILABLE, UNIMPLEMENTED, timeout};
+use super::status::{
+    DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, Status, UNAVAILABLE, UNIMPLEMENTED, timeout,
+};
 use crate::front::{CallInfo, Front, Lane};
 
 /// Services whose methods come once TensorFlow is there.
@@ -26,7 +28,7 @@ const PREFIXES: [&str; 4] = [
 ];
 /// Larger answers are sent as the client takes them.
 const SMALL_ANSWER: usize = 16 << 10;
-/// Of a client's own headers, in bytes, as far as Python is told of them.
+/// Of a client's own headers, in bytes: names and values.
 const MAX_METADATA: usize = 8 << 10;
 
 /// One call of a connection.
@@ -109,10 +111,14 @@ impl Call {
         if !front.has_room(lane) {
             return self.refuse(&overloaded(&front));
         }
+        let metadata = match metadata(headers) {
+            Ok(metadata) => metadata,
+            Err(status) => return self.refuse(&status),
+        };
         let info = CallInfo {
             path: Arc::from(path),
             peer: Arc::clone(&self.peer),
-            metadata: metadata(headers),
+            metadata,
             deadline,
         };
         if lane == Lane::Stream {
@@ -304,22 +310,22 @@ fn compressed() -> Status {
     )
 }
 
-/// The client's own headers, of text.
-fn metadata(headers: &HeaderMap) -> Arc<[(String, String)]> {
-    let mut left = MAX_METADATA;
-    headers
-        .iter()
-        .filter(|(name, _)| {
-            let name = name.as_str();
-            !name.starts_with("grpc-") && !matches!(name, "content-type" | "te" | "user-agent")
-        })
-        .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
-        .take_while(|(name, value)| {
-            let size = name.len() + value.len();
-            let fits = size <= left;
-            left = left.saturating_sub(size);
-            fits
-        })
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+/// The client's own headers: all of them, or the call is refused. Who calls is judged by them.
+fn metadata(headers: &HeaderMap) -> Result<Arc<[(String, String)]>, Status> {
+    let mut own = Vec::new();
+    let mut size = 0;
+    for (name, value) in headers {
+        let name = name.as_str();
+        if name.starts_with("grpc-") || matches!(name, "content-type" | "te" | "user-agent") {
+            continue;
+        }
+        size += name.len() + value.len();
+        let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        own.push((name.to_owned(), text));
+    }
+    if size > MAX_METADATA {
+        let text = format!("received metadata size exceeds hard limit ({size} vs. {MAX_METADATA})");
+        return Err(Status::new(RESOURCE_EXHAUSTED, text));
+    }
+    Ok(own.into())
 }

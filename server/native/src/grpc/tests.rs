@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderValue, Request};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -102,7 +102,8 @@ async fn call(
     let mut request =
         Request::post(format!("http://x{path}")).header("content-type", "application/grpc");
     for (name, value) in headers {
-        request = request.header(*name, *value);
+        let value = HeaderValue::from_bytes(value.as_bytes()).expect("a value");
+        request = request.header(*name, value);
     }
     let ended = body.is_empty();
     let (answer, mut stream) = client
@@ -345,5 +346,38 @@ fn a_status_of_a_handler_is_the_clients() {
             (found.0.as_str(), found.1.as_str()),
             ("3", "not so: %C3%BC")
         );
+    });
+}
+
+/// Answers with the names of the client's headers.
+fn names() -> Handler {
+    Box::new(|call, _| {
+        let names: Vec<&str> = call.metadata.iter().map(|one| one.0.as_str()).collect();
+        Ok(vec![Bytes::from(names.join(" "))])
+    })
+}
+
+#[test]
+fn no_header_is_hidden_by_what_others_hold() {
+    let port = Port::open(limits(), true, names());
+    port.runtime.block_on(async {
+        let mut client = Port::client(port.number).await;
+        let proxied = ("x-forwarded-for", "10.0.0.7, \u{fc}");
+        let found = call(&mut client, ECHO, &[proxied], &[framed(b"")]).await;
+        assert_eq!(&found.2[5..], b"x-forwarded-for");
+        let most = "a".repeat((8 << 10) - "x".len());
+        let found = call(&mut client, ECHO, &[("x", &most)], &[framed(b"")]).await;
+        assert_eq!((found.0.as_str(), &found.2[5..]), ("0", &b"x"[..]));
+        for large in ["a".repeat(8 << 10), "\u{fc}".repeat(4 << 10)] {
+            let headers = [("x", large.as_str()), proxied];
+            let found = call(&mut client, ECHO, &headers, &[framed(b"")]).await;
+            assert_eq!(
+                (found.0.as_str(), found.1.as_str()),
+                (
+                    "8",
+                    "received metadata size exceeds hard limit (8220 vs. 8192)"
+                )
+            );
+        }
     });
 }
