@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::arrivals::Arrivals;
 use crate::grpc::{Health, Rooms, Status};
 use crate::models::Models;
 use crate::pool::Pool;
@@ -19,6 +20,8 @@ pub struct Limits {
     pub threads: usize,
     /// Requests worked on or waiting; further ones are refused at once.
     pub inflight: usize,
+    /// A message that has been arriving for longer gives its place up when others need it.
+    pub arrival: Duration,
     /// Bytes of a message, as sent.
     pub message: usize,
     /// Bytes of all large messages that arrive or are worked on.
@@ -112,6 +115,7 @@ pub struct Front {
     pub handler: Handler,
     pub lanes: Lanes,
     pub rooms: Arc<Rooms>,
+    pub arrivals: Arrivals,
     pub phase: watch::Sender<Phase>,
     /// Whether Predict may be answered here at all.
     pub hot: AtomicBool,
@@ -142,6 +146,7 @@ impl Front {
             handler,
             lanes,
             rooms: Arc::new(Rooms::new(SMALL_MESSAGES, limits.held)),
+            arrivals: Arrivals::default(),
             phase: watch::Sender::new(Phase::Open),
             hot: AtomicBool::new(false),
             as_content,
@@ -168,6 +173,7 @@ impl Front {
     }
 
     /// Whether another request may be taken.
+    #[cfg(test)]
     pub fn has_room(&self, lane: Lane) -> bool {
         self.count(lane).load(Relaxed) < self.limits.inflight
     }
@@ -185,8 +191,18 @@ pub struct Inflight {
 }
 
 impl Inflight {
-    /// `None` when there are too many.
+    /// `None` when there are too many, also without those whose message does not come.
     pub fn begin(front: &Arc<Front>, lane: Lane) -> Option<Inflight> {
+        Inflight::try_begin(front, lane).or_else(|| {
+            let before = Instant::now().checked_sub(front.limits.arrival)?;
+            let counted =
+                |other: &Inflight| std::ptr::eq(front.count(other.lane), front.count(lane));
+            front.arrivals.free(before, counted);
+            Inflight::try_begin(front, lane)
+        })
+    }
+
+    fn try_begin(front: &Arc<Front>, lane: Lane) -> Option<Inflight> {
         let before = front.count(lane).fetch_add(1, Relaxed);
         let this = Inflight {
             front: Arc::clone(front),

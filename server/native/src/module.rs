@@ -19,6 +19,8 @@ use crate::python;
 use crate::tensorflow::{Session, bind};
 use crate::usage::Usage;
 
+/// Within this time a message should come, once there are more requests than may wait.
+const ARRIVAL: Duration = Duration::from_secs(10);
 /// Between two looks whether the last connection has gone.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -110,6 +112,7 @@ impl NativeFront {
         let limits = Limits {
             threads,
             inflight,
+            arrival: ARRIVAL,
             message,
             held,
             streams,

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::message::{Message, Messages};
 use super::status::{INTERNAL, Status, UNAVAILABLE, UNIMPLEMENTED};
+use crate::arrivals::receive;
 use crate::front::{CallInfo, Front, Inflight, Lane};
 use crate::hot::{Rule, Verdict, predict};
 
@@ -23,11 +24,12 @@ pub(super) async fn unary(
     info: CallInfo,
     mut messages: Messages,
 ) -> Result<Bytes, Status> {
-    let message = Arc::new(one(&mut messages, &info.path).await?);
-    let Some(inflight) = Inflight::begin(&front, lane) else {
+    let Some(place) = Inflight::begin(&front, lane) else {
         return Err(overloaded(&front));
     };
-    let held = Arc::new(inflight);
+    let message = one(&mut messages, &info.path);
+    let (message, place) = receive(&front, place, message).await?;
+    let (message, held) = (Arc::new(message), Arc::new(place));
     if &*info.path == PREDICT && !message.compressed && front.hot.load(Relaxed) {
         let arrived = Instant::now();
         let rule = Rule {

@@ -17,7 +17,7 @@ use super::message::Messages;
 use super::status::{
     DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, Status, UNAVAILABLE, UNIMPLEMENTED, timeout,
 };
-use crate::front::{CallInfo, Front, Lane};
+use crate::front::{CallInfo, Front, Inflight, Lane};
 
 /// Services whose methods come once TensorFlow is there.
 const PREFIXES: [&str; 4] = [
@@ -108,9 +108,6 @@ impl Call {
             };
             return self.refuse(&status);
         };
-        if !front.has_room(lane) {
-            return self.refuse(&overloaded(&front));
-        }
         let metadata = match metadata(headers) {
             Ok(metadata) => metadata,
             Err(status) => return self.refuse(&status),
@@ -189,7 +186,10 @@ impl Call {
                 Ok(Some(message)) => message,
                 Err(status) => break Err(status),
             };
-            let replies = match ask(&front, Lane::Stream, &info, Arc::new(message), ()).await {
+            let Some(place) = Inflight::begin(&front, Lane::Stream) else {
+                break Err(overloaded(&front));
+            };
+            let replies = match ask(&front, Lane::Stream, &info, Arc::new(message), place).await {
                 Ok(replies) => replies,
                 Err(status) => break Err(status),
             };

@@ -15,6 +15,8 @@ use super::listener::{Listening, bind_tcp, listen};
 use super::status::Status;
 use crate::front::{Front, Handler, Lane, Limits, Methods, Phase};
 
+mod bounds;
+
 const LONG: Duration = Duration::from_secs(60);
 const ECHO: &str = "/inference.GRPCInferenceService/Echo";
 
@@ -22,6 +24,7 @@ fn limits() -> Limits {
     Limits {
         threads: 1,
         inflight: 2,
+        arrival: LONG,
         message: 1000,
         held: 1 << 20,
         streams: 100,
