@@ -26,7 +26,7 @@ const PREFIXES: [&str; 4] = [
     "/inference.GRPCInferenceService/",
     "/grpc.reflection.",
 ];
-/// Larger answers are sent as the client takes them.
+/// A call's only answer; larger ones, and those of streams, are sent as the client takes them.
 const SMALL_ANSWER: usize = 16 << 10;
 /// Of a client's own headers, in bytes: names and values.
 const MAX_METADATA: usize = 8 << 10;
@@ -57,11 +57,11 @@ impl Call {
         }
         let path = head.uri.path();
         let deadline = timeout(&head.headers).and_then(|time| arrived.checked_add(time));
-        let messages = Messages::new(
-            body,
-            Arc::clone(&self.front.rooms),
-            self.front.limits.message,
-        );
+        let most = match path {
+            health::CHECK | health::WATCH => self.front.limits.message.min(health::MAX_REQUEST),
+            _ => self.front.limits.message,
+        };
+        let messages = Messages::new(body, Arc::clone(&self.front.rooms), most);
         match path {
             health::CHECK => self.check_health(messages, deadline).await,
             health::WATCH => {
@@ -165,7 +165,11 @@ impl Call {
 
     async fn send(&mut self, message: Bytes) -> Result<(), h2::Error> {
         let mut stream = self.respond.send_response(head(), false)?;
-        send_message(&mut stream, message, &self.unsent).await?;
+        if message.len() <= SMALL_ANSWER {
+            stream.send_data(message, false)?;
+        } else {
+            send_as_taken(&mut stream, message, &self.unsent).await?;
+        }
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
         stream.send_trailers(trailers)
@@ -199,7 +203,7 @@ impl Call {
             };
             let Ok(mut open) = open else { return Ok(()) };
             for reply in replies {
-                if send_message(&mut open, framed(&reply), &self.unsent)
+                if send_as_taken(&mut open, framed(&reply), &self.unsent)
                     .await
                     .is_err()
                 {
@@ -227,6 +231,8 @@ impl Call {
             return Err(compressed());
         }
         let service = health::service(&message.data)?;
+        // They would keep their room for as long as the watch goes on.
+        drop((message, messages));
         let mut changes = self.front.health.changes();
         let Ok(mut stream) = self.respond.send_response(head(), false) else {
             return Ok(());
@@ -237,8 +243,9 @@ impl Call {
             let now = self.front.health.of(&service);
             if told != Some(now) {
                 told = Some(now);
-                if stream
-                    .send_data(Bytes::from(health::reply(now)), false)
+                let reply = Bytes::from(health::reply(now));
+                if send_as_taken(&mut stream, reply, &self.unsent)
+                    .await
                     .is_err()
                 {
                     return Ok(());
@@ -259,14 +266,12 @@ impl Call {
     }
 }
 
-async fn send_message(
+/// Send a message of any number of a stream, or a large one, no faster than the client takes it.
+async fn send_as_taken(
     stream: &mut SendStream<Bytes>,
     mut message: Bytes,
     unsent: &Arc<Unsent>,
 ) -> Result<(), h2::Error> {
-    if message.len() <= SMALL_ANSWER {
-        return stream.send_data(message, false);
-    }
     let _counted = unsent.count(message.len());
     while !message.is_empty() {
         stream.reserve_capacity(message.len());

@@ -19,6 +19,7 @@ mod bounds;
 
 const LONG: Duration = Duration::from_secs(60);
 const ECHO: &str = "/inference.GRPCInferenceService/Echo";
+const STREAM: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
 fn limits() -> Limits {
     Limits {
@@ -42,9 +43,10 @@ struct Port {
 
 impl Port {
     fn open(limits: Limits, complete: bool, handler: Handler) -> Port {
-        let lanes = [(ECHO.to_owned(), Lane::Inference)]
+        let lanes = [(ECHO, Lane::Inference), (STREAM, Lane::Stream)]
             .into_iter()
             .filter(|_| complete)
+            .map(|(path, lane)| (path.to_owned(), lane))
             .collect();
         let methods = Methods {
             lanes,

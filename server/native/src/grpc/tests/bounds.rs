@@ -112,3 +112,81 @@ fn what_has_come_of_messages_that_wait_is_bounded_by_the_window() {
         until(|| port.front.rooms.used() == ([0; 3], 0)).await;
     });
 }
+
+#[test]
+fn a_watch_of_health_takes_no_room_and_its_message_is_short() {
+    let limits = Limits {
+        message: 100_000,
+        ..limits()
+    };
+    let port = Port::open(limits, true, echo());
+    port.runtime.block_on(async {
+        let mut client = Port::client(port.number).await;
+        let whole = framed(&[0x0a, 3, b'a', b'b', b'c']);
+        let (answer, mut stream) = begun(&mut client, health::WATCH, whole.slice(..7));
+        until(|| port.front.rooms.used().0[0] == 5).await;
+        stream.send_data(whole.slice(7..), true).expect("open");
+        let watch = timeout(LONG, answer).await.expect("in time").expect("one");
+        let mut told = watch.into_body();
+        let told = timeout(LONG, told.data()).await.expect("in time");
+        assert_eq!(&told.expect("one").expect("data")[5..], [8, 3]);
+        until(|| port.front.rooms.used().0[0] == 0).await;
+        for path in [health::CHECK, health::WATCH] {
+            let found = call(&mut client, path, &[], &[framed(&[0; 4097])]).await;
+            assert_eq!(
+                (found.0.as_str(), found.1.as_str()),
+                ("8", "Received message larger than max (4097 vs. 4096)")
+            );
+        }
+    });
+}
+
+#[test]
+fn a_stream_asks_for_no_answer_that_its_client_does_not_take() {
+    const COUNT: usize = 100;
+    let begun_count = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&begun_count);
+    let handler: Handler = Box::new(move |_, _| {
+        count.fetch_add(1, SeqCst);
+        Ok(vec![Bytes::from(vec![7; 8 << 10])])
+    });
+    let port = Port::open(limits(), true, handler);
+    port.runtime.block_on(async {
+        let mut client = Port::client(port.number).await;
+        let (answer, mut stream) = begun(&mut client, STREAM, framed(b""));
+        for _ in 1..COUNT {
+            stream.send_data(framed(b""), false).expect("open");
+        }
+        stream.send_data(Bytes::new(), true).expect("open");
+        let answer = timeout(LONG, answer).await.expect("in time").expect("one");
+        // The client's window is 64 KiB.
+        until(|| begun_count.load(SeqCst) >= 8).await;
+        for _ in 0..50 {
+            call(&mut client, health::CHECK, &[], &[framed(b"")]).await;
+        }
+        assert_eq!(begun_count.load(SeqCst), 8);
+        let (mut body, mut received) = (answer.into_body(), 0);
+        while let Some(piece) = timeout(LONG, body.data()).await.expect("in time") {
+            let size = piece.expect("data").len();
+            received += size;
+            let _ = body.flow_control().release_capacity(size);
+        }
+        assert_eq!(received, COUNT * (5 + (8 << 10)));
+    });
+}
+
+#[test]
+fn a_connection_that_has_said_nothing_ends_with_the_port() {
+    let port = Port::open(limits(), true, echo());
+    port.runtime.block_on(async {
+        let _silent = TcpStream::connect(("127.0.0.1", port.number))
+            .await
+            .expect("the port listens");
+        until(|| port.front.connections.load(SeqCst) == 1).await;
+        let stopped = std::time::Instant::now();
+        port.front.phase.send_replace(Phase::Stopping);
+        until(|| port.front.connections.load(SeqCst) == 0).await;
+        // Without a word from the server it would end after 20 seconds.
+        assert!(stopped.elapsed() < Duration::from_secs(15));
+    });
+}
