@@ -71,7 +71,7 @@ async fn run_apart(
 ) -> Result<Verdict, Status> {
     let (answer, answered) = oneshot::channel();
     let job = Arc::clone(front);
-    front.lanes.runs.submit(move || {
+    let taken = front.lanes.runs.submit(move || {
         // Nobody waits for the answer to a call that was given up.
         if !answer.is_closed() {
             let rule = Rule {
@@ -81,6 +81,9 @@ async fn run_apart(
             let _ = answer.send(predict(&job.models, &held.0.data, rule, arrived, deadline));
         }
     });
+    if !taken {
+        return Err(no_thread());
+    }
     answered
         .await
         .map_err(|_| Status::new(INTERNAL, "The request could not be answered"))
@@ -96,7 +99,7 @@ pub(super) async fn ask(
 ) -> Result<Vec<Bytes>, Status> {
     let (answer, answered) = oneshot::channel();
     let (job, info) = (Arc::clone(front), info.clone());
-    front.lanes.of(lane).submit(move || {
+    let taken = front.lanes.of(lane).submit(move || {
         let _held = held;
         if !answer.is_closed() {
             let reply = (job.handler)(&info, &message.data);
@@ -104,6 +107,9 @@ pub(super) async fn ask(
             let _ = answer.send(reply);
         }
     });
+    if !taken {
+        return Err(no_thread());
+    }
     answered
         .await
         .map_err(|_| Status::new(INTERNAL, "The request could not be answered"))?
@@ -128,6 +134,13 @@ pub(super) fn framed(message: &Bytes) -> Bytes {
     );
     out.extend_from_slice(message);
     Bytes::from(out)
+}
+
+fn no_thread() -> Status {
+    Status::new(
+        UNAVAILABLE,
+        "The server is overloaded: it cannot start a thread for the request",
+    )
 }
 
 pub(super) fn overloaded(front: &Front) -> Status {
