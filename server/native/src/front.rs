@@ -16,6 +16,8 @@ use crate::pool::Pool;
 /// Bounds of the port.
 #[derive(Clone)]
 pub struct Limits {
+    /// Threads that serve all connections.
+    pub workers: usize,
     /// Requests worked on at a time.
     pub threads: usize,
     /// Requests worked on or waiting; further ones are refused at once.
@@ -126,6 +128,7 @@ pub struct Front {
     pub answered: AtomicU64,
     pub declined: AtomicU64,
     pub connections: AtomicUsize,
+    inline: AtomicUsize,
     inflight: AtomicUsize,
     status_inflight: AtomicUsize,
 }
@@ -154,6 +157,7 @@ impl Front {
             answered: AtomicU64::new(0),
             declined: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
+            inline: AtomicUsize::new(0),
             inflight: AtomicUsize::new(0),
             status_inflight: AtomicUsize::new(0),
             limits,
@@ -178,9 +182,26 @@ impl Front {
         self.count(lane).load(Relaxed) < self.limits.inflight
     }
 
+    /// Begin to run a model on a thread that serves connections; `None` where it would be the last of them. However
+    /// long a run takes that was thought to be quick, the port answers.
+    pub fn begin_inline(&self) -> Option<Inline<'_>> {
+        let fits = |count: usize| (count + 1 < self.limits.workers).then_some(count + 1);
+        self.inline.fetch_update(Relaxed, Relaxed, fits).ok()?;
+        Some(Inline(&self.inline))
+    }
+
     /// Requests for inference that no thread has taken yet.
     pub fn waiting(&self) -> usize {
         self.lanes.inference.waiting() + self.lanes.runs.waiting()
+    }
+}
+
+/// A run on a thread that serves connections, until it is dropped.
+pub struct Inline<'a>(&'a AtomicUsize);
+
+impl Drop for Inline<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 

@@ -109,7 +109,10 @@ impl NativeFront {
         let time = |value: f64| {
             Duration::try_from_secs_f64(value).map_err(|_| PyValueError::new_err("not a time"))
         };
+        // One more than run models: it answers health and takes connections meanwhile.
+        let workers = workers.max(1) + 1;
         let limits = Limits {
+            workers,
             threads,
             inflight,
             arrival: ARRIVAL,
@@ -130,7 +133,7 @@ impl NativeFront {
             complete: false,
         };
         let runtime = Builder::new_multi_thread()
-            .worker_threads(workers.max(1))
+            .worker_threads(workers)
             .enable_all()
             .thread_name("grpc")
             .build();

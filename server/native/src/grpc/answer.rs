@@ -36,10 +36,12 @@ pub(super) async fn unary(
             as_content: front.as_content,
             only_quick: true,
         };
-        let quick = if message.data.len() <= QUICK_BYTES {
-            predict(&front.models, &message.data, rule, arrived, info.deadline)
-        } else {
-            Verdict::Slow
+        let inline = (message.data.len() <= QUICK_BYTES)
+            .then(|| front.begin_inline())
+            .flatten();
+        let quick = match inline {
+            Some(_inline) => predict(&front.models, &message.data, rule, arrived, info.deadline),
+            None => Verdict::Slow,
         };
         let verdict = match quick {
             Verdict::Slow => {

@@ -23,6 +23,7 @@ const STREAM: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
 fn limits() -> Limits {
     Limits {
+        workers: 2,
         threads: 1,
         inflight: 2,
         arrival: LONG,

@@ -190,3 +190,20 @@ fn a_connection_that_has_said_nothing_ends_with_the_port() {
         assert!(stopped.elapsed() < Duration::from_secs(15));
     });
 }
+
+#[test]
+fn one_thread_that_serves_connections_runs_no_model() {
+    for workers in [1, 2, 4] {
+        let limits = Limits {
+            workers,
+            ..limits()
+        };
+        let front = Front::new(limits, echo(), Methods::default(), false);
+        let held: Vec<_> = std::iter::from_fn(|| front.begin_inline())
+            .take(9)
+            .collect();
+        assert_eq!(held.len(), workers - 1);
+        drop(held);
+        assert_eq!(front.begin_inline().is_some(), workers > 1);
+    }
+}
