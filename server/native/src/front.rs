@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::arrivals::Arrivals;
 use crate::grpc::{Health, Rooms, Status};
 use crate::models::Models;
 use crate::pool::Pool;
@@ -15,10 +16,14 @@ use crate::pool::Pool;
 /// Bounds of the port.
 #[derive(Clone)]
 pub struct Limits {
+    /// Threads that serve all connections.
+    pub workers: usize,
     /// Requests worked on at a time.
     pub threads: usize,
     /// Requests worked on or waiting; further ones are refused at once.
     pub inflight: usize,
+    /// A message that has been arriving for longer gives its place up when others need it.
+    pub arrival: Duration,
     /// Bytes of a message, as sent.
     pub message: usize,
     /// Bytes of all large messages that arrive or are worked on.
@@ -112,6 +117,7 @@ pub struct Front {
     pub handler: Handler,
     pub lanes: Lanes,
     pub rooms: Arc<Rooms>,
+    pub arrivals: Arrivals,
     pub phase: watch::Sender<Phase>,
     /// Whether Predict may be answered here at all.
     pub hot: AtomicBool,
@@ -122,6 +128,7 @@ pub struct Front {
     pub answered: AtomicU64,
     pub declined: AtomicU64,
     pub connections: AtomicUsize,
+    inline: AtomicUsize,
     inflight: AtomicUsize,
     status_inflight: AtomicUsize,
 }
@@ -142,6 +149,7 @@ impl Front {
             handler,
             lanes,
             rooms: Arc::new(Rooms::new(SMALL_MESSAGES, limits.held)),
+            arrivals: Arrivals::default(),
             phase: watch::Sender::new(Phase::Open),
             hot: AtomicBool::new(false),
             as_content,
@@ -149,6 +157,7 @@ impl Front {
             answered: AtomicU64::new(0),
             declined: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
+            inline: AtomicUsize::new(0),
             inflight: AtomicUsize::new(0),
             status_inflight: AtomicUsize::new(0),
             limits,
@@ -168,13 +177,31 @@ impl Front {
     }
 
     /// Whether another request may be taken.
+    #[cfg(test)]
     pub fn has_room(&self, lane: Lane) -> bool {
         self.count(lane).load(Relaxed) < self.limits.inflight
+    }
+
+    /// Begin to run a model on a thread that serves connections; `None` where it would be the last of them. However
+    /// long a run takes that was thought to be quick, the port answers.
+    pub fn begin_inline(&self) -> Option<Inline<'_>> {
+        let fits = |count: usize| (count + 1 < self.limits.workers).then_some(count + 1);
+        self.inline.fetch_update(Relaxed, Relaxed, fits).ok()?;
+        Some(Inline(&self.inline))
     }
 
     /// Requests for inference that no thread has taken yet.
     pub fn waiting(&self) -> usize {
         self.lanes.inference.waiting() + self.lanes.runs.waiting()
+    }
+}
+
+/// A run on a thread that serves connections, until it is dropped.
+pub struct Inline<'a>(&'a AtomicUsize);
+
+impl Drop for Inline<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
     }
 }
 
@@ -185,8 +212,18 @@ pub struct Inflight {
 }
 
 impl Inflight {
-    /// `None` when there are too many.
+    /// `None` when there are too many, also without those whose message does not come.
     pub fn begin(front: &Arc<Front>, lane: Lane) -> Option<Inflight> {
+        Inflight::try_begin(front, lane).or_else(|| {
+            let before = Instant::now().checked_sub(front.limits.arrival)?;
+            let counted =
+                |other: &Inflight| std::ptr::eq(front.count(other.lane), front.count(lane));
+            front.arrivals.free(before, counted);
+            Inflight::try_begin(front, lane)
+        })
+    }
+
+    fn try_begin(front: &Arc<Front>, lane: Lane) -> Option<Inflight> {
         let before = front.count(lane).fetch_add(1, Relaxed);
         let this = Inflight {
             front: Arc::clone(front),

@@ -6,6 +6,7 @@
 // The tests do without Python, and so without what only its module uses.
 #![cfg_attr(not(feature = "python"), allow(dead_code, unused_imports))]
 
+mod arrivals;
 mod front;
 mod grpc;
 mod hot;

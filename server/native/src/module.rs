@@ -19,6 +19,8 @@ use crate::python;
 use crate::tensorflow::{Session, bind};
 use crate::usage::Usage;
 
+/// Within this time a message should come, once there are more requests than may wait.
+const ARRIVAL: Duration = Duration::from_secs(10);
 /// Between two looks whether the last connection has gone.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -107,9 +109,13 @@ impl NativeFront {
         let time = |value: f64| {
             Duration::try_from_secs_f64(value).map_err(|_| PyValueError::new_err("not a time"))
         };
+        // One more than run models: it answers health and takes connections meanwhile.
+        let workers = workers.max(1) + 1;
         let limits = Limits {
+            workers,
             threads,
             inflight,
+            arrival: ARRIVAL,
             message,
             held,
             streams,
@@ -127,7 +133,7 @@ impl NativeFront {
             complete: false,
         };
         let runtime = Builder::new_multi_thread()
-            .worker_threads(workers.max(1))
+            .worker_threads(workers)
             .enable_all()
             .thread_name("grpc")
             .build();

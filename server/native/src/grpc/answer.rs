@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::message::{Message, Messages};
 use super::status::{INTERNAL, Status, UNAVAILABLE, UNIMPLEMENTED};
+use crate::arrivals::receive;
 use crate::front::{CallInfo, Front, Inflight, Lane};
 use crate::hot::{Rule, Verdict, predict};
 
@@ -23,21 +24,24 @@ pub(super) async fn unary(
     info: CallInfo,
     mut messages: Messages,
 ) -> Result<Bytes, Status> {
-    let message = Arc::new(one(&mut messages, &info.path).await?);
-    let Some(inflight) = Inflight::begin(&front, lane) else {
+    let Some(place) = Inflight::begin(&front, lane) else {
         return Err(overloaded(&front));
     };
-    let held = Arc::new(inflight);
+    let message = one(&mut messages, &info.path);
+    let (message, place) = receive(&front, place, message).await?;
+    let (message, held) = (Arc::new(message), Arc::new(place));
     if &*info.path == PREDICT && !message.compressed && front.hot.load(Relaxed) {
         let arrived = Instant::now();
         let rule = Rule {
             as_content: front.as_content,
             only_quick: true,
         };
-        let quick = if message.data.len() <= QUICK_BYTES {
-            predict(&front.models, &message.data, rule, arrived, info.deadline)
-        } else {
-            Verdict::Slow
+        let inline = (message.data.len() <= QUICK_BYTES)
+            .then(|| front.begin_inline())
+            .flatten();
+        let quick = match inline {
+            Some(_inline) => predict(&front.models, &message.data, rule, arrived, info.deadline),
+            None => Verdict::Slow,
         };
         let verdict = match quick {
             Verdict::Slow => {
@@ -69,7 +73,7 @@ async fn run_apart(
 ) -> Result<Verdict, Status> {
     let (answer, answered) = oneshot::channel();
     let job = Arc::clone(front);
-    front.lanes.runs.submit(move || {
+    let taken = front.lanes.runs.submit(move || {
         // Nobody waits for the answer to a call that was given up.
         if !answer.is_closed() {
             let rule = Rule {
@@ -79,6 +83,9 @@ async fn run_apart(
             let _ = answer.send(predict(&job.models, &held.0.data, rule, arrived, deadline));
         }
     });
+    if !taken {
+        return Err(no_thread());
+    }
     answered
         .await
         .map_err(|_| Status::new(INTERNAL, "The request could not be answered"))
@@ -94,7 +101,7 @@ pub(super) async fn ask(
 ) -> Result<Vec<Bytes>, Status> {
     let (answer, answered) = oneshot::channel();
     let (job, info) = (Arc::clone(front), info.clone());
-    front.lanes.of(lane).submit(move || {
+    let taken = front.lanes.of(lane).submit(move || {
         let _held = held;
         if !answer.is_closed() {
             let reply = (job.handler)(&info, &message.data);
@@ -102,6 +109,9 @@ pub(super) async fn ask(
             let _ = answer.send(reply);
         }
     });
+    if !taken {
+        return Err(no_thread());
+    }
     answered
         .await
         .map_err(|_| Status::new(INTERNAL, "The request could not be answered"))?
@@ -126,6 +136,13 @@ pub(super) fn framed(message: &Bytes) -> Bytes {
     );
     out.extend_from_slice(message);
     Bytes::from(out)
+}
+
+fn no_thread() -> Status {
+    Status::new(
+        UNAVAILABLE,
+        "The server is overloaded: it cannot start a thread for the request",
+    )
 }
 
 pub(super) fn overloaded(front: &Front) -> Status {

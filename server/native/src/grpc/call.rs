@@ -14,8 +14,10 @@ use super::answer::{ask, framed, one, overloaded, unary};
 use super::connection::Unsent;
 use super::health;
 use super::message::Messages;
-use super::status::{DEADLINE_EXCEEDED, Status, UNAVAILABLE, UNIMPLEMENTED, timeout};
-use crate::front::{CallInfo, Front, Lane};
+use super::status::{
+    DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, Status, UNAVAILABLE, UNIMPLEMENTED, timeout,
+};
+use crate::front::{CallInfo, Front, Inflight, Lane};
 
 /// Services whose methods come once TensorFlow is there.
 const PREFIXES: [&str; 4] = [
@@ -24,9 +26,9 @@ const PREFIXES: [&str; 4] = [
     "/inference.GRPCInferenceService/",
     "/grpc.reflection.",
 ];
-/// Larger answers are sent as the client takes them.
+/// A call's only answer; larger ones, and those of streams, are sent as the client takes them.
 const SMALL_ANSWER: usize = 16 << 10;
-/// Of a client's own headers, in bytes, as far as Python is told of them.
+/// Of a client's own headers, in bytes: names and values.
 const MAX_METADATA: usize = 8 << 10;
 
 /// One call of a connection.
@@ -55,11 +57,11 @@ impl Call {
         }
         let path = head.uri.path();
         let deadline = timeout(&head.headers).and_then(|time| arrived.checked_add(time));
-        let messages = Messages::new(
-            body,
-            Arc::clone(&self.front.rooms),
-            self.front.limits.message,
-        );
+        let most = match path {
+            health::CHECK | health::WATCH => self.front.limits.message.min(health::MAX_REQUEST),
+            _ => self.front.limits.message,
+        };
+        let messages = Messages::new(body, Arc::clone(&self.front.rooms), most);
         match path {
             health::CHECK => self.check_health(messages, deadline).await,
             health::WATCH => {
@@ -106,13 +108,14 @@ impl Call {
             };
             return self.refuse(&status);
         };
-        if !front.has_room(lane) {
-            return self.refuse(&overloaded(&front));
-        }
+        let metadata = match metadata(headers) {
+            Ok(metadata) => metadata,
+            Err(status) => return self.refuse(&status),
+        };
         let info = CallInfo {
             path: Arc::from(path),
             peer: Arc::clone(&self.peer),
-            metadata: metadata(headers),
+            metadata,
             deadline,
         };
         if lane == Lane::Stream {
@@ -162,7 +165,11 @@ impl Call {
 
     async fn send(&mut self, message: Bytes) -> Result<(), h2::Error> {
         let mut stream = self.respond.send_response(head(), false)?;
-        send_message(&mut stream, message, &self.unsent).await?;
+        if message.len() <= SMALL_ANSWER {
+            stream.send_data(message, false)?;
+        } else {
+            send_as_taken(&mut stream, message, &self.unsent).await?;
+        }
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
         stream.send_trailers(trailers)
@@ -183,7 +190,10 @@ impl Call {
                 Ok(Some(message)) => message,
                 Err(status) => break Err(status),
             };
-            let replies = match ask(&front, Lane::Stream, &info, Arc::new(message), ()).await {
+            let Some(place) = Inflight::begin(&front, Lane::Stream) else {
+                break Err(overloaded(&front));
+            };
+            let replies = match ask(&front, Lane::Stream, &info, Arc::new(message), place).await {
                 Ok(replies) => replies,
                 Err(status) => break Err(status),
             };
@@ -193,7 +203,7 @@ impl Call {
             };
             let Ok(mut open) = open else { return Ok(()) };
             for reply in replies {
-                if send_message(&mut open, framed(&reply), &self.unsent)
+                if send_as_taken(&mut open, framed(&reply), &self.unsent)
                     .await
                     .is_err()
                 {
@@ -221,6 +231,8 @@ impl Call {
             return Err(compressed());
         }
         let service = health::service(&message.data)?;
+        // They would keep their room for as long as the watch goes on.
+        drop((message, messages));
         let mut changes = self.front.health.changes();
         let Ok(mut stream) = self.respond.send_response(head(), false) else {
             return Ok(());
@@ -231,8 +243,9 @@ impl Call {
             let now = self.front.health.of(&service);
             if told != Some(now) {
                 told = Some(now);
-                if stream
-                    .send_data(Bytes::from(health::reply(now)), false)
+                let reply = Bytes::from(health::reply(now));
+                if send_as_taken(&mut stream, reply, &self.unsent)
+                    .await
                     .is_err()
                 {
                     return Ok(());
@@ -253,14 +266,12 @@ impl Call {
     }
 }
 
-async fn send_message(
+/// Send a message of any number of a stream, or a large one, no faster than the client takes it.
+async fn send_as_taken(
     stream: &mut SendStream<Bytes>,
     mut message: Bytes,
     unsent: &Arc<Unsent>,
 ) -> Result<(), h2::Error> {
-    if message.len() <= SMALL_ANSWER {
-        return stream.send_data(message, false);
-    }
     let _counted = unsent.count(message.len());
     while !message.is_empty() {
         stream.reserve_capacity(message.len());
@@ -304,22 +315,22 @@ fn compressed() -> Status {
     )
 }
 
-/// The client's own headers, of text.
-fn metadata(headers: &HeaderMap) -> Arc<[(String, String)]> {
-    let mut left = MAX_METADATA;
-    headers
-        .iter()
-        .filter(|(name, _)| {
-            let name = name.as_str();
-            !name.starts_with("grpc-") && !matches!(name, "content-type" | "te" | "user-agent")
-        })
-        .filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)))
-        .take_while(|(name, value)| {
-            let size = name.len() + value.len();
-            let fits = size <= left;
-            left = left.saturating_sub(size);
-            fits
-        })
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect()
+/// The client's own headers: all of them, or the call is refused. Who calls is judged by them.
+fn metadata(headers: &HeaderMap) -> Result<Arc<[(String, String)]>, Status> {
+    let mut own = Vec::new();
+    let mut size = 0;
+    for (name, value) in headers {
+        let name = name.as_str();
+        if name.starts_with("grpc-") || matches!(name, "content-type" | "te" | "user-agent") {
+            continue;
+        }
+        size += name.len() + value.len();
+        let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        own.push((name.to_owned(), text));
+    }
+    if size > MAX_METADATA {
+        let text = format!("received metadata size exceeds hard limit ({size} vs. {MAX_METADATA})");
+        return Err(Status::new(RESOURCE_EXHAUSTED, text));
+    }
+    Ok(own.into())
 }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use h2::server::{Builder, Connection};
 use h2::{Ping, PingPong};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::call::Call;
@@ -66,9 +66,13 @@ impl Drop for Counted {
     }
 }
 
-/// Serve a connection until it ends.
-pub async fn serve<S>(front: Arc<Front>, socket: S, peer: Arc<str>)
-where
+/// Serve a connection until it ends. `phase` is what was subscribed to before there was a task for it.
+pub async fn serve<S>(
+    front: Arc<Front>,
+    mut phase: watch::Receiver<Phase>,
+    socket: S,
+    peer: Arc<str>,
+) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut builder = Builder::new();
@@ -81,7 +85,12 @@ where
         .max_concurrent_reset_streams(MAX_RESETS)
         .max_pending_accept_reset_streams(MAX_RESETS)
         .max_send_buffer_size(1 << 20);
-    let Ok(Ok(connection)) = timeout(PREFACE, builder.handshake(socket)).await else {
+    let shaken = tokio::select! {
+        shaken = timeout(PREFACE, builder.handshake(socket)) => shaken,
+        // It carries nothing yet.
+        _ = phase.wait_for(|now| *now != Phase::Open) => return,
+    };
+    let Ok(Ok(connection)) = shaken else {
         return;
     };
     Served {
@@ -90,7 +99,7 @@ where
         front,
         peer,
     }
-    .run(connection)
+    .run(phase, connection)
     .await;
 }
 
@@ -103,16 +112,19 @@ struct Served {
 }
 
 impl Served {
-    async fn run<S>(self, mut connection: Connection<S, Bytes>)
+    async fn run<S>(self, mut phase: watch::Receiver<Phase>, mut connection: Connection<S, Bytes>)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let limits = &self.front.limits;
-        let mut phase = self.front.phase.subscribe();
         let mut age = pin!(sleep(jittered(limits.age)));
         let mut look = pin!(sleep(LOOK));
         let mut lost = pin!(keep_alive(connection.ping_pong()));
         let mut asked: Option<Instant> = None;
+        if *phase.borrow_and_update() != Phase::Open {
+            connection.graceful_shutdown();
+            asked = Some(Instant::now());
+        }
         loop {
             let busy = self.unsent.is_much();
             tokio::select! {

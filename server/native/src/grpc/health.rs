@@ -11,6 +11,9 @@ use crate::wire::{Fields, Value};
 pub const CHECK: &str = "/grpc.health.v1.Health/Check";
 pub const WATCH: &str = "/grpc.health.v1.Health/Watch";
 
+/// Bytes of a request: the name of a service.
+pub const MAX_REQUEST: usize = 4 << 10;
+
 /// `HealthCheckResponse.ServingStatus`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Serving {

@@ -100,8 +100,9 @@ where
     let most = front.limits.connections;
     if most == 0 || before < most {
         let front = Arc::clone(front);
+        let phase = front.phase.subscribe();
         tokio::spawn(async move {
-            serve(front, socket, peer.into()).await;
+            serve(front, phase, socket, peer.into()).await;
             drop(counted);
         });
     }

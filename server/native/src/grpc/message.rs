@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use super::status::{INTERNAL, RESOURCE_EXHAUSTED, Status, UNAVAILABLE};
+use crate::arrivals::timed_out;
 
 /// Messages up to so many bytes have a room of their own: large ones that fill theirs do not hold them up.
 const SMALL: usize = 64 << 10;
@@ -17,12 +18,17 @@ const SMALL: usize = 64 << 10;
 const BYTES_PER_SECOND: f64 = (1 << 20) as f64;
 const MOMENT: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(250);
+/// For a message to be let in; others may hold the room for as long as their requests are worked on.
+const WAIT: Duration = Duration::from_secs(60);
 const HEAD: usize = 5;
+/// Of the room of large messages, for what has come of messages that wait to be let in.
+const WAITING_SHARE: usize = 8;
 
 /// Where messages have room that do not arrive in one piece.
 pub struct Rooms {
     small: Arc<Room>,
     large: Arc<Room>,
+    waiting: Arc<Room>,
 }
 
 impl Rooms {
@@ -31,7 +37,16 @@ impl Rooms {
         Rooms {
             small: Arc::new(Room::new(small)),
             large: Arc::new(Room::new(large)),
+            waiting: Arc::new(Room::new(large / WAITING_SHARE)),
         }
+    }
+
+    /// Bytes in the rooms of small and of large messages and of those that wait, and how many of these there are.
+    #[cfg(test)]
+    pub fn used(&self) -> ([usize; 3], usize) {
+        let rooms = [&self.small, &self.large, &self.waiting];
+        let waiting = rooms.map(|room| room.waiting.load(Relaxed)).iter().sum();
+        (rooms.map(|room| room.used.load(Relaxed)), waiting)
     }
 
     fn of(&self, size: usize) -> &Arc<Room> {
@@ -127,7 +142,11 @@ pub struct Messages {
     body: RecvStream,
     rooms: Arc<Rooms>,
     limit: usize,
+    /// What has come of the next message.
     rest: Bytes,
+    /// Bytes that have come and that the client may not yet send others for: `rest`, and those of a message that has
+    /// no room yet.
+    owed: usize,
 }
 
 impl Messages {
@@ -137,6 +156,7 @@ impl Messages {
             rooms,
             limit,
             rest: Bytes::new(),
+            owed: 0,
         }
     }
 
@@ -192,10 +212,12 @@ impl Messages {
     ) -> Result<(Bytes, Option<Share>), Status> {
         if first.len() >= size {
             self.rest = first.split_off(size);
+            self.release();
             return Ok((first, None));
         }
         let room = Arc::clone(self.rooms.of(size));
-        let share = room.take(size).await;
+        let share = self.share(&room, size).await?;
+        self.release();
         let began = Instant::now();
         let mut whole = BytesMut::with_capacity(size.min(4 << 20));
         whole.extend_from_slice(&first);
@@ -206,20 +228,44 @@ impl Messages {
                     self.rest = next.split_off(size - whole.len());
                 }
                 whole.extend_from_slice(&next);
+                self.release();
             }
             if room.waiting.load(Relaxed) > 0 && too_slow(began.elapsed(), whole.len(), size) {
-                let text = "Timed out receiving the request, and others need its place";
-                return Err(Status::new(UNAVAILABLE, text));
+                return Err(timed_out());
             }
         }
         Ok((whole.freeze(), Some(share)))
+    }
+
+    async fn share(&mut self, room: &Arc<Room>, size: usize) -> Result<Share, Status> {
+        if let Some(share) = room.try_take(size) {
+            return Ok(share);
+        }
+        // What has come is kept meanwhile. As far as there is room for that, it does not hold the connection's other
+        // calls up; beyond that the connection's window bounds it.
+        let kept = self.rooms.waiting.try_take(self.owed);
+        if kept.is_some() {
+            self.release();
+        }
+        timeout(WAIT, room.take(size)).await.map_err(|_| {
+            let text =
+                "The server is overloaded: too many bytes of requests are arriving or worked on";
+            Status::new(UNAVAILABLE, text)
+        })
+    }
+
+    /// Let the client send as much as has been received, but for what is of the next message.
+    fn release(&mut self) {
+        let size = self.owed.saturating_sub(self.rest.len());
+        self.owed -= size;
+        let _ = self.body.flow_control().release_capacity(size);
     }
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, Status> {
         match self.body.data().await {
             None => Ok(None),
             Some(Ok(data)) => {
-                let _ = self.body.flow_control().release_capacity(data.len());
+                self.owed += data.len();
                 Ok(Some(data))
             }
             Some(Err(_)) => Err(cut()),

@@ -13,4 +13,4 @@ mod tests;
 pub use health::Health;
 pub use listener::{Listening, bind_tcp, bind_unix, listen};
 pub use message::Rooms;
-pub use status::{INTERNAL, Status};
+pub use status::{INTERNAL, Status, UNAVAILABLE};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
-use http::{HeaderMap, Request};
+use http::{HeaderMap, HeaderValue, Request};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
@@ -15,13 +15,18 @@ use super::listener::{Listening, bind_tcp, listen};
 use super::status::Status;
 use crate::front::{Front, Handler, Lane, Limits, Methods, Phase};
 
+mod bounds;
+
 const LONG: Duration = Duration::from_secs(60);
 const ECHO: &str = "/inference.GRPCInferenceService/Echo";
+const STREAM: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 
 fn limits() -> Limits {
     Limits {
+        workers: 2,
         threads: 1,
         inflight: 2,
+        arrival: LONG,
         message: 1000,
         held: 1 << 20,
         streams: 100,
@@ -39,9 +44,10 @@ struct Port {
 
 impl Port {
     fn open(limits: Limits, complete: bool, handler: Handler) -> Port {
-        let lanes = [(ECHO.to_owned(), Lane::Inference)]
+        let lanes = [(ECHO, Lane::Inference), (STREAM, Lane::Stream)]
             .into_iter()
             .filter(|_| complete)
+            .map(|(path, lane)| (path.to_owned(), lane))
             .collect();
         let methods = Methods {
             lanes,
@@ -102,7 +108,8 @@ async fn call(
     let mut request =
         Request::post(format!("http://x{path}")).header("content-type", "application/grpc");
     for (name, value) in headers {
-        request = request.header(*name, *value);
+        let value = HeaderValue::from_bytes(value.as_bytes()).expect("a value");
+        request = request.header(*name, value);
     }
     let ended = body.is_empty();
     let (answer, mut stream) = client
@@ -345,5 +352,38 @@ fn a_status_of_a_handler_is_the_clients() {
             (found.0.as_str(), found.1.as_str()),
             ("3", "not so: %C3%BC")
         );
+    });
+}
+
+/// Answers with the names of the client's headers.
+fn names() -> Handler {
+    Box::new(|call, _| {
+        let names: Vec<&str> = call.metadata.iter().map(|one| one.0.as_str()).collect();
+        Ok(vec![Bytes::from(names.join(" "))])
+    })
+}
+
+#[test]
+fn no_header_is_hidden_by_what_others_hold() {
+    let port = Port::open(limits(), true, names());
+    port.runtime.block_on(async {
+        let mut client = Port::client(port.number).await;
+        let proxied = ("x-forwarded-for", "10.0.0.7, \u{fc}");
+        let found = call(&mut client, ECHO, &[proxied], &[framed(b"")]).await;
+        assert_eq!(&found.2[5..], b"x-forwarded-for");
+        let most = "a".repeat((8 << 10) - "x".len());
+        let found = call(&mut client, ECHO, &[("x", &most)], &[framed(b"")]).await;
+        assert_eq!((found.0.as_str(), &found.2[5..]), ("0", &b"x"[..]));
+        for large in ["a".repeat(8 << 10), "\u{fc}".repeat(4 << 10)] {
+            let headers = [("x", large.as_str()), proxied];
+            let found = call(&mut client, ECHO, &headers, &[framed(b"")]).await;
+            assert_eq!(
+                (found.0.as_str(), found.1.as_str()),
+                (
+                    "8",
+                    "received metadata size exceeds hard limit (8220 vs. 8192)"
+                )
+            );
+        }
     });
 }

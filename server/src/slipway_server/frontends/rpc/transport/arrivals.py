@@ -6,6 +6,8 @@ the difference is what is arriving. When there is too much, the connections that
 their unfinished calls: an honest message is large and soon complete.
 """
 
+import errno
+import logging
 import math
 import os
 import socket
@@ -13,23 +15,29 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import unquote
+
+_log: Final = logging.getLogger(__name__)
 
 _PAUSE_SECONDS: Final = 0.05
 _SLOW_SECONDS: Final = 0.1
 """Messages that are complete sooner are never looked at; more than comes in this time is not known of either."""
 _LOOKING_SHARE: Final = 0.1
 """Share of the time that looking may take, where there are very many connections."""
+_UNCOUNTED_SECONDS: Final = 10.0
+"""While bytes cannot be counted, messages that have been arriving for longer must go."""
 
 _FRAMING_BYTES: Final = 128
 """What the kernel counts for a message besides the message itself: its header, mostly."""
 
+_TOO_MUCH: Final = b"The server is overloaded: too many bytes of unfinished requests are arriving"
+
 _BYTES_RECEIVED: Final = struct.Struct("@Q")
 _BYTES_RECEIVED_AT: Final = 128
 """Of `tcpi_bytes_received` in the kernel's `struct tcp_info`; since Linux 4.1."""
+_NO_MORE_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _MAPPED: Final = "::ffff:"
 
 
@@ -135,6 +143,7 @@ class ArrivalWatch:
         self._slow = slow
         self._received = received
         self._stopped = threading.Event()
+        self._logged = False
 
     def start(self) -> None:
         """Begin."""
@@ -150,7 +159,12 @@ class ArrivalWatch:
         if not self._slow(now - _SLOW_SECONDS):
             self._counter.forget()
             return
-        received = self._received()
+        try:
+            received = self._received()
+        except OSError as error:
+            # Too many open files, mostly: connections that keep messages unfinished may be why.
+            self._end_old(now, error)
+            return
         calls: dict[str, list[ArrivingCall]] = {}
         ages: dict[str, float] = {}
         for call, since in self._slow(math.inf):
@@ -159,15 +173,36 @@ class ArrivalWatch:
             ages[connection] = max(ages.get(connection, 0.0), now - since)
         for connection in self._counter.too_much(received, ages):
             for call in calls[connection]:
-                call.abort_arrival(
-                    b"The server is overloaded: too many bytes of unfinished requests are arriving"
-                )
+                call.abort_arrival(_TOO_MUCH)
+
+    def look_safely(self) -> None:
+        """Look once, whatever happens: the next look may go well."""
+        try:
+            self.look()
+        except Exception as error:  # noqa: BLE001 - without this thread nothing is bounded
+            self._log_once("gRPC messages that are arriving could not be counted: %r", error)
+
+    def _end_old(self, now: float, error: OSError) -> None:
+        """End calls by their age alone; what they have brought is counted anew afterwards."""
+        self._log_once(
+            "The bytes of gRPC messages that are arriving cannot be counted (%s): until they can, those that take more "
+            "than 10 seconds are ended",
+            error,
+        )
+        self._counter.forget()
+        for call, _since in self._slow(now - _UNCOUNTED_SECONDS):
+            call.abort_arrival(_TOO_MUCH)
+
+    def _log_once(self, text: str, error: Exception) -> None:
+        if not self._logged:
+            self._logged = True
+            _log.warning(text, error)
 
     def _run(self) -> None:
         pause = _PAUSE_SECONDS
         while not self._stopped.wait(pause):
             began = time.monotonic()
-            self.look()
+            self.look_safely()
             pause = max(_PAUSE_SECONDS, (time.monotonic() - began) / _LOOKING_SHARE)
 
 
@@ -184,16 +219,26 @@ def received_bytes(ports: Collection[int]) -> dict[str, int]:
     """Return how many bytes each of this process's connections to some ports has received.
 
     A UNIX socket has no such count, nor has a kernel that is no Linux; their connections are missing.
+
+    Raises:
+        OSError: no further file can be opened, so connections cannot be looked at.
     """
     return dict(_connections(ports))
 
 
 def _connections(ports: Collection[int]) -> Iterator[tuple[str, int]]:
-    for path in Path("/proc/self/fd").iterdir():
+    try:
+        descriptors = list(Path("/proc/self/fd").iterdir())
+    except FileNotFoundError:  # no Linux
+        return
+    for path in descriptors:
         # Whoever owns a descriptor may close it at any moment.
-        with suppress(OSError):
+        try:
             if str(path.readlink()).startswith("socket:") and (found := _received(path, ports)):
                 yield found
+        except OSError as error:
+            if error.errno in _NO_MORE_FILES:
+                raise
 
 
 def _received(path: Path, ports: Collection[int]) -> tuple[str, int] | None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -122,6 +126,53 @@ def test_nothing_is_counted_while_nothing_is_slow() -> None:
 
     ArrivalWatch(counter, lambda _before: [], received).look()
     assert not counter.counts
+
+
+def test_without_a_free_descriptor_the_calls_ages_count(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, young = Call("ipv4:10.0.0.1:1"), Call("ipv4:10.0.0.1:2")
+    now = time.monotonic()
+    ages = [(old, now - 3600), (young, now)]
+    counter = counting(a=0)
+
+    def slow(before: float) -> list[tuple[Call, float]]:
+        return [one for one in ages if one[1] <= before]
+
+    def no_file(*_: object) -> NoReturn:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    watch = ArrivalWatch(counter, slow, lambda: received_bytes({1}))
+    with socket.socket():
+        for owner, name in ((Path, "iterdir"), (os, "dup")):
+            with monkeypatch.context() as patch:
+                patch.setattr(owner, name, no_file)
+                old.aborted = b""
+                watch.look()
+            assert (bool(old.aborted), young.aborted) == (True, b""), name
+            assert not counter.counts
+    assert [one.levelname for one in caplog.records] == ["WARNING"]
+    assert "Too many open files" in caplog.text
+
+
+def test_a_look_that_fails_is_not_the_last(caplog: pytest.LogCaptureFixture) -> None:
+    looks = 0
+    looked = threading.Event()
+
+    def slow(_before: float) -> list[tuple[Call, float]]:
+        nonlocal looks
+        looks += 1
+        if looks >= 3:
+            looked.set()
+        raise RuntimeError("dictionary changed size during iteration")
+
+    watch = ArrivalWatch(ArrivingBytes(100), slow, dict)
+    watch.start()
+    try:
+        assert looked.wait(60)
+    finally:
+        watch.stop()
+    assert [one.levelname for one in caplog.records] == ["WARNING"]
 
 
 @pytest.fixture(params=["127.0.0.1", "::1", "::ffff:127.0.0.1"])
