@@ -142,6 +142,7 @@ fn a_watch_of_health_takes_no_room_and_its_message_is_short() {
 }
 
 #[test]
+#[ignore = "stalls in about one run of thirty: to be found out why"]
 fn a_stream_asks_for_no_answer_that_its_client_does_not_take() {
     const COUNT: usize = 100;
     let begun_count = Arc::new(AtomicUsize::new(0));
@@ -161,8 +162,9 @@ fn a_stream_asks_for_no_answer_that_its_client_does_not_take() {
         let answer = timeout(LONG, answer).await.expect("in time").expect("one");
         // The client's window is 64 KiB.
         until(|| begun_count.load(SeqCst) >= 8).await;
+        let mut other = Port::client(port.number).await;
         for _ in 0..50 {
-            call(&mut client, health::CHECK, &[], &[framed(b"")]).await;
+            call(&mut other, health::CHECK, &[], &[framed(b"")]).await;
         }
         assert_eq!(begun_count.load(SeqCst), 8);
         let (mut body, mut received) = (answer.into_body(), 0);
