@@ -31,7 +31,7 @@ from cluster.stores import AzureServer, GcsServer
 from handsync import sync_by_hand
 from modelserver import free_port
 from small_exports import contents, tree, write
-from world import BUCKET, Kube, running_operator
+from world import BUCKET, Kube, eventually, running_operator
 
 ROOT = Path(__file__).parents[2]
 STEPS = {
@@ -238,17 +238,27 @@ def test_a_page_can_be_followed_literally(
         str(controlplane.kubeconfig), tmp_path / "operator.log", f"--namespace={namespace}"
     ):
         said = run(script, desk, environment)
+        # The credentials that the page adds last are a transition of their own.
+        eventually(
+            "it is over",
+            lambda: (
+                kube.status(namespace, "digits").get("phase") == "Available"
+                and len(with_replicas(kube, namespace)) == 1
+            ),
+        )
     assert re.search(r"[\s\S]*?".join(SAYS[page]), said), said
-    [deployment] = [
-        item.metadata.name
-        for item in kube.apps.list_namespaced_deployment(namespace).items
-        if item.spec.replicas
-    ]
+    [deployment] = with_replicas(kube, namespace)
     with served_again(place, desk / "exports") if page == "sources-http" else nullcontext():
         last = sync_by_hand(kube, namespace, deployment, tmp_path / "pod")
     assert last["event"] == "synced"
     assert tree(tmp_path / "pod" / "models" / "digits" / "2") == contents()
     kube.core.delete_namespace(namespace)
+
+
+def with_replicas(kube: Kube, namespace: str) -> list[str]:
+    """Names of the Deployments that are to have pods."""
+    items = kube.apps.list_namespaced_deployment(namespace).items
+    return [item.metadata.name for item in items if item.spec.replicas]
 
 
 @contextmanager

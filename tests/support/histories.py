@@ -409,7 +409,9 @@ class History:
     def _retry_what_was_aborted(self) -> None:
         fleet = self.fleet
         good = [
-            v for v, e in fleet.exports.items() if fleet.behaviours.get(e.revision) is Behaviour.GOOD
+            v
+            for v, e in fleet.exports.items()
+            if fleet.behaviours.get(e.revision) is Behaviour.GOOD
         ]
         # By a person, or for want of room.
         aborted = [
