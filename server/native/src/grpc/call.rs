@@ -275,10 +275,14 @@ async fn send_as_taken(
     let _counted = unsent.count(message.len());
     while !message.is_empty() {
         stream.reserve_capacity(message.len());
-        let room = match poll_fn(|context| stream.poll_capacity(context)).await {
-            Some(room) => room?,
-            None => return Err(Reason::CANCEL.into()),
-        };
+        // `poll_capacity` waits for more than there was when it was last asked, also where there is enough.
+        let mut room = stream.capacity();
+        if room == 0 {
+            room = match poll_fn(|context| stream.poll_capacity(context)).await {
+                Some(room) => room?,
+                None => return Err(Reason::CANCEL.into()),
+            };
+        }
         let size = room.min(message.len());
         stream.send_data(message.split_to(size), false)?;
     }

@@ -142,7 +142,6 @@ fn a_watch_of_health_takes_no_room_and_its_message_is_short() {
 }
 
 #[test]
-#[ignore = "stalls in about one run of thirty: to be found out why"]
 fn a_stream_asks_for_no_answer_that_its_client_does_not_take() {
     const COUNT: usize = 100;
     let begun_count = Arc::new(AtomicUsize::new(0));
@@ -151,7 +150,12 @@ fn a_stream_asks_for_no_answer_that_its_client_does_not_take() {
         count.fetch_add(1, SeqCst);
         Ok(vec![Bytes::from(vec![7; 8 << 10])])
     });
-    let port = Port::open(limits(), true, handler);
+    // A place is free again a moment after its answer was sent.
+    let limits = Limits {
+        inflight: 8,
+        ..limits()
+    };
+    let port = Port::open(limits, true, handler);
     port.runtime.block_on(async {
         let mut client = Port::client(port.number).await;
         let (answer, mut stream) = begun(&mut client, STREAM, framed(b""));
@@ -173,7 +177,8 @@ fn a_stream_asks_for_no_answer_that_its_client_does_not_take() {
             received += size;
             let _ = body.flow_control().release_capacity(size);
         }
-        assert_eq!(received, COUNT * (5 + (8 << 10)));
+        let end = body.trailers().await;
+        assert_eq!(received, COUNT * (5 + (8 << 10)), "{end:?}");
     });
 }
 
