@@ -13,6 +13,11 @@ from stage import Stage
 from world import BUCKET, Bucket, Kube
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of the node itself end it and start others: what is installed on one comes after them."""
+    items.sort(key=lambda item: item.path.name != "test_cluster_node.py")
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """A node that was up before stays up afterwards."""
