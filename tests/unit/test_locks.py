@@ -7,7 +7,10 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LOCKS = [
     *ROOT.glob("requirements/*.lock"),
-    ROOT / "e2e/cluster/azurite/package-lock.json",
+    *(
+        ROOT / folder / "package-lock.json"
+        for folder in ("e2e/cluster/azurite", "examples/keras_rest")
+    ),
     ROOT / "server/native/crates.lock",
     *(source.with_suffix(".txt") for source in ROOT.glob("benchmarks/peers/*.in")),
 ]
