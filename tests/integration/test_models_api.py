@@ -144,7 +144,28 @@ def status() -> dict[str, Any]:
                     "since": NOW,
                 }
             ],
-            "transition": {"replicas": 2, "since": NOW},
+            "transition": {
+                "replicas": 2,
+                "since": NOW,
+                "waitingSince": NOW,
+                "fallback": "ResourcePreserving",
+                "message": "2 pods have had no room for 2m0s",
+            },
+            "rollout": {
+                "version": 4,
+                "key": "c" * 8,
+                "stable": 3,
+                "stableKey": "f" * 8,
+                "plan": "a" * 64,
+                "step": 1,
+                "steps": 2,
+                "weight": 33,
+                "reached": 33,
+                "since": NOW,
+                "reachedAt": NOW,
+                "waitingFor": "Analysis",
+                "analysis": {"since": NOW, "passed": 1, "message": "version 4 is no worse"},
+            },
             "honoured": {"abort": "", "retry": "3/2", "message": "version 3 is tried again"},
             "history": [
                 {
@@ -158,8 +179,11 @@ def status() -> dict[str, Any]:
                     "endedAt": NOW,
                     "duration": "0s",
                     "outcome": "Completed",
+                    "reason": "LoadFailed",
+                    "message": "version 3 could not be loaded",
                     "outageSeconds": 4,
                     "gapSince": NOW,
+                    "backKey": "c" * 8,
                 }
             ],
             "retention": {

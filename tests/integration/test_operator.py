@@ -214,8 +214,13 @@ def test_what_annotations_ask_for_is_done_and_told(lab: Lab, kubelet: FakeKubele
         lambda: condition(lab.status(), "Degraded")[1] == "InvalidAnnotation",
     )
     assert lab.status()["serving"] == "3"
-    told = {event.reason for event in lab.kube.core.list_namespaced_event(lab.namespace).items}
-    assert {"RequestHonoured", "InvalidAnnotation"} <= told
+    lab.wait(
+        "Events tell both",
+        lambda: (
+            {"RequestHonoured", "InvalidAnnotation"}
+            <= {event.reason for event in lab.kube.core.list_namespaced_event(lab.namespace).items}
+        ),
+    )
 
 
 @pytest.mark.usefixtures("operator")

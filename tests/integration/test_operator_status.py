@@ -115,6 +115,11 @@ def test_what_a_person_reads_of_versions_without_room_and_of_edited_deployments(
     reader.wait("what was removed is told", lambda: reader.degraded[1] == "TemplateEdited")
     assert f"{name} was edited: spec.template.spec.containers[server].env[A];" in reader.degraded[2]
 
+    # They follow the status that tells the same.
+    reader.wait(
+        "Events tell both edits",
+        lambda: [event.reason for event in reader.events()].count("TemplateEdited") == 2,
+    )
     listed = reader.events()
     times = [event.event_time for event in listed]
     assert times == sorted(set(times))

@@ -99,6 +99,7 @@ def test_old_exports_are_named_and_later_deleted(
             ),
         )
         assert lab.held() == {"1", "2", "3", "4"}
+        lab.wait("the Event, which follows the status", lab.events)
     said = (
         "version 1 would be deleted from the source (2 objects, 12 B; 1/): "
         "it goes in 60 s at the earliest"
@@ -142,6 +143,9 @@ def test_a_store_that_refuses_to_delete_is_told_once_and_stops_nothing_else(
                 c["type"] == "Degraded" and c["reason"] == "RetentionDenied"
                 for c in lab.status["conditions"]
             ),
+        )
+        lab.wait(
+            "the Event, which follows the status", lambda: "RetentionDenied" in dict(lab.events())
         )
     assert [reason for reason, _ in lab.events()].count("RetentionDenied") == 1
     assert "1" in lab.held()
