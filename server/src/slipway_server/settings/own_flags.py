@@ -3,7 +3,12 @@
 from typing import Final
 
 from slipway_server.settings.flag import Flag, Support
-from slipway_server.settings.request_memory import LEAST_MESSAGE
+from slipway_server.settings.request_memory import (
+    LEAST_MESSAGE,
+    MOST_BODY,
+    MOST_DECOMPRESSED,
+    MOST_VALUES,
+)
 
 _MEANINGLESS: Final = Support.MEANINGLESS
 _NO_PREFIX: Final = "Base paths must be absolute and get no prefix."
@@ -132,27 +137,34 @@ OWN: Final[tuple[Flag, ...]] = (
     Flag("termination_log", "", "File to write the reason for an unexpected exit to, as JSON."),
     Flag(
         "rest_api_max_body_bytes",
-        512 << 20,
-        "Maximum size of a REST request body in bytes, as sent.",
+        MOST_BODY,
+        "Maximum size of a REST request body in bytes, as sent. Default: 1/8 of the memory limit of the container, or "
+        "of the machine's memory, but at most 512 MiB.",
         wide=True,
+        by_machine="memory / 8, at most 512 MiB",
     ),
     Flag(
         "rest_api_max_decompressed_bytes",
-        100 << 20,
-        "Maximum decompressed size of a gzip request body in bytes.",
+        MOST_DECOMPRESSED,
+        "Maximum decompressed size of a gzip request body in bytes. Default: 1/32 of the memory, but at most 100 MiB.",
         wide=True,
+        by_machine="memory / 32, at most 100 MiB",
     ),
     Flag(
         "rest_api_max_inflight_bytes",
-        512 << 20,
-        "Maximum size in bytes of all REST request bodies together; above it reading pauses.",
+        MOST_BODY,
+        "Maximum size in bytes of all REST request bodies together; above it reading pauses. Default: 1/8 of the "
+        "memory, but at most 512 MiB.",
         wide=True,
+        by_machine="memory / 8, at most 512 MiB",
     ),
     Flag(
         "rest_api_max_json_values",
-        8 << 20,
-        "Maximum number of values in a JSON body, lists, objects and names of members included.",
+        MOST_VALUES,
+        "Maximum number of values in a JSON body, lists, objects and names of members included. Default: one for each "
+        "512 bytes of memory, but at most 8388608.",
         wide=True,
+        by_machine="memory / 512, at most 8388608",
     ),
     Flag("rest_api_max_json_depth", 1024, "Maximum nesting depth of JSON in a REST request."),
     Flag(

@@ -13,7 +13,7 @@ from slipway_server.settings.model_management import (
     absolute_paths,
     model_management_settings,
 )
-from slipway_server.settings.request_memory import RequestMemory, request_memory
+from slipway_server.settings.request_memory import RequestMemory, body_memory, request_memory
 
 NATIVE: Final = "native"
 
@@ -134,6 +134,14 @@ def settings(
             f"--log_level={values['log_level']} must be one of {', '.join(LOG_LEVELS)}"
         )
     _check_bounds(values)
+    bodies = body_memory(memory)
+    rest = {
+        "rest_api_max_body_bytes": bodies.body,
+        "rest_api_max_inflight_bytes": bodies.bodies,
+        "rest_api_max_decompressed_bytes": bodies.decompressed,
+        "rest_api_max_json_values": bodies.values,
+    }
+    rest |= {name: values[name] for name in rest if name in given}
     return Settings(
         front=_front(values),
         port=values["port"],
@@ -142,10 +150,10 @@ def settings(
         rest_port=values["rest_api_port"],
         rest_threads=_threads("rest_api_num_threads", values, given, batching=batching),
         rest_timeout=values["rest_api_timeout_in_ms"] / 1000,
-        rest_max_body=values["rest_api_max_body_bytes"],
-        rest_max_bodies=values["rest_api_max_inflight_bytes"],
-        rest_max_decompressed=values["rest_api_max_decompressed_bytes"],
-        rest_max_values=values["rest_api_max_json_values"],
+        rest_max_body=rest["rest_api_max_body_bytes"],
+        rest_max_bodies=rest["rest_api_max_inflight_bytes"],
+        rest_max_decompressed=rest["rest_api_max_decompressed_bytes"],
+        rest_max_values=rest["rest_api_max_json_values"],
         rest_max_head=values["rest_api_max_header_bytes"],
         rest_max_depth=values["rest_api_max_json_depth"],
         rest_receive_timeout=values["rest_api_receive_timeout_seconds"],

@@ -103,6 +103,27 @@ def test_who_is_first_and_quick_keeps_the_place() -> None:
     assert other.held
 
 
+def test_a_first_one_that_was_held_up_itself_is_timed_from_when_it_may_go_on() -> None:
+    budget = BodyBudget(100)
+    complete, first, other = (Sender(budget) for _ in range(3))
+    complete.send(100)
+    size = budget.completed(complete)
+    first.send(10)
+    other.send(10)
+    assert first.held
+    for second in range(0, 60, 5):
+        budget.sweep(float(second))
+    assert not first.gone, "it may not send, so it is not slow"
+    budget.released(size)
+    first.send(200)
+    other.send(10)
+    assert (first.held, other.held) == (False, True)
+    budget.sweep(64.0)
+    assert not first.gone, "its time began when it was let go on"
+    budget.sweep(66.0)
+    assert first.gone
+
+
 def test_a_slow_body_hurts_nobody_while_there_is_room() -> None:
     budget = BodyBudget(100)
     slow = Sender(budget)

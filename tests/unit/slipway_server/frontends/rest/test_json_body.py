@@ -224,6 +224,14 @@ def test_one_wide_character_makes_a_long_string_four_times_as_large(packed: bool
         assert bodies._room.used >= taken > 3 << 20
 
 
+def test_a_wide_character_far_ahead_of_the_end_of_a_gzip_body_counts() -> None:
+    text = '["\U0001f600'.encode() + b"a" * (1 << 20) + b'"]'
+    bodies = JsonBodies(BodyLimits(values=100))
+    with bodies.open(request(text, packed=True), None):
+        # The text itself, and the parser's string of four bytes a character.
+        assert bodies._room.used >= 5 << 20
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_one_value_more_than_the_limit_is_one_too_many(packed: bool) -> None:  # noqa: FBT001
     limit = 100_000
