@@ -1,5 +1,6 @@
 """The workspace: a folder named `operator` must not hide a module, and pure modules stay pure."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path, PurePosixPath
@@ -59,3 +60,21 @@ def test_images_do_not_depend_on_what_was_built_beside_them() -> None:
     for path in ("server/native/src/lib.rs", "server/src/slipway_server/_native.abi3.so"):
         assert is_ignored(PurePosixPath(path), patterns), path
     assert not is_ignored(PurePosixPath("server/src/slipway_server/_native.pyi"), patterns)
+
+
+@pytest.mark.parametrize("first", ["exit 1", "echo cargo 1.63.0"], ids=["broken", "old"])
+def test_a_cargo_that_will_not_do_hides_none_that_does(tmp_path: Path, first: str) -> None:
+    for name, says in {"first": first, "second": "echo cargo 1.95.0"}.items():
+        program = tmp_path / name / "cargo"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\n{says}\n")
+        program.chmod(0o755)
+    path = f"{tmp_path / 'first'}:{tmp_path / 'second'}:{os.environ['PATH']}"
+    done = subprocess.run(
+        [ROOT / "server/native/build", "which"],
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout.strip(), done.stderr) == (str(tmp_path / "second" / "cargo"), "")
