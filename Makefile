@@ -12,7 +12,7 @@ export PYTHONPATH := e2e:examples
 # Also under -j: the targets share one machine, and tests measure on it. `make check` may run beside `make test`.
 .NOTPARALLEL:
 
-.PHONY: help setup demo test unit contracts integration integration-server integration-cluster e2e check generate images cluster-up cluster-down bench-server bench-sync bench-polling dist docs lock clean
+.PHONY: help setup demo test unit contracts integration integration-server integration-cluster e2e check generate images cluster-up cluster-down bench-server bench-sync bench-polling dist release docs lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -131,6 +131,9 @@ dist: setup ## Build the Python packages (wheels and sdists) into dist/, and che
 	done
 	@rm -f $(DIST)/.gitignore
 	@$(BIN)/twine check --strict $(DIST)/*
+
+release: setup ## Make the files of a release from its tag, in dist/: TAG=v0.1.0, IMAGES=1 for archives of the images
+	@$(BIN)/python -m release --tag='$(TAG)' --out=$(DIST) $(if $(IMAGES),--images)
 
 docs: setup ## Build the guide as a site into .local/site; every warning is an error
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict > .local/docs.log 2>&1 || { cat .local/docs.log; exit 1; }

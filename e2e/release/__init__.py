@@ -1,0 +1,1 @@
+"""What a release consists of, made from the commit of its tag: `make release`."""
