@@ -127,7 +127,7 @@ def _chart(root: Path, out: Path, version: str, made: datetime) -> None:
 def reproducible(archive: bytes, made: datetime) -> bytes:
     """Return a gzipped tar archive with the same files, every one of which has this time.
 
-    helm writes the time of the day into every entry.
+    helm keeps the times at which the files were checked out.
     """
     packed = io.BytesIO()
     with (

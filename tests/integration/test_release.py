@@ -44,9 +44,12 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / path).write_text(text)
     git(root, "commit", "--quiet", "--all", "--message=Release 0.3.0")
     git(root, "tag", TAG)
-    (root / ".venv").symlink_to(ROOT / ".venv")
-    (root / ".local").mkdir()
-    (root / ".local/uv").symlink_to(ROOT / ".local/uv")
+    for path in root.rglob("*"):  # Older than what is built from them.
+        os.utime(path, (1e9, 1e9))
+    for folder in (".venv", ".local/uv"):
+        (root / folder).mkdir(parents=True)
+        for path in (ROOT / folder).iterdir():
+            (root / folder / path.name).symlink_to(path)
     module = Path("server/src/slipway_server/_native.abi3.so")
     shutil.copyfile(ROOT / module, root / module)
     (root / ".local/setup.stamp").touch()
@@ -56,6 +59,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_release_is_complete_and_the_same_each_time(checkout: Path, tmp_path: Path) -> None:
     first, again = tmp_path / "first", tmp_path / "again"
     for out in (first, again):
+        (checkout / "charts/slipway/values.yaml").touch()  # As if it were checked out later.
+        (checkout / "server/README.md").touch()
         done = make_release(checkout, out)
         assert done.returncode == 0, done.stdout + done.stderr
     names = {path.name for path in first.iterdir()}
