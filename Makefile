@@ -12,7 +12,7 @@ export PYTHONPATH := e2e:examples
 # Also under -j: the targets share one machine, and tests measure on it. `make check` may run beside `make test`.
 .NOTPARALLEL:
 
-.PHONY: help setup demo test unit contracts integration integration-server integration-cluster e2e check generate images cluster-up cluster-down bench-server bench-sync bench-polling dist release docs lock clean
+.PHONY: help setup demo test unit contracts integration integration-server integration-faults integration-cluster e2e check generate images cluster-up cluster-down bench-server bench-sync bench-polling dist release docs lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 22
@@ -49,7 +49,7 @@ CLUSTER_TESTS = $(BIN)/python -m cluster tools >/dev/null && exec $(MAKE) --no-p
 BESIDE = $(if $(DRY),,$(BIN)/python -m cluster prepare --beside '$(CLUSTER_TESTS)' --)
 
 test: setup ## All tests; as root
-	@$(BESIDE) $(MAKE) --no-print-directory unit contracts integration-server
+	@$(BESIDE) $(MAKE) --no-print-directory unit contracts integration-server integration-faults
 	@$(if $(DRY),$(MAKE) --no-print-directory integration-cluster)
 	@$(MAKE) --no-print-directory e2e
 
@@ -64,16 +64,23 @@ contracts: setup ## What the parts, and the protocols, agree on
 	@$(BIN)/pytest tests/contracts
 	@SLIPWAY_FRONT=native $(BIN)/pytest $(FRONT_TESTS)
 
-integration: integration-server integration-cluster ## Against a real kube-apiserver, object stores and TensorFlow
+integration: integration-server integration-faults integration-cluster ## Against a real kube-apiserver, object stores and TensorFlow
 
 # These need none of the cluster's programs.
 SERVER_TESTS := tests/integration/test_server_*.py tests/integration/test_tutorials.py
 
-integration-server: setup ## The half of it that needs no cluster: server processes, tutorials
+# These need its object stores, and no control plane.
+FAULT_TESTS := $(filter-out %_operator.py,$(wildcard tests/integration/test_sync_faults*.py))
+
+integration-server: setup ## The part of it that needs no cluster: server processes, tutorials
 	@$(BIN)/pytest $(SERVER_TESTS)
 
-integration-cluster: setup ## The other half: operator, chart, sync against control plane and stores
-	@$(BIN)/pytest tests/integration $(addprefix --ignore=,$(wildcard $(SERVER_TESTS)))
+integration-faults: setup ## The agent's syncs from object stores that fail
+	@$(BIN)/python -m cluster tools >/dev/null
+	@$(BIN)/pytest $(FAULT_TESTS)
+
+integration-cluster: setup ## The rest: operator, chart, sync against control plane and stores
+	@$(BIN)/pytest tests/integration $(addprefix --ignore=,$(wildcard $(SERVER_TESTS)) $(FAULT_TESTS))
 
 e2e: setup ## Scenarios on a real node; prints what they measured
 	@$(BIN)/pytest -rA e2e/scenarios
