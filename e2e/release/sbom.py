@@ -58,13 +58,14 @@ def bill(name: str, version: str, made: datetime, components: Iterable[Component
         made: time of the release, aware.
         components: what it consists of.
     """
+    listed = tuple(components)
     bom = Bom(
-        components=components,
+        components=listed,
         serial_number=uuid.uuid5(_NAMESPACE, f"{name}@{version}@{made.isoformat()}"),
     )
     bom.metadata.timestamp = made
-    bom.metadata.component = Component(
-        name=name, version=version, type=ComponentType.CONTAINER, bom_ref=name
-    )
+    whole = Component(name=name, version=version, type=ComponentType.CONTAINER, bom_ref=name)
+    bom.metadata.component = whole
+    bom.register_dependency(whole, listed)
     document: dict[str, Any] = json.loads(JsonV1Dot6(bom).output_as_string())
     return json.dumps(document, indent=1, sort_keys=True) + "\n"
