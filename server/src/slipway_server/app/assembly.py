@@ -4,7 +4,6 @@ import gc
 import os
 import random
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
@@ -26,7 +25,7 @@ from slipway_server.core.resources import estimate
 from slipway_server.core.serving_map import ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
 from slipway_server.errors import Code, ServingError
-from slipway_server.frontends.access_log import AccessLog, AccessLogMode, AccessLogRule
+from slipway_server.frontends.access_log import AccessLogMode, AccessLogRule
 from slipway_server.frontends.http.compression import compressed
 from slipway_server.frontends.http.cors import preflight
 from slipway_server.frontends.http.messages import HttpHandler, HttpRequest, HttpResponse
@@ -36,18 +35,19 @@ from slipway_server.frontends.oip.models import OipModels
 from slipway_server.frontends.oip.rest import OipRest
 from slipway_server.frontends.request_log.predictor import LoggedPredictor
 from slipway_server.frontends.request_log.sampler import RequestLog
+from slipway_server.frontends.request_observers import RequestObservers
 from slipway_server.frontends.rest.api import RestApi
 from slipway_server.frontends.rest.json_body import BodyLimits, JsonBodies
 from slipway_server.frontends.room import Room
 from slipway_server.frontends.rpc.reflection import reflection_streams
 from slipway_server.frontends.rpc.reload import ReloadCallers, ReloadMethod
 from slipway_server.frontends.rpc.service import RELOAD_METHODS, STATUS_METHODS, Services
-from slipway_server.frontends.rpc.transport.server import RpcMethod
 from slipway_server.loading.chain import batching_parameters, guarded, make_loader
 from slipway_server.observability.batching_metrics import BatchingMetrics
 from slipway_server.observability.load_metrics import InFlight, LoadMetrics
 from slipway_server.observability.run_metrics import RunMetrics
 from slipway_server.observability.telemetry import CONTENT_TYPE, Telemetry
+from slipway_server.observability.tracing import TracedBatches, TracedRuns, open_tracing
 from slipway_server.observability.warmup_metrics import WarmUpMetrics
 from slipway_server.servables.servable import ServedModel
 from slipway_server.servables.spare_memory import SpareMemory
@@ -102,10 +102,14 @@ class Assembly:
         self._had_models = False
         self._roots = ModelRoots(rules.model_roots)
         self._monitor = StateMonitor()
-        self._access_log = _access_log(settings)
+        self._tracing = open_tracing(os.environ, version())
+        self._observers = RequestObservers(
+            AccessLogRule(AccessLogMode(settings.access_log), settings.access_log_sampling),
+            self._tracing,
+        )
         self._telemetry = Telemetry(
             known.__contains__,
-            ended=self._access_log.ended if self._access_log else None,
+            ended=self._observers.ended,
             outside=native.counts if native else tuple,
         )
         self._request_log = RequestLog(
@@ -125,7 +129,7 @@ class Assembly:
             settings,
         )
         if native is not None:
-            loader = _natively(loader, native, settings)
+            loader = _natively(loader, native, settings, observed=self._observers.any)
             native.watch(self._telemetry.registry)
         self._native = native
         self._manager: Manager[ServedModel] = Manager(
@@ -171,13 +175,12 @@ class Assembly:
         self._first = self._models.names
         self._startup.begin(self._first)
         self._first_waiter = self._models.waiter(() if rules.open_ports_at_once else self._first)
+        runs = RunMetrics(self._telemetry.registry, outside=native.counts if native else tuple)
         predictor = LoggedPredictor(
             serving,
             self._request_log,
             check_methods=settings.check_method_names,
-            observer=RunMetrics(
-                self._telemetry.registry, outside=native.counts if native else tuple
-            ),
+            observer=TracedRuns(runs, self._tracing) if self._tracing else runs,
         )
         InFlight(self._telemetry.registry, serving.users, waiting)
         oip = OipModels(predictor, self._monitor, serving.versions)
@@ -187,35 +190,36 @@ class Assembly:
                 settings.rest_max_decompressed, settings.rest_max_values, settings.rest_max_depth
             )
         )
-        self.rest_api: HttpHandler = _by_path(
-            RestApi(
-                predictor,
-                self._monitor,
-                self._telemetry,
-                bodies,
-                lambda: self._models.names,
-                strict_types=settings.strict_types,
-            ),
-            OipRest(oip, self._telemetry, bodies),
-        )
-        self.rpc_methods: dict[str, RpcMethod] = {
-            **Services(
-                predictor,
-                self._monitor,
-                self._telemetry,
-                parsing=parsing,
-                reload=ReloadMethod(
-                    self._models, self._roots, self._telemetry.registry, fixed=self._fixed()
+        self.rest_api = self._observers.rest(
+            _by_path(
+                RestApi(
+                    predictor,
+                    self._monitor,
+                    self._telemetry,
+                    bodies,
+                    lambda: self._models.names,
+                    strict_types=settings.strict_types,
                 ),
-                reload_callers=ReloadCallers(rules.reload_rpc),
-                tensor_content=settings.tensor_content,
-                strict_types=settings.strict_types,
-            ).methods(),
-            **GrpcInferenceService(oip, self._telemetry, parsing, version()).methods(),
-        }
-        if self._access_log:
-            self.rest_api = self._access_log.rest(self.rest_api)
-            self.rpc_methods = self._access_log.rpc(self.rpc_methods)
+                OipRest(oip, self._telemetry, bodies),
+            )
+        )
+        self.rpc_methods = self._observers.rpc(
+            {
+                **Services(
+                    predictor,
+                    self._monitor,
+                    self._telemetry,
+                    parsing=parsing,
+                    reload=ReloadMethod(
+                        self._models, self._roots, self._telemetry.registry, fixed=self._fixed()
+                    ),
+                    reload_callers=ReloadCallers(rules.reload_rpc),
+                    tensor_content=settings.tensor_content,
+                    strict_types=settings.strict_types,
+                ).methods(),
+                **GrpcInferenceService(oip, self._telemetry, parsing, version()).methods(),
+            }
+        )
         self.rpc_questions = STATUS_METHODS | OIP_STATUS_METHODS
         self.rpc_changes = RELOAD_METHODS
         self.rpc_streams = reflection_streams()
@@ -259,8 +263,7 @@ class Assembly:
     def close(self) -> None:
         """Write what the logs still hold; called when no request is left."""
         self._request_log.close()
-        if self._access_log:
-            self._access_log.close()
+        self._observers.close()
 
     def _configured(self, known: set[str], names: Iterable[str]) -> None:
         known.update(names)
@@ -291,7 +294,10 @@ class Assembly:
         if not settings.batching:
             return None
         pool = batching_parameters(settings).thread_pool_name
-        return BatchingMetrics(self._telemetry.registry, pool).observer
+        counted, tracing = BatchingMetrics(self._telemetry.registry, pool), self._tracing
+        if tracing is None:
+            return counted.observer
+        return lambda model, number: TracedBatches(counted.observer(model, number), tracing)
 
     def _aspire(self, model: str, versions: tuple[VersionDirectory, ...]) -> None:
         self._paths.update({(model, one.version): one.path for one in versions})
@@ -347,20 +353,13 @@ class Assembly:
 
 
 def _natively(
-    loader: Loader[ServedModel], native: NativeVersions, settings: Settings
+    loader: Loader[ServedModel], native: NativeVersions, settings: Settings, *, observed: bool
 ) -> Loader[ServedModel]:
     """Return a loader whose versions the native port runs itself, where it can."""
     native.bind(c_api_library())
-    if settings.access_log == AccessLogMode.OFF:  # the native port writes none
+    if not observed:  # the native port writes no access log and makes no spans
         native.enable(check_methods=settings.check_method_names)
     return NativeLoader(loader, native)
-
-
-def _access_log(settings: Settings) -> AccessLog | None:
-    rule = AccessLogRule(AccessLogMode(settings.access_log), settings.access_log_sampling)
-    if rule.mode is AccessLogMode.OFF:
-        return None
-    return AccessLog(rule, random=random.random, new_id=lambda: uuid.uuid4().hex)
 
 
 def _by_path(api: HttpHandler, oip: HttpHandler) -> HttpHandler:

@@ -24,8 +24,17 @@ _Key = tuple[Signature | tuple[tuple[str, str], ...], tuple[str, ...]]
 class BatchObserver(Protocol):
     """Who is told of the batches of a version, on the thread that ran them."""
 
+    def waiting(self) -> object | None:
+        """Return what `ran` is to be told of the request that this thread is about to put into a queue."""
+        ...
+
     def ran(
-        self, signature: str, requests: Sequence[int], waits: Sequence[float], size: int
+        self,
+        signature: str,
+        requests: Sequence[int],
+        waits: Sequence[float],
+        size: int,
+        callers: Sequence[object | None],
     ) -> None:
         """Take note of a batch.
 
@@ -34,6 +43,7 @@ class BatchObserver(Protocol):
             requests: rows of each request, or of its piece, in the batch.
             waits: seconds from each one's coming to the batch's beginning.
             size: rows that ran, those included that only filled it up.
+            callers: what `waiting` returned for each request.
         """
         ...
 
@@ -96,6 +106,7 @@ class BatchedModel:
             finally:
                 self._scheduler.leave(lane.queue, rows, began)
         request = _BatchedRequest(rows, lane.layout(inputs), deadline, inputs)
+        request.caller = self._observer.waiting()
         self._scheduler.run(lane.queue, request)
         return request.answer()
 
@@ -126,9 +137,14 @@ class BatchedModel:
 
 
 class _BatchedRequest(WaitingRequest):
-    """A request with its tensors; `parts` holds the answers of its pieces by their first row."""
+    """A request with its tensors.
 
-    __slots__ = ("inputs", "parts")
+    Attributes:
+        parts: the answers of its pieces, each with its first row.
+        caller: what the observer wants to be told of it.
+    """
+
+    __slots__ = ("caller", "inputs", "parts")
 
     def __init__(
         self, rows: int, layout: Layout, deadline: float | None, inputs: Mapping[str, Array]
@@ -136,6 +152,7 @@ class _BatchedRequest(WaitingRequest):
         super().__init__(rows, layout, deadline)
         self.inputs = inputs
         self.parts: list[tuple[int, list[Array]]] = []
+        self.caller: object | None = None
 
     def answer(self) -> list[Array]:
         if len(self.parts) == 1:
@@ -220,6 +237,7 @@ class _Lane:
             [piece.rows for piece in batch.pieces],
             [batch.began - piece.request.arrived for piece in batch.pieces],
             size,
+            [_caller(piece.request) for piece in batch.pieces],
         )
 
 
@@ -281,3 +299,8 @@ def _part(request: Any, start: int, rows: int) -> Mapping[str, Array]:
 
 def _answer(request: Any, piece: Any, values: list[Array]) -> None:
     request.parts.append((piece.start, values))
+
+
+def _caller(request: Any) -> object | None:
+    caller: object | None = request.caller
+    return caller

@@ -135,8 +135,15 @@ def batching_parameters(settings: Settings) -> BatchingParameters:
 
 
 class _NoObserver:
+    def waiting(self) -> None: ...
+
     def ran(
-        self, signature: str, requests: Sequence[int], waits: Sequence[float], size: int
+        self,
+        signature: str,
+        requests: Sequence[int],
+        waits: Sequence[float],
+        size: int,
+        callers: Sequence[object | None],
     ) -> None: ...
 
     def ran_alone(self, signature: str, rows: int, size: int) -> None: ...

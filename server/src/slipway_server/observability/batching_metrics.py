@@ -88,9 +88,9 @@ class BatchingMetrics(Collector):
         self._series: dict[_Key, _Series] = {}
         registry.register(self)
 
-    def observer(self, model: str, version: int) -> "_VersionObserver":
+    def observer(self, model: str, version: int) -> "VersionBatches":
         """Return what counts the batches of one version (`batching.model.BatchObserver`)."""
-        return _VersionObserver(self._lock, lambda signature: self._of(model, version, signature))
+        return VersionBatches(self._lock, lambda signature: self._of(model, version, signature))
 
     def _of(self, model: str, version: int, signature: str) -> _Series:
         return self._series.setdefault((model, str(version), signature), _Series())
@@ -158,21 +158,34 @@ class BatchingMetrics(Collector):
         )
 
 
-class _VersionObserver:
-    """A request that runs alone costs one look-up and one addition here; the rest waits for somebody to read."""
+class VersionBatches:
+    """Counts the batches of one version (`batching.model.BatchObserver`).
+
+    A request that runs alone costs one look-up and one addition here; the rest waits for somebody to read.
+    """
 
     def __init__(self, lock: threading.Lock, series: Callable[[str], _Series]) -> None:
         self._lock = lock
         self._new = series
         self._series: dict[str, _Series] = {}
 
+    def waiting(self) -> None:
+        """Return nothing: who asks does not matter here."""
+
     def ran(
-        self, signature: str, requests: Sequence[int], waits: Sequence[float], size: int
+        self,
+        signature: str,
+        requests: Sequence[int],
+        waits: Sequence[float],
+        size: int,
+        callers: Sequence[object | None],  # noqa: ARG002 - for who traces requests
     ) -> None:
+        """Count a batch."""
         with self._lock:
             self._at(signature).add(requests, waits, size)
 
     def ran_alone(self, signature: str, rows: int, size: int) -> None:
+        """Count a request that ran at once and alone."""
         key = (rows, size)
         with self._lock:
             alone = self._at(signature).alone

@@ -87,12 +87,25 @@ class Model:
 class Notes:
     def __init__(self) -> None:
         self.batches: list[tuple[list[int], int]] = []
+        self.waited: set[object] = set()
+
+    def waiting(self) -> object:
+        """Each request is somebody's own, and its batch says whose."""
+        caller = object()
+        self.waited.add(caller)
+        return caller
 
     def ran(
-        self, signature: str, requests: Sequence[int], waits: Sequence[float], size: int
+        self,
+        signature: str,
+        requests: Sequence[int],
+        waits: Sequence[float],
+        size: int,
+        callers: Sequence[object],
     ) -> None:
         assert signature
-        assert len(waits) == len(requests)
+        assert len(waits) == len(requests) == len(callers)
+        assert self.waited.issuperset(callers)
         assert min(waits) >= 0
         self.batches.append((list(requests), size))
 

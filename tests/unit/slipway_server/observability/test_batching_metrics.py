@@ -12,7 +12,7 @@ CLASSIC = ":tensorflow:serving:batching_session:"
 def test_batches_are_counted() -> None:
     registry = CollectorRegistry()
     observer = BatchingMetrics(registry, "pool").observer("m", 3)
-    observer.ran("s", [1, 2], [0.0, 0.5], 4)
+    observer.ran("s", [1, 2], [0.0, 0.5], 4, [None, None])
     for _ in range(2):
         observer.ran_alone("s", 1, 1)
     labels = {"model": "m", "version": "3", "signature": "s"}
