@@ -164,7 +164,12 @@ def status() -> dict[str, Any]:
                 "since": NOW,
                 "reachedAt": NOW,
                 "waitingFor": "Analysis",
-                "analysis": {"since": NOW, "passed": 1, "message": "version 4 is no worse"},
+                "analysis": {
+                    "since": NOW,
+                    "passed": 1,
+                    "outcome": "Good",
+                    "message": "version 4 is no worse",
+                },
             },
             "honoured": {"abort": "", "retry": "3/2", "message": "version 3 is tried again"},
             "history": [

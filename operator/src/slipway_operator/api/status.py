@@ -128,11 +128,14 @@ class AnalysisStatus(ApiType):
     """Comparison of two versions in the step under way."""
 
     since: Timestamp
-    """When the interval under way began."""
+    """When the interval under way began, or an earlier one: what the last interval has shown is
+    written here if it differs from the one before, and otherwise every five minutes."""
     passed: Count = 0
-    """Intervals of this step in which the new version was not worse."""
+    """Of the intervals of this step that were written here, those in which the new version was not worse."""
+    outcome: Annotated[str, StringConstraints(max_length=16)] = ""
+    """What the last interval has shown: Good, Worse or Unknown; empty before it ends."""
     message: Text = ""
-    """What the last interval has shown, or that one began anew, and why."""
+    """The same with its numbers, or that an interval began anew, and why."""
 
 
 class RolloutStatus(ApiType):

@@ -50,6 +50,8 @@ class Interval:
         new: What the canary's servers counted.
         old: What those of the stable version counted.
         unread: Why counts of a pod are missing; empty when none are.
+        reading: Whether it is over, and what was counted is being read.
+        follows: Whether the one before it is in the status; after a restart none is.
     """
 
     canary: str
@@ -59,3 +61,5 @@ class Interval:
     new: Counters = Counters()
     old: Counters = Counters()
     unread: str = ""
+    reading: bool = False
+    follows: bool = False

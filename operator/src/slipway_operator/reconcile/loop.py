@@ -1,4 +1,4 @@
-"""The operator's three schedules, and the slow sweep that makes up for what a watch has missed."""
+"""The operator's four schedules, and the slow sweep that makes up for what a watch has missed."""
 
 import asyncio
 from collections.abc import Iterable, Iterator
@@ -29,13 +29,13 @@ _LAG: Final = timedelta(seconds=30)
 """A watch that has not delivered a change after so long will not deliver it any more."""
 
 _STALLED: Final = timedelta(minutes=10)
-"""Longer than any poll or plan takes, whatever a store or the API server does."""
+"""Longer than any poll, plan or sample takes, whatever a store or the API server does."""
 
 _log = structlog.get_logger()
 
 
 class Loop:
-    """Turns events, notifications and due times into reconciles, polls and passes of retention."""
+    """Turns events, notifications and due times into reconciles, polls, samples and passes of retention."""
 
     def __init__(
         self,
@@ -55,6 +55,7 @@ class Loop:
         self._spacing = spacing.total_seconds()
         self._next_first = 0.0
         self._retentions = Scheduler("retain", self._retain, concurrency=2)
+        self._samples = Scheduler("sample", self._sample)
         self._known: dict[tuple[str, str], Key] = {}
         """The Model that stands under each namespace and name."""
         self._since: dict[Key, float] = {}
@@ -65,8 +66,8 @@ class Loop:
 
     @property
     def alive(self) -> bool:
-        """False when the process must end: its watch misses changes, or no poll or plan ends any more."""
-        stalled = [s for s in (self._reconciles, self._polls) if s.stalled(_STALLED)]
+        """False when the process must end: its watch misses changes, or no poll, plan or sample ends any more."""
+        stalled = [s for s in (self._reconciles, self._polls, self._samples) if s.stalled(_STALLED)]
         return self.watch_alive and not stalled
 
     def model_changed(self, key: Key, version: int) -> None:
@@ -133,6 +134,7 @@ class Loop:
         self._reconciles.forget(key)
         self._polls.forget(key)
         self._retentions.forget(key)
+        self._samples.forget(key)
         self._forget_kept(key)
         metrics.MODELS.set(len(self._known))
 
@@ -160,6 +162,7 @@ class Loop:
             group.create_task(self._reconciles.run())
             group.create_task(self._polls.run())
             group.create_task(self._retentions.run())
+            group.create_task(self._samples.run())
             group.create_task(self._sweep())
 
     async def _reconcile(self, key: Key) -> timedelta | None:
@@ -173,7 +176,16 @@ class Loop:
             # Rounded up: less than a microsecond would be no wait at all.
             return timedelta(seconds=_FIRST_POLL.total_seconds() - waited) + _COALESCE
         with self._working_on(key):
-            return await self._reconciler.reconcile(key)
+            again = await self._reconciler.reconcile(key)
+        if self._reconciler.asks_for_samples(key):
+            self._samples.wake(key)
+        return again
+
+    async def _sample(self, key: Key) -> None:
+        with self._working_on(key):
+            news = await self._reconciler.sample(key)
+        if news and self._is_known(key):
+            self._reconciles.wake(key)
 
     async def _poll(self, key: Key) -> timedelta | None:
         with self._working_on(key):

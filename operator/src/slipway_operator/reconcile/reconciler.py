@@ -130,6 +130,14 @@ class Reconciler:
         """A pass of retention; returns when the source should be polled for the next one."""
         return await self._retention.run(key)
 
+    def asks_for_samples(self, key: Key) -> bool:
+        """Whether the analysis of a canary needs what servers have counted."""
+        return self._samples.asks(key.uid)
+
+    async def sample(self, key: Key) -> bool:
+        """Read it, if it is still asked for; the next reconcile takes it up."""
+        return await self._samples.read(key.uid)
+
     def forget(self, key: Key) -> None:
         """The Model is gone."""
         self._retention.forget(key)
@@ -174,7 +182,7 @@ class Reconciler:
         source = self._sources.observation(key, model.spec.source)
         observed = replace(await observe(self._client, model, source), retention=retention)
         observed = self._refusals.add(await self._progress.add(observed))
-        observed = await self._samples.add(observed)
+        observed = self._samples.add(observed)
         now = self._clock()
         planned = self._plan(observed, now)
         # Each round adds a name of which nothing is created any more, and a plan has so many of them.
@@ -191,7 +199,7 @@ class Reconciler:
             return plan(observed, self._settings, now)
         except Exception:
             # Counts that no plan can be made with must not be in the way of every plan after it.
-            self._samples.taken(observed.model.uid)
+            self._samples.taken(observed.model.uid, told=False)
             raise
 
     async def _apply(self, observed: Observed, planned: Plan, now: datetime) -> None:

@@ -250,6 +250,9 @@ class Work:
     async def reconcile(self, _: Key) -> None:
         return None
 
+    def asks_for_samples(self, _: Key) -> bool:
+        return False
+
     def polled(self, _: Key) -> bool:
         return True
 

@@ -49,21 +49,28 @@ class Samples:
 
     def __init__(self) -> None:
         self.taken_of: list[str] = []
+        self.told: bool | None = None
 
-    async def add(self, observed: Observed) -> Observed:
+    def add(self, observed: Observed) -> Observed:
         return observed
 
-    def taken(self, uid: str) -> None:
+    def taken(self, uid: str, *, told: bool = True) -> None:
         self.taken_of.append(uid)
+        self.told = told
 
 
 @pytest.mark.parametrize(
-    ("writes", "plans", "taken"),
-    [(True, True, ["u"]), (False, True, []), (True, False, ["u"])],
+    ("writes", "plans", "taken", "told"),
+    [(True, True, ["u"], True), (False, True, [], None), (True, False, ["u"], False)],
     ids=["action fails", "status fails", "plan fails"],
 )
 def test_it_is_taken_once_the_status_has_it_or_no_plan_can_be_made_with_it(
-    *, writes: bool, plans: bool, taken: list[str], monkeypatch: pytest.MonkeyPatch
+    *,
+    writes: bool,
+    plans: bool,
+    taken: list[str],
+    told: bool | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fails(*_: object) -> None:
         raise OverflowError
@@ -75,4 +82,4 @@ def test_it_is_taken_once_the_status_has_it_or_no_plan_can_be_made_with_it(
     tested._samples = cast("Any", samples)
     with pytest.raises((OSError, OverflowError)):
         asyncio.run(tested.reconcile(Key("ml", "digits", "u")))
-    assert samples.taken_of == taken
+    assert (samples.taken_of, samples.told) == (taken, told)

@@ -44,6 +44,9 @@ class FakeWork:
     async def poll(self, _: Key) -> None:
         return None
 
+    def asks_for_samples(self, _: Key) -> bool:
+        return False
+
     def polled(self, _: Key) -> bool:
         return True
 
@@ -242,3 +245,72 @@ def test_the_first_polls_stand_in_a_row(*, leads_first: bool) -> None:
     assert len(begun) >= 1000
     assert begun[999] == pytest.approx(999 * SPACING.total_seconds(), abs=0.1)
     assert all(b - a > 0.9 * SPACING.total_seconds() for a, b in pairwise(begun[:1000]))
+
+
+OTHERS = [Key("ml", f"model-{number}", f"u-{number}") for number in range(9)]
+
+
+class ManyApi:
+    """Lists them all."""
+
+    async def list(self, _: object, __: str) -> list[dict[str, Any]]:
+        return [
+            {
+                "metadata": {
+                    "namespace": key.namespace,
+                    "name": key.name,
+                    "uid": key.uid,
+                    "resourceVersion": "5",
+                }
+            }
+            for key in (KEY, *OTHERS)
+        ]
+
+
+class Hanging(FakeWork):
+    """Every Model but one has a canary whose servers hang when their metrics are read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times: dict[Key, list[float]] = {}
+        self.asked: set[Key] = set(OTHERS)
+
+    async def reconcile(self, key: Key) -> timedelta | None:
+        self.times.setdefault(key, []).append(asyncio.get_running_loop().time())
+        return None
+
+    def asks_for_samples(self, key: Key) -> bool:
+        return key in self.asked
+
+    async def sample(self, key: Key) -> bool:
+        if key not in self.asked:
+            return False
+        await asyncio.sleep(6)  # virtual
+        self.asked.discard(key)
+        return True
+
+    def forget(self, _: Key) -> None: ...
+
+
+def test_metrics_that_hang_hold_up_no_reconcile_and_are_taken_up_when_they_are_read() -> None:
+    work = Hanging()
+
+    async def body() -> Loop:
+        loop = Loop(cast("Any", ManyApi()), cast("Any", work), cast("Any", work), ())
+        running = asyncio.create_task(loop.run())
+        await asyncio.sleep(1)  # virtual
+        loop.child_changed("ml", KEY.name)
+        loop.child_changed("ml", OTHERS[0].name)
+        await asyncio.sleep(1)  # virtual
+        assert len(work.times[OTHERS[0]]) == 2, "its own pods change, too"
+        assert len(work.times[KEY]) == 2
+        await asyncio.sleep(18)  # virtual
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return loop
+
+    virtualtime.run(body())
+    assert work.asked == set()
+    counts = {key: len(times) for key, times in work.times.items()}
+    assert counts == {KEY: 2, **dict.fromkeys(OTHERS, 2), OTHERS[0]: 3}
+    assert work.times[OTHERS[1]][1] - work.times[OTHERS[1]][0] == pytest.approx(6)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.quantities import parse_duration
@@ -20,6 +21,10 @@ from slipway_operator.model.servable import Servable
 from slipway_operator.planning.rollout.record import canary_of, is_held
 from slipway_operator.planning.versions.diagnosis import Finding
 from slipway_operator.planning.versions.failures import failed_reason, record_failure
+
+_TOLD_AGAIN: Final = timedelta(minutes=5)
+"""An interval that shows the same as the last one that was told is news after so long: each write is a line
+for everybody who watches, and other numbers alone are no reason to go on."""
 
 
 class Outcome(StrEnum):
@@ -139,23 +144,36 @@ def analysed(observed: Observed, rollout: RolloutStatus) -> AnalysisStatus | Non
         since = timestamp(interval.since)
         if known is None:
             return AnalysisStatus(since=since)
-        if known.since == since:
+        if interval.follows or known.since == since:
             return known
         text = f"the interval began anew at {since}: the operator had started again, or lost its counts"
-        return known.model_copy(update={"since": since, "message": text})
+        return known.model_copy(update={"since": since, "outcome": "", "message": text})
+    until = interval.until or interval.since
+    if known and known.outcome == found.outcome:
+        told = datetime.fromisoformat(known.since)
+        if until - told < _TOLD_AGAIN:
+            return known
     passed = (known.passed if known else 0) + (found.outcome is Outcome.GOOD)
     return AnalysisStatus(
-        since=timestamp(interval.until or interval.since), passed=passed, message=found.message
+        since=timestamp(until), passed=passed, outcome=found.outcome, message=found.message
     )
 
 
+def is_being_read(observed: Observed, rollout: RolloutStatus) -> bool:
+    """Whether an interval of the step under way is over, and nobody knows yet what it has shown."""
+    interval = observed.interval
+    return interval is not None and interval.reading and _about(interval, rollout)
+
+
 def analysis_due(observed: Observed, now: datetime) -> timedelta | None:
-    """Time until the interval under way ends; None when none is."""
+    """Time until the interval under way ends; None when none is, or its end is being read."""
     spec, interval = observed.model.spec.rollout, observed.interval
     rollout = observed.model.status.rollout
     if spec is None or spec.analysis is None or observed.model.spec.paused or not is_held(rollout):
         return None
     if interval is None or rollout is None or not _about(interval, rollout):
+        return None
+    if interval.reading:
         return None
     began = interval.until or interval.since
     return max(timedelta(0), began + parse_duration(spec.analysis.interval) - now)

@@ -23,7 +23,7 @@ from slipway_operator.planning.endpoints import (
     selected_servables,
     selects_now,
 )
-from slipway_operator.planning.rollout.analysis import analysed, analysis_due
+from slipway_operator.planning.rollout.analysis import analysed, analysis_due, is_being_read
 from slipway_operator.planning.rollout.record import (
     ANALYSIS,
     APPROVAL,
@@ -199,7 +199,8 @@ def _next(
     if not complete:
         return known
     waits = _waits(known, steps, verbs.approved_step(known.version), now)
-    if not waits and spec.analysis and not (known.analysis and known.analysis.passed):
+    passed = known.analysis and known.analysis.passed
+    if not waits and spec.analysis and (not passed or is_being_read(observed, known)):
         waits = ANALYSIS
     if waits:
         return known.model_copy(update={"waiting_for": waits})

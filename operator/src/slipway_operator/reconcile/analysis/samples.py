@@ -1,11 +1,13 @@
 """Intervals of canaries: when each began, and what the servers had counted then.
 
-It is kept in memory: after a restart, in the middle of an interval, the interval begins anew.
+A plan asks for counts, and does not wait for them: they are read by a schedule of their own, so that servers
+that do not answer hold up no reconcile. It is kept in memory: after a restart, in the middle of an interval,
+the interval begins anew.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -22,7 +24,7 @@ _MOST_NAMED: Final = 3
 _AT_ONCE: Final = 8
 """Pods of one Model: servers that do not answer leave room for those of others."""
 _DEADLINE: Final = 6.0
-"""Seconds for all pods of a Model together, however many do not answer: its plan waits for them."""
+"""Seconds for all pods of a Model together, however many do not answer: its analysis waits for them."""
 _LONGEST: Final = 900
 """Characters of why counts are missing: it goes into the status, next to other sentences."""
 
@@ -33,13 +35,18 @@ class _Running:
 
     Attributes:
         about: Canary, stable servable and step.
+        asked: The snapshot whose pods are to be read, or are being read; None when nobody asks.
+        since: When it began; None until its pods were read for the first time.
         began: What each pod's server had counted when it began, by the pod's uid.
+        follows: Whether the one before it ended in this process, and is in the status.
         ended: The interval before, until a plan with it is in the status.
     """
 
     about: tuple[str, str, int]
-    since: datetime
-    began: Mapping[str, Counters]
+    asked: Observed | None
+    since: datetime | None = None
+    began: Mapping[str, Counters] = field(default_factory=dict)
+    follows: bool = False
     ended: Interval | None = None
 
 
@@ -51,8 +58,8 @@ class Samples:
         self._clock = clock
         self._running: dict[str, _Running] = {}
 
-    async def add(self, observed: Observed) -> Observed:
-        """The snapshot with the interval of its canary's analysis."""
+    def add(self, observed: Observed) -> Observed:
+        """The snapshot with the interval of its canary's analysis; it may ask for what only `read` can tell."""
         uid, about = observed.model.uid, _about(observed)
         spec = observed.model.spec.rollout
         if about is None or spec is None or spec.analysis is None:
@@ -60,41 +67,60 @@ class Samples:
             return observed
         running = self._running.get(uid)
         if running is None or running.about != about:
-            counts, _ = await self._counts(observed, about)
-            running = self._running[uid] = _Running(about, self._clock(), counts)
-        elif running.ended is None and self._clock() >= running.since + parse_duration(
-            spec.analysis.interval
-        ):
-            await self._end(observed, running)
-        now = running.ended or Interval(about[0], about[2], running.since)
+            self._running[uid] = _Running(about, observed)
+            return observed
+        if running.since is None:
+            return observed
+        interval = parse_duration(spec.analysis.interval)
+        idle = running.ended is None and running.asked is None
+        if idle and self._clock() >= running.since + interval:
+            running.asked = observed
+        now = running.ended or Interval(
+            about[0],
+            about[2],
+            running.since,
+            reading=running.asked is not None,
+            follows=running.follows,
+        )
         return replace(observed, interval=now)
 
-    def taken(self, uid: str) -> None:
-        """A plan with the interval that has ended is in the status, or none can be made with it."""
+    def asks(self, uid: str) -> bool:
+        """Whether `read` has something to do for a Model."""
+        running = self._running.get(uid)
+        return running is not None and running.asked is not None
+
+    async def read(self, uid: str) -> bool:
+        """Read what was asked for: an interval ends, and the next one begins.
+
+        Returns:
+            Whether anything was.
+        """
+        running = self._running.get(uid)
+        if running is None or running.asked is None:
+            return False
+        # What is asked of meanwhile, such as another step, has an entry of its own, and is read next.
+        counts, unread = await self._counts(running.asked, running.about)
+        until = self._clock()
+        if running.since is not None:
+            running.ended = _interval(running, running.since, until, counts, unread)
+            running.follows = True
+        running.since, running.began, running.asked = until, counts, None
+        return True
+
+    def taken(self, uid: str, *, told: bool = True) -> None:
+        """A plan with the interval that has ended is in the status, or none can be made with it.
+
+        Args:
+            uid: Of the Model.
+            told: Whether it is in the status.
+        """
         if (running := self._running.get(uid)) is not None:
             running.ended = None
+            running.follows = running.follows and told
 
     def forget(self, uid: str) -> None:
         """The Model is gone."""
         self._running.pop(uid, None)
-
-    async def _end(self, observed: Observed, running: _Running) -> None:
-        """Compare what is counted now with the beginning; the next interval begins."""
-        canary, stable, step = running.about
-        counts, unread = await self._counts(observed, running.about)
-        until = self._clock()
-        total = dict.fromkeys((canary, stable), Counters())
-        for pod in observed.pods:
-            if pod.uid in counts and pod.servable in total:
-                before = running.began.get(pod.uid)
-                if before is None and pod.created_at <= running.since:
-                    continue  # It was there and could not be read: its counts are older than the interval.
-                grown = counts[pod.uid].since(before or Counters())
-                total[pod.servable] = total[pod.servable].plus(grown)
-        running.ended = Interval(
-            canary, step, running.since, until, total[canary], total[stable], unread
-        )
-        running.since, running.began = until, counts
 
     async def _counts(
         self, observed: Observed, about: tuple[str, str, int]
@@ -124,6 +150,26 @@ class Samples:
             else:
                 raise found
         return counts, brief("; ".join(unread[:_MOST_NAMED]), _LONGEST)
+
+
+def _interval(
+    running: _Running,
+    since: datetime,
+    until: datetime,
+    counts: Mapping[str, Counters],
+    unread: str,
+) -> Interval:
+    """What came between the beginning of an interval and what is counted at its end."""
+    canary, stable, step = running.about
+    total = dict.fromkeys((canary, stable), Counters())
+    for pod in running.asked.pods if running.asked else ():
+        if pod.uid in counts and pod.servable in total:
+            before = running.began.get(pod.uid)
+            if before is None and pod.created_at <= since:
+                continue  # It was there and could not be read: its counts are older than the interval.
+            grown = counts[pod.uid].since(before or Counters())
+            total[pod.servable] = total[pod.servable].plus(grown)
+    return Interval(canary, step, since, until, total[canary], total[stable], unread)
 
 
 def _about(observed: Observed) -> tuple[str, str, int] | None:

@@ -1,5 +1,6 @@
 """What counts of an interval say of a canary, and what follows."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -123,7 +124,7 @@ def ends(fleet: Fleet, new: Counters, old: Counters = GOOD) -> None:
     rollout = now(fleet)
     fleet.interval = Interval(canary_of(rollout), rollout.step, since, fleet.now, new, old)
     fleet.operate()
-    fleet.interval = Interval(canary_of(rollout), rollout.step, fleet.now)
+    fleet.interval = Interval(canary_of(rollout), rollout.step, fleet.now, follows=True)
     list(fleet.turn())
 
 
@@ -272,6 +273,60 @@ def test_the_plan_asks_to_be_woken_when_an_interval_ends() -> None:
     assert fleet.plan().requeue == MINUTE
     fleet.now += timedelta(seconds=42)
     assert fleet.plan().requeue == timedelta(seconds=18)
+    fleet.now += timedelta(seconds=20)
+    assert fleet.plan().requeue == timedelta(0)
+    is_read(fleet)
+    assert fleet.plan().requeue == timedelta(seconds=58), "the end of the pause, which is as it was"
+
+
+def is_read(fleet: Fleet) -> None:
+    """The interval is over, and its servers are still being read."""
+    assert fleet.interval
+    fleet.interval = replace(fleet.interval, reading=True)
+
+
+def test_a_pause_that_ends_while_an_interval_is_read_waits_for_what_it_shows() -> None:
+    fleet = rolling()
+    ends(fleet, GOOD)
+    fleet.now += MINUTE
+    is_read(fleet)
+    fleet.operate()
+    assert (now(fleet).step, now(fleet).waiting_for) == (1, ANALYSIS)
+    rollout, since = now(fleet), fleet.now - MINUTE
+    fleet.interval = Interval(
+        canary_of(rollout), 1, since, fleet.now, counted(1000, 900), GOOD, follows=True
+    )
+    fleet.operate()
+    fleet.interval = None
+    assert run(fleet).status.phase == "RolledBack from 4"
+
+
+def test_an_interval_is_written_when_it_shows_something_else_and_otherwise_every_five_minutes() -> (
+    None
+):
+    fleet = rolling(rollout={"steps": [{"weight": 50, "pause": {}}], "analysis": {}})
+    written = []
+    few = counted(7)
+    for new in (few, few, GOOD, GOOD, GOOD, few, *[GOOD] * 7):
+        before = fleet.status
+        ends(fleet, replace(new, requests=new.requests + len(written)))
+        written.append(fleet.status != before)
+    assert written == [
+        True, False, True, False, False, True, True, False, False, False, False, True, False,
+    ]  # fmt: skip
+    analysis = now(fleet).analysis
+    assert analysis
+    assert (analysis.passed, analysis.outcome) == (3, "Good")
+    assert "of 1011 requests failed" in analysis.message
+    fleet.restart_operator()
+    begins(fleet)
+    fleet.poll()
+    fleet.operate()
+    again = now(fleet).analysis
+    assert again
+    assert (again.outcome, "began anew" in again.message) == ("", True)
+    ends(fleet, GOOD)
+    assert now(fleet).analysis != again
 
 
 def test_counts_of_another_step_or_version_mean_nothing() -> None:

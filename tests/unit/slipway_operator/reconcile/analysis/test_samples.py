@@ -44,8 +44,13 @@ class Servers:
         return found
 
     def add(self, state: Observed, after: float = 0) -> Interval | None:
+        """What a plan sees, after a while, once all is read that an earlier one asked for."""
         self.now += timedelta(seconds=after)
-        return asyncio.run(self.samples.add(state)).interval
+        found = self.samples.add(state).interval
+        if not self.samples.asks("u"):
+            return found
+        asyncio.run(self.samples.read("u"))
+        return self.samples.add(state).interval
 
 
 def state(*there: Pod, record: RolloutStatus | None = RECORD, **spec: Any) -> Observed:
@@ -83,7 +88,7 @@ def test_what_has_ended_is_told_until_a_plan_has_taken_it() -> None:
     assert servers.add(state(), after=30) == ended
     servers.samples.taken("u")
     following = servers.add(state())
-    assert following == Interval(NEW.servable, 1, T0 + timedelta(minutes=1))
+    assert following == Interval(NEW.servable, 1, T0 + timedelta(minutes=1), follows=True)
 
 
 def test_another_step_another_canary_and_a_new_process_begin_anew() -> None:
@@ -180,10 +185,13 @@ def test_a_hundred_pods_that_do_not_answer_take_no_longer_than_a_few() -> None:
     async def body() -> tuple[Interval | None, float]:
         nonlocal now
         samples = Samples(read, lambda: T0 + timedelta(minutes=now))
-        await samples.add(state(*there))
+        samples.add(state(*there))
+        await samples.read("u")
         now = 1
+        samples.add(state(*there))
         began = asyncio.get_running_loop().time()
-        ended = await samples.add(state(*there))
+        await samples.read("u")
+        ended = samples.add(state(*there))
         return ended.interval, asyncio.get_running_loop().time() - began
 
     ended, seconds = virtualtime.run(body())
@@ -207,10 +215,94 @@ def test_a_pod_whose_turn_did_not_come_is_not_read() -> None:
     async def body() -> Observed:
         nonlocal now
         samples = Samples(read, lambda: T0 + timedelta(minutes=now))
-        await samples.add(state(*there))
+        samples.add(state(*there))
+        await samples.read("u")
         now = 1
-        return await samples.add(state(*there))
+        samples.add(state(*there))
+        await samples.read("u")
+        return samples.add(state(*there))
 
     ended = virtualtime.run(body()).interval
     assert ended
     assert "pod p0 could not be read: not all 9 pods were read within 6 s" in ended.unread
+
+
+class Hanging(Servers):
+    """Its pages come when they are let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.answers = asyncio.Event()
+
+    async def read(self, pod: Pod, model: str) -> Counters:
+        await self.answers.wait()
+        return await super().read(pod, model)
+
+
+def test_while_an_interval_is_read_plans_are_told_so() -> None:
+    async def body() -> None:
+        servers = Hanging()
+        samples = servers.samples
+        assert samples.add(state()).interval is None
+        begins = asyncio.create_task(samples.read("u"))
+        await asyncio.sleep(1)  # virtual
+        assert samples.add(state()).interval is None, "nobody knows when it begins"
+        servers.answers.set()
+        await begins
+        assert not samples.asks("u")
+        servers.answers.clear()
+        servers.now += timedelta(minutes=1)
+        reading = Interval(NEW.servable, 1, T0, reading=True)
+        assert samples.add(state()).interval == reading
+        ends = asyncio.create_task(samples.read("u"))
+        await asyncio.sleep(1)  # virtual
+        assert samples.add(state()).interval == reading
+        servers.answers.set()
+        await ends
+        ended = samples.add(state()).interval
+        assert ended
+        assert (ended.until, ended.reading, samples.asks("u")) == (servers.now, False, False)
+
+    virtualtime.run(body())
+
+
+def test_what_is_read_of_a_step_that_is_over_says_nothing_of_the_next_one() -> None:
+    async def body() -> None:
+        servers = Hanging()
+        samples = servers.samples
+        samples.add(state())
+        first = asyncio.create_task(samples.read("u"))
+        await asyncio.sleep(1)  # virtual
+        following = state(record=RECORD.model_copy(update={"step": 2, "steps": 2}))
+        samples.add(following)
+        servers.answers.set()
+        await first
+        assert samples.asks("u")
+        assert samples.add(following).interval is None
+        await samples.read("u")
+        assert samples.add(following).interval == Interval(NEW.servable, 2, T0)
+
+    virtualtime.run(body())
+
+
+def test_a_read_for_a_model_that_is_gone_leaves_nothing() -> None:
+    async def body() -> None:
+        servers = Hanging()
+        servers.samples.add(state())
+        reading = asyncio.create_task(servers.samples.read("u"))
+        await asyncio.sleep(1)  # virtual
+        servers.samples.forget("u")
+        servers.answers.set()
+        await reading
+        assert not servers.samples.asks("u")
+        assert servers.samples.add(state()).interval is None
+
+    virtualtime.run(body())
+
+
+def test_after_a_plan_that_could_not_be_made_the_next_interval_follows_none() -> None:
+    servers = Servers()
+    servers.add(state())
+    servers.add(state(), after=60)
+    servers.samples.taken("u", told=False)
+    assert servers.add(state()) == Interval(NEW.servable, 1, T0 + timedelta(minutes=1))
