@@ -14,6 +14,7 @@ from enum import StrEnum
 from random import Random
 from typing import Any, Final
 
+from simgateway import SimGateway
 from slipway_operator.api import names
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.names import SELECTS_LABEL
@@ -208,6 +209,7 @@ class Fleet:
     """Directories of the cache; collected, as by an agent without patience, at each sync."""
     interval: Interval | None = None
     """What the servers of a canary and of what it takes over from have counted."""
+    gateway: SimGateway = field(default_factory=SimGateway)
     choice: Random = field(default_factory=lambda: Random(0))  # noqa: S311 (a test's choices)
     _count: int = 0
     _parsed: ModelSpec = field(init=False)
@@ -357,7 +359,9 @@ class Fleet:
                 "PodDisruptionBudget": dict(self.budgets),
                 "ConfigMap": {self.keep.name: self.keep} if self.keep else {},
                 "Deployment": {self.watcher.name: self.watcher} if self.watcher else {},
+                **self.gateway.children(),
             },
+            unserved=self.gateway.unserved if self.model.spec.gateway else frozenset(),
             endpoints=endpoints,
             caught_up=frozenset(caught_up),
             claim=self.claim,
@@ -429,6 +433,8 @@ class Fleet:
                 self.budgets[name] = self._applied(self.budgets.get(name), manifest)
             case "ConfigMap":
                 self.keep = self._applied(self.keep, manifest)
+            case names.HTTP_ROUTE | names.GRPC_ROUTE:
+                self.gateway.apply(manifest, self._applied)
             case "Deployment" if name == names.watcher(self.model.name):
                 self.watcher = self._applied(self.watcher, manifest)
             case _:
@@ -444,6 +450,8 @@ class Fleet:
             case "PodDisruptionBudget":
                 self._ours(self.budgets[name].uid, uid)
                 del self.budgets[name]
+            case names.HTTP_ROUTE | names.GRPC_ROUTE:
+                self.gateway.delete(kind, uid)
             case "Deployment" if self.watcher and self.watcher.name == name:
                 self._ours(self.watcher.uid, uid)
                 self.watcher = None
@@ -717,6 +725,7 @@ class Fleet:
         for name in sorted(self.services):
             yield self.notice_service(name)
             yield self.publish(name)
+        yield self.gateway.turn()
 
     def in_rotation(self) -> list[SimPod]:
         """Pods to which the slices of NAME send requests, and that answer them."""

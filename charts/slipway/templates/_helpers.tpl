@@ -95,6 +95,10 @@ capabilities:
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]
+# Routes of Models with traffic.gateway; the kinds need not exist.
+- apiGroups: [gateway.networking.k8s.io]
+  resources: [httproutes, grpcroutes]
+  verbs: [get, list, watch, create, patch, delete]
 {{- end -}}
 
 {{/* The port of /livez, /readyz and /metrics. */}}

@@ -1,6 +1,6 @@
 """Condition types and the reasons they can have: one sentence each.
 
-All four have positive polarity except Degraded, which is True when something needs a person.
+All have positive polarity except Degraded, which is True when something needs a person.
 """
 
 from enum import StrEnum
@@ -11,6 +11,8 @@ class ConditionType(StrEnum):
 
     SOURCE_READY = "SourceReady"
     """The object store answers and at least one version in it is complete."""
+    ROUTES_ACCEPTED = "RoutesAccepted"
+    """The Gateways of spec.traffic.gateway route requests to the Model; absent where none is named."""
     PROGRESSING = "Progressing"
     """A version is being rolled out."""
     DEGRADED = "Degraded"
@@ -79,6 +81,16 @@ class Reason(StrEnum):
     """The API server accepted a spec that the operator cannot use."""
     AS_DESIRED = "AsDesired"
     """No action is needed."""
+
+    # Gateways
+    ROUTES_ACCEPTED = "RoutesAccepted"
+    """Every Gateway has accepted the Model's routes."""
+    ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
+    """A Gateway refuses a route of the Model, or cannot resolve it; the message is the gateway's."""
+    GATEWAY_SILENT = "GatewaySilent"
+    """A Gateway has not answered to a route of the Model, or to its last change."""
+    GATEWAY_API_MISSING = "GatewayApiMissing"
+    """The API server does not know the kinds of the Gateway API."""
 
     # Retention
     LISTING_DOUBTFUL = "ListingDoubtful"

@@ -51,6 +51,16 @@ NAME_PATTERN: Final = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 GRPC_PORT: Final = 8500
 REST_PORT: Final = 8501
 
+GATEWAY_GROUP: Final = "gateway.networking.k8s.io"
+GATEWAY_VERSION: Final = "v1"
+HTTP_ROUTE: Final = "HTTPRoute"
+GRPC_ROUTE: Final = "GRPCRoute"
+ROUTE_KINDS: Final = (HTTP_ROUTE, GRPC_ROUTE)
+VERSION_HEADER: Final = "slipway-version"
+"""Metadata of a gRPC request that names a version to a gateway, which cannot see the one in the message."""
+LABEL_HEADER: Final = "slipway-label"
+"""Likewise a version label."""
+
 RESERVED_LABELS: Final = ("pods", "next")
 """Version labels that would collide with the Services NAME-pods and NAME-next."""
 

@@ -18,6 +18,7 @@ from slipway_operator.api.rollout import Rollout
 from slipway_operator.api.rules import Rule, matches_cel, matching
 from slipway_operator.api.serving import Serving
 from slipway_operator.api.source import Source
+from slipway_operator.api.traffic.gateway import Gateway, Traffic
 from slipway_sync.store_kinds import CLAIM, DELETABLE, schemes_pattern
 
 LABEL_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,13}[a-z0-9])?$"
@@ -189,6 +190,8 @@ class ModelSpec(SpecType):
     """How one version replaces another."""
     rollout: Rollout | None = None
     """Steps in which a new version takes over the traffic; if absent, it does so as soon as it can."""
+    traffic: Traffic | None = None
+    """How requests reach the Model from outside of the cluster; if absent, only its Services do."""
     serving: Serving = Field(
         default_factory=Serving,
         # A whole value, not {}: the scale subresource reads spec.serving.replicas.
@@ -199,3 +202,8 @@ class ModelSpec(SpecType):
     """Deletion of old exports from the source; if absent, all are kept."""
     paused: bool = False
     """If true, the operator changes nothing; current versions keep serving."""
+
+    @property
+    def gateway(self) -> Gateway | None:
+        """Where routes of the Gateway API are asked for."""
+        return self.traffic.gateway if self.traffic else None

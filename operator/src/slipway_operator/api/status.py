@@ -158,14 +158,15 @@ class RolloutStatus(ApiType):
     weight: Annotated[int, Field(ge=0, le=100)]
     """Share of requests without a version that the step asks for, in percent."""
     reached: Annotated[int, Field(ge=0, le=100)]
-    """Share that it has, by its number of ready endpoints, in percent."""
+    """Share that it has, in percent: by its number of ready endpoints, or the weight that the gateways of
+    spec.traffic.gateway have taken up."""
     since: Timestamp
     """When the step began."""
     reached_at: Timestamp | None = None
-    """When the step had its pods; the pause begins then."""
+    """When the step had its pods, and its weight where a gateway has one; the pause begins then."""
     waiting_for: Annotated[str, StringConstraints(max_length=32)] = ""
-    """What the next step waits for: Pods, Duration, Approval, Analysis or Promotion; empty when all steps are
-    done."""
+    """What the next step waits for: Pods, Gateway, Duration, Approval, Analysis or Promotion; empty when all
+    steps are done."""
     analysis: AnalysisStatus | None = None
     """Comparison with the old version; absent without spec.rollout.analysis, and until the step has its pods."""
 
@@ -301,7 +302,7 @@ class ModelStatus(ApiType):
             },
         ),
     ] = Field(default_factory=list)
-    """SourceReady, Progressing, Degraded, Ready."""
+    """SourceReady, RoutesAccepted with spec.traffic.gateway, Progressing, Degraded, Ready."""
     serving: Text = ""
     """Versions that take requests without a version, with shares if there are several."""
     target: Text = ""

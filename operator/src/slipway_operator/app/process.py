@@ -7,6 +7,7 @@ import random
 import signal
 import socket
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import kopf
@@ -19,7 +20,7 @@ from kubernetes.aio import config as kubernetes_config
 from slipway_operator import metrics
 from slipway_operator.api.names import GROUP
 from slipway_operator.app.settings import OperatorSettings, ReceiverSettings, store_options
-from slipway_operator.cluster.client import MODELS, Client
+from slipway_operator.cluster.client import MODELS, ROUTES, Client, Resource
 from slipway_operator.cluster.fencing import fenced_api
 from slipway_operator.cluster.lease import Leadership, LeadershipLostError
 from slipway_operator.handlers.kopf_events import registry_for, settings_for
@@ -66,13 +67,15 @@ async def run(settings: OperatorSettings) -> None:
                 f"the API server does not know {MODELS.plural}.{GROUP}: install the "
                 "CustomResourceDefinition (helm does, unless crds.install is false)"
             )
+        # Those that are installed later are looked at when a Model is, and watched after the next start.
+        routes = [resource for resource in ROUTES.values() if await client.knows(resource)]
         work = _loop(client, settings, instance)
         probes = application(lambda: work.alive and not leadership.lost, started.is_set)
         runners = [await serve(probes, settings.port)]
         if settings.receiver is not None:
             runners.append(await _receive(settings.receiver, leadership, work))
         try:
-            await _until_stopped(work, leadership, settings, instance, stop, started)
+            await _until_stopped(work, leadership, settings, instance, stop, started, routes)
         finally:
             await leadership.release()
             await writing.close()
@@ -123,6 +126,7 @@ async def _until_stopped(
     instance: str,
     stop: asyncio.Event,
     started: asyncio.Event,
+    routes: Sequence[Resource],
 ) -> None:
     """Watch always; work while leading; end when any part ends."""
 
@@ -143,7 +147,7 @@ async def _until_stopped(
         await work.run()
 
     watches = kopf.operator(
-        registry=registry_for(work),
+        registry=registry_for(work, routes),
         settings=settings_for(),
         standalone=True,
         # Otherwise it asks the system for the user's name, and a pod's user may have none.

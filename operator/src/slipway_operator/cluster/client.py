@@ -82,11 +82,18 @@ BUDGETS: Final = Resource("policy/v1", "poddisruptionbudgets")
 EVENTS: Final = Resource("events.k8s.io/v1", "events")
 LEASES: Final = Resource("coordination.k8s.io/v1", "leases")
 
+ROUTES: Final[Mapping[str, Resource]] = {
+    kind: Resource(f"{names.GATEWAY_GROUP}/{names.GATEWAY_VERSION}", f"{kind.lower()}s")
+    for kind in names.ROUTE_KINDS
+}
+"""Kinds that an API server may not know."""
+
 CHILDREN: Final[Mapping[str, Resource]] = {
     "ConfigMap": CONFIG_MAPS,
     "Deployment": DEPLOYMENTS,
     "PodDisruptionBudget": BUDGETS,
     "Service": SERVICES,
+    **ROUTES,
 }
 """Where the kinds live that `Apply` and `Delete` write."""
 

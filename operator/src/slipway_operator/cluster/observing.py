@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from slipway_operator.api import names
+from slipway_operator.api.conditions import ConditionType
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.cluster import reading
 from slipway_operator.cluster.client import (
@@ -20,6 +21,7 @@ from slipway_operator.cluster.client import (
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     PODS,
+    ROUTES,
     SERVICES,
     Client,
     NotFoundError,
@@ -52,11 +54,13 @@ async def observe(client: Client, model: ModelResource, source: SourceObservatio
     claim, keep, others = await asyncio.gather(
         _claim(client, model), _keep(client, model), _other_services(client, model)
     )
+    routes = await _routes(client, model, labels)
     listed = {
         "Deployment": deployments,
         "Service": services,
         "PodDisruptionBudget": budgets,
         "ConfigMap": [keep] if keep else [],
+        **routes,
     }
     foreign = {
         f"{kind}/{item['metadata']['name']}"
@@ -87,7 +91,27 @@ async def observe(client: Client, model: ModelResource, source: SourceObservatio
         claim=claim,
         foreign=frozenset(foreign),
         selected_by=reading.selected_by(others, model.spec.serving.pod_labels),
+        unserved=_with_routes(model) - frozenset(routes),
     )
+
+
+async def _routes(
+    client: Client, model: ModelResource, labels: dict[str, str]
+) -> dict[str, list[dict[str, Any]]]:
+    """The routes by kind, without kinds that the API server does not know."""
+    found = {}
+    for kind in sorted(_with_routes(model)):
+        try:
+            found[kind] = await client.list(ROUTES[kind], model.namespace, labels)
+        except NotFoundError:
+            continue
+    return found
+
+
+def _with_routes(model: ModelResource) -> frozenset[str]:
+    """Kinds of routes that the Model may have: none cost a request where none were ever asked for."""
+    had = any(c.type is ConditionType.ROUTES_ACCEPTED for c in model.status.conditions)
+    return frozenset(ROUTES if model.spec.gateway or had else ())
 
 
 async def find_claim(client: Client, model: ModelResource) -> Claim | None:

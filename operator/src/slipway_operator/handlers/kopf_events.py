@@ -1,11 +1,13 @@
 """kopf's part: it watches and triggers reconciles, and does nothing else (see docs/adr/0001)."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 import kopf
 
 from slipway_operator.api import names
 from slipway_operator.api.verbs import Verb
+from slipway_operator.cluster.client import Resource
 from slipway_operator.reconcile.loop import Loop
 from slipway_operator.reconcile.scheduler import Key
 
@@ -18,11 +20,15 @@ _CHILDREN: Final = (
 )
 
 
-def registry_for(loop: Loop) -> kopf.OperatorRegistry:
+def registry_for(loop: Loop, routes: Iterable[Resource] = ()) -> kopf.OperatorRegistry:
     """Handlers that turn every event into a wake-up.
 
     Only `on.event`: it writes no annotation, adds no finalizer and keeps no progress. The handlers are
     coroutines because kopf runs plain functions in threads, where the loop must not be touched.
+
+    Args:
+        loop: What is woken up.
+        routes: Kinds of routes that the API server knows.
     """
     registry = kopf.OperatorRegistry()
     generations: dict[tuple[str, str], tuple[Key, int, str]] = {}
@@ -49,7 +55,7 @@ def registry_for(loop: Loop) -> kopf.OperatorRegistry:
             generations[place] = generation
             loop.spec_changed(key)
 
-    for group, version, plural in _CHILDREN:
+    for group, version, plural in (*_CHILDREN, *((*r.api.split("/"), r.plural) for r in routes)):
 
         @kopf.on.event(
             group,

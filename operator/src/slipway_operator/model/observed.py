@@ -148,6 +148,8 @@ class Observed:
         foreign: `Kind/name` of objects that bear a name of ours and belong to someone else.
         selected_by: Names of the Services of others that select the pods because of spec.serving.podLabels.
         interval: The interval of a canary's analysis that is under way, or has just ended; None when there is none.
+        unserved: Kinds of routes that the API server does not know; they are looked for only where a
+            Model asks for routes, or had some.
         retention: What a pass of retention has to say; None when none has ended since the status was
             written.
     """
@@ -163,6 +165,7 @@ class Observed:
     refusal: Refusal | None = None
     foreign: frozenset[str] = frozenset()
     selected_by: frozenset[str] = frozenset()
+    unserved: frozenset[str] = frozenset()
     retention: RetentionReport | None = None
     interval: Interval | None = None
 

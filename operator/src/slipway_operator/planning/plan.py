@@ -24,6 +24,7 @@ from slipway_operator.planning.status.events import events
 from slipway_operator.planning.status.invalid import invalid_status
 from slipway_operator.planning.status.summary import summarise
 from slipway_operator.planning.status.version_rows import version_rows
+from slipway_operator.planning.traffic.routes import route_actions, routes_due
 from slipway_operator.planning.traffic.services import service_actions
 from slipway_operator.planning.versions.failures import deadline_due
 from slipway_operator.planning.volumes.actions import claim_actions, growth_actions, watcher_actions
@@ -68,6 +69,8 @@ def _in_order(observed: Observed) -> Observed:
 
 
 def _actions(decision: Decision) -> Iterator[Action]:
+    # Before the Services, so that none is deleted which a route points to.
+    yield from route_actions(decision)
     yield from service_actions(decision)
     yield from disruption_budget_actions(decision)
     # What a pod mounts is there, and says the right thing, before the pod is.
@@ -94,6 +97,7 @@ def _requeue(decision: Decision) -> timedelta | None:
         volume_due(decision.volume),
         rollout_due(decision.observed, decision.now),
         _conflict_due(decision.observed),
+        routes_due(decision),
     )
     return min((wait for wait in due if wait is not None), default=None)
 

@@ -6,6 +6,7 @@ from slipway_operator.api.names import servable_id
 from slipway_operator.api.status import RolloutStatus
 
 PODS: Final = "Pods"
+GATEWAY: Final = "Gateway"
 DURATION: Final = "Duration"
 APPROVAL: Final = "Approval"
 ANALYSIS: Final = "Analysis"

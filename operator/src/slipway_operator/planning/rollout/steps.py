@@ -28,12 +28,14 @@ from slipway_operator.planning.rollout.record import (
     ANALYSIS,
     APPROVAL,
     DURATION,
+    GATEWAY,
     PODS,
     PROMOTION,
     canary_of,
     is_held,
     stable_of,
 )
+from slipway_operator.planning.rollout.routed import is_exact, routed_share
 from slipway_operator.planning.rollout.split import Split, pods_of
 from slipway_operator.planning.versions.desired import DesiredVersions
 
@@ -190,13 +192,15 @@ def _next(
         return known.model_copy(update={"waiting_for": PROMOTION})
     reached_at = known.reached_at
     complete = _taking(observed, canary_of(known)) == canary
-    if reached_at is None and complete:
+    routed = not is_exact(observed, known) or routed_share(observed, known) == known.weight
+    if reached_at is None and complete and routed:
         reached_at = timestamp(now)
-    known = known.model_copy(update={"reached_at": reached_at, "waiting_for": PODS})
+    waits = GATEWAY if complete and not routed else PODS
+    known = known.model_copy(update={"reached_at": reached_at, "waiting_for": waits})
     if reached_at is None:
         return known
     known = known.model_copy(update={"analysis": analysed(observed, known)})
-    if not complete:
+    if not complete or not routed:
         return known
     waits = _waits(known, steps, verbs.approved_step(known.version), now)
     passed = known.analysis and known.analysis.passed
@@ -205,6 +209,15 @@ def _next(
     if waits:
         return known.model_copy(update={"waiting_for": waits})
     return _at(known, steps, known.step + 1, now)
+
+
+def share_by_now(observed: Observed, rollout: RolloutStatus, split: Split) -> int:
+    """Percent that the routes should give the canary: that of the step before until it has the pods of this one."""
+    spec = observed.model.spec.rollout
+    if rollout.reached_at or _taking(observed, split.canary) >= split.canary_pods > 0:
+        return rollout.weight
+    before = rollout.step - 2
+    return spec.steps[before].weight if spec and before >= 0 else 0
 
 
 def _waits(known: RolloutStatus, steps: Sequence[RolloutStep], approved: int, now: datetime) -> str:
@@ -248,6 +261,8 @@ def _taking(observed: Observed, servable: str) -> int:
 
 def _measured(observed: Observed, rollout: RolloutStatus, limits: Limits) -> RolloutStatus:
     """With the share that is reached; it is whole percents, rounded."""
+    if is_exact(observed, rollout) and limits.replicas:
+        return rollout.model_copy(update={"reached": routed_share(observed, rollout) or 0})
     endpoints = len(ready_endpoints(observed))
     taking = _taking(observed, canary_of(rollout))
     reached = round(100 * taking / endpoints) if endpoints and limits.replicas else 0

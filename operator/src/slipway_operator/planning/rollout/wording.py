@@ -6,7 +6,14 @@ from slipway_operator.api.conditions import EventReason
 from slipway_operator.api.status import ModelStatus, RolloutStatus
 from slipway_operator.api.verbs import Verb
 from slipway_operator.model.actions import KubernetesEvent
-from slipway_operator.planning.rollout.record import ANALYSIS, APPROVAL, PODS, PROMOTION, is_held
+from slipway_operator.planning.rollout.record import (
+    ANALYSIS,
+    APPROVAL,
+    GATEWAY,
+    PODS,
+    PROMOTION,
+    is_held,
+)
 
 
 def phase(rollout: RolloutStatus) -> str:
@@ -19,6 +26,8 @@ def phase(rollout: RolloutStatus) -> str:
     if rollout.waiting_for == PROMOTION:
         return f"Paused: promote {rollout.version}"
     at = standing(rollout)
+    if rollout.waiting_for == GATEWAY:
+        return f"Canary {at}: routing"
     if rollout.waiting_for == APPROVAL:
         return f"Paused {at}: approve {rollout.version}/{rollout.step}"
     return f"Canary {at}: analysing" if rollout.waiting_for == ANALYSIS else f"Canary {at}"
@@ -43,6 +52,11 @@ def sentence(rollout: RolloutStatus, name: str) -> str:
             "one replica cannot be shared by two versions without an extra pod: set spec.serving.replicas to 2, or "
             f"replace it at once with kubectl annotate model {name} {Verb.PROMOTE.annotation}={rollout.version} "
             "--overwrite"
+        )
+    if rollout.waiting_for == GATEWAY:
+        return (
+            f"step {rollout.step} of {rollout.steps}: waits until the gateway has taken up {rollout.weight}%; the "
+            "condition RoutesAccepted says what it answers"
         )
     share = f"step {rollout.step} of {rollout.steps}: it takes {rollout.reached}% of requests"
     if rollout.reached != rollout.weight:

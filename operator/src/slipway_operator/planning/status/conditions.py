@@ -10,6 +10,7 @@ from slipway_operator.model.source import Readiness
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.status.columns import newer_row, serving_column
 from slipway_operator.planning.status.degraded import Trouble
+from slipway_operator.planning.status.gateways import routes_accepted
 from slipway_operator.planning.status.pin import pin_message
 from slipway_operator.planning.status.room import room_message, waiting_for_room
 from slipway_operator.planning.status.version_rows import row_message, row_reason
@@ -182,8 +183,10 @@ def condition_values(
     decision: Decision, phase: str, troubles: Sequence[Trouble]
 ) -> dict[ConditionType, ConditionValue]:
     """What each condition says, Ready last."""
+    routes = routes_accepted(decision)
     return {
         ConditionType.SOURCE_READY: _source(decision),
+        **({ConditionType.ROUTES_ACCEPTED: ConditionValue(*routes)} if routes else {}),
         ConditionType.PROGRESSING: _progress(decision, phase),
         ConditionType.DEGRADED: _degraded(troubles),
         ConditionType.READY: _ready(decision),
@@ -246,5 +249,8 @@ def message(decision: Decision, values: Mapping[ConditionType, ConditionValue]) 
         return row_message(newer)
     if pins := pin_message(decision):
         return pins
+    routes = values.get(ConditionType.ROUTES_ACCEPTED)
+    if routes and routes.status == "Unknown":
+        return routes.message
     retention = decision.observed.model.status.retention
     return retention.message if retention and retention.versions else ""

@@ -9,6 +9,7 @@ from slipway_operator.api.status import BAD_STATES, VersionState
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.status.children import edit_messages, label_messages
 from slipway_operator.planning.status.columns import newer_row
+from slipway_operator.planning.status.gateways import routes_accepted
 from slipway_operator.planning.status.pin import missing_message
 from slipway_operator.planning.status.room import room_message
 from slipway_operator.planning.status.version_rows import (
@@ -101,6 +102,11 @@ def _labels(decision: Decision) -> Trouble | None:
     return _of_several(Reason.LABEL_NOT_SERVED, label_messages(decision))
 
 
+def _routes(decision: Decision) -> Trouble | None:
+    status, reason, message = routes_accepted(decision) or ("True", Reason.ROUTES_ACCEPTED, "")
+    return Trouble(reason, message, (message,)) if status == "False" else None
+
+
 def _of_several(reason: Reason, told: Mapping[str, str]) -> Trouble | None:
     return Trouble(reason, "; ".join(told.values()), tuple(told)) if told else None
 
@@ -140,11 +146,12 @@ _CHECKS: Final[tuple[Callable[[Decision], Trouble | None], ...]] = (
     _retention,
     _edits,
     _labels,
+    _routes,
     _verbs,
 )
 
 
-_BESIDE: Final = (_edits, _labels, _verbs)
+_BESIDE: Final = (_edits, _labels, _routes, _verbs)
 """What a person would not learn of from what comes before, and would have to do as well."""
 
 

@@ -1,12 +1,13 @@
 """Deployments are created, scaled and, once empty, deleted; their templates are never edited."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action
 from slipway_operator.planning.capacity.fleets import fleets
 from slipway_operator.planning.capacity.scaling import scale
 from slipway_operator.planning.decision import Decision
+from slipway_operator.planning.rollout.routed import is_routed
 from slipway_operator.planning.rollout.scaling import scale_split
 from slipway_operator.planning.workloads.placement import PLACEMENT
 from slipway_operator.rendering.sync_credentials import is_identity_known
@@ -25,6 +26,7 @@ def deployment_actions(decision: Decision) -> Iterator[Action]:
         decision.split,
     )
     decided = scale_split(seen, limits, split) if split else scale(seen, limits)
+    decided |= _still_routed(decision, decided)
     workloads = PLACEMENT.workloads(decision, decided)
     present = {found.name: found for found in observed.deployments}
     for workload in workloads:
@@ -34,6 +36,21 @@ def deployment_actions(decision: Decision) -> Iterator[Action]:
         found = present.get(workload.name)
         if found and found.replicas != workload.replicas:
             yield actions.ScaleDeployment(found.name, found.uid, workload.replicas)
+
+
+def _still_routed(decision: Decision, decided: Mapping[str, int]) -> dict[str, int]:
+    """Servables that keep their pods, although they may go, because a gateway may still send requests to them."""
+    observed, split = decision.observed, decision.split
+    if not decision.limits.replicas:
+        return {}
+    sharing = {split.canary, split.stable} if split else set()
+    return {
+        found.servable: found.replicas
+        for found in observed.deployments
+        if decided.get(found.servable, found.replicas) < found.replicas
+        and found.servable not in sharing
+        and is_routed(observed, found.version)
+    }
 
 
 def deletions(decision: Decision) -> Iterator[Action]:

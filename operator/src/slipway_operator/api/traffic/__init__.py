@@ -1,0 +1,1 @@
+"""`spec.traffic` of a Model."""

@@ -1,0 +1,51 @@
+"""What the Gateways of spec.traffic.gateway have made of the Model's routes."""
+
+from typing import Literal
+
+from slipway_operator.api import names
+from slipway_operator.api.conditions import Reason
+from slipway_operator.model.observed import Observed
+from slipway_operator.planning.decision import Decision
+from slipway_operator.planning.rollout.routed import answers, routes, wanted_kinds
+
+Accepted = tuple[Literal["True", "False", "Unknown"], Reason, str]
+"""Status, reason and message of the condition RoutesAccepted."""
+
+
+def routes_accepted(decision: Decision) -> Accepted | None:
+    """What the condition says; None where no routes are asked for and none are left."""
+    observed = decision.observed
+    if observed.model.spec.gateway is None:
+        # It stays until they are gone: it is how the operator knows, after a restart, that there are any.
+        return _leaving(observed)
+    if observed.unserved:
+        kinds = " and ".join(sorted(observed.unserved))
+        told = (
+            f"the API server does not know {kinds} of {names.GATEWAY_GROUP}/{names.GATEWAY_VERSION}: install the "
+            "CustomResourceDefinitions of the Gateway API, or remove spec.traffic.gateway"
+        )
+        return "False", Reason.GATEWAY_API_MISSING, told
+    said = list(answers(observed))
+    if refused := [answer for answer in said if answer.accepted is False]:
+        words = (f"Gateway {a.gateway} does not take {a.route}: {a.message}" for a in refused)
+        return "False", Reason.ROUTE_NOT_ACCEPTED, "; ".join(words)
+    there = routes(observed)
+    if missing := [kind for kind in wanted_kinds(observed) if kind not in there]:
+        kinds = " and ".join(missing)
+        return "Unknown", Reason.GATEWAY_SILENT, f"{kinds} {observed.model.name} is being written"
+    if silent := [answer for answer in said if answer.accepted is None]:
+        named = (f"Gateway {a.gateway} has not taken up {a.route}" for a in silent)
+        return (
+            "Unknown",
+            Reason.GATEWAY_SILENT,
+            f"{'; '.join(named)}: check that it exists, and that the controller of its class runs",
+        )
+    gateways = ", ".join(sorted({answer.gateway for answer in said}))
+    return "True", Reason.ROUTES_ACCEPTED, f"accepted by {gateways}"
+
+
+def _leaving(observed: Observed) -> Accepted | None:
+    left = [f"{kind} {observed.model.name}" for kind in routes(observed)]
+    if not left:
+        return None
+    return "Unknown", Reason.AS_DESIRED, f"{' and '.join(left)} is being deleted"

@@ -1,0 +1,1 @@
+"""What leads requests to a Model from outside of the cluster."""
