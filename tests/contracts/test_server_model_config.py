@@ -97,13 +97,13 @@ def test_custom_configs(listed: bool, refusal: str) -> None:  # noqa: FBT001
     [("/a/b", "/a/b"), ("file:///a/b", "/a/b"), ("s3://a/b", None), ("a/b", None), ("", None)],
 )
 def test_base_paths(path: str, found: str | None) -> None:
-    from slipway_server.control.model_config import local_path
+    from slipway_server.control.model_config import usable_base_path
 
     if found is not None:
-        assert local_path("m", path) == found
+        assert usable_base_path("m", path) == found
         return
     with pytest.raises(ServingError) as error:
-        local_path("m", path)
+        usable_base_path("m", path)
     assert error.value.code.name == "INVALID_ARGUMENT"
 
 
@@ -111,7 +111,7 @@ def test_a_model_type_of_a_number_that_nobody_knows() -> None:
     message = _message('model_config_list { config { name: "m" base_path: "/m" } }')
     message.model_config_list.config[0].model_type = 77
     from slipway_server.control.model_config import model_configs
-    from slipway_server.control.reload import PLATFORMS, check_supported
+    from slipway_server.control.platforms import PLATFORMS, check_supported
 
     with pytest.raises(ServingError) as error:
         check_supported(model_configs(message) or (), PLATFORMS)

@@ -17,10 +17,11 @@ from slipway_server.batching.model import BatchObserver
 from slipway_server.control.config_file import ConfigFile
 from slipway_server.control.model_config import model_configs, read_model_config, single_model
 from slipway_server.control.model_roots import ModelRoots
+from slipway_server.control.platforms import PLATFORMS
 from slipway_server.control.reload import ConfiguredModels, ReloadRule
 from slipway_server.core.managed_version import AspiredVersion, Loader
 from slipway_server.core.manager import Manager
-from slipway_server.core.policies import POLICIES
+from slipway_server.core.plugin_policy import policy_named
 from slipway_server.core.resources import estimate
 from slipway_server.core.serving_map import ServingMap
 from slipway_server.core.states import Availability, StateMonitor, VersionState
@@ -43,6 +44,7 @@ from slipway_server.frontends.rpc.reflection import reflection_streams
 from slipway_server.frontends.rpc.reload import ReloadCallers, ReloadMethod
 from slipway_server.frontends.rpc.service import RELOAD_METHODS, STATUS_METHODS, Services
 from slipway_server.loading.chain import batching_parameters, guarded, make_loader
+from slipway_server.loading.platforms import PlatformLoader
 from slipway_server.observability.batching_metrics import BatchingMetrics
 from slipway_server.observability.load_metrics import InFlight, LoadMetrics
 from slipway_server.observability.run_metrics import RunMetrics
@@ -55,6 +57,7 @@ from slipway_server.settings.command_line import version
 from slipway_server.settings.server import Settings
 from slipway_server.storage.directories import file_bytes
 from slipway_server.storage.file_system_source import FileSystemSource
+from slipway_server.storage.plugin_source import PluginSources
 from slipway_server.storage.records import RecordWriter
 from slipway_server.storage.source import ModelConfig, VersionDirectory, VersionSource
 from slipway_server.tensorflow_library.lean_import import c_api_library
@@ -94,6 +97,8 @@ class Assembly:
     ) -> None:
         self._settings = settings
         self._paths: dict[tuple[str, int], str] = {}
+        # Also of models that are gone, whose versions may still be loading.
+        self._platforms: dict[str, str] = {}
         self._failed_for_good = failed_for_good
         self._failed_to_start = failed_to_start
         self._changed = changed
@@ -124,10 +129,11 @@ class Assembly:
             self._startup.refusal,
             native,
         )
-        loader = guarded(
+        loader: Loader[ServedModel] = guarded(
             make_loader(settings, self._batches(settings), WarmUpMetrics(self._telemetry.registry)),
             settings,
         )
+        loader = PlatformLoader(loader, self._plugin_of, settings.load_timeout)
         if native is not None:
             loader = _natively(loader, native, settings, observed=self._observers.any)
             native.watch(self._telemetry.registry)
@@ -136,11 +142,12 @@ class Assembly:
             loader,
             serving,
             self._monitor,
-            POLICIES[rules.policy],
+            policy_named(rules.policy),
             retry=rules.retry,
             bounds=rules.bounds,
             measure=file_bytes,
         )
+        self._plugin_sources = PluginSources(rules.source_directory)
         self._source: VersionSource = FileSystemSource(
             (),
             self._aspire,
@@ -148,6 +155,7 @@ class Assembly:
             keep_last=rules.keep_last,
             failed=self._nothing_found,
             follow_links=rules.follow_links,
+            plugins=self._plugin_sources,
         )
         self._loads = LoadMetrics(
             self._telemetry.registry,
@@ -264,10 +272,12 @@ class Assembly:
         """Write what the logs still hold; called when no request is left."""
         self._request_log.close()
         self._observers.close()
+        self._plugin_sources.remove_temporary()
 
     def _configured(self, known: set[str], names: Iterable[str]) -> None:
         known.update(names)
         self._startup.configured(names)
+        self._platforms.update({one.name: one.platform for one in self._models.configs})
         self._had_models = self._had_models or bool(known)
         self._roots.trust_first(self._models.configs)
         logged = {one.name: one.logging for one in self._models.configs if one.logging is not None}
@@ -305,17 +315,25 @@ class Assembly:
             model, [AspiredVersion(one.version, one.path, one.fingerprint) for one in versions]
         )
 
+    def _plugin_of(self, model: str) -> str:
+        platform = self._platforms.get(model, "")
+        return "" if platform in PLATFORMS else platform
+
+    def _single(self) -> tuple[ModelConfig, ...]:
+        rules = self._settings.model_management
+        return single_model(rules.model_name, rules.model_base_path, rules.model_platform)
+
     def _fixed(self) -> tuple[ModelConfig, ...]:
         """Return the models that a reload must leave as they are: the command line's, unless everybody may reload."""
         rules = self._settings.model_management
         if rules.config_file or rules.reload_rpc == ReloadCallers.ON:
             return ()
-        return single_model(rules.model_name, rules.model_base_path)
+        return self._single()
 
     def _read_config(self) -> tuple[ModelConfig, ...] | None:
         rules = self._settings.model_management
         if not rules.config_file:
-            return self._roots.trust(single_model(rules.model_name, rules.model_base_path))
+            return self._roots.trust(self._single())
         message = read_model_config(rules.config_file)
         configs = model_configs(message, listed=self._models.configured)
         return None if configs is None else self._roots.trust(configs)

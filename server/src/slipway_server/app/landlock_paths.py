@@ -12,6 +12,7 @@ from typing import Final
 from slipway_server.app.landlock import READ, RUN, WRITE, Access, Rule
 from slipway_server.errors import invalid_argument
 from slipway_server.settings.server import Settings
+from slipway_server.storage.base_path import is_uri
 
 _LIBRARIES: Final = ("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/opt/nvidia")
 _SYSTEM: Final = (
@@ -87,7 +88,15 @@ def _models(settings: Settings) -> tuple[str, ...]:
             "--landlock with --model_config_file needs --model_roots: what may be read is fixed at the start, and the "
             "file may change"
         )
-    return (models.model_base_path.removeprefix("file://"),)
+    path = models.model_base_path.removeprefix("file://")
+    if is_uri(path):
+        if not models.source_directory:
+            raise invalid_argument(
+                f"--landlock with --model_base_path={path} needs --source_directory: where versions are fetched to is "
+                "fixed at the start"
+            )
+        return ()
+    return (path,)
 
 
 def _further(paths: Iterable[str]) -> Iterator[Rule]:
@@ -109,6 +118,8 @@ def _own(settings: Settings) -> Iterator[Rule]:
             yield Rule(_folder(path), READ)
     if settings.socket_path:
         yield Rule(_folder(settings.socket_path), _MAKE_SOCKET)
+    if settings.model_management.source_directory:
+        yield Rule(settings.model_management.source_directory, READ | WRITE, required=True)
     if settings.termination_log:
         yield Rule(settings.termination_log, Access.WRITE_FILE | Access.TRUNCATE)
 

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from pathlib import PurePath
 from typing import Final
 
+from slipway_server.control.platforms import PLATFORMS, check_supported
+from slipway_server.core.policies import POLICIES
 from slipway_server.errors import invalid_argument
 from slipway_server.settings.server import Settings
-from slipway_server.storage.base_path import local_path
+from slipway_server.storage.base_path import is_uri, usable_base_path
+from slipway_server.storage.source import ModelConfig
 from slipway_server.storage.versions import version_number
 
 _GRAPHS: Final = frozenset({"saved_model.pb", "saved_model.pbtxt", "export.meta", "model.tflite"})
@@ -36,15 +39,22 @@ def check_configuration(
         ServingError: a file cannot be read or used, or a base path cannot be right.
     """
     rules = settings.model_management
+    if rules.policy not in POLICIES:
+        from slipway_server.core.plugin_policy import policy_named  # noqa: PLC0415 - as below
+
+        policy_named(rules.policy)
     if rules.config_file:
         _check_config_file(rules.config_file, tell, warn)
     else:
-        path = local_path(rules.model_name, rules.model_base_path)
-        if parent := parent_of_version(path):
+        path = usable_base_path(rules.model_name, rules.model_base_path)
+        if rules.model_platform not in PLATFORMS or is_uri(path):
+            check_supported((ModelConfig(rules.model_name, path, platform=rules.model_platform),))
+        tensorflow = rules.model_platform in PLATFORMS
+        if tensorflow and (parent := parent_of_version(path)):
             raise invalid_argument(
                 f"--model_base_path={path} is itself a version; give its parent: --model_base_path={parent}"
             )
-        if trouble := trouble_with(path):
+        if trouble := trouble_with(path, tensorflow=tensorflow):
             warn(f"--model_base_path={path} {trouble}")
     if settings.batching:
         _check_batching(settings)
@@ -55,14 +65,16 @@ def _check_config_file(path: str, tell: Callable[[str], None], warn: Callable[[s
     from slipway_server.control.model_config import model_configs, read_model_config  # noqa: PLC0415
 
     configs = model_configs(read_model_config(path, tell))
+    check_supported(configs or ())
     if not configs:
         warn(f"--model_config_file={path} lists no model; nothing is served until it does")
     for model in configs or ():
-        if parent := parent_of_version(model.base_path):
+        tensorflow = model.platform in PLATFORMS
+        if tensorflow and (parent := parent_of_version(model.base_path)):
             warn(
                 f"base_path {model.base_path} of model {model.name} is itself a version; give its parent, {parent}"
             )
-        elif trouble := trouble_with(model.base_path):
+        elif trouble := trouble_with(model.base_path, tensorflow=tensorflow):
             warn(f"base_path {model.base_path} of model {model.name} {trouble}")
 
 
@@ -87,9 +99,14 @@ def parent_of_version(path: str) -> str:
     return str(own.parent) if version_number(own.name) is not None else ""
 
 
-def trouble_with(path: str) -> str:
-    """Return what is wrong with a base path for now, and what to do; an empty string when there is a version in it."""
-    match _names(path):
+def trouble_with(path: str, *, tensorflow: bool = True) -> str:
+    """Return what is wrong with a base path for now, and what to do; an empty string when there is a version in it.
+
+    Args:
+        path: the base path; of a URI nothing is said.
+        tensorflow: whether exports of TensorFlow are what is looked for.
+    """
+    match frozenset({"1"}) if is_uri(path) else _names(path):
         case FileNotFoundError():
             return "does not exist; the server waits for it"
         case NotADirectoryError():
@@ -98,7 +115,7 @@ def trouble_with(path: str) -> str:
             return "has not been read yet: its file system does not answer; the server waits for it"
         case Exception() as error:
             return f"cannot be read: {getattr(error, 'strerror', None) or error}"
-        case names if _is_export(names):
+        case names if tensorflow and _is_export(names):
             return "is itself an export; move it into a folder named by its version, such as 1"
         case names if any(version_number(name) is not None for name in names):
             return ""

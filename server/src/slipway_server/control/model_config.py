@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from slipway_server.errors import Code, ServingError, invalid_argument, not_found
-from slipway_server.storage.base_path import local_path
+from slipway_server.storage.base_path import usable_base_path
 from slipway_server.storage.source import LoggingRule, ModelConfig
 from slipway_server.storage.versions import All, Latest, Specific, VersionPolicy
 from slipway_server.text_files import read_message
@@ -72,13 +72,15 @@ def _custom(*, listed: bool) -> ServingError:
     )
 
 
-def single_model(name: str, base_path: str) -> tuple[ModelConfig, ...]:
-    """Return the configuration that `--model_name` and `--model_base_path` stand for."""
-    return (ModelConfig(name, local_path(name, base_path)),)
+def single_model(
+    name: str, base_path: str, platform: str = "tensorflow"
+) -> tuple[ModelConfig, ...]:
+    """Return the configuration that `--model_name`, `--model_base_path` and `--model_platform` stand for."""
+    return (ModelConfig(name, usable_base_path(name, base_path), platform=platform),)
 
 
 def _model(config: model_server_config_pb2.ModelConfig) -> ModelConfig:
-    path = local_path(config.name, config.base_path)
+    path = usable_base_path(config.name, config.base_path)
     return ModelConfig(
         config.name,
         path,

@@ -8,12 +8,13 @@ failure afterwards. The file and the gRPC method both come here.
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import structlog
 
+from slipway_server.control.platforms import PLATFORMS, check_supported
 from slipway_server.core.availability_waiter import AvailabilityWaiter
 from slipway_server.core.labels import LabelRule, check_labels
 from slipway_server.core.serving_map import ServingMap
@@ -24,8 +25,6 @@ from slipway_server.storage.source import ModelConfig, VersionSource
 T = TypeVar("T")
 
 Confine = Callable[[tuple[ModelConfig, ...]], tuple[ModelConfig, ...]]
-
-PLATFORMS: Final = frozenset({"tensorflow"})
 
 _log = structlog.get_logger("slipway_server.config")
 
@@ -38,7 +37,7 @@ class ReloadRule:
         labels: which labels may be set.
         timeout: seconds that a change waits for its new models; 0 waits for none of them.
         fail_without_versions: when a new model has no version, that alone is the error.
-        platforms: kinds of models that can be served.
+        platforms: kinds of models that can be served without a plug-in.
     """
 
     labels: LabelRule = field(default_factory=LabelRule)
@@ -197,17 +196,4 @@ def check_platforms(before: Iterable[ModelConfig], after: Iterable[ModelConfig])
             raise invalid_argument(
                 f"Illegal to change a model's platform. For model {config.name} platform was {platform} and new "
                 f"platform requested is {config.platform}"
-            )
-
-
-def check_supported(configs: Iterable[ModelConfig], platforms: Collection[str]) -> None:
-    """Refuse models of a kind that cannot be served here.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT.
-    """
-    for config in configs:
-        if config.platform not in platforms:
-            raise invalid_argument(
-                f"Model {config.name} requests unsupported platform {config.platform}"
             )

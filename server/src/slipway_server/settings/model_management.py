@@ -1,4 +1,7 @@
-"""The flags that say how models come and go, as one typed, checked value. Pure."""
+"""The flags that say how models come and go, as one typed, checked value.
+
+Pure, but that it knows which plug-ins are installed.
+"""
 
 import posixpath
 from collections.abc import Mapping
@@ -9,6 +12,7 @@ from slipway_server.core.labels import LabelRule
 from slipway_server.core.load_retry import Bounds, RetryRule
 from slipway_server.core.policies import POLICIES
 from slipway_server.errors import invalid_argument
+from slipway_server.plugins.entry_points import Group, names
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,8 @@ class ModelManagementSettings:
     """How models are found, loaded, replaced and named. Times are in seconds.
 
     Attributes:
+        model_platform: of the one model that the command line names.
+        source_directory: absolute path of what plug-ins fetch; empty for a temporary one.
         config_poll: between looks at the config file; 0 reads it once.
         keep_last: whether an empty base path leaves loaded versions alone.
         poll_wait: between looks at base paths; 0 looks once and after each change of the config, less never.
@@ -28,6 +34,8 @@ class ModelManagementSettings:
 
     model_name: str
     model_base_path: str
+    model_platform: str
+    source_directory: str
     config_file: str
     config_poll: float
     policy: str
@@ -55,9 +63,9 @@ def model_management_settings(values: Mapping[str, Any], *, cpus: int) -> ModelM
             "Both server_options.model_base_path and server_options.model_config_file are empty!"
         )
     policy = str(values["aspired_version_policy"])
-    if policy not in POLICIES:
+    if policy not in POLICIES and policy not in (installed := names(Group.POLICIES)):
         raise invalid_argument(
-            f"--aspired_version_policy={policy} must be one of {', '.join(sorted(POLICIES))}"
+            f"--aspired_version_policy={policy} must be one of {', '.join([*sorted(POLICIES), *installed])}"
         )
     timeout = float(values["servable_state_waiter_timeout_seconds"])
     if not timeout >= 0:
@@ -65,6 +73,8 @@ def model_management_settings(values: Mapping[str, Any], *, cpus: int) -> ModelM
     return ModelManagementSettings(
         model_name=values["model_name"],
         model_base_path=values["model_base_path"],
+        model_platform=values["model_platform"],
+        source_directory=_source_directory(values),
         config_file=values["model_config_file"],
         config_poll=max(values["model_config_file_poll_wait_seconds"], 0),
         policy=policy,
@@ -116,6 +126,13 @@ def absolute_paths(values: Mapping[str, Any], name: str) -> tuple[str, ...]:
         if not posixpath.isabs(path):
             raise invalid_argument(f"--{name} must list absolute paths; {path} is none")
     return paths
+
+
+def _source_directory(values: Mapping[str, Any]) -> str:
+    path = str(values["source_directory"])
+    if path and not posixpath.isabs(path):
+        raise invalid_argument(f"--source_directory={path} must be an absolute path")
+    return path
 
 
 def _bounds(values: Mapping[str, Any], cpus: int) -> Bounds:

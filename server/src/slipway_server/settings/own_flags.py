@@ -28,7 +28,19 @@ OWN: Final[tuple[Flag, ...]] = (
     Flag(
         "aspired_version_policy",
         "availability_preserving",
-        "Version transition policy: availability_preserving or resource_preserving.",
+        "Version transition policy: availability_preserving, resource_preserving, or the name of a plug-in.",
+    ),
+    Flag(
+        "model_platform",
+        "tensorflow",
+        "What serves the model of --model_base_path: tensorflow, or the name of a plug-in; with model_config_file the "
+        "file says it for each model.",
+    ),
+    Flag(
+        "source_directory",
+        "",
+        "Directory for the versions that source plug-ins fetch; if empty, a temporary one that is removed when the "
+        "server ends.",
     ),
     Flag(
         "servable_versions_always_present",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from slipway_server.errors import invalid_argument
+from slipway_server.plugins.entry_points import Group, installed_text, names
 from slipway_server.storage.source import ModelConfig
 from slipway_server.storage.versions import (
     Selection,
@@ -24,18 +25,27 @@ _LEADS_NOWHERE: Final = frozenset({errno.ELOOP, errno.ENOENT, errno.ENOTDIR, err
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-def local_path(name: str, base_path: str) -> str:
-    """Return a base path as a path on this machine.
+def is_uri(base_path: str) -> bool:
+    """Whether a base path is the URI of a plug-in's source and no path on this machine."""
+    return _URI.match(base_path) is not None
+
+
+def usable_base_path(name: str, base_path: str) -> str:
+    """Return a base path as a path on this machine, or as it is if it is the URI of an installed plug-in.
 
     Raises:
         ServingError: INVALID_ARGUMENT for a relative path or the URI of another storage.
     """
     if base_path.startswith("file://"):
         base_path = base_path.removeprefix("file://")
-    if _URI.match(base_path):
+    if is_uri(base_path):
+        installed = names(Group.SOURCES)
+        if base_path.partition("://")[0] in installed:
+            return base_path
+        others = f"; {installed_text(Group.SOURCES)}" if installed else ""
         raise invalid_argument(
             f"Model {name} has base_path {base_path}, but this server reads local directories only; download it "
-            "with slipway-sync"
+            f"with slipway-sync{others}"
         )
     if not posixpath.isabs(base_path):
         raise invalid_argument(

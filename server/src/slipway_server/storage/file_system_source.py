@@ -15,9 +15,10 @@ from typing import Final
 import structlog
 
 from slipway_server.errors import Code, ServingError, invalid_argument, not_found
-from slipway_server.storage.base_path import look
+from slipway_server.storage.base_path import is_uri, look
 from slipway_server.storage.directories import fingerprint
 from slipway_server.storage.look_threads import LookThreads
+from slipway_server.storage.plugin_source import PluginSources
 from slipway_server.storage.source import Failed, Found, ModelConfig, VersionDirectory
 from slipway_server.storage.versions import Specific
 
@@ -41,6 +42,7 @@ class FileSystemSource:
         keep_last: whether an empty base path leaves loaded versions alone.
         failed: called with (model, why) whenever a poll finds nothing to load for a model.
         follow_links: whether version directories may be links out of their base path.
+        plugins: looks at base paths that are URIs.
         clock: monotonic seconds.
     """
 
@@ -53,6 +55,7 @@ class FileSystemSource:
         keep_last: bool = True,
         failed: Failed = lambda model, trouble: None,  # noqa: ARG005 - nobody listens
         follow_links: bool = False,
+        plugins: PluginSources | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._models = {model.name: model for model in models}
@@ -61,6 +64,7 @@ class FileSystemSource:
         self._keep_last = keep_last
         self._failed = failed
         self._follow_links = follow_links
+        self._plugins = plugins or PluginSources()
         self._clock = clock
         self._threads = LookThreads()
         # Looks under way, by the configuration that they are for: since when.
@@ -98,6 +102,7 @@ class FileSystemSource:
                 self._troubles.pop(name, None)
                 self._said.pop(name, None)
                 self._found(name, ())
+            self._plugins.keep(self._models.values())
             self._look_now = True
             self._wanted.notify_all()
 
@@ -126,12 +131,23 @@ class FileSystemSource:
                 return True
             _, since = self._looking[id(model)]
         if now - since >= _HUNG_SECONDS:
-            sentence = (
-                f"The file system has not answered for more than {_HUNG_SECONDS:.0f} s: base path {model.base_path} "
-                f"of servable {model.name} is looked at again when it does"
-            )
-            self._say(model, ServingError(Code.UNAVAILABLE, sentence), (sentence,), None)
+            self._say_hung(model)
         return False
+
+    def _say_hung(self, model: ModelConfig) -> None:
+        if is_uri(model.base_path):
+            # A fetch may take as long: nobody who waits for the model is told that there is nothing.
+            sentence = f"Base path {model.base_path} of servable {model.name} is still being listed or fetched"
+            with self._lock:
+                if self._models.get(model.name) is model:
+                    self._note(model.name, (sentence,))
+                    self._troubles[model.name] = sentence
+            return
+        sentence = (
+            f"The file system has not answered for more than {_HUNG_SECONDS:.0f} s: base path {model.base_path} "
+            f"of servable {model.name} is looked at again when it does"
+        )
+        self._say(model, ServingError(Code.UNAVAILABLE, sentence), (sentence,), None)
 
     def _look(self, model: ModelConfig) -> None:
         try:
@@ -157,6 +173,9 @@ class FileSystemSource:
 
     def _poll_model(self, model: ModelConfig) -> None:
         """Look without the lock, which may take long; speak under it."""
+        if is_uri(model.base_path):
+            self._poll_plugin(model)
+            return
         try:
             selection = look(model, follow_links=self._follow_links)
         except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
@@ -176,10 +195,26 @@ class FileSystemSource:
         )
         explicit = model.policy == Specific(frozenset())
         keep = not versions and self._keep_last and not explicit
-        for one in versions:
-            _log.debug("aspiring version", model=model.name, version=one.version, path=one.path)
         said = (*selection.ignored, *selection.warnings)
         self._say(model, trouble, said, None if keep else versions)
+
+    def _poll_plugin(self, model: ModelConfig) -> None:
+        try:
+            fetched = self._plugins.look(model)
+        except ServingError as error:
+            self._say(model, error, (error.message,), None)
+            return
+        nothing = not fetched.versions and (
+            self._keep_last
+            or (fetched.trouble is not None and fetched.trouble.code is not Code.NOT_FOUND)
+        )
+        explicit = model.policy == Specific(frozenset())
+        self._say(
+            model,
+            fetched.trouble,
+            fetched.warnings,
+            None if nothing and not explicit else fetched.versions,
+        )
 
     def _say(
         self,
@@ -193,6 +228,10 @@ class FileSystemSource:
                 return
             self._note(model.name, warnings)
             if versions is not None:
+                for one in versions:
+                    _log.debug(
+                        "aspiring version", model=model.name, version=one.version, path=one.path
+                    )
                 self._found(model.name, versions)
             if trouble:
                 self._troubles[model.name] = trouble.message

@@ -70,6 +70,15 @@ def test_what_flags_name_can_be_used() -> None:
     assert _can(granted, "/log/x", Access.MAKE_REG | Access.MAKE_DIR | Access.WRITE_FILE)
 
 
+def test_what_a_source_plug_in_fetches_has_a_directory_that_is_named() -> None:
+    uri = "--model_base_path=file+index://there/m"
+    with pytest.raises(ServingError) as refused:
+        _granted(uri)
+    assert "needs --source_directory" in refused.value.message
+    granted = _granted(uri, "--source_directory=/fetched")
+    assert _can(granted, "/fetched/m/1", Access.MAKE_DIR | Access.WRITE_FILE | Access.REMOVE_DIR)
+
+
 def test_a_config_file_alone_says_too_little() -> None:
     with pytest.raises(ServingError) as refused:
         _granted("--model_config_file=/c")

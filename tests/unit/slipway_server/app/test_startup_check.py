@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from plugin_packages import write_distribution
 from slipway_server.app import startup_check
 from slipway_server.app.startup_check import check_configuration, parent_of_version, trouble_with
 from slipway_server.errors import ServingError
@@ -181,3 +182,70 @@ def test_other_faults_of_batching_parameters_get_no_such_advice(tmp_path: Path) 
                 f"--batching_parameters={text}",
             )
         assert "write" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (
+            ["--model_platform=lookup", "--model_base_path=/m"],
+            (
+                "Model default requests unsupported platform lookup; the plug-ins of "
+                "slipway.servables that are installed: named"
+            ),
+        ),
+        (
+            ["--model_base_path=s3://bucket/m"],
+            (
+                "Model default has base_path s3://bucket/m, but this server reads local directories only; download "
+                "it with slipway-sync; the plug-ins of slipway.sources that are installed: named"
+            ),
+        ),
+        (
+            ["--model_base_path=named://there"],
+            (
+                "Plug-in named of slipway.sources, from distribution all-kinds 1.0, cannot be imported: "
+                "AttributeError: module 'all_kinds' has no attribute 'Source'"
+            ),
+        ),
+        (
+            ["--aspired_version_policy=order", "--model_base_path=/m"],
+            "--aspired_version_policy=order must be one of availability_preserving, resource_preserving, named",
+        ),
+        (
+            ["--aspired_version_policy=named", "--model_base_path=/m"],
+            (
+                "Plug-in named of slipway.policies, from distribution all-kinds 1.0, cannot be imported: "
+                "AttributeError: module 'all_kinds' has no attribute 'policy'"
+            ),
+        ),
+    ],
+)
+def test_a_plug_in_that_is_not_there_is_told_and_those_that_are_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], sentence: str
+) -> None:
+    points = {
+        "slipway.servables": {"named": "all_kinds:load"},
+        "slipway.sources": {"named": "all_kinds:Source"},
+        "slipway.policies": {"named": "all_kinds:policy"},
+    }
+    write_distribution(tmp_path, "all-kinds", "def load(): ...", points)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ServingError) as caught:
+        check("--model_name=default", *flags)
+    assert caught.value.message == sentence
+
+
+def test_nothing_is_said_of_what_a_plug_in_has_to_find_or_to_load(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = {
+        "slipway.servables": {"good": "good_kinds:load"},
+        "slipway.sources": {"good": "good_kinds:load"},
+    }
+    write_distribution(tmp_path / "path", "good-kinds", "def load(): ...", points)
+    monkeypatch.syspath_prepend(str(tmp_path / "path"))
+    assert check("--model_base_path=good://there") == []
+    # Of a plug-in's versions nobody knows what they hold; only TensorFlow's are exports.
+    file(tmp_path / "1" / "saved_model.pb")
+    assert check("--model_platform=good", f"--model_base_path={tmp_path}") == []

@@ -71,22 +71,6 @@ def custom_operations(content: bytes) -> tuple[str, ...]:
     return tuple(sorted({code.decode("utf-8", "replace") for code in codes if code}))
 
 
-def as_signature_def(signature: Signature) -> meta_graph_pb2.SignatureDef:
-    """Return a signature as the metadata API shows it."""
-    definition = meta_graph_pb2.SignatureDef(method_name=signature.method)
-    for specs, infos in (
-        (signature.inputs, definition.inputs),
-        (signature.outputs, definition.outputs),
-    ):
-        for alias, spec in specs.items():
-            infos[alias].name = spec.tensor
-            infos[alias].dtype = spec.dtype
-            infos[alias].tensor_shape.SetInParent()
-            for size in spec.shape or ():
-                infos[alias].tensor_shape.dim.add(size=size)
-    return definition
-
-
 def _of_runner(key: str, runner: Any) -> LiteSignature:
     inputs, outputs = (
         {alias: _spec(found[alias]) for alias in sorted(found)}

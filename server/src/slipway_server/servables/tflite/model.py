@@ -16,9 +16,9 @@ from slipway_server.errors import Code, ServingError, deadline_exceeded, invalid
 from slipway_server.servables.formats import ServableFormat, UnsupportedError
 from slipway_server.servables.rows import joined, single_rows
 from slipway_server.servables.signature import Array, Signature
+from slipway_server.servables.signature_def import as_signature_def
 from slipway_server.servables.tflite.flatbuffer import (
     LiteSignature,
-    as_signature_def,
     custom_operations,
     lite_signatures,
 )

@@ -1,0 +1,1 @@
+"""Plug-ins: what they are written against, and how they are found."""
