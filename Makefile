@@ -110,6 +110,9 @@ generate: setup ## Write the CRD, the reference pages and the generated protobuf
 	$(call write,docs/reference/model.md,$(BIN)/python -m slipway_operator reference)
 	$(call write,docs/reference/cli.md,$(BIN)/python -m slipway_cli.commands.reference)
 	$(call write,docs/reference/server-flags.md,$(BIN)/python -m slipway_server --help=markdown)
+	$(call write,docs/reference/chart-values.md,PYTHONPATH=docs $(BIN)/python -m reference_pages chart-values)
+	$(call write,docs/reference/metrics.md,PYTHONPATH=docs $(BIN)/python -m reference_pages metrics)
+	$(call write,docs/reference/reasons.md,PYTHONPATH=docs $(BIN)/python -m reference_pages reasons)
 	@rm -f .local/generated
 
 images: setup ## Build the images and load them into the local cluster

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +15,7 @@ from server_exchanges.rest_bodies import REST_BODIES
 from server_exchanges.rest_paths import REST_PATHS
 from server_exchanges.rest_predict import REST_PREDICT
 
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
 REST = [*REST_PREDICT, *REST_BODIES, *REST_PATHS]
 
 
@@ -123,3 +126,12 @@ def test_metrics(server: ModelServer) -> None:
         for line in lines
     )
     assert "m-from-anywhere" not in answer.text
+
+
+def test_every_metric_of_a_scrape_is_in_the_reference(server: ModelServer) -> None:
+    server.predict("double", {"instances": [1.0]})
+    page = server.get("/monitoring/prometheus/metrics").text
+    scraped = set(re.findall(r"^# TYPE (\S+) ", page, flags=re.MULTILINE))
+    assert len(scraped) > 20
+    told = set(re.findall(r"^\| `(\S+)`", REFERENCE.read_text(), flags=re.MULTILINE))
+    assert {name for name in scraped - told if not name.startswith("process_")} == set()

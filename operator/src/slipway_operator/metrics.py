@@ -4,12 +4,18 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-RECONCILES: Final = Counter("slipway_operator_reconciles", "Reconciles, by result", ["result"])
+RECONCILES: Final = Counter(
+    "slipway_operator_reconciles", "Reconciles of Models, by result: ok or error", ["result"]
+)
 RECONCILE_SECONDS: Final = Histogram(
     "slipway_operator_reconcile_seconds", "Duration of a reconcile: observe, plan and apply"
 )
-WRITES: Final = Counter("slipway_operator_writes", "Writes to the API server", ["kind"])
-POLLS: Final = Counter("slipway_operator_polls", "Polls of object stores", ["result"])
+WRITES: Final = Counter(
+    "slipway_operator_writes", "Writes to the API server, by the kind of object", ["kind"]
+)
+POLLS: Final = Counter(
+    "slipway_operator_polls", "Polls of object stores, by result: ok or error", ["result"]
+)
 POLL_SECONDS: Final = Histogram(
     "slipway_operator_poll_seconds",
     "Duration of a poll of an object store, including the wait in the queue",

@@ -1,4 +1,4 @@
-"""Writes the reference page of the `Model` resource from its schema and from our enums."""
+"""Writes the reference pages of the `Model` resource from its schema, and of its states and reasons from our enums."""
 
 import ast
 import inspect
@@ -21,6 +21,10 @@ _ANNOTATIONS: Final = (
 
 Schema = dict[str, Any]
 
+_STATES: Final = (
+    f"What the status of a {names.KIND} and its Events can say. What to do about each: "
+    "[Troubleshooting](../guide/troubleshooting.md), and for exports [Validation](../guide/validation.md)."
+)
 _REASONS: Final = "Reasons of conditions, of versions, and of Events that report a condition."
 _EVENTS: Final = (
     "Reasons that only Events have. An Event that reports a condition has the condition's reason."
@@ -41,22 +45,6 @@ def page() -> str:
         *_rules(root),
         *_object("spec", root["properties"]["spec"]),
         *_object("status", root["properties"]["status"]),
-        "## States of a version",
-        "",
-        *_enum("State", VersionState),
-        "## Conditions",
-        "",
-        *_enum("Type", ConditionType),
-        "## Reasons",
-        "",
-        _REASONS,
-        "",
-        *_enum("Reason", Reason),
-        "## Events",
-        "",
-        _EVENTS,
-        "",
-        *_enum("Reason", EventReason),
         "## Annotations",
         "",
         _ANNOTATIONS,
@@ -74,6 +62,35 @@ def page() -> str:
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def reasons_page() -> str:
+    """The page of states, conditions and reasons, in Markdown."""
+    lines = [
+        "<!-- Written by `make generate`. Do not edit. -->",
+        "",
+        "# States, conditions and reasons",
+        "",
+        _STATES,
+        "",
+        "## States of a version",
+        "",
+        *_enum("State", VersionState),
+        "## Conditions",
+        "",
+        *_enum("Type", ConditionType),
+        "## Reasons",
+        "",
+        _REASONS,
+        "",
+        *_enum("Reason", Reason),
+        "## Events",
+        "",
+        _EVENTS,
+        "",
+        *_enum("Reason", EventReason),
+    ]
+    return "\n".join(lines)
 
 
 def _verbs() -> Iterator[str]:

@@ -1,23 +1,39 @@
-"""The reference page is the one that `make generate` writes, and says something about everything."""
+"""The reference pages are those that `make generate` writes, and say something about everything."""
 
 from pathlib import Path
 
-from slipway_operator.api.schema.reference import page
+from slipway_operator.api.conditions import ConditionType, EventReason, Reason
+from slipway_operator.api.schema.reference import page, reasons_page
 
-PAGE = Path(__file__).parents[5] / "docs" / "reference" / "model.md"
+REFERENCE = Path(__file__).parents[5] / "docs" / "reference"
 
 
 def rows() -> list[list[str]]:
     """The cells of every table row."""
     return [
         [cell.strip() for cell in line.strip("|").split(" | ")]
-        for line in page().splitlines()
+        for line in (page() + reasons_page()).splitlines()
         if line.startswith("| `")
     ]
 
 
-def test_the_page_is_up_to_date() -> None:
-    assert PAGE.read_text() == page()
+def test_the_pages_are_up_to_date() -> None:
+    assert (REFERENCE / "model.md").read_text() == page()
+    assert (REFERENCE / "reasons.md").read_text() == reasons_page()
+
+
+def test_each_reason_stands_once_and_only_on_its_page() -> None:
+    for kind in (ConditionType, Reason, EventReason):
+        section = reasons_page().split(
+            {ConditionType: "## Conditions", Reason: "## Reasons", EventReason: "## Events"}[kind]
+        )[1]
+        rows = [
+            line.split("`")[1]
+            for line in section.split("\n## ")[0].splitlines()
+            if line.startswith("| `")
+        ]
+        assert rows == [member.value for member in kind]
+    assert "`MissingShard`" not in page()
 
 
 def test_every_field_state_condition_and_reason_has_a_meaning() -> None:
