@@ -55,16 +55,25 @@ class Secured:
 
 
 @pytest.fixture(scope="module")
-def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
-    root = tmp_path_factory.mktemp("secured")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("models")
     save_double(root / "m" / "1", 1)
+    return root / "m"
+
+
+@pytest.fixture(scope="module", params=["python", "native"])
+def secured(
+    base: Path, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Secured]:
+    root = tmp_path_factory.mktemp("secured")
     config, path, health = root / "ssl.pbtxt", root / "s", free_port()
     authority = Authority()
     config.write_text(ssl_config(authority.issue(), authority.pem))
     with running(
         root,
-        f"--model_base_path={root}/m",
+        f"--model_base_path={base}",
         "--model_name=m",
+        f"--front={request.param}",
         f"--ssl_config_file={config}",
         f"--grpc_socket_path={path}",
         "--grpc_socket_mode=0660",
@@ -150,11 +159,8 @@ def test_sigterm_drains_tls_clients_without_a_failure(secured: Secured) -> None:
     assert not secured.socket.exists()
 
 
-def test_sigterm_under_overload_answers_or_refuses_everybody(
-    secured: Secured, tmp_path: Path
-) -> None:
+def test_sigterm_under_overload_answers_or_refuses_everybody(base: Path, tmp_path: Path) -> None:
     """T9: more clients than the server takes, over both APIs; each hears 200 or 503 until it is sent elsewhere."""
-    base = secured.config.parent / "m"
     flags = (
         *("--model_name=m", f"--model_base_path={base}", "--isolated_first_load=false"),
         *("--drain_seconds=1", "--rest_api_num_threads=1", "--max_inflight_requests=2"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,15 +14,15 @@ import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from certificates import Authority, Pair, ssl_config
+from certificates import Authority
 from modelserver import eventually, free_port
+from served_certificate import ServedCertificate
 from slipway_server.frontends.http.connection import ConnectionLimits
 from slipway_server.frontends.http.listener import listening_socket
 from slipway_server.frontends.http.messages import HttpRequest, HttpResponse
 from slipway_server.frontends.http.server import RestLimits, RestServer
 from slipway_server.frontends.rpc.transport.limits import RpcLimits
 from slipway_server.frontends.rpc.transport.server import Address, RpcServer
-from slipway_server.frontends.tls import CertificateFile
 
 PREDICT, STATUS = "/tensorflow.serving.PredictionService/Predict", "/s.ModelService/GetModelStatus"
 RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
@@ -448,42 +447,10 @@ def test_a_request_id_comes_back(rest: Callable[..., RestServer]) -> None:
 # ---- TLS -------------------------------------------------------------------------------------------------------------
 
 
-class Certificate:
-    def __init__(self, directory: Path, *, verify: bool = False) -> None:
-        self.authority = Authority()
-        self._directory = directory
-        self._verify = verify
-        self._path = directory / "ssl.pbtxt"
-        self.serial = self.renew(poll=False)
-        self.file = CertificateFile(str(self._path), lambda _sentence, _used: None)
-
-    def renew(self, *, poll: bool = True) -> int:
-        pair = self.authority.issue()
-        self._path.write_text(ssl_config(pair, self.authority.pem, verify=self._verify))
-        if poll:
-            self.file.poll()
-        return pair.serial
-
-    def client(self, pair: Pair | None = None) -> ssl.SSLContext:
-        context = ssl.create_default_context(cadata=self.authority.pem.decode())
-        if pair is not None:
-            path = self._directory / "client.pem"
-            path.write_bytes(pair.key + pair.certificate)
-            context.load_cert_chain(path)
-        return context
-
-    def shown(self, port: int) -> int:
-        with (
-            _raw(port) as plain,
-            self.client().wrap_socket(plain, server_hostname="localhost") as wrapped,
-        ):
-            return int(wrapped.getpeercert()["serialNumber"], 16)  # type: ignore[index, arg-type]
-
-
 def test_rest_over_tls_uses_a_new_certificate_for_new_connections(
     rest: Callable[..., RestServer], tmp_path: Path
 ) -> None:
-    certificate = Certificate(tmp_path)
+    certificate = ServedCertificate(tmp_path)
     server = rest(context=certificate.file.context, health_port=0)
     port, health_port = server.ports
     with httpx.Client(
@@ -500,7 +467,7 @@ def test_rest_over_tls_uses_a_new_certificate_for_new_connections(
 def test_a_plain_request_to_the_tls_port_harms_nobody(
     rest: Callable[..., RestServer], tmp_path: Path
 ) -> None:
-    certificate = Certificate(tmp_path)
+    certificate = ServedCertificate(tmp_path)
     port = rest(context=certificate.file.context).ports[0]
     with _raw(port) as client:
         client.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -509,7 +476,7 @@ def test_a_plain_request_to_the_tls_port_harms_nobody(
 
 
 def test_rest_with_client_certificates(rest: Callable[..., RestServer], tmp_path: Path) -> None:
-    certificate = Certificate(tmp_path, verify=True)
+    certificate = ServedCertificate(tmp_path, verify=True)
     url = f"https://localhost:{rest(context=certificate.file.context).ports[0]}/livez"
     known = certificate.client(certificate.authority.issue("client"))
     assert httpx.get(url, verify=known, trust_env=False).text == "ok"
@@ -517,53 +484,3 @@ def test_rest_with_client_certificates(rest: Callable[..., RestServer], tmp_path
     for context in (certificate.client(), stranger):
         with pytest.raises(httpx.TransportError):
             httpx.get(url, verify=context, trust_env=False)
-
-
-def test_grpc_over_tls_uses_a_new_certificate_for_new_connections(
-    rpc: Callable[..., int], tmp_path: Path
-) -> None:
-    certificate = Certificate(tmp_path)
-    port = rpc(tls=True, credentials=certificate.file.credentials)
-    roots = grpc.ssl_channel_credentials(certificate.authority.pem)
-    with grpc.secure_channel(f"localhost:{port}", roots) as channel:
-        predict = channel.unary_unary(PREDICT)
-        assert predict(b"", timeout=WAIT) == b"predicted"
-        renewed = certificate.renew()
-        assert _presented(port) == renewed
-        assert predict(b"", timeout=WAIT) == b"predicted"
-    with grpc.secure_channel(f"localhost:{port}", roots) as channel:
-        assert channel.unary_unary(PREDICT)(b"", timeout=WAIT) == b"predicted"
-
-
-def test_grpc_with_client_certificates(rpc: Callable[..., int], tmp_path: Path) -> None:
-    certificate = Certificate(tmp_path, verify=True)
-    port = rpc(tls=True, credentials=certificate.file.credentials)
-    pem = certificate.authority.pem
-
-    def asks(pair: Pair | None) -> str:
-        credentials = (
-            grpc.ssl_channel_credentials(pem, pair.key, pair.certificate)
-            if pair
-            else grpc.ssl_channel_credentials(pem)
-        )
-        with grpc.secure_channel(f"localhost:{port}", credentials) as channel:
-            try:
-                return str(channel.unary_unary(PREDICT)(b"", timeout=WAIT).decode())
-            except grpc.RpcError as error:
-                return str(error.code().name)
-
-    assert asks(certificate.authority.issue("client")) == "predicted"
-    assert asks(None) == "UNAVAILABLE"
-    assert asks(Authority("another").issue("client")) == "UNAVAILABLE"
-
-
-def _presented(port: int) -> int:
-    """The serial number that a gRPC port shows; it wants to hear of HTTP/2 first."""
-    from cryptography import x509
-
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["h2"])
-    with _raw(port) as plain, context.wrap_socket(plain, server_hostname="localhost") as wrapped:
-        return int(x509.load_der_x509_certificate(wrapped.getpeercert(True) or b"").serial_number)

@@ -35,15 +35,23 @@ class Authority:
         self.pem = self._certificate.public_bytes(serialization.Encoding.PEM)
         self.der = self._certificate.public_bytes(serialization.Encoding.DER)
 
-    def issue(self, name: str = "localhost", *, names: Sequence[str] = (), hours: int = 2) -> Pair:
+    def issue(
+        self,
+        name: str = "localhost",
+        *,
+        names: Sequence[str] = (),
+        hours: int = 2,
+        curve: ec.EllipticCurve | None = None,
+    ) -> Pair:
         """A key and a certificate for a server on this machine or of some names, or for a client.
 
         Args:
             name: The subject's.
             names: DNS names; none means this machine.
             hours: For how long from now it is valid; -1: until an hour ago.
+            curve: The key's; none means P-256.
         """
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = ec.generate_private_key(curve or ec.SECP256R1())
         local = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         extension = x509.SubjectAlternativeName([x509.DNSName(n) for n in names] or local)
         certificate = (

@@ -103,7 +103,7 @@ def running(
     if not any(flag.startswith("--isolated_first_load") for flag in flags):
         # A child process for each of a dozen models would be most of a test's time.
         flags = ("--isolated_first_load=false", *flags)
-    if FRONT and not any(flag.startswith(("--front", "--ssl_config_file")) for flag in flags):
+    if FRONT and not any(flag.startswith("--front") for flag in flags):
         flags = (f"--front={FRONT}", *flags)
     command = [
         *program,

@@ -12,6 +12,7 @@ use crate::arrivals::Arrivals;
 use crate::grpc::{Health, Rooms, Status};
 use crate::models::Models;
 use crate::pool::Pool;
+use crate::tls::Tls;
 
 /// Bounds of the port.
 #[derive(Clone)]
@@ -44,6 +45,8 @@ pub struct CallInfo {
     pub path: Arc<str>,
     /// As gRPC writes it: `ipv4:127.0.0.1:5000`, `unix:`.
     pub peer: Arc<str>,
+    /// Of a client that had to show one.
+    pub certificate: Option<Arc<[u8]>>,
     /// Names and values of the client's own headers.
     pub metadata: Arc<[(String, String)]>,
     pub deadline: Option<Instant>,
@@ -113,6 +116,7 @@ pub struct Front {
     pub limits: Limits,
     pub models: Models,
     pub health: Health,
+    pub tls: Tls,
     pub methods: RwLock<Arc<Methods>>,
     pub handler: Handler,
     pub lanes: Lanes,
@@ -145,6 +149,7 @@ impl Front {
         Front {
             models: Models::default(),
             health: Health::default(),
+            tls: Tls::default(),
             methods: RwLock::new(Arc::new(methods)),
             handler,
             lanes,

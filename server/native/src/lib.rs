@@ -19,5 +19,6 @@ mod predict;
 #[cfg(feature = "python")]
 mod python;
 mod tensorflow;
+mod tls;
 mod usage;
 mod wire;

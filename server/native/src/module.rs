@@ -17,6 +17,7 @@ use crate::metrics::{Buckets, Counts, Key, Metrics};
 use crate::models::{Input, Signature, Version};
 use crate::python;
 use crate::tensorflow::{Session, bind};
+use crate::tls::{Roots, server_config};
 use crate::usage::Usage;
 
 /// Within this time a message should come, once there are more requests than may wait.
@@ -162,6 +163,20 @@ impl NativeFront {
     /// Listen on a UNIX socket.
     fn bind_unix(&self, path: PathBuf) -> PyResult<()> {
         self.bind(|| bind_unix(&path))
+    }
+
+    /// Open new connections with TLS, of PEM text. With `roots`, clients need a certificate that comes from one of them.
+    fn set_tls(
+        &self,
+        key: &[u8],
+        chain: &[u8],
+        roots: Option<&[u8]>,
+        system: bool,
+    ) -> PyResult<()> {
+        let roots = roots.map(|pem| Roots { pem, system });
+        let config = server_config(key, chain, roots).map_err(PyValueError::new_err)?;
+        self.front.tls.set(config);
+        Ok(())
     }
 
     /// Take connections: health answers at once, everything else when `serve` was called.

@@ -9,8 +9,8 @@ use pyo3::types::PyBytes;
 use crate::front::{CallInfo, Handler};
 use crate::grpc::{INTERNAL, Status};
 
-/// Wrap a function `(path, message, peer, metadata, seconds left or None)` that returns a list of messages, or code and
-/// sentence.
+/// Wrap a function `(path, message, peer, metadata, seconds left or None, the client's certificate or None)` that returns
+/// a list of messages, or code and sentence.
 pub fn handler(function: Py<PyAny>) -> Handler {
     Box::new(move |call, message| {
         Python::attach(|py| {
@@ -41,6 +41,7 @@ fn ask<'py>(
         &*call.peer,
         call.metadata.to_vec(),
         left.map(|time| time.as_secs_f64()),
+        call.certificate.as_deref().map(|der| PyBytes::new(py, der)),
     );
     function.bind(py).call1(arguments)
 }

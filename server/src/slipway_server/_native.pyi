@@ -2,7 +2,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 _Reply: TypeAlias = list[bytes] | tuple[int, str]
-_Handler: TypeAlias = Callable[[str, bytes, str, list[tuple[str, str]], float | None], _Reply]
+_Handler: TypeAlias = Callable[
+    [str, bytes, str, list[tuple[str, str]], float | None, bytes | None], _Reply
+]
 _Signature: TypeAlias = tuple[str, list[tuple[str, str, int, bool]], list[tuple[str, str]], int]
 _Counts: TypeAlias = tuple[list[int], list[int], float, list[int], float]
 
@@ -36,6 +38,7 @@ class NativeFront:
     ) -> None: ...
     def bind_tcp(self, port: int) -> None: ...
     def bind_unix(self, path: str) -> None: ...
+    def set_tls(self, key: bytes, chain: bytes, roots: bytes | None, system: bool) -> None: ...
     def start(self) -> None: ...
     def serve(
         self,

@@ -11,7 +11,7 @@ use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 
 use super::answer::{ask, framed, one, overloaded, unary};
-use super::connection::Unsent;
+use super::connection::{Client, Unsent};
 use super::health;
 use super::message::Messages;
 use super::status::{
@@ -34,7 +34,7 @@ const MAX_METADATA: usize = 8 << 10;
 /// One call of a connection.
 pub struct Call {
     pub front: Arc<Front>,
-    pub peer: Arc<str>,
+    pub client: Arc<Client>,
     pub unsent: Arc<Unsent>,
     pub respond: SendResponse<Bytes>,
 }
@@ -114,7 +114,8 @@ impl Call {
         };
         let info = CallInfo {
             path: Arc::from(path),
-            peer: Arc::clone(&self.peer),
+            peer: Arc::clone(&self.client.peer),
+            certificate: self.client.certificate.clone(),
             metadata,
             deadline,
         };

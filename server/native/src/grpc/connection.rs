@@ -12,13 +12,14 @@ use h2::server::{Builder, Connection};
 use h2::{Ping, PingPong};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::call::Call;
 use crate::front::{Front, Phase};
+use crate::tls;
 
-/// A client that has connected must begin to speak HTTP/2 within this time.
-const PREFACE: Duration = Duration::from_secs(20);
+/// A client that has connected must begin to speak HTTP/2 within this time, TLS included.
+const OPENING: Duration = Duration::from_secs(20);
 /// Also between calls the server asks whether the client is there.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
@@ -66,12 +67,59 @@ impl Drop for Counted {
     }
 }
 
+/// Who has connected.
+pub struct Client {
+    /// As gRPC writes it.
+    pub peer: Arc<str>,
+    /// What the client had to show, in DER.
+    pub certificate: Option<Arc<[u8]>>,
+}
+
 /// Serve a connection until it ends. `phase` is what was subscribed to before there was a task for it.
 pub async fn serve<S>(
     front: Arc<Front>,
     mut phase: watch::Receiver<Phase>,
     socket: S,
     peer: Arc<str>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let end = Instant::now() + OPENING;
+    let mut client = Client {
+        peer,
+        certificate: None,
+    };
+    let Some(acceptor) = front.tls.acceptor() else {
+        return speak(front, phase, socket, client, end).await;
+    };
+    let Some(socket) = opened(&mut phase, end, acceptor.accept(socket)).await else {
+        return;
+    };
+    let Some(certificate) = tls::client(&socket) else {
+        return;
+    };
+    client.certificate = certificate;
+    speak(front, phase, socket, client, end).await;
+}
+
+/// Wait for the client's part in opening the connection, which carries nothing yet.
+async fn opened<T, E>(
+    phase: &mut watch::Receiver<Phase>,
+    end: Instant,
+    shaken: impl Future<Output = Result<T, E>>,
+) -> Option<T> {
+    tokio::select! {
+        shaken = timeout_at(end, shaken) => shaken.ok()?.ok(),
+        _ = phase.wait_for(|now| *now != Phase::Open) => None,
+    }
+}
+
+async fn speak<S>(
+    front: Arc<Front>,
+    mut phase: watch::Receiver<Phase>,
+    socket: S,
+    client: Client,
+    end: Instant,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -85,19 +133,14 @@ pub async fn serve<S>(
         .max_concurrent_reset_streams(MAX_RESETS)
         .max_pending_accept_reset_streams(MAX_RESETS)
         .max_send_buffer_size(1 << 20);
-    let shaken = tokio::select! {
-        shaken = timeout(PREFACE, builder.handshake(socket)) => shaken,
-        // It carries nothing yet.
-        _ = phase.wait_for(|now| *now != Phase::Open) => return,
-    };
-    let Ok(Ok(connection)) = shaken else {
+    let Some(connection) = opened(&mut phase, end, builder.handshake(socket)).await else {
         return;
     };
     Served {
         calls: Arc::new(()),
         unsent: Arc::default(),
         front,
-        peer,
+        client: Arc::new(client),
     }
     .run(phase, connection)
     .await;
@@ -105,7 +148,7 @@ pub async fn serve<S>(
 
 struct Served {
     front: Arc<Front>,
-    peer: Arc<str>,
+    client: Arc<Client>,
     unsent: Arc<Unsent>,
     /// Shared with each call that is in flight.
     calls: Arc<()>,
@@ -174,7 +217,7 @@ impl Served {
     ) {
         let call = Call {
             front: Arc::clone(&self.front),
-            peer: Arc::clone(&self.peer),
+            client: Arc::clone(&self.client),
             unsent: Arc::clone(&self.unsent),
             respond,
         };

@@ -16,6 +16,7 @@ use super::status::Status;
 use crate::front::{Front, Handler, Lane, Limits, Methods, Phase};
 
 mod bounds;
+mod opening;
 
 const LONG: Duration = Duration::from_secs(60);
 const ECHO: &str = "/inference.GRPCInferenceService/Echo";

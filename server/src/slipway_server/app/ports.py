@@ -155,6 +155,8 @@ class Ports:
 
         settings = self._settings
         if (native := self._native_server()) is not None:
+            if self._certificate:
+                self._certificate.follow(native.use_certificate)
             native.listen(address.text for address in addresses)
             self.rpc = native
         else:

@@ -126,6 +126,7 @@ class CertificateFile:
         self._log = log
         config = read_tls_config(path)
         self._current = _Current(config, server_context(config))
+        self._use: Callable[[TlsConfig], None] = lambda _config: None
         self._last_error = ""
         self._stopped = threading.Event()
 
@@ -155,6 +156,15 @@ class CertificateFile:
 
         return fetch
 
+    def follow(self, use: Callable[[TlsConfig], None]) -> None:
+        """Call a function with the certificate now, and with each new one before anything else uses it.
+
+        Raises:
+            ServingError: what the function says of a certificate that it cannot use.
+        """
+        use(self._current.config)
+        self._use = use
+
     def poll(self) -> None:
         """Read the file once; a changed certificate that can be used takes effect."""
         before = self._current
@@ -165,7 +175,9 @@ class CertificateFile:
                 return
             if config.client_verify != before.config.client_verify:
                 raise invalid_argument("client_verify cannot change while the server runs")
-            self._current = _Current(config, server_context(config))
+            context = server_context(config)
+            self._use(config)
+            self._current = _Current(config, context)
         except ServingError as error:
             if error.message != self._last_error:
                 self._last_error = error.message
@@ -188,10 +200,13 @@ class CertificateFile:
 
 
 def _configuration(config: TlsConfig) -> grpc.ServerCertificateConfiguration:
-    return grpc.ssl_server_certificate_configuration([(config.key, config.chain)], _roots(config))
+    return grpc.ssl_server_certificate_configuration(
+        [(config.key, config.chain)], client_roots(config)
+    )
 
 
-def _roots(config: TlsConfig) -> bytes | None:
+def client_roots(config: TlsConfig) -> bytes | None:
+    """Return the certificates that clients' certificates must come from, as PEM text; None where clients need none."""
     if not config.client_verify:
         return None
     if config.ca:

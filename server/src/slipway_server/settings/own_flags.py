@@ -21,7 +21,7 @@ OWN: Final[tuple[Flag, ...]] = (
         "What serves the gRPC port: python, or native. The native one takes connections and calls of every method; it "
         "answers Predict and health checks itself, without Python, and hands the rest to the Python handlers: Predict "
         "that is batched, of stateful signatures, compressed, of models with a request log, all with an access log, "
-        "and whatever ends in an error. REST and health pages stay as they are; it has no TLS and ignores "
+        "and whatever ends in an error. REST and health pages stay as they are; it ignores "
         "grpc_channel_arguments.",
     ),
     Flag("batching_parameters", "", "BatchingParameters as protobuf text, instead of a file."),

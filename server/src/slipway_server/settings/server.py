@@ -221,10 +221,6 @@ def _front(values: Mapping[str, Any]) -> str:
     front = str(values["front"])
     if front not in {"python", NATIVE}:
         raise invalid_argument(f"--front={front} must be one of native, python")
-    if front == NATIVE and values["ssl_config_file"]:
-        raise invalid_argument(
-            "--front=native has no TLS yet: use --front=python with --ssl_config_file"
-        )
     return front
 
 

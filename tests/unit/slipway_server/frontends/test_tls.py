@@ -8,11 +8,16 @@ from pathlib import Path
 import pytest
 
 from certificates import Authority, Pair, ssl_config
-from slipway_server.errors import ServingError
-from slipway_server.frontends.tls import CertificateFile, read_tls_config, server_context
+from slipway_server.errors import ServingError, invalid_argument
+from slipway_server.frontends.tls import (
+    CertificateFile,
+    TlsConfig,
+    read_tls_config,
+    server_context,
+)
 
 AUTHORITY = Authority()
-FIRST, SECOND = AUTHORITY.issue(), AUTHORITY.issue()
+FIRST, SECOND, THIRD = AUTHORITY.issue(), AUTHORITY.issue(), AUTHORITY.issue()
 
 
 def shown(context: ssl.SSLContext, client: Pair | None = None, tmp: Path | None = None) -> int:
@@ -121,6 +126,29 @@ def test_a_broken_change_keeps_the_old_and_is_said_once(
     file.write(ssl_config(SECOND, AUTHORITY.pem, verify=verify))
     certificate.poll()
     assert file.said[1:] == [("a new certificate is used for new connections", True)]
+
+
+def test_whoever_follows_is_told_first_and_may_refuse(file: File) -> None:
+    certificate = file.open()
+    told: list[bytes] = []
+
+    def use(config: TlsConfig) -> None:
+        assert shown(certificate.context()) == FIRST.serial
+        if config.chain == THIRD.certificate:
+            raise invalid_argument("not such a key")
+        told.append(config.chain)
+
+    certificate.follow(use)
+    assert told == [FIRST.certificate]
+    file.write(ssl_config(THIRD))
+    for _ in range(2):
+        certificate.poll()
+    assert shown(certificate.context()) == FIRST.serial
+    assert file.said == [("the certificate in use is kept: not such a key", False)]
+    file.write(ssl_config(SECOND))
+    certificate.poll()
+    assert told == [FIRST.certificate, SECOND.certificate]
+    assert shown(certificate.context()) == SECOND.serial
 
 
 def test_a_vanished_file_keeps_the_old(file: File) -> None:

@@ -220,10 +220,6 @@ def test_flags_without_effect_are_said_only_when_given() -> None:
         ),
         (["--aspired_version_policy=best"], "availability_preserving, resource_preserving"),
         (["--front=go"], "--front=go must be one of native, python"),
-        (
-            ["--front=native", "--ssl_config_file=/x"],
-            "--front=native has no TLS yet: use --front=python with --ssl_config_file",
-        ),
         (["--port=99999"], "--port must be between 0 and 65535"),
         (["--port=-1"], "--port must be between 0 and 65535"),
         (["--rest_api_port=-1"], "--rest_api_port must be between 0 and 65535"),

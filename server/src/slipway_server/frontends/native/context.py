@@ -1,5 +1,6 @@
 """What the handlers of gRPC methods need to know about a call that came over the native port."""
 
+import ssl
 import time
 from collections.abc import Sequence
 from typing import Final, NoReturn
@@ -21,11 +22,19 @@ class CallContext:
 
     Args:
         left: seconds until the deadline; None without one.
+        certificate: the client's, in DER, which was verified; None where clients need none.
     """
 
-    def __init__(self, peer: str, metadata: Sequence[tuple[str, str]], left: float | None) -> None:
+    def __init__(
+        self,
+        peer: str,
+        metadata: Sequence[tuple[str, str]],
+        left: float | None,
+        certificate: bytes | None = None,
+    ) -> None:
         self._peer = peer
         self._metadata = metadata
+        self._certificate = certificate
         self._end = None if left is None else time.monotonic() + left
 
     def time_remaining(self) -> float | None:
@@ -41,8 +50,10 @@ class CallContext:
         return self._metadata
 
     def auth_context(self) -> dict[str, list[bytes]]:
-        """Return what is known of the client's certificate: the native port has no TLS."""
-        return {}
+        """Return the client's certificate by gRPC's name for it, if it had to show one."""
+        if self._certificate is None:
+            return {}
+        return {"x509_pem_cert": [ssl.DER_cert_to_PEM_cert(self._certificate).encode()]}
 
     def abort(self, code: grpc.StatusCode, details: str) -> NoReturn:
         """End the call with a status."""

@@ -8,6 +8,7 @@ from typing import Final, cast
 
 import grpc
 
+from slipway_server.errors import invalid_argument
 from slipway_server.frontends.native.context import AbortedError, CallContext
 from slipway_server.frontends.native.module import native_module
 from slipway_server.frontends.native.versions import NativeVersions
@@ -15,6 +16,7 @@ from slipway_server.frontends.rpc.transport.compression import Decompression
 from slipway_server.frontends.rpc.transport.health import SERVICE_NAMES
 from slipway_server.frontends.rpc.transport.limits import RpcLimits
 from slipway_server.frontends.rpc.transport.server import GRPC_STATUS, RpcMethod, RpcStream
+from slipway_server.frontends.tls import TlsConfig, client_roots
 from slipway_server.observability.histogram import CLASSIC_MICROSECONDS
 from slipway_server.observability.telemetry import SECONDS
 
@@ -87,6 +89,22 @@ class NativeRpcServer:
             except OSError as error:
                 raise OSError(f"Cannot listen on {text} for gRPC: {error}") from error
 
+    def use_certificate(self, config: TlsConfig) -> None:
+        """Open new connections with TLS, or with another certificate.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT when it cannot be used; nothing has changed then.
+        """
+        roots = client_roots(config)
+        if config.client_verify and roots is None:
+            raise invalid_argument(
+                "client_verify needs custom_ca (--front=native): this machine has no list of certificates"
+            )
+        try:
+            self._front.set_tls(config.key, config.chain, roots, not config.ca)
+        except ValueError as error:
+            raise invalid_argument(f"{error} (--front=native)") from error
+
     @property
     def waiting(self) -> int:
         """Inference requests that no thread has taken yet."""
@@ -143,9 +161,10 @@ class NativeRpcServer:
         peer: str,
         metadata: list[tuple[str, str]],
         left: float | None,
+        certificate: bytes | None,
     ) -> list[bytes] | tuple[int, str]:
         """Answer a call; on a thread of the extension module."""
-        context = cast("grpc.ServicerContext", CallContext(peer, metadata, left))
+        context = cast("grpc.ServicerContext", CallContext(peer, metadata, left, certificate))
         try:
             return self._answers[path](message, context)
         except AbortedError as end:
