@@ -44,7 +44,9 @@ class ParentRef(SpecType):
         *object_names("name"),
         Rule(
             cel=f"self.{_NAMESPACE} == '' || {matches_cel(f'self.{_NAMESPACE}', _NAMESPACE_PATTERN)}",
-            holds=lambda p: p.namespace == "" or re.fullmatch(_NAMESPACE_PATTERN, p.namespace),
+            holds=lambda p: (
+                p.namespace == "" or re.fullmatch(_NAMESPACE_PATTERN, p.namespace) is not None
+            ),
             message="namespace is not a name of a namespace, such as ingress",
         ),
         matching(
