@@ -117,6 +117,8 @@ NEEDED = [
         "persistentvolumeclaims": "get create patch",
         "configmaps": "get create patch",
         "events.events.k8s.io": "create",
+        "httproutes.gateway.networking.k8s.io": "get list watch create patch delete",
+        "grpcroutes.gateway.networking.k8s.io": "get list watch create patch delete",
     }.items()
     for verb in verbs.split()
 ]

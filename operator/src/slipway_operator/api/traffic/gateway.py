@@ -11,6 +11,9 @@ from slipway_operator.api.rules import Rule, matches_cel, matching
 _LABEL: Final = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 HOSTNAME_PATTERN: Final = rf"^([*][.])?{_LABEL}([.]{_LABEL})*$"
 _ADDRESS_PATTERN: Final = r"^[0-9.]+$"
+_NAMESPACE_PATTERN: Final = rf"^{_LABEL}$"
+_NAMESPACE: Final = "__namespace__"
+"""The field in CEL, where its name is a reserved word."""
 
 Hostnames = Annotated[
     list[Annotated[str, StringConstraints(min_length=1, max_length=253)]], Field(max_length=16)
@@ -39,8 +42,12 @@ class ParentRef(SpecType):
 
     rules: ClassVar[tuple[Rule, ...]] = (
         *object_names("name"),
-        matching(
-            "namespace", rf"^{_LABEL}$", "namespace is not a name of a namespace, such as ingress"
+        Rule(
+            cel=f"self.{_NAMESPACE} == '' || {matches_cel(f'self.{_NAMESPACE}', _NAMESPACE_PATTERN)}",
+            holds=lambda p: (
+                p.namespace == "" or re.fullmatch(_NAMESPACE_PATTERN, p.namespace) is not None
+            ),
+            message="namespace is not a name of a namespace, such as ingress",
         ),
         matching(
             "sectionName",
@@ -65,7 +72,7 @@ class Gateway(SpecType):
         _hostnames("grpcHostnames", "grpc_hostnames"),
         Rule(
             cel="self.parentRefs.all(p, self.parentRefs.exists_one(q, q.name == p.name && "
-            "q.namespace == p.namespace && q.sectionName == p.sectionName))",
+            f"q.{_NAMESPACE} == p.{_NAMESPACE} && q.sectionName == p.sectionName))",
             holds=lambda g: (
                 len({(p.name, p.namespace, p.section_name) for p in g.parent_refs})
                 == len(g.parent_refs)

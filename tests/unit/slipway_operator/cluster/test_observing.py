@@ -1,0 +1,63 @@
+"""What is read of one Model: routes only where it asks for them, and nothing breaks where their kinds are missing."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+
+from slipway_operator.api.conditions import ConditionType, Reason
+from slipway_operator.api.names import ROUTE_KINDS
+from slipway_operator.api.resource import ModelResource
+from slipway_operator.api.status import Condition, ModelStatus
+from slipway_operator.cluster.client import ROUTES, Client, NotFoundError, Resource
+from slipway_operator.cluster.observing import observe
+from slipway_operator.model.source import SourceObservation
+from snapshots import model
+
+GATEWAY = {"gateway": {"parentRefs": [{"name": "public"}]}}
+
+
+class Server:
+    """An API server with nothing in it, that knows some kinds of routes."""
+
+    def __init__(self, *served: str) -> None:
+        self.served = served
+        self.asked: list[Resource] = []
+
+    async def list(self, resource: Resource, *_: Any, **__: Any) -> list[dict[str, Any]]:
+        self.asked.append(resource)
+        missing = [ROUTES[kind] for kind in ROUTE_KINDS if kind not in self.served]
+        if resource in missing:
+            raise NotFoundError("404 page not found", 404)
+        return []
+
+
+def unserved(server: Server, of: ModelResource) -> frozenset[str]:
+    return asyncio.run(observe(cast("Client", server), of, SourceObservation())).unserved
+
+
+@pytest.mark.parametrize("served", [(), ("HTTPRoute",), ROUTE_KINDS])
+def test_kinds_that_the_api_server_does_not_know_are_told(served: tuple[str, ...]) -> None:
+    assert unserved(Server(*served), model(traffic=GATEWAY)) == set(ROUTE_KINDS) - set(served)
+
+
+def test_routes_cost_no_request_where_none_were_ever_asked_for() -> None:
+    server = Server()
+    assert not unserved(server, model())
+    assert not set(ROUTES.values()) & set(server.asked)
+
+
+def test_routes_are_looked_for_as_long_as_the_status_tells_of_them() -> None:
+    of = model()
+    left = Condition(
+        type=ConditionType.ROUTES_ACCEPTED,
+        status="Unknown",
+        observed_generation=1,
+        last_transition_time="2026-03-01T11:00:00Z",
+        reason=Reason.AS_DESIRED,
+        message="being deleted",
+    )
+    object.__setattr__(of, "status", ModelStatus(conditions=[left]))
+    server = Server(*ROUTE_KINDS)
+    assert not unserved(server, of)
+    assert set(ROUTES.values()) <= set(server.asked)
