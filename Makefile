@@ -133,11 +133,13 @@ bench-sync: setup ## Measure a sync beside s5cmd and KServe's storage initialize
 bench-polling: setup ## Measure what polling 1 000 Models costs
 	@PYTHONPATH=benchmarks:tests/support:e2e $(BIN)/python -m polling --models 1000 --interval 30 --rounds 3
 
-# The same commit gives the same bytes: every file in them has the time of the commit.
+# The same commit gives the same bytes: every file in them has the time of the commit. Those of the native front depend on the
+# compiler and its home as well. --sdist --wheel: the wheel is made from the folder and not from the sdist, which has
+# nothing that was compiled.
 dist: setup ## Build the Python packages (wheels and sdists) into dist/, and check them
 	@rm -rf $(DIST)
 	@for package in sync operator server cli; do \
-	  SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || date +%s) $(UV) build --quiet --no-build-isolation --python $(BIN)/python --out-dir $(DIST) $$package; \
+	  SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || date +%s) $(UV) build --quiet --sdist --wheel --no-build-isolation --python $(BIN)/python --out-dir $(DIST) $$package; \
 	done
 	@rm -f $(DIST)/.gitignore
 	@$(BIN)/twine check --strict $(DIST)/*

@@ -1,6 +1,7 @@
 """What `make dist` builds installs without this repository, and runs on every Python that it is declared for."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from exchanges import Ask, Stubs
 from modelserver import running
 from savedmodels import save_double
 
@@ -21,6 +23,7 @@ DISTRIBUTIONS = {
     "server": "slipway_server",
     "cli": "slipway_cli",
 }
+PREDICT = "/tensorflow.serving.PredictionService/Predict"
 SUPPORTED = ("3.11", "3.12", "3.13")
 UV = ROOT / ".local/uv/bin/uv"
 
@@ -66,10 +69,17 @@ def test_packages_hold_the_code_its_licence_and_nothing_else(
         for path in (ROOT / folder / "src").rglob("*")
         if path.suffix in {".py", ".pyi", ".typed"} or path.name == "py.typed"
     }
+    if folder == "server":
+        # What was compiled is in the wheel of its platform, and in no sdist.
+        assert re.fullmatch(r".*-cp311-abi3-manylinux_2_\d+_\w+\.whl", wheel.name)
+        compiled = {"slipway_server/_native.abi3.so"}
+    else:
+        assert wheel.name.endswith("-py3-none-any.whl")
+        compiled = set()
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if ".dist-info/" not in name}
         assert any(name.endswith("licenses/LICENSE") for name in archive.namelist())
-    assert packed == sources
+    assert packed == sources | compiled
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert (
@@ -79,6 +89,7 @@ def test_packages_hold_the_code_its_licence_and_nothing_else(
             "PKG-INFO",
             "README.md",
             "pyproject.toml",
+            "hatch_build.py",
             ".gitignore",
         }
         & names
@@ -127,11 +138,18 @@ def test_a_server_installed_from_its_wheel_answers(
     assert "tensorflow-serving-api" not in installed
     assert "slipway-server" in said(venv / "bin/slipway-server", "--version")
     save_double(tmp_path / "m" / "1", 1)
-    flags = ("--model_name=m", f"--model_base_path={tmp_path / 'm'}")
+    flags = ("--front=native", "--model_name=m", f"--model_base_path={tmp_path / 'm'}")
     program = [str(venv / "bin/slipway-server")]
     with running(tmp_path, *flags, env={"PYTHONPATH": ""}, program=program) as server:
         server.wait_ready()
         assert server.predict("m", {"instances": [1.0]}).json() == {"predictions": [3.0]}
+        stubs = Stubs(server.target)
+        request = stubs.predict_request(Ask({"x": ("float", [1.0])}, model="m"), content=True)
+        answer = stubs.channel.unary_unary(PREDICT)(request.SerializeToString(), timeout=60)
+        stubs.channel.close()
+        assert stubs.apis.predict_pb2.PredictResponse.FromString(answer).outputs
+        metrics = server.get("/monitoring/prometheus/metrics").text
+        assert 'slipway_native_predictions_total{answered_by="native"} 1.0' in metrics
     shutil.rmtree(venv)
 
 
