@@ -185,8 +185,10 @@ def test_what_annotations_ask_for_is_done_and_told(lab: Lab, kubelet: FakeKubele
     lab.upload(2)
     lab.wait_serving(2)
     lab.annotate("rollback", "1")
-    lab.wait("version 1 is pinned", lambda: lab.status().get("phase") == "Pinned")
-    assert lab.status()["serving"] == "1"
+    lab.wait(
+        "version 1 is pinned and serves",
+        lambda: (s := lab.status()).get("phase") == "Pinned" and s.get("serving") == "1",
+    )
     assert "slipway.dev/rollback pins version 1" in lab.status()["message"]
     lab.kube.patch_model(lab.namespace, "m", {"versions": {"specific": None, "latest": 1}})
     lab.annotate("rollback", None)
@@ -208,6 +210,17 @@ def test_what_annotations_ask_for_is_done_and_told(lab: Lab, kubelet: FakeKubele
         ("2", "3", "NewExport", "", "RolledBack"),
         ("2", "3", "Retry", "kubectl-annotate", "Completed"),
     ]
+    lab.kube.patch_model(lab.namespace, "m", {"versions": {"latest": 2}})
+    lab.wait("two versions serve", lambda: lab.status().get("ready") == "2/2")
+    lab.wait("nothing is replaced", lambda: not lab.status().get("transition"))
+    scale = lab.kube.custom.get_namespaced_custom_object_scale(
+        "slipway.dev", "v1alpha1", lab.namespace, "models", "m"
+    )
+    found = lab.kube.core.list_namespaced_pod(
+        lab.namespace, label_selector=scale["status"]["selector"]
+    )
+    versions = [pod.metadata.labels["slipway.dev/version"] for pod in found.items]
+    assert (scale["status"]["replicas"], versions) == (1, ["3"]), "what an autoscaler sees"
     lab.annotate("abort", "now")
     lab.wait(
         "what cannot be used is told",

@@ -28,6 +28,12 @@ TRANSITION_SECONDS: Final = Histogram(
     ["outcome"],
     buckets=_minutes,
 )
+WEIGHT_SECONDS: Final = Histogram(
+    "slipway_operator_weight_seconds",
+    "How long a step of a rollout has had its share of requests, by the step's weight",
+    ["weight"],
+    buckets=_minutes,
+)
 OUTAGE_SECONDS: Final = Counter(
     "slipway_operator_outage_seconds",
     "Seconds of transitions in which no pod of the Model took requests",

@@ -316,9 +316,10 @@ class ModelStatus(ApiType):
     url: Text = ""
     """REST URL of the model inside the cluster."""
     replicas: Count = 0
-    """Number of pods of all versions."""
+    """Number of pods that share the requests without a version, for the scale subresource; while one version
+    replaces another, the number that is wanted."""
     selector: Text = ""
-    """Label selector of the pods, for the scale subresource."""
+    """Label selector of these pods, for the scale subresource."""
     versions: Annotated[list[VersionStatus], Field(max_length=256)] = Field(default_factory=list)
     """Known versions, highest first; at most 256."""
 

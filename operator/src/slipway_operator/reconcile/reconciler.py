@@ -25,7 +25,12 @@ from slipway_operator.cluster.observing import look_again, observe
 from slipway_operator.model.actions import Action, Plan, operation
 from slipway_operator.model.observed import Observed
 from slipway_operator.model.retention import RetentionReport
-from slipway_operator.planning.history.durations import ended_transitions, new_pods, seconds_of
+from slipway_operator.planning.history.durations import (
+    ended_step,
+    ended_transitions,
+    new_pods,
+    seconds_of,
+)
 from slipway_operator.planning.plan import plan
 from slipway_operator.reconcile.analysis.samples import Samples
 from slipway_operator.reconcile.analysis.scrape import Scraper
@@ -209,7 +214,7 @@ class Reconciler:
         crash after its pods were removed would have it tried once more.
         """
         if await self._write_status(observed.model, planned):
-            _measure(observed, planned)
+            _measure(observed, planned, now)
         # The status has it now: kept until all actions have succeeded, it would count once more each time.
         self._samples.taken(observed.model.uid)
         for action in planned.actions:
@@ -246,13 +251,16 @@ class Reconciler:
         return True
 
 
-def _measure(observed: Observed, planned: Plan) -> None:
+def _measure(observed: Observed, planned: Plan, now: datetime) -> None:
     """Count what has ended, once the status that says so is written."""
     before, after = observed.model.status, planned.status
     for entry in ended_transitions(before, after):
         outcome = entry.outcome.value if entry.outcome else ""
         metrics.TRANSITION_SECONDS.labels(outcome).observe(seconds_of(entry))
         metrics.OUTAGE_SECONDS.inc(entry.outage_seconds)
+    if ended := ended_step(before, after, now):
+        weight, seconds = ended
+        metrics.WEIGHT_SECONDS.labels(weight).observe(seconds)
     for pod in new_pods(observed, before, after):
         metrics.SYNC_SECONDS.observe(pod.sync)
         metrics.LOAD_SECONDS.observe(pod.load)

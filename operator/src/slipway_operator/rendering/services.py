@@ -12,7 +12,8 @@ from slipway_operator.api.resource import ModelResource
 from slipway_operator.rendering.metadata import child_metadata
 
 
-def _selector(model: ModelResource, selects: str) -> dict[str, str]:
+def selector_of(model: ModelResource, selects: str) -> dict[str, str]:
+    """Labels of the pods of a servable, or of the rotation."""
     if selects == names.SELECTS_ROTATION:
         return {names.MODEL_LABEL: model.name, names.ROTATION_LABEL: names.ROTATION_IN}
     return {names.MODEL_LABEL: model.name, names.SERVABLE_LABEL: selects}
@@ -52,13 +53,13 @@ def _service(
 
 def model_service(model: ModelResource, selects: str) -> dict[str, Any]:
     """NAME: the version that takes unversioned requests, or the rotation."""
-    return _service(model, model.name, selects, _selector(model, selects))
+    return _service(model, model.name, selects, selector_of(model, selects))
 
 
 def next_service(model: ModelResource, selects: str, name: str = "") -> dict[str, Any]:
     """NAME-next, or what takes its place: tries out the selector to which NAME is about to be flipped."""
     name = name or names.next_service(model.name)
-    return _service(model, name, selects, _selector(model, selects), headless=True)
+    return _service(model, name, selects, selector_of(model, selects), headless=True)
 
 
 def version_service(model: ModelResource, version: int) -> dict[str, Any]:
@@ -76,4 +77,4 @@ def label_service(model: ModelResource, label: str, version: int) -> dict[str, A
 def pods_service(model: ModelResource, selects: str) -> dict[str, Any]:
     """NAME-pods: what NAME selects, without a virtual address: for clients that balance themselves."""
     name = names.pods_service(model.name)
-    return _service(model, name, selects, _selector(model, selects), headless=True)
+    return _service(model, name, selects, selector_of(model, selects), headless=True)

@@ -7,6 +7,7 @@ from datetime import datetime
 from slipway_operator.api.names import servable_id
 from slipway_operator.api.status import ModelStatus, TransitionRecord
 from slipway_operator.model.observed import Observed, Pod
+from slipway_operator.planning.rollout.record import is_held
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,24 @@ def seconds_of(entry: TransitionRecord) -> float:
     """How long a transition took that has ended."""
     ended = datetime.fromisoformat(entry.ended_at or entry.started_at)
     return (ended - datetime.fromisoformat(entry.started_at)).total_seconds()
+
+
+def ended_step(before: ModelStatus, after: ModelStatus, now: datetime) -> tuple[int, float] | None:
+    """The step of a rollout whose share of requests has ended: its weight, and seconds since its pods took requests."""
+    was, then = before.rollout, after.rollout
+    if was is None or was.reached_at is None or not is_held(was):
+        return None
+    same = then is not None and (then.version, then.key, then.plan, then.step, then.reached_at) == (
+        was.version,
+        was.key,
+        was.plan,
+        was.step,
+        was.reached_at,
+    )
+    if same:
+        return None
+    lasted = (now - datetime.fromisoformat(was.reached_at)).total_seconds()
+    return was.weight, max(0.0, lasted)
 
 
 def new_pods(observed: Observed, before: ModelStatus, after: ModelStatus) -> Iterator[PodDurations]:

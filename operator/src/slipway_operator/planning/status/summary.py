@@ -8,6 +8,7 @@ from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.status.columns import phase_of, serving_column
 from slipway_operator.planning.status.conditions import condition_values, conditions, message
 from slipway_operator.planning.status.degraded import Trouble
+from slipway_operator.planning.status.scale import scale_replicas, scale_selector
 
 
 def summarise(decision: Decision, troubles: Sequence[Trouble]) -> ModelStatus:
@@ -35,8 +36,8 @@ def summarise(decision: Decision, troubles: Sequence[Trouble]) -> ModelStatus:
         ready=f"{sum(pod.ready for pod in live)}/{wanted}",
         message=message(decision, values),
         url=f"http://{host}/v1/models/{model.model_name}",
-        replicas=len(live),
-        selector=f"{names.MODEL_LABEL}={model.name}",
+        replicas=scale_replicas(decision),
+        selector=scale_selector(decision),
         versions=list(decision.rows),
         retention=model.status.retention,
         transition=model.status.transition,

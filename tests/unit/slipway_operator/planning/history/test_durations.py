@@ -6,6 +6,7 @@ from fleet import Fleet
 from fleets_at_rest import run, serving
 from slipway_operator.planning.history.durations import (
     PodDurations,
+    ended_step,
     ended_transitions,
     new_pods,
     seconds_of,
@@ -47,3 +48,46 @@ def test_a_pod_that_is_replaced_is_no_new_version() -> None:
     fleet = serving()
     fleet.take(next(iter(fleet.pods.values())))
     assert measured(fleet) == ([], [])
+
+
+def steps(fleet: Fleet, minutes: float = 0) -> list[tuple[int, float]]:
+    """Steps that end from now on, and after a while."""
+    found = []
+    for round_ in range(40):
+        if round_ == 20:
+            fleet.now += timedelta(minutes=minutes)
+        fleet.poll()
+        before = fleet.status
+        fleet.operate()
+        if ended := ended_step(before, fleet.status, fleet.now):
+            found.append(ended)
+        list(fleet.turn())
+    return found
+
+
+def rolling() -> Fleet:
+    rollout = {"steps": [{"weight": 10, "pause": {"duration": "2m"}}, {"weight": 50, "pause": {}}]}
+    fleet = serving(rollout=rollout, serving={"replicas": 2})
+    fleet.upload(4)
+    assert steps(fleet, minutes=1) == []
+    return fleet
+
+
+def test_the_time_at_each_weight_is_measured_once_when_its_step_ends() -> None:
+    fleet = rolling()
+    assert steps(fleet, minutes=1) == [(10, 120.0)]
+    assert steps(fleet, minutes=7) == []
+    fleet.annotations["slipway.dev/approve"] = "4/2"
+    assert steps(fleet) == [(50, 7 * 60.0)]
+    assert fleet.status.serving == "4"
+    assert steps(fleet) == []
+
+
+def test_the_time_at_a_weight_ends_with_the_canary_and_with_its_pods() -> None:
+    fleet = rolling()
+    fleet.edit(serving={"replicas": 0})
+    assert steps(fleet) == [(10, 60.0)]
+    fleet.edit(serving={"replicas": 2})
+    assert steps(fleet, minutes=0.5) == []
+    fleet.annotations["slipway.dev/abort"] = "4"
+    assert steps(fleet) == [(10, 30.0)]
