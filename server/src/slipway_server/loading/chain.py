@@ -17,6 +17,7 @@ from slipway_server.batching.parameters import (
 )
 from slipway_server.core.managed_version import Loader
 from slipway_server.loading.batching import BatchingLoader, BatchingRule
+from slipway_server.loading.checks import CheckLoader
 from slipway_server.loading.directory_lock import DirectoryLockLoader
 from slipway_server.loading.sandbox.loader import SandboxLoader
 from slipway_server.loading.sandbox.processes import SandboxSettings
@@ -39,7 +40,7 @@ def make_loader(
     batches: Callable[[str, int], BatchObserver] | None = None,
     warm_ups: WarmUpObserver | None = None,
 ) -> Loader[ServedModel]:
-    """Return what loads, warms up and unloads versions in this process.
+    """Return what loads, warms up, checks and unloads versions in this process.
 
     Args:
         settings: of the server.
@@ -63,6 +64,8 @@ def make_loader(
     if settings.warm_up_iterations:
         rule = WarmUpRule(settings.warm_up_iterations, check_methods=settings.check_method_names)
         loader = WarmUpLoader(loader, rule, warm_ups)
+    if settings.checks:
+        loader = CheckLoader(loader, check_methods=settings.check_method_names)
     return loader
 
 

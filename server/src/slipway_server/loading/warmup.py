@@ -7,30 +7,21 @@ version is ignored. A request that fails fails the load.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
-import numpy as np
 import structlog
 from google.protobuf.message import DecodeError
 
 from slipway_server.core.managed_version import Loader
-from slipway_server.core.serving_map import Handle, Selector, Servable
+from slipway_server.core.serving_map import Servable
 from slipway_server.errors import Code, ServingError, invalid_argument
-from slipway_server.inference.multi import Task
-from slipway_server.inference.predictor import DEFAULT_SIGNATURE, Predictor
+from slipway_server.loading.recorded_requests import RecordedRequests
 from slipway_server.servables.servable import ServedModel
-from slipway_server.servables.signature import Array
-from slipway_server.servables.tensorflow.c_api.tensors import from_proto
 from slipway_server.storage.records import read_records
-from slipway_server.wire.tensorflow_serving.apis import (
-    inference_pb2,
-    input_pb2,
-    predict_pb2,
-    prediction_log_pb2,
-)
+from slipway_server.wire.tensorflow_serving.apis import prediction_log_pb2
 
 REQUESTS: Final = Path("assets.extra") / "tf_serving_warmup_requests"
 MAX_RECORDS: Final = 1000
@@ -114,10 +105,11 @@ class WarmUpLoader(Generic[M]):
         started = self._clock()
         records = 0
         error: ServingError | None = None
-        run = _Requests(servable, self._rule).run
+        requests = RecordedRequests(servable, check_methods=self._rule.check_methods)
         try:
-            for record in _records(Path(path) / REQUESTS):
-                run(record)
+            for record in read_logs(Path(path) / REQUESTS):
+                for _ in range(self._rule.iterations):
+                    requests.run(record)
                 records += 1
                 if records > MAX_RECORDS:
                     raise invalid_argument(
@@ -139,67 +131,12 @@ class WarmUpLoader(Generic[M]):
         )
 
 
-class _OnlyOne:
-    """Finds one version, whatever is asked for: it is not in the serving map yet."""
+def read_logs(path: Path) -> Iterator[prediction_log_pb2.PredictionLog]:
+    """Yield the requests that a file of recorded ones has.
 
-    def __init__(self, servable: Servable[ServedModel]) -> None:
-        self._servable = servable
-
-    def open(self, selector: Selector) -> Handle[ServedModel]:
-        _ = selector
-        self._servable.acquire()
-        return Handle(self._servable)
-
-
-class _Requests:
-    """Runs recorded requests on one version."""
-
-    def __init__(self, servable: Servable[ServedModel], rule: WarmUpRule) -> None:
-        self._model = servable.model
-        self._predictor = Predictor(_OnlyOne(servable), check_methods=rule.check_methods)
-        self._iterations = rule.iterations
-
-    def run(self, record: prediction_log_pb2.PredictionLog) -> None:
-        kind = record.WhichOneof("log_type")
-        if kind is None:
-            return
-        for _ in range(self._iterations):
-            with self._predictor.open(Selector(self._model)) as handle:
-                self._run(record, kind, handle)
-
-    def _run(
-        self, record: prediction_log_pb2.PredictionLog, kind: str, handle: Handle[ServedModel]
-    ) -> None:
-        match kind:
-            case "predict_log":
-                request = record.predict_log.request
-                self._predictor.predict(
-                    handle,
-                    request.model_spec.signature_name,
-                    _tensors(request),
-                    request.output_filter,
-                )
-            case "classify_log":
-                classify = record.classify_log.request
-                self._predictor.classify(
-                    handle, classify.model_spec.signature_name, _examples(classify.input)
-                )
-            case "regress_log":
-                regress = record.regress_log.request
-                self._predictor.regress(
-                    handle, regress.model_spec.signature_name, _examples(regress.input)
-                )
-            case "multi_inference_log":
-                combined = record.multi_inference_log.request
-                self._predictor.multi_inference(
-                    handle, _tasks(self._model, combined), _examples(combined.input)
-                )
-            case _:
-                number = record.DESCRIPTOR.fields_by_name[kind].number
-                raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {number}")
-
-
-def _records(path: Path) -> Iterator[prediction_log_pb2.PredictionLog]:
+    Raises:
+        ServingError: it cannot be read, or is no such file.
+    """
     try:
         for data in read_records(path):
             yield _parsed(data, path)
@@ -219,33 +156,3 @@ def _parsed(data: bytes, path: Path) -> prediction_log_pb2.PredictionLog:
         # What is no message may be anything; so much of it as helps to recognise it.
         excerpt = data[:64].decode("utf-8", "backslashreplace")
         raise invalid_argument(f"Failed to parse warmup record: {excerpt} from {path}") from error
-
-
-def _tensors(request: predict_pb2.PredictRequest) -> Mapping[str, Array]:
-    tensors: dict[str, Array] = {}
-    for alias, proto in request.inputs.items():
-        try:
-            tensors[alias] = from_proto(proto)
-        except ServingError as error:
-            raise invalid_argument(f"tensor parsing error: {alias}: {error.message}") from error
-    return tensors
-
-
-def _examples(message: input_pb2.Input) -> Array:
-    """Return serialized Examples, each behind the context: concatenated messages are merged messages."""
-    context = b""
-    listed: Any = message.example_list
-    if message.WhichOneof("kind") == "example_list_with_context":
-        listed = message.example_list_with_context
-        context = listed.context.SerializeToString()
-    examples = [context + example.SerializeToString() for example in listed.examples]
-    vector = np.empty(len(examples), object)
-    vector[:] = examples
-    return vector
-
-
-def _tasks(model: str, request: inference_pb2.MultiInferenceRequest) -> list[Task]:
-    return [
-        Task(model, task.model_spec.signature_name or DEFAULT_SIGNATURE, task.method_name)
-        for task in request.tasks
-    ]

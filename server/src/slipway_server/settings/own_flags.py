@@ -146,6 +146,12 @@ OWN: Final[tuple[Flag, ...]] = (
         "Run each signature on zeros before a version serves: true, false, or auto (true without model_config_file).",
         bare="true",
     ),
+    Flag(
+        "checks",
+        True,
+        "Run the checks of a version, assets.extra/slipway_checks, before it becomes available; it fails to load if an "
+        "answer differs.",
+    ),
     Flag("termination_log", "", "File to write the reason for an unexpected exit to, as JSON."),
     Flag(
         "rest_api_max_body_bytes",

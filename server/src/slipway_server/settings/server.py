@@ -77,6 +77,7 @@ class Settings:
     flush_caches: bool
     prefer_tflite: bool
     warm_up_iterations: int
+    checks: bool
     tflite_interpreters: int
     tensor_content: bool
     strict_types: bool
@@ -198,6 +199,7 @@ def settings(
         warm_up_iterations=max(values["num_request_iterations_for_warmup"], 1)
         if values["enable_model_warmup"]
         else 0,
+        checks=values["checks"],
         tflite_interpreters=max(values["num_tflite_pools"], 1)
         * max(values["num_tflite_interpreters_per_pool"], 1),
         tensor_content=values["enable_serialization_as_tensor_content"],
