@@ -3,11 +3,12 @@
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import metadata
 from io import TextIOWrapper
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 from slipway_server.app.process import EXIT_FAILED, EXIT_OK, Process
 from slipway_server.errors import ServingError
@@ -16,14 +17,19 @@ from slipway_server.settings import command_line
 from slipway_server.settings.environment import with_environment
 from slipway_server.settings.server import Settings, settings
 
+_BROKEN_PIPE: Final = 128 + 13
+
 
 def main() -> None:
     """Run the server and end the process with its exit code."""
     # Arguments need not be text, and are printed when they are no flags.
     cast("TextIOWrapper", sys.stdout).reconfigure(errors="backslashreplace")
-    code = run(sys.argv)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        code = run(sys.argv)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        code = _BROKEN_PIPE  # the reader has gone, as `head` does
     # Everything was stopped in order. What is left are threads inside TensorFlow and loads that may never end; waiting
     # for them would only let the kubelet kill the process.
     os._exit(code)
@@ -34,8 +40,7 @@ def run(arguments: list[str]) -> int:
     program = Path(arguments[0]).name if arguments else "slipway-server"
     parsed = command_line.parse(arguments[1:])
     if parsed.help:
-        markdown = parsed.help == "markdown"
-        sys.stdout.write(command_line.reference() if markdown else command_line.usage(program))
+        sys.stdout.write(_help(parsed.help, program))
         return EXIT_OK
     if parsed.malformed:
         sys.stdout.write(
@@ -46,9 +51,7 @@ def run(arguments: list[str]) -> int:
         sys.stdout.write(version_text())
         return EXIT_OK
     if parsed.unknown:
-        sys.stdout.write("".join(f"unknown argument: {argument}\n" for argument in parsed.unknown))
-        sys.stdout.write(command_line.usage(program))
-        sys.stdout.flush()
+        say_unknown(parsed.unknown, program)
     parsed = with_environment(parsed, os.environ)
     try:
         chosen = settings(
@@ -72,6 +75,26 @@ def run(arguments: list[str]) -> int:
         os.environ["TF_XLA_FLAGS"] = f"{xla_flags} --tf_xla_cpu_global_jit".strip()
     notes = command_line.without_effect(parsed.given)
     return Process(chosen, notes, landlock_version).run()
+
+
+def _help(form: str, program: str) -> str:
+    match form:
+        case "markdown":
+            return command_line.reference()
+        case "completion":
+            return command_line.completion(program)
+        case _:
+            return command_line.usage(program)
+
+
+def say_unknown(arguments: Sequence[str], program: str) -> None:
+    """Report arguments that are no flag, in TensorFlow's words, and on stderr what they may have meant."""
+    sys.stdout.write("".join(f"unknown argument: {argument}\n" for argument in arguments))
+    sys.stdout.write(command_line.usage(program))
+    sys.stdout.flush()
+    for argument in arguments:
+        if meant := command_line.similar(argument):
+            sys.stderr.write(f"{program}: there is no flag {argument}: did you mean {meant}?\n")
 
 
 def restrict_files(chosen: Settings) -> int:

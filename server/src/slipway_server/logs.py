@@ -1,4 +1,7 @@
-"""One JSON object a line on standard error. A line that cannot be written is lost; nobody fails for its sake."""
+"""On standard error: text on a terminal, otherwise one JSON object a line.
+
+A line that cannot be written is lost; nobody fails for its sake.
+"""
 
 import json
 import sys
@@ -16,12 +19,17 @@ def configure(level: str = "info") -> None:
     Args:
         level: of the least important lines that are written: `debug`, `info`, `warning` or `error`.
     """
+    render: list[Any] = [
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(serializer=_serialize),
+    ]
+    if sys.stderr.isatty():
+        render = [structlog.dev.ConsoleRenderer(timestamp_key="time")]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(serializer=_serialize),
+            *render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=_Lines,

@@ -1,17 +1,19 @@
 """Logging of the process."""
 
 import logging
+import sys
 
 import structlog
 from structlog.typing import Processor
 
 
 def configure_logging(level: str) -> None:
-    """Log one JSON object a line, from our own code and from libraries."""
+    """Log to stderr, from our own code and from libraries: text on a terminal, else one JSON object a line."""
+    on_terminal = sys.stderr.isatty()
     shared: list[Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        *([] if on_terminal else [structlog.processors.format_exc_info]),
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -24,7 +26,9 @@ def configure_logging(level: str) -> None:
             foreign_pre_chain=shared,
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.JSONRenderer(),
+                structlog.dev.ConsoleRenderer()
+                if on_terminal
+                else structlog.processors.JSONRenderer(),
             ],
         )
     )

@@ -7,8 +7,9 @@ import random
 import signal
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import kopf
 import structlog
@@ -19,8 +20,9 @@ from kubernetes.aio import config as kubernetes_config
 
 from slipway_operator import metrics
 from slipway_operator.api.names import GROUP
+from slipway_operator.app.exits import ExitCode, StartError, no_answer, no_cluster, no_port
 from slipway_operator.app.settings import OperatorSettings, ReceiverSettings, store_options
-from slipway_operator.cluster.client import MODELS, ROUTES, Client, Resource
+from slipway_operator.cluster.client import MODELS, ROUTES, Client, ClusterError, Resource
 from slipway_operator.cluster.fencing import fenced_api
 from slipway_operator.cluster.lease import Leadership, LeadershipLostError
 from slipway_operator.handlers.kopf_events import registry_for, settings_for
@@ -43,12 +45,13 @@ async def run(settings: OperatorSettings) -> None:
     When the Lease is lost, the process ends here and at once, with exit code 1.
 
     Raises:
+        StartError: There is no cluster to work for, or no port.
         Exception: A watch has died; a new process starts with clean ones.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, _interrupted, stop)
     started = asyncio.Event()
     instance = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
     configuration = await _api_configuration()
@@ -62,16 +65,12 @@ async def run(settings: OperatorSettings) -> None:
         )
         writing = await fenced_api(configuration, leadership.fence)
         client = Client(api, writing, leadership.fence)
-        if not await client.knows(MODELS):
-            raise SystemExit(
-                f"the API server does not know {MODELS.plural}.{GROUP}: install the "
-                "CustomResourceDefinition (helm does, unless crds.install is false)"
-            )
+        await _find_models(client, configuration.host)
         # Those that are installed later are looked at when a Model is, and watched after the next start.
         routes = [resource for resource in ROUTES.values() if await client.knows(resource)]
         work = _loop(client, settings, instance)
         probes = application(lambda: work.alive and not leadership.lost, started.is_set)
-        runners = [await serve(probes, settings.port)]
+        runners = [await _served(probes, settings.port)]
         if settings.receiver is not None:
             runners.append(await _receive(settings.receiver, leadership, work))
         try:
@@ -83,13 +82,59 @@ async def run(settings: OperatorSettings) -> None:
                 await runner.cleanup()
 
 
+def _interrupted(stop: asyncio.Event) -> None:
+    """Stop in order at the first Ctrl-C, and at once at the second."""
+    if stop.is_set():
+        _log.warning("interrupted again: ending at once")
+        logging.shutdown()
+        os._exit(ExitCode.INTERRUPTED)
+    _log.info(
+        "stopping",
+        message="What is under way is finished and the Lease released; a second Ctrl-C ends at once",
+    )
+    stop.set()
+
+
 async def _api_configuration() -> kubernetes_client.Configuration:
     configuration = kubernetes_client.Configuration()
     try:
         kubernetes_config.load_incluster_config(client_configuration=configuration)
     except kubernetes_config.ConfigException:
-        await kubernetes_config.load_kube_config(client_configuration=configuration)
+        files = (os.environ.get("KUBECONFIG") or "~/.kube/config").split(os.pathsep)
+        if not _any_exists(files):
+            raise no_cluster(files, "there is no such file") from None
+        try:
+            await kubernetes_config.load_kube_config(client_configuration=configuration)
+        except Exception as error:  # a file of somebody's, which the client reads as it comes
+            raise no_cluster(files, str(error)) from error
     return configuration
+
+
+def _any_exists(files: Iterable[str]) -> bool:
+    return any(Path(file).expanduser().exists() for file in files if file)
+
+
+async def _find_models(client: Client, host: str) -> None:
+    """Make sure that the API server answers and knows Models."""
+    try:
+        known = await client.knows(MODELS)
+    except ClusterError as error:
+        cause = error.__cause__
+        why = str(cause) or type(cause).__name__ if error.status == 0 and cause else str(error)
+        raise no_answer(host, error.status, why) from error
+    if not known:
+        raise StartError(
+            f"the API server {host} does not know {MODELS.plural}.{GROUP}: install the "
+            "CustomResourceDefinition (helm does, unless crds.install is false)",
+            ExitCode.UNUSABLE,
+        )
+
+
+async def _served(app: web.Application, port: int) -> web.AppRunner:
+    try:
+        return await serve(app, port)
+    except OSError as error:
+        raise no_port(port, error.strerror or str(error)) from error
 
 
 def _loop(client: Client, settings: OperatorSettings, instance: str) -> Loop:
@@ -116,7 +161,7 @@ async def _receive(settings: ReceiverSettings, leadership: Leadership, work: Loo
         lambda: leadership.leader,
         work.notified,
     )
-    return await serve(receiver.application(deps), settings.port)
+    return await _served(receiver.application(deps), settings.port)
 
 
 async def _until_stopped(

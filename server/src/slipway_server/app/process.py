@@ -8,6 +8,7 @@ ports open, /livez answers, /readyz says 503
 """
 
 import json
+import os
 import queue
 import signal
 import sys
@@ -39,6 +40,9 @@ EXIT_OK: Final = 0
 EXIT_REJECTED: Final = 65
 EXIT_FAILED: Final = 255
 
+_SECOND_INTERRUPT: Final = (
+    "Requests are answered until every client has gone; a second Ctrl-C ends at once"
+)
 _TERMINATION_LOG_BYTES: Final = 4096
 _TERMINATION_MESSAGE_CHARACTERS: Final = 1500
 
@@ -80,6 +84,7 @@ class Process:
         self._assembly: Assembly | None = None
         self._draining = False
         self._interrupts = 0
+        self._stopping = False
         self._showing = threading.Lock()
         self._shown: AbstractSet[str] = frozenset()
         self._log: Any = None
@@ -87,7 +92,7 @@ class Process:
     def run(self) -> int:
         """Serve until a signal or a failure; return the exit code."""
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda received, _frame: self._events.put(_Signal(received)))
+            signal.signal(number, self._on_signal)
         start = self._assemble
         try:
             check_configuration(self._settings, _tell, _warn)
@@ -272,17 +277,31 @@ class Process:
         self._ports.drain()
         seconds = self._settings.drain if served else 0.0
         self._log.info(
-            "draining", signal=signal.Signals(number).name, seconds=seconds, served=served
+            "draining",
+            signal=signal.Signals(number).name,
+            seconds=seconds,
+            served=served,
+            **({"message": _SECOND_INTERRUPT} if number == signal.SIGINT else {}),
         )
         reason = drain.wait() if served else "nothing was served"
-        self._log.info("stopping", reason=reason, grace_seconds=STOP_GRACE_SECONDS)
+        grace = 0.0 if self._interrupts > 1 else STOP_GRACE_SECONDS
+        self._log.info("stopping", reason=reason, grace_seconds=grace)
+        self._stopping = True
         if self._assembly:
             self._assembly.stop()
-        self._ports.stop(STOP_GRACE_SECONDS)
+        self._ports.stop(grace)
         if self._assembly:
             self._assembly.close()
         self._log.info("stopped")
         return EXIT_OK
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        """Hand a signal on; once nobody takes it any more, a second SIGINT ends the process here."""
+        if self._stopping and number == signal.SIGINT:
+            self._interrupts += 1
+            if self._interrupts > 1:
+                os._exit(EXIT_OK)
+        self._events.put(_Signal(number))
 
     def _look(self) -> Clients:
         """Count the clients, after closing connections that have long been idle."""

@@ -7,6 +7,7 @@ and the server goes on; a value that does not fit its flag's type ends it.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import metadata
 from typing import Final
 
@@ -26,6 +27,27 @@ accepted, with a warning in the log at startup.
 
 This page is the output of `slipway-server --help=markdown`.
 """
+_GROUPS: Final = (("TensorFlow Serving's flags", CLASSIC), ("Further flags", OWN))
+_USUAL: Final = (
+    (
+        "one model, over gRPC and REST",
+        "--port=8500 --rest_api_port=8501 --model_name=digits --model_base_path=/models/digits",
+    ),
+    (
+        "several models, from a file that is read again every minute",
+        "--rest_api_port=8501 --model_config_file=/models/models.config --model_config_file_poll_wait_seconds=60",
+    ),
+    (
+        "with requests put together into batches",
+        "--rest_api_port=8501 --model_name=digits --model_base_path=/models/digits --enable_batching",
+    ),
+)
+_HELP: Final = {
+    "--help": "text",
+    "-h": "text",
+    "--help=markdown": "markdown",
+    "--help=completion": "completion",
+}
 _INT32: Final = (-(2**31), 2**31 - 1)
 _INT64: Final = (-(2**63), 2**63 - 1)
 
@@ -38,7 +60,7 @@ class Parsed:
         values: every flag's value, given or default.
         given: the names of flags that were given.
         unknown: arguments that are no flag.
-        help: `text` or `markdown` when that was asked for.
+        help: `text`, `markdown` or `completion` when that was asked for.
         malformed: sentences about values that do not fit; not empty means the server must not start.
     """
 
@@ -72,8 +94,8 @@ def parse(arguments: Sequence[str]) -> Parsed:
         if argument == "--":
             unknown.extend(arguments[position + 1 :])
             break
-        if argument in {"--help", "-h", "--help=markdown"}:
-            wants_help = "markdown" if argument == "--help=markdown" else "text"
+        if argument in _HELP:
+            wants_help = _HELP[argument]
             continue
         name, equals, text = argument.removeprefix("--").partition("=")
         flag = _BY_NAME.get(name) if argument.startswith("--") else None
@@ -114,19 +136,45 @@ def _value(flag: Flag, text: str) -> Value | None:
 
 def usage(program: str) -> str:
     """Return the help text."""
-    lines = [f"usage: {program}", "Flags:"]
-    for flag in FLAGS:
-        default = (
-            f'"{flag.default}"' if isinstance(flag.default, str) else str(flag.default).lower()
-        )
-        lines.append(f"\t--{flag.name}={default}".ljust(56) + f"\t{_kind(flag)}\t{flag.usage}")
+    lines = [f"usage: {program}"]
+    for what, arguments in _USUAL:
+        lines += [f"  # {what}", f"  {program} {arguments}"]
+    for title, flags in _GROUPS:
+        lines.append(f"{title}:")
+        lines += [_usage_line(flag) for flag in flags]
     return "\n".join(lines) + "\n"
+
+
+def _usage_line(flag: Flag) -> str:
+    default = f'"{flag.default}"' if isinstance(flag.default, str) else str(flag.default).lower()
+    return f"\t--{flag.name}={default}".ljust(56) + f"\t{_kind(flag)}\t{flag.usage}"
+
+
+def completion(program: str) -> str:
+    """Return what bash evaluates to complete flags; of booleans alone, of others up to the value."""
+    words = " ".join(
+        f"--{flag.name}" if isinstance(flag.default, bool) else f"--{flag.name}=" for flag in FLAGS
+    )
+    return f"complete -o default -o nospace -W '--help --version {words}' {program}\n"
+
+
+def similar(argument: str) -> str:
+    """Return the flag that an unknown argument may have meant, or an empty string.
+
+    >>> similar("--prot=8500"), similar("--model-name=m"), similar("x")
+    ('--port', '--model_name', '')
+    """
+    if not argument.startswith("-"):
+        return ""
+    name = argument.lstrip("-").partition("=")[0].replace("-", "_")
+    near = get_close_matches(name, _BY_NAME, 1, 0.7)
+    return f"--{near[0]}" if near else ""
 
 
 def reference() -> str:
     """Return the reference page of all flags, in Markdown; it is the same on every machine."""
     parts = [_REFERENCE_HEAD]
-    for title, flags in (("TensorFlow Serving's flags", CLASSIC), ("Further flags", OWN)):
+    for title, flags in _GROUPS:
         parts.append(
             f"## {title}\n\n| Flag | Type | Default | Meaning |\n| --- | --- | --- | --- |"
         )

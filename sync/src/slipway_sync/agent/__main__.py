@@ -9,13 +9,15 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import metadata
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 import structlog
 import typer
-from structlog.typing import EventDict
+from structlog.typing import EventDict, Processor
 from typer.exceptions import TyperException
 
 from slipway_sync.agent.errors import SyncError
@@ -37,17 +39,56 @@ from slipway_sync.stores import (
 
 _PATIENCE = Patience()
 
+_LEVELS: Final = ("debug", "info", "warning", "error")
+_USUAL: Final = """\b
+  [dim]# write the index of exports that a web server shall offer[/dim]
+  slipway-sync index /srv/models/digits
+  [dim]# see which versions lie on a mounted volume, and what is wrong with them[/dim]
+  slipway-sync watch --mount=/models --path=digits
+  [dim]# download one version, and verify it[/dim]
+  slipway-sync fetch --source=s3://models/digits --directory=3 --version=3 --revision=… --destination=/models/digits
+"""
+
 app = typer.Typer(
     name="slipway-sync",
-    help="Download one version of a model to a volume and verify it.",
-    add_completion=False,
+    help=f"{_USUAL}\nDownload one version of a model to a volume and verify it.",
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 
 
+def _show_version(asked: bool) -> None:  # noqa: FBT001 - a callback of the command line
+    if asked:
+        sys.stdout.write(f"slipway-sync {metadata.version('slipway-sync')}\n")
+        raise typer.Exit
+
+
+def _log_from(level: str) -> str:
+    if level not in _LEVELS:
+        raise typer.BadParameter(f"must be one of {', '.join(_LEVELS)}")
+    _configure_log(level)
+    return level
+
+
 @app.callback()
-def _commands() -> None:
-    """Keep each command one of its own."""
+def _commands(
+    _version: Annotated[  # noqa: FBT002 - a flag of the command line
+        bool,
+        typer.Option(
+            "--version", help="Print the version and exit.", callback=_show_version, is_eager=True
+        ),
+    ] = False,
+    _log_level: Annotated[
+        str,
+        typer.Option(
+            "--log-level",
+            help=f"Least important lines to log: {', '.join(_LEVELS)}.",
+            callback=_log_from,
+        ),
+    ] = "info",
+) -> None:
+    pass
 
 
 @app.command("fetch")
@@ -182,24 +223,54 @@ app.command("index")(index_command)
 def main() -> NoReturn:
     """Run the command line and exit with one of ExitCode."""
     signal.signal(signal.SIGTERM, _stop)
-    structlog.configure(
-        processors=[
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-            _event_first,
-            structlog.processors.JSONRenderer(ensure_ascii=False),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
-    )
+    _configure_log("info")
     try:
         code = app(prog_name="slipway-sync", standalone_mode=False)
     except TyperException as error:
-        sys.stderr.write(f"slipway-sync: {error}\n")
+        sys.stderr.write(f"slipway-sync: {_usage(error)}\n")
         code = ExitCode.USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        code = 128 + signal.SIGINT
     sys.stdout.flush()
     sys.stderr.flush()
     # The threads of the object store library may still answer to a loop that is gone. Met by them,
     # an interpreter that is being taken down aborts, and another exit code would be reported.
     os._exit(int(code or 0))
+
+
+def _configure_log(level: str) -> None:
+    """Log to stdout: text on a terminal, otherwise one JSON object a line."""
+    render: list[Processor] = [
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        _event_first,
+        structlog.processors.JSONRenderer(ensure_ascii=False),
+    ]
+    if sys.stdout.isatty():
+        render = [
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+            structlog.dev.ConsoleRenderer(timestamp_key="time"),
+        ]
+    structlog.configure(
+        processors=render,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
+    )
+
+
+def _usage(error: TyperException) -> str:
+    """What is wrong with the command line, and where help is."""
+    message = error.format_message().rstrip(".")
+    context: Any = getattr(error, "ctx", None)
+    option: str | None = getattr(error, "option_name", None)
+    if option is not None and hasattr(error, "possibilities"):
+        message = f"there is no option {option}"
+        known = [name for param in context.command.params for name in param.opts] if context else []
+        if near := get_close_matches(option, known, 1, 0.5):
+            return f"{message}: did you mean {near[0]}?"
+    if message.endswith("?") or context is None:
+        return message
+    return f"{message}: see {context.command_path} --help"
 
 
 def _event_first(_logger: object, _method: str, line: EventDict) -> EventDict:
