@@ -15,6 +15,7 @@ from slipway_operator.app.settings import (
     OperatorSettings,
     ReceiverSettings,
     SettingsError,
+    StatusPageSettings,
     check,
 )
 from slipway_operator.reconcile.sources.errors import Installation
@@ -70,6 +71,17 @@ def run_command(
         Path | None,
         typer.Option(help="Take notifications of stores from those who show what it holds."),
     ] = None,
+    ui_port: Annotated[int, typer.Option(help="Of the status page /ui/; 0 for none.")] = 0,
+    ui_address: Annotated[
+        str, typer.Option(help="Address that the status page listens on; empty for all.")
+    ] = "127.0.0.1",
+    ui_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Host name under which browsers ask for the status page, unless it is localhost, an "
+            "address or a name inside the cluster; may be repeated."
+        ),
+    ] = None,
     pod_ip: Annotated[str, typer.Option(envvar="POD_IP", help="Of this replica.")] = "",
     log_level: Annotated[str, typer.Option(envvar="SLIPWAY_LOG_LEVEL")] = "info",
 ) -> None:
@@ -98,6 +110,9 @@ def run_command(
         port=port,
         receiver=ReceiverSettings(webhook_port, webhook_token_file, pod_ip)
         if webhook_token_file
+        else None,
+        status_page=StatusPageSettings(ui_port, ui_address, tuple(ui_host or ()))
+        if ui_port
         else None,
     )
     asyncio.run(run(settings))

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import socket
+import time
 import uuid
 from datetime import UTC, datetime
 
@@ -22,7 +23,7 @@ from slipway_operator.app.settings import OperatorSettings, ReceiverSettings, st
 from slipway_operator.cluster.client import MODELS, Client
 from slipway_operator.cluster.fencing import fenced_api
 from slipway_operator.cluster.lease import Leadership, LeadershipLostError
-from slipway_operator.handlers.kopf_events import registry_for, settings_for
+from slipway_operator.handlers.kopf_events import ModelListener, registry_for, settings_for
 from slipway_operator.health import application, serve
 from slipway_operator.notifications import receiver
 from slipway_operator.reconcile.loop import Loop
@@ -32,6 +33,8 @@ from slipway_operator.reconcile.sources.identities import Identities
 from slipway_operator.reconcile.sources.model_sources import ModelSources
 from slipway_operator.reconcile.sources.referenced_objects import ReferencedObjects
 from slipway_operator.reconcile.sources.volume_watchers import VolumeWatchers
+from slipway_operator.status_page import application as status_page
+from slipway_operator.status_page.board import Board
 
 _log = structlog.get_logger()
 
@@ -71,8 +74,15 @@ async def run(settings: OperatorSettings) -> None:
         runners = [await serve(probes, settings.port)]
         if settings.receiver is not None:
             runners.append(await _receive(settings.receiver, leadership, work))
+        listeners: list[ModelListener] = []
+        if (page := settings.status_page) is not None:
+            board = Board(time.monotonic)
+            listeners.append(board.changed)
+            served = status_page.application(board, page.hosts)
+            runners.append(await status_page.serve(served, page.address, page.port))
+        watches = registry_for(work, listeners)
         try:
-            await _until_stopped(work, leadership, settings, instance, stop, started)
+            await _until_stopped(work, watches, leadership, settings, instance, stop, started)
         finally:
             await leadership.release()
             await writing.close()
@@ -118,6 +128,7 @@ async def _receive(settings: ReceiverSettings, leadership: Leadership, work: Loo
 
 async def _until_stopped(
     work: Loop,
+    registry: kopf.OperatorRegistry,
     leadership: Leadership,
     settings: OperatorSettings,
     instance: str,
@@ -143,7 +154,7 @@ async def _until_stopped(
         await work.run()
 
     watches = kopf.operator(
-        registry=registry_for(work),
+        registry=registry,
         settings=settings_for(),
         standalone=True,
         # Otherwise it asks the system for the user's name, and a pod's user may have none.
