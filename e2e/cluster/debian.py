@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -58,27 +59,37 @@ def ensure(programs: Iterable[str]) -> None:
         _apt_get("install", "-q", "-y", "--no-install-recommends", *packages)
 
 
-def unpacked(package: str) -> Path:
+def unpacked(package: str, *, with_needs: bool = False) -> Path:
     """The files of a package, in the cache and not installed: none of its services starts.
+
+    Args:
+        with_needs: Those of the packages that it needs and that this system lacks as well.
 
     Raises:
         ClusterError: apt-get failed; with the end of what it said.
     """
-    files = paths.cache() / "debian" / package
+    files = paths.cache() / "debian" / (f"{package}-with-needs" if with_needs else package)
     if not files.exists():
         files.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=files.parent) as work, step(f"unpack {package}"):
             _apt_get("update", "-q")
-            _apt_get("download", "-q", package, folder=work)
-            [archive] = Path(work).glob("*.deb")
-            subprocess.run(["dpkg-deb", "-x", archive, f"{work}/files"], check=True)
+            packages = _needs(package) if with_needs else [package]
+            _apt_get("download", "-q", *packages, folder=work)
+            for archive in Path(work).glob("*.deb"):
+                subprocess.run(["dpkg-deb", "-x", archive, f"{work}/files"], check=True)
             # Another process may have been faster.
             with contextlib.suppress(OSError):
                 Path(f"{work}/files").rename(files)
     return files
 
 
-def _apt_get(*arguments: str, folder: str | None = None) -> None:
+def _needs(package: str) -> list[str]:
+    """The package, and what would be installed with it."""
+    said = _apt_get("install", "--simulate", "--no-install-recommends", "--reinstall", package)
+    return sorted(set(re.findall(r"^Inst (\S+)", said, flags=re.MULTILINE)) | {package})
+
+
+def _apt_get(*arguments: str, folder: str | None = None) -> str:
     done = subprocess.run(
         ["apt-get", *arguments],
         cwd=folder,
@@ -92,3 +103,4 @@ def _apt_get(*arguments: str, folder: str | None = None) -> None:
     if done.returncode != 0:
         said = "\n".join(f"  | {line}" for line in done.stdout.splitlines()[-15:])
         raise ClusterError(f"apt-get {' '.join(arguments)} failed ({done.returncode}):\n{said}")
+    return done.stdout

@@ -103,6 +103,20 @@ def test_metrics_and_notifications_are_for_those_whom_the_values_name(helm: Helm
         assert lets(direction, 8090, pod=f"{NAMESPACE}/slipway-operator"), "replicas pass them on"
 
 
+def test_the_status_page_is_for_those_whom_the_values_name_and_open_with_a_service_only(
+    helm: Helm,
+) -> None:
+    page, service = "ui.enabled=true", "ui.service.enabled=true"
+    proxy = "networkPolicy.ingress.ui[0].podSelector.matchLabels.app\\.kubernetes\\.io/name=proxy"
+    [spec] = policies(helm.render(ON, page)).values()
+    assert not lets(spec["ingress"], 8091, pod=f"{NAMESPACE}/proxy")
+    [spec] = policies(helm.render(ON, page, service)).values()
+    assert lets(spec["ingress"], 8091, pod=f"{NAMESPACE}/other")
+    [spec] = policies(helm.render(ON, page, service, proxy)).values()
+    assert lets(spec["ingress"], 8091, pod=f"{NAMESPACE}/proxy")
+    assert not lets(spec["ingress"], 8091, pod=f"{NAMESPACE}/other")
+
+
 METADATA = [
     *("169.254.169.254", "169.254.170.2", "100.100.100.200", "168.63.129.16", "192.0.0.192"),
     *("fe80::1", "fe80::a9fe:a9fe", "fd00:ec2::254", "fd20:ce::254", "64:ff9b::a9fe:a9fe"),
@@ -210,6 +224,10 @@ def test_two_things_do_not_listen_on_one_port(helm: Helm) -> None:
         helm.render(*HOOK, "webhook.port=8080")
     helm.render("webhook.port=8080")
     helm.render(*HOOK, "webhook.port=8081")
+    for taken in (8080, 8090):
+        with pytest.raises(HelmError, match=rf"ui\.port must not be {taken}: the operator serves "):
+            helm.render(*HOOK, "ui.enabled=true", f"ui.port={taken}")
+    helm.render("ui.enabled=true", "ui.port=8090")
 
 
 NETWORKS = [

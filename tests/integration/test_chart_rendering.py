@@ -64,6 +64,8 @@ def test_the_crd_is_upgraded_with_the_chart_and_kept_when_that_goes(helm: Helm) 
         ("admissionPolicy.enable=false", "'enable' not allowed"),
         ("crds.install=1", "at '/crds/install': got number, want boolean"),
         ("webhook.port=80", "at '/webhook/port': minimum"),
+        ("ui.port=80", "at '/ui/port': minimum"),
+        ("ui.hosts={a b}", "at '/ui/hosts/0'"),
         ("webhook.token=secret", "'token' not allowed"),
         ("webhook.service.type=External", "at '/webhook/service/type'"),
         ("logLevel=loud", "at '/logLevel'"),
@@ -167,7 +169,8 @@ def test_the_operator_knows_every_flag_and_variable_it_is_given(helm: Helm) -> N
     ambient = "sources.allowAmbientIdentity=true"
     proxies = ("sources.proxy=http://proxy:3128", "sources.noProxy={.svc,10.0.0.0/8}")
     hook = ("webhook.enabled=true", "webhook.tokenSecret.name=hook")
-    settings = (networks, ambient, *proxies, *hook)
+    page = ("ui.enabled=true", "ui.service.enabled=true", "ui.hosts={models.example.com}")
+    settings = (networks, ambient, *proxies, *hook, *page)
     rendered = one(helm.render("namespaces={a,b}", *settings), "Deployment")
     [container] = rendered["spec"]["template"]["spec"]["containers"]
     verb, *arguments = container["args"]
@@ -320,3 +323,22 @@ def test_notifications_are_off_until_they_have_a_token(helm: Helm) -> None:
     [container] = one(rendered, "Deployment")["spec"]["template"]["spec"]["containers"]
     assert "--webhook-token-file=/var/run/slipway/webhook/token" in container["args"]
     assert {"name": "webhook", "containerPort": 8090} in container["ports"]
+
+
+def test_the_status_page_is_off_then_on_loopback_and_then_a_service(helm: Helm) -> None:
+    def told(*settings: str) -> tuple[list[str], list[str], list[int]]:
+        rendered = helm.render(*settings)
+        [container] = one(rendered, "Deployment")["spec"]["template"]["spec"]["containers"]
+        flags = [argument for argument in container["args"] if argument.startswith("--ui-")]
+        services = [m["metadata"]["name"] for m in rendered if m["kind"] == "Service"]
+        return flags, services, [port["containerPort"] for port in container["ports"]]
+
+    assert told() == ([], ["slipway-operator"], [8080])
+    assert told("ui.enabled=true") == (["--ui-port=8091"], ["slipway-operator"], [8080])
+    assert told("ui.enabled=true", "ui.service.enabled=true", "ui.hosts={a.example}") == (
+        ["--ui-port=8091", "--ui-address=", "--ui-host=a.example"],
+        ["slipway-operator", "slipway-operator-ui"],
+        [8080, 8091],
+    )
+    with pytest.raises(HelmError, match=r"ui\.service\.enabled is true, but ui\.enabled is false"):
+        helm.render("ui.service.enabled=true")

@@ -158,6 +158,16 @@ capabilities:
 {{- if and .Values.webhook.enabled (eq (int .Values.webhook.port) (int (include "slipway.port" .))) -}}
 {{- fail (printf "webhook.port must not be %d: the operator serves its probes and metrics there" (int .Values.webhook.port)) -}}
 {{- end -}}
+{{- $taken := list (int (include "slipway.port" .)) -}}
+{{- if .Values.webhook.enabled -}}
+{{- $taken = append $taken (int .Values.webhook.port) -}}
+{{- end -}}
+{{- if and .Values.ui.enabled (has (int .Values.ui.port) $taken) -}}
+{{- fail (printf "ui.port must not be %d: the operator serves something else there" (int .Values.ui.port)) -}}
+{{- end -}}
+{{- if and .Values.ui.service.enabled (not .Values.ui.enabled) -}}
+{{- fail "ui.service.enabled is true, but ui.enabled is false" -}}
+{{- end -}}
 {{- range .Values.sources.allowedNetworks -}}
 {{- include "slipway.checkNetwork" . -}}
 {{- end -}}

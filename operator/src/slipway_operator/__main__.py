@@ -21,6 +21,7 @@ _IMAGES: Final = "Images"
 _INSTALLATION: Final = "Names of the installation"
 _SOURCES: Final = "Sources"
 _PROCESS: Final = "Process"
+_STATUS_PAGE: Final = "Status page"
 
 _LEVELS: Final = ("debug", "info", "warning", "error")
 _USUAL: Final = """\b
@@ -176,6 +177,30 @@ def run_command(
             help="Take notifications of stores from those who show what it holds.",
         ),
     ] = None,
+    ui_port: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=65535,
+            rich_help_panel=_STATUS_PAGE,
+            help="Port of the status page /ui/; 0 for none.",
+        ),
+    ] = 0,
+    ui_address: Annotated[
+        str,
+        typer.Option(
+            rich_help_panel=_STATUS_PAGE,
+            help="Address that the status page listens on; empty for all.",
+        ),
+    ] = "127.0.0.1",
+    ui_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            rich_help_panel=_STATUS_PAGE,
+            help="Host name under which browsers ask for the status page, unless it is localhost, an "
+            "address or a name inside the cluster; may be repeated.",
+        ),
+    ] = None,
     pod_ip: Annotated[
         str,
         typer.Option(
@@ -202,6 +227,7 @@ def run_command(
         OperatorSettings,
         ReceiverSettings,
         SettingsError,
+        StatusPageSettings,
         check,
     )
     from slipway_operator.reconcile.sources.errors import Installation  # noqa: PLC0415
@@ -233,6 +259,9 @@ def run_command(
         port=port,
         receiver=ReceiverSettings(webhook_port, webhook_token_file, pod_ip)
         if webhook_token_file
+        else None,
+        status_page=StatusPageSettings(ui_port, ui_address, tuple(ui_host or ()))
+        if ui_port
         else None,
     )
     asyncio.run(run(settings))

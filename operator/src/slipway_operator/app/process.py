@@ -6,8 +6,9 @@ import os
 import random
 import signal
 import socket
+import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,11 +22,16 @@ from kubernetes.aio import config as kubernetes_config
 from slipway_operator import metrics
 from slipway_operator.api.names import GROUP
 from slipway_operator.app.exits import ExitCode, StartError, no_answer, no_cluster, no_port
-from slipway_operator.app.settings import OperatorSettings, ReceiverSettings, store_options
-from slipway_operator.cluster.client import MODELS, ROUTES, Client, ClusterError, Resource
+from slipway_operator.app.settings import (
+    OperatorSettings,
+    ReceiverSettings,
+    StatusPageSettings,
+    store_options,
+)
+from slipway_operator.cluster.client import MODELS, ROUTES, Client, ClusterError
 from slipway_operator.cluster.fencing import fenced_api
 from slipway_operator.cluster.lease import Leadership, LeadershipLostError
-from slipway_operator.handlers.kopf_events import registry_for, settings_for
+from slipway_operator.handlers.kopf_events import ModelListener, registry_for, settings_for
 from slipway_operator.health import application, serve
 from slipway_operator.notifications import receiver
 from slipway_operator.reconcile.loop import Loop
@@ -35,6 +41,8 @@ from slipway_operator.reconcile.sources.identities import Identities
 from slipway_operator.reconcile.sources.model_sources import ModelSources
 from slipway_operator.reconcile.sources.referenced_objects import ReferencedObjects
 from slipway_operator.reconcile.sources.volume_watchers import VolumeWatchers
+from slipway_operator.status_page import application as status_page
+from slipway_operator.status_page.board import Board
 
 _log = structlog.get_logger()
 
@@ -73,8 +81,15 @@ async def run(settings: OperatorSettings) -> None:
         runners = [await _served(probes, settings.port)]
         if settings.receiver is not None:
             runners.append(await _receive(settings.receiver, leadership, work))
+        listeners: list[ModelListener] = []
+        if (page := settings.status_page) is not None:
+            board = Board(time.monotonic)
+            listeners.append(board.changed)
+            served = status_page.application(board, page.hosts)
+            runners.append(await _page(served, page))
+        watches = registry_for(work, routes, listeners)
         try:
-            await _until_stopped(work, leadership, settings, instance, stop, started, routes)
+            await _until_stopped(work, watches, leadership, settings, instance, stop, started)
         finally:
             await leadership.release()
             await writing.close()
@@ -137,6 +152,13 @@ async def _served(app: web.Application, port: int) -> web.AppRunner:
         raise no_port(port, error.strerror or str(error)) from error
 
 
+async def _page(app: web.Application, settings: StatusPageSettings) -> web.AppRunner:
+    try:
+        return await status_page.serve(app, settings.address, settings.port)
+    except OSError as error:
+        raise no_port(settings.port, error.strerror or str(error)) from error
+
+
 def _loop(client: Client, settings: OperatorSettings, instance: str) -> Loop:
     """The reconciler with all it needs, and the schedules around it."""
     installation, render = settings.installation, settings.render
@@ -166,12 +188,12 @@ async def _receive(settings: ReceiverSettings, leadership: Leadership, work: Loo
 
 async def _until_stopped(
     work: Loop,
+    registry: kopf.OperatorRegistry,
     leadership: Leadership,
     settings: OperatorSettings,
     instance: str,
     stop: asyncio.Event,
     started: asyncio.Event,
-    routes: Sequence[Resource],
 ) -> None:
     """Watch always; work while leading; end when any part ends."""
 
@@ -192,7 +214,7 @@ async def _until_stopped(
         await work.run()
 
     watches = kopf.operator(
-        registry=registry_for(work, routes),
+        registry=registry,
         settings=settings_for(),
         standalone=True,
         # Otherwise it asks the system for the user's name, and a pod's user may have none.

@@ -35,6 +35,21 @@ class ReceiverSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class StatusPageSettings:
+    """Where the status page is served.
+
+    Attributes:
+        port: TCP port of `/ui/`.
+        address: Address to listen on; empty for all.
+        hosts: Host names under which it may be asked for, besides those inside the cluster.
+    """
+
+    port: int
+    address: str
+    hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class OperatorSettings:
     """Everything that the process is started with.
 
@@ -45,6 +60,7 @@ class OperatorSettings:
         lease: Name of the Lease.
         port: TCP port of `/livez`, `/readyz` and `/metrics`.
         receiver: None where no notifications are received.
+        status_page: None where there is none.
     """
 
     namespaces: tuple[str, ...]
@@ -53,6 +69,7 @@ class OperatorSettings:
     lease: str
     port: int
     receiver: ReceiverSettings | None = None
+    status_page: StatusPageSettings | None = None
 
 
 def store_options(settings: RenderSettings) -> StoreOptions:

@@ -1,6 +1,6 @@
 """kopf's part: it watches and triggers reconciles, and does nothing else (see docs/adr/0001)."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import kopf
@@ -20,7 +20,13 @@ _CHILDREN: Final = (
 )
 
 
-def registry_for(loop: Loop, routes: Iterable[Resource] = ()) -> kopf.OperatorRegistry:
+ModelListener = Callable[[str | None, Mapping[str, Any]], None]
+"""Takes an event of the watch of Models: its type, None in a listing, and the Model."""
+
+
+def registry_for(
+    loop: Loop, routes: Iterable[Resource] = (), listeners: Iterable[ModelListener] = ()
+) -> kopf.OperatorRegistry:
     """Handlers that turn every event into a wake-up.
 
     Only `on.event`: it writes no annotation, adds no finalizer and keeps no progress. The handlers are
@@ -29,6 +35,7 @@ def registry_for(loop: Loop, routes: Iterable[Resource] = ()) -> kopf.OperatorRe
     Args:
         loop: What is woken up.
         routes: Kinds of routes that the API server knows.
+        listeners: Who is told of every event of a Model as well.
     """
     registry = kopf.OperatorRegistry()
     generations: dict[tuple[str, str], tuple[Key, int, str]] = {}
@@ -54,6 +61,19 @@ def registry_for(loop: Loop, routes: Iterable[Resource] = ()) -> kopf.OperatorRe
         if generations.get(place) != generation:
             generations[place] = generation
             loop.spec_changed(key)
+
+    for number, listener in enumerate(listeners):
+        # A handler of its own: whatever becomes of it, the others are called.
+        @kopf.on.event(
+            names.GROUP, names.VERSION, names.PLURAL, id=f"listener-{number}", registry=registry
+        )
+        async def on_listened(
+            type: str | None,  # noqa: A002 (kopf's name)
+            body: kopf.Body,
+            listener: ModelListener = listener,
+            **_: Any,
+        ) -> None:
+            listener(type, body)
 
     for group, version, plural in (*_CHILDREN, *((*r.api.split("/"), r.plural) for r in routes)):
 
