@@ -112,6 +112,27 @@ fn whatever_fields_are_read_are_the_same_when_they_are_written_again() {
     assert!(found > 1000, "only {found} fields: the seeds have rotted");
 }
 
+/// The tensors of requests: a change within one that stands alone does not make a length around it wrong.
+fn tensors(requests: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let read = |data| read_request(data).expect("a seed").inputs;
+    requests
+        .iter()
+        .flat_map(|data| read(data))
+        .map(|(_, tensor)| tensor.to_vec())
+        .collect()
+}
+
+#[test]
+fn whatever_tensor_is_read_has_the_values_of_its_shape() {
+    let seeds = tensors(&corpus("predict"));
+    let mut random = Random::new();
+    for _ in 0..rounds(20_000) {
+        let data = changed(&mut random, &seeds);
+        let _shown = Shown("predict, as a tensor", &data);
+        try_tensor(&data);
+    }
+}
+
 #[test]
 fn whatever_request_is_read_has_the_values_of_its_shapes_within_what_was_sent() {
     let seeds = corpus("predict");
