@@ -155,4 +155,4 @@ lock: $(UV) ## Write requirements/*.lock and server/native/crates.lock anew (UPG
 	@server/native/build lock
 
 clean: ## Remove what the targets above have built in this folder
-	@rm -rf .venv dist .local/setup.stamp .local/uv .local/native $(NATIVE)
+	@rm -rf .venv dist .local/setup.stamp .local/uv .local/native .local/native-asan $(NATIVE)

@@ -8,6 +8,8 @@
 
 mod arrivals;
 mod front;
+#[cfg(test)]
+mod fuzzing;
 mod grpc;
 mod hot;
 mod metrics;

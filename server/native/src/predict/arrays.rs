@@ -143,11 +143,19 @@ impl<'a> Decoded<'a> {
     }
 
     #[cfg(test)]
-    fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         match &self.values {
             Values::Memory(bytes) => bytes,
             Values::Own(bytes) => bytes,
             Values::Strings(_) => &[],
+        }
+    }
+
+    #[cfg(test)]
+    pub fn strings(&self) -> &[&'a [u8]] {
+        match &self.values {
+            Values::Strings(strings) => strings,
+            _ => &[],
         }
     }
 }

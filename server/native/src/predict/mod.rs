@@ -1,6 +1,8 @@
 //! Predict: a PredictRequest in, a PredictResponse out. What is not the plain good case is declined: Python answers it.
 
 mod arrays;
+#[cfg(test)]
+mod fuzz;
 mod request;
 mod response;
 
