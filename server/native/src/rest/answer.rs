@@ -10,7 +10,7 @@ use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 
-use super::state::Busy;
+use super::state::{Busy, Sending};
 
 const JSON: &str = "application/json";
 pub const TEXT: &str = "text/plain; charset=utf-8";
@@ -102,7 +102,12 @@ pub fn response(reply: Reply, manner: &Manner, busy: Arc<Busy>) -> Response<Sent
         reply.body
     };
     let piece = if manner.two { PIECE } else { usize::MAX };
-    let mut response = Response::new(Sent { data, piece, busy });
+    let sending = Sending::begin(busy);
+    let mut response = Response::new(Sent {
+        data,
+        piece,
+        sending,
+    });
     *response.status_mut() =
         StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
@@ -126,7 +131,7 @@ pub fn response(reply: Reply, manner: &Manner, busy: Arc<Busy>) -> Response<Sent
 pub struct Sent {
     data: Bytes,
     piece: usize,
-    busy: Arc<Busy>,
+    sending: Sending,
 }
 
 impl Body for Sent {
@@ -138,7 +143,7 @@ impl Body for Sent {
         _context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.get_mut();
-        this.busy.progresses();
+        this.sending.progresses();
         if this.data.is_empty() {
             return Poll::Ready(None);
         }

@@ -53,6 +53,7 @@ pub struct Conn {
     /// 0: nothing was asked yet, 1: pages alone, 2: other things as well.
     asked: AtomicU8,
     busy: AtomicUsize,
+    sends: AtomicUsize,
     /// Bytes of a request have come whose head is not complete.
     heading: AtomicBool,
     /// Milliseconds since `began`: of the first byte of the head, or of the end of the last request.
@@ -75,6 +76,7 @@ impl Conn {
             why: AtomicU8::new(0),
             asked: AtomicU8::new(0),
             busy: AtomicUsize::new(0),
+            sends: AtomicUsize::new(0),
             heading: AtomicBool::new(false),
             since: AtomicU64::new(0),
             sending: AtomicU64::new(0),
@@ -177,19 +179,108 @@ impl Conn {
 /// A request that is received, worked on or answered, until it is dropped.
 pub struct Busy(Arc<Conn>);
 
-impl Busy {
+/// An answer of which something is left to send, until it is dropped.
+pub struct Sending(Arc<Busy>);
+
+impl Sending {
+    pub fn begin(busy: Arc<Busy>) -> Sending {
+        busy.0.sends.fetch_add(1, SeqCst);
+        let this = Sending(busy);
+        this.progresses();
+        this
+    }
+
     /// The client takes the answer.
     pub fn progresses(&self) {
-        self.0.sending.store(self.0.now() + 1, Relaxed);
+        let conn = &self.0.0;
+        conn.sending.store(conn.now() + 1, Relaxed);
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        let conn = &self.0.0;
+        if conn.sends.fetch_sub(1, SeqCst) == 1 {
+            conn.sending.store(0, Relaxed);
+        }
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
         if self.0.busy.fetch_sub(1, SeqCst) == 1 {
-            self.0.sending.store(0, Relaxed);
             self.0.heading.store(false, Relaxed);
             self.0.since.store(self.0.now(), Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEVER: Duration = Duration::from_secs(3600);
+
+    fn conn(kind: Kind) -> Arc<Conn> {
+        Conn::new("1.2.3.4:5".into(), kind, 1 << 10)
+    }
+
+    /// Wait until more than no time has passed.
+    fn pass(conn: &Conn) {
+        let now = conn.now();
+        while conn.now() <= now + 1 {
+            std::thread::yield_now();
+        }
+    }
+
+    fn times(which: &str) -> Times {
+        let of = |name| {
+            if name == which { Duration::ZERO } else { NEVER }
+        };
+        Times {
+            head: of("head"),
+            request: of("request"),
+            idle: of("idle"),
+            reserve: of("reserve"),
+        }
+    }
+
+    #[test]
+    fn each_state_has_its_own_time() {
+        let one = conn(Kind::Everything);
+        pass(&one);
+        assert_eq!(one.verdict(&times("idle")), Some(End::Idle));
+        assert_eq!(one.verdict(&times("head")), None);
+        one.received();
+        pass(&one);
+        assert_eq!(one.verdict(&times("idle")), None);
+        assert_eq!(one.verdict(&times("head")), Some(End::SlowHead));
+        let busy = one.begin();
+        for which in ["idle", "head", "request"] {
+            assert_eq!(one.verdict(&times(which)), None, "{which}");
+        }
+        drop(busy);
+        pass(&one);
+        assert_eq!(one.verdict(&times("idle")), Some(End::Idle));
+        let beyond = conn(Kind::Reserve);
+        pass(&beyond);
+        assert_eq!(beyond.verdict(&times("reserve")), Some(End::Full));
+    }
+
+    #[test]
+    fn an_answer_that_nobody_takes_ends_the_connection_and_a_long_run_does_not() {
+        let one = conn(Kind::Everything);
+        let (running, answered) = (one.begin(), one.begin());
+        let sending = Sending::begin(answered);
+        pass(&one);
+        assert_eq!(one.verdict(&times("request")), Some(End::Cut));
+        drop(sending);
+        assert_eq!(one.verdict(&times("request")), None);
+        drop(running);
+        one.wrote(false);
+        pass(&one);
+        assert_eq!(one.verdict(&times("request")), Some(End::Cut));
+        one.wrote(true);
+        assert_eq!(one.verdict(&times("request")), None);
     }
 }
