@@ -19,7 +19,7 @@ FRONTS = (
     ("Python front, 2 cores", "python", "0,1"),
     ("native front, 2 cores", "native", "0,1"),
 )
-"""Name, front and cores of further slipway-servers, which are asked over gRPC only."""
+"""Name, front and cores of further slipway-servers."""
 
 THREADS = 8
 """Worker threads, of the echo and of slipway-server alike."""
@@ -165,11 +165,6 @@ def _slipway(work: Path, name: str, *flags: str, cores: str = "") -> Subject:
             cores,
         ),
         {
-            "gRPC, 784 floats": _predict(work, port, "small.predict"),
-            "gRPC, 1 MiB": _predict(work, port, "large.predict"),
-        }
-        if flags
-        else {
             "gRPC, 784 floats": _predict(work, port, "small.predict"),
             "gRPC, 1 MiB": _predict(work, port, "large.predict"),
             "REST, 784 floats": RestCall(

@@ -34,7 +34,7 @@ from hostile import (
     grpc_end,
     gzip_bomb,
 )
-from modelserver import ModelServer, running
+from modelserver import FRONT, ModelServer, running
 
 MEMORY = 64 * MIB
 SECONDS = 0.1
@@ -362,7 +362,12 @@ WIRE: dict[str, tuple[bytes, list[int]]] = {
 }
 
 
-@pytest.mark.parametrize("name", WIRE)
+SPOKEN_BY_THE_NATIVE_FRONT = {"HTTP/2"}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in WIRE if FRONT != "native" or name not in SPOKEN_BY_THE_NATIVE_FRONT]
+)
 def test_on_the_wire(server: ModelServer, harmless: Harmless, name: str) -> None:
     data, statuses = WIRE[name]
     answer: Answer = harmless(lambda: exchange(server.rest_port, data))

@@ -16,32 +16,17 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from certificates import Authority
 from modelserver import eventually, free_port
+from rest_ports import WAIT, AnyRest, Gate, rest_ports
 from served_certificate import ServedCertificate
 from slipway_server.frontends.http.connection import ConnectionLimits
 from slipway_server.frontends.http.listener import listening_socket
-from slipway_server.frontends.http.messages import HttpRequest, HttpResponse
+from slipway_server.frontends.http.messages import HttpResponse
 from slipway_server.frontends.http.server import RestLimits, RestServer
 from slipway_server.frontends.rpc.transport.limits import RpcLimits
 from slipway_server.frontends.rpc.transport.server import Address, RpcServer
 
 PREDICT, STATUS = "/tensorflow.serving.PredictionService/Predict", "/s.ModelService/GetModelStatus"
 RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
-WAIT = 60.0
-
-
-class Gate:
-    """Work that lasts until the test lets it end."""
-
-    def __init__(self) -> None:
-        self.entered = threading.Semaphore(0)
-        self._open = threading.Event()
-
-    def pass_through(self) -> None:
-        self.entered.release()
-        assert self._open.wait(WAIT)
-
-    def let_go(self) -> None:
-        self._open.set()
 
 
 @pytest.fixture
@@ -51,27 +36,16 @@ def gate() -> Iterator[Gate]:
     gate.let_go()
 
 
+@pytest.fixture(params=["python", "native"])
+def each_rest(request: pytest.FixtureRequest, gate: Gate) -> Iterator[Callable[..., AnyRest]]:
+    """Starts a REST port of either front."""
+    yield from rest_ports(gate, request.param)
+
+
 @pytest.fixture
 def rest(gate: Gate) -> Iterator[Callable[..., RestServer]]:
-    started: list[RestServer] = []
-
-    def api(request: HttpRequest) -> HttpResponse:
-        if request.path == "/busy":
-            gate.pass_through()
-        return HttpResponse(200, b"{}")
-
-    def start(limits: RestLimits | None = None, **more: Any) -> RestServer:
-        pages = {"/livez": lambda: HttpResponse(200, b"ok")}
-        server = RestServer(0, pages, limits or RestLimits(threads=2), **more)
-        server.start()
-        server.serve(api)
-        started.append(server)
-        return server
-
-    yield start
-    gate.let_go()
-    for server in started:
-        server.stop(1.0)
+    """Starts the Python front's REST port."""
+    yield from rest_ports(gate, "python")
 
 
 @pytest.fixture
@@ -99,7 +73,7 @@ def rpc(gate: Gate) -> Iterator[Callable[..., int]]:
 
 
 def test_a_metrics_page_that_takes_its_time_holds_nobody_up(
-    gate: Gate, rest: Callable[..., RestServer]
+    gate: Gate, each_rest: Callable[..., AnyRest]
 ) -> None:
     def slow() -> HttpResponse:
         gate.pass_through()
@@ -108,7 +82,7 @@ def test_a_metrics_page_that_takes_its_time_holds_nobody_up(
     def broken() -> HttpResponse:
         raise ValueError("no such series")
 
-    server = rest(slow_pages={"/metrics": slow, "/broken": broken})
+    server = each_rest(slow_pages={"/metrics": slow, "/broken": broken})
     url = f"http://127.0.0.1:{server.ports[0]}"
     with (
         httpx.Client(base_url=url, trust_env=False, timeout=WAIT) as http,
@@ -226,8 +200,10 @@ def _all_of(client: socket.socket) -> bytes:
 # ---- overload --------------------------------------------------------------------------------------------------------
 
 
-def test_rest_refuses_at_once_what_is_too_much(rest: Callable[..., RestServer], gate: Gate) -> None:
-    port = rest(RestLimits(threads=1, inflight=2)).ports[0]
+def test_rest_refuses_at_once_what_is_too_much(
+    each_rest: Callable[..., AnyRest], gate: Gate
+) -> None:
+    port = each_rest(RestLimits(threads=1, inflight=2)).ports[0]
     busy = [_raw(port) for _ in range(2)]
     for client in busy:
         client.sendall(b"POST /busy HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
@@ -251,10 +227,10 @@ def test_rest_refuses_at_once_what_is_too_much(rest: Callable[..., RestServer], 
 
 
 def test_a_request_that_timed_out_holds_its_place_until_its_worker_is_free(
-    rest: Callable[..., RestServer], gate: Gate
+    each_rest: Callable[..., AnyRest], gate: Gate
 ) -> None:
     # Its worker must have begun by then, or there is no place to hold.
-    server = rest(RestLimits(threads=1, inflight=1, timeout=1.5))
+    server = each_rest(RestLimits(threads=1, inflight=1, timeout=1.5))
     with httpx.Client(base_url=f"http://127.0.0.1:{server.ports[0]}", trust_env=False) as http:
         assert http.post("/busy").status_code == 504
         assert http.post("/more").status_code == 503
@@ -342,8 +318,8 @@ def test_a_call_that_is_never_finished_ends_with_its_connection(rpc: Callable[..
 # ---- limits of HTTP --------------------------------------------------------------------------------------------------
 
 
-def test_connections_beyond_the_limit_are_sent_away(rest: Callable[..., RestServer]) -> None:
-    server = rest(RestLimits(threads=1, connections=2))
+def test_connections_beyond_the_limit_are_sent_away(each_rest: Callable[..., AnyRest]) -> None:
+    server = each_rest(RestLimits(threads=1, connections=2))
     port = server.ports[0]
     first, second = _raw(port), _raw(port)
     eventually("both are there", lambda: server.connections == 2, WAIT)
@@ -365,9 +341,9 @@ def test_connections_beyond_the_limit_are_sent_away(rest: Callable[..., RestServ
     ],
     ids=["line", "headers", "body", "chunks"],
 )
-def test_a_slow_sender_is_ended(rest: Callable[..., RestServer], sent: bytes) -> None:
+def test_a_slow_sender_is_ended(each_rest: Callable[..., AnyRest], sent: bytes) -> None:
     limits = ConnectionLimits(head_seconds=0.1, request_seconds=0.1)
-    port = rest(RestLimits(threads=1, connection=limits)).ports[0]
+    port = each_rest(RestLimits(threads=1, connection=limits)).ports[0]
     with _raw(port) as client:
         client.sendall(sent)
         assert _all_of(client).startswith(b"HTTP/1.1 408 ")
@@ -385,26 +361,26 @@ def test_a_slow_sender_is_ended(rest: Callable[..., RestServer], sent: bytes) ->
     ids=["2 GiB announced", "absurd length", "many headers", "long header", "long target"],
 )
 def test_what_is_too_large_is_refused_at_once(
-    rest: Callable[..., RestServer], sent: bytes, status: bytes
+    each_rest: Callable[..., AnyRest], sent: bytes, status: bytes
 ) -> None:
     # A server that waits for the rest waits for longer than the client does.
     limits = ConnectionLimits(head_seconds=10 * WAIT, request_seconds=10 * WAIT)
-    port = rest(RestLimits(threads=1, connection=limits)).ports[0]
+    port = each_rest(RestLimits(threads=1, connection=limits)).ports[0]
     with _raw(port) as client:
         client.sendall(sent)
         assert client.recv(12) == b"HTTP/1.1 " + status
 
 
-def test_a_body_in_tiny_chunks_arrives_whole(rest: Callable[..., RestServer]) -> None:
-    port = rest().ports[0]
+def test_a_body_in_tiny_chunks_arrives_whole(each_rest: Callable[..., AnyRest]) -> None:
+    port = each_rest().ports[0]
     with _raw(port) as client:
         client.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
         client.sendall(b"2\r\nab\r\n" * 5000 + b"0\r\n\r\n")
         assert client.recv(15) == b"HTTP/1.1 200 OK"
 
 
-def test_it_listens_on_both_families(rest: Callable[..., RestServer]) -> None:
-    port = rest().ports[0]
+def test_it_listens_on_both_families(each_rest: Callable[..., AnyRest]) -> None:
+    port = each_rest().ports[0]
     for host in ("127.0.0.1", "[::1]") if socket.has_ipv6 else ("127.0.0.1",):
         assert httpx.get(f"http://{host}:{port}/livez", trust_env=False).text == "ok"
 
@@ -427,8 +403,8 @@ def test_without_ipv6_it_listens_on_ipv4(monkeypatch: pytest.MonkeyPatch) -> Non
             listening_socket(listening.getsockname()[1])
 
 
-def test_the_health_port_has_pages_and_nothing_else(rest: Callable[..., RestServer]) -> None:
-    ports = rest(health_port=0).ports
+def test_the_health_port_has_pages_and_nothing_else(each_rest: Callable[..., AnyRest]) -> None:
+    ports = each_rest(health_port=0).ports
     assert len(ports) == 2
     with httpx.Client(base_url=f"http://127.0.0.1:{ports[1]}", trust_env=False) as http:
         assert http.get("/livez").text == "ok"
@@ -436,8 +412,8 @@ def test_the_health_port_has_pages_and_nothing_else(rest: Callable[..., RestServ
         assert http.post("/livez").status_code == 404
 
 
-def test_a_request_id_comes_back(rest: Callable[..., RestServer]) -> None:
-    url = f"http://127.0.0.1:{rest().ports[0]}/x"
+def test_a_request_id_comes_back(each_rest: Callable[..., AnyRest]) -> None:
+    url = f"http://127.0.0.1:{each_rest().ports[0]}/x"
     with httpx.Client(trust_env=False) as http:
         assert http.get(url, headers={"X-Request-Id": "a-1"}).headers["x-request-id"] == "a-1"
         assert "x-request-id" not in http.get(url).headers

@@ -20,7 +20,7 @@ import httpx
 TIMEOUT = 90.0
 
 FRONT = os.environ.get("SLIPWAY_FRONT", "")
-"""What serves the gRPC port of the servers that tests start: native, or the default."""
+"""What serves the ports of the servers that tests start: native, or the default."""
 
 
 def free_port() -> int:

@@ -1,4 +1,5 @@
-//! Slipway's native front: the gRPC port in Rust, with Predict straight to TensorFlow, inside the server's process.
+//! Slipway's native front: the gRPC port and the REST port in Rust, with Predict straight to TensorFlow, inside
+//! the server's process.
 //!
 //! Predict needs no interpreter lock when it is the plain good case (`hot`). Everything else, errors included, is
 //! Python's: bytes in, bytes out (`python`).
@@ -20,6 +21,7 @@ mod pool;
 mod predict;
 #[cfg(feature = "python")]
 mod python;
+mod rest;
 mod tensorflow;
 mod tls;
 mod usage;

@@ -16,6 +16,7 @@ use crate::grpc::{Listening, bind_tcp, bind_unix, listen};
 use crate::metrics::{Buckets, Counts, Key, Metrics};
 use crate::models::{Input, Signature, Version};
 use crate::python;
+use crate::rest::module::NativeRest;
 use crate::tensorflow::{Session, bind};
 use crate::tls::{Roots, server_config};
 use crate::usage::Usage;
@@ -400,5 +401,6 @@ fn bind_tensorflow(path: &str) -> PyResult<()> {
 fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<NativeFront>()?;
     module.add_class::<NativeVersion>()?;
+    module.add_class::<NativeRest>()?;
     module.add_function(wrap_pyfunction!(bind_tensorflow, module)?)
 }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from slipway_server.app.drain import Clients
 from slipway_server.app.sockets import client_peers
 from slipway_server.frontends.http.connection import ConnectionLimits
-from slipway_server.frontends.http.cors import cors_headers
+from slipway_server.frontends.http.cors import CORS_HEADERS, cors_headers
 from slipway_server.frontends.http.messages import HttpHandler, HttpResponse
 from slipway_server.frontends.http.server import RestLimits, RestServer
 from slipway_server.frontends.oip import server_metadata
@@ -17,6 +17,7 @@ from slipway_server.settings.command_line import version
 from slipway_server.settings.server import NATIVE, Settings
 
 if TYPE_CHECKING:
+    from slipway_server.frontends.native.rest import NativeRestServer
     from slipway_server.frontends.native.server import NativeRpcServer
     from slipway_server.frontends.native.versions import NativeVersions
     from slipway_server.frontends.rpc.transport.limits import RpcLimits
@@ -75,7 +76,8 @@ class Ports:
         self._apis: _Apis | None = None
         self._socket: UnixSocket | None = None
         self.takes_over = False
-        self.rest: RestServer | None = None
+        self.rest: RestServer | NativeRestServer | None = None
+        self._native_rest: NativeRestServer | None = None
         self.rpc: RpcServer | NativeRpcServer | None = None
         self._native: NativeRpcServer | None = None
 
@@ -94,16 +96,7 @@ class Ports:
         # As TensorFlow Serving does: of two services on one port, gRPC gets it.
         rest_port = settings.rest_port if settings.rest_port != settings.port else 0
         if rest_port or settings.health_port:
-            self.rest = RestServer(
-                rest_port or None,
-                self._http_pages(),
-                _rest_limits(settings),
-                slow_pages=self._slow_pages(),
-                awaited={"/readyz": self._pages.ready},
-                health_port=settings.health_port or None,
-                context=self._certificate.context if self._certificate else lambda: None,
-                headers=cors_headers if settings.cors else lambda _request: (),
-            )
+            self.rest = self._rest_server(rest_port or None, settings.health_port or None)
             if self._apis:
                 self.rest.serve(self._apis.rest)
             self.rest.start()
@@ -116,12 +109,36 @@ class Ports:
             "grpc_max_message_bytes": settings.rpc_memory.message,
         }
 
-    def _http_pages(self) -> dict[str, Callable[[], HttpResponse]]:
-        return {
-            "/livez": self._pages.livez,
-            "/readyz": self._pages.readyz,
-            **server_metadata.pages(self._pages.ready, version()),
-        }
+    def _rest_server(
+        self, port: int | None, health_port: int | None
+    ) -> "RestServer | NativeRestServer":
+        settings = self._settings
+        fixed = {"/livez": self._pages.livez, **server_metadata.fixed_pages(version())}
+        pages = {"/readyz": self._pages.readyz, **server_metadata.pages(self._pages.ready)}
+        if settings.front == NATIVE and self._certificate is None:
+            from slipway_server.frontends.native.rest import NativeRestServer  # noqa: PLC0415 - only where it is asked for
+
+            self._native_rest = NativeRestServer(
+                port,
+                _rest_limits(settings),
+                fixed=fixed,
+                pages=pages,
+                slow_pages=self._slow_pages(),
+                awaited=("/readyz",),
+                health_port=health_port,
+                headers=CORS_HEADERS if settings.cors else (),
+            )
+            return self._native_rest
+        return RestServer(
+            port,
+            {**fixed, **pages},
+            _rest_limits(settings),
+            slow_pages=self._slow_pages(),
+            awaited={"/readyz": self._pages.ready},
+            health_port=health_port,
+            context=self._certificate.context if self._certificate else lambda: None,
+            headers=cors_headers if settings.cors else lambda _request: (),
+        )
 
     def _slow_pages(self) -> dict[str, Callable[[], HttpResponse]]:
         path = _metrics_path(self._settings.monitoring_config_file)
@@ -222,7 +239,9 @@ class Ports:
         return counts
 
     def show_health(self, models: Iterable[tuple[str, bool]], *, ready: bool) -> None:
-        """Tell `grpc.health.v1` whether the server and each model serve."""
+        """Tell `grpc.health.v1`, and the pages, whether the server and each model serve."""
+        if self._native_rest:
+            self._native_rest.refresh(ready=ready)
         if self.rpc is None:
             return
         from slipway_server.frontends.rpc.transport.server import SERVICE_NAMES  # noqa: PLC0415 - imported long ago

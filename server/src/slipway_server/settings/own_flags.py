@@ -18,11 +18,11 @@ OWN: Final[tuple[Flag, ...]] = (
     Flag(
         "front",
         "python",
-        "What serves the gRPC port: python, or native. The native one takes connections and calls of every method; it "
-        "answers Predict and health checks itself, without Python, and hands the rest to the Python handlers: Predict "
-        "that is batched, of stateful signatures, compressed, of models with a request log, all with an access log, "
-        "and whatever ends in an error. REST and health pages stay as they are; it ignores "
-        "grpc_channel_arguments.",
+        "What serves the gRPC port, the REST port and the health port: python, or native. The native one takes "
+        "connections and requests of every kind; it answers Predict over gRPC, health checks and health pages itself, "
+        "without Python, and hands the rest to the Python handlers: REST, Predict that is batched, of stateful "
+        "signatures, compressed, of models with a request log, all with an access log, and whatever ends in an error. "
+        "With TLS, REST stays with Python. It ignores grpc_channel_arguments.",
     ),
     Flag("batching_parameters", "", "BatchingParameters as protobuf text, instead of a file."),
     Flag(

@@ -28,9 +28,13 @@ _OPEN_INFERENCE: Final = (
 _WEB_ORIGIN: Final = re.compile(rb"https?://", re.IGNORECASE)
 
 
+CORS_HEADERS: Final = (("/v2", _OPEN_INFERENCE), ("", _TENSORFLOW_SERVING))
+"""How a target begins → what lets a page of any origin read the answer, whatever it is; the first that fits counts."""
+
+
 def cors_headers(request: HttpRequest) -> Headers:
-    """Return the headers that let a page of any origin read the answer to a request, whatever the answer is."""
-    return _OPEN_INFERENCE if request.target.startswith(b"/v2") else _TENSORFLOW_SERVING
+    """Return the headers of `CORS_HEADERS` for a request."""
+    return next(of for start, of in CORS_HEADERS if request.target.startswith(start.encode()))
 
 
 def preflight(request: HttpRequest) -> HttpResponse:

@@ -1,1 +1,1 @@
-"""The gRPC port of `--front=native`: what the extension module is told, and what it asks."""
+"""The ports of `--front=native`: what the extension module is told, and what it asks."""

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def native_module() -> "type[_native.NativeFront]":
-    """Return the class of the native port.
+    """Return the class of the native gRPC port.
 
     Raises:
         ServingError: FAILED_PRECONDITION; this installation lacks the module.
@@ -17,9 +17,26 @@ def native_module() -> "type[_native.NativeFront]":
     try:
         from slipway_server._native import NativeFront  # noqa: PLC0415 - not every installation has it
     except ImportError as error:
-        raise ServingError(
-            Code.FAILED_PRECONDITION,
-            "--front=native needs the extension module slipway_server._native, which this installation lacks "
-            f"({error}): build it from the sources with make setup, or use --front=python",
-        ) from error
+        raise _lacking(error) from error
     return NativeFront
+
+
+def native_rest_module() -> "type[_native.NativeRest]":
+    """Return the class of the native REST port.
+
+    Raises:
+        ServingError: FAILED_PRECONDITION; this installation lacks the module.
+    """
+    try:
+        from slipway_server._native import NativeRest  # noqa: PLC0415 - likewise
+    except ImportError as error:
+        raise _lacking(error) from error
+    return NativeRest
+
+
+def _lacking(error: ImportError) -> ServingError:
+    return ServingError(
+        Code.FAILED_PRECONDITION,
+        "--front=native needs the extension module slipway_server._native, which this installation lacks "
+        f"({error}): build it from the sources with make setup, or use --front=python",
+    )

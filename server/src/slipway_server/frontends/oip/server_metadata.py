@@ -18,19 +18,23 @@ TRUE: Final = b"\x08\x01"
 """A message whose first field is a boolean that is true; a false one is empty."""
 
 
-def pages(ready: Callable[[], bool], version: str) -> dict[str, Callable[[], HttpResponse]]:
-    """Return the pages of REST, by path."""
+def fixed_pages(version: str) -> dict[str, Callable[[], HttpResponse]]:
+    """Return the pages of REST that always say the same, by path."""
     metadata = {"name": SERVER_NAME, "version": version, "extensions": EXTENSIONS}
+    return {
+        "/v2": lambda: HttpResponse(200, orjson.dumps(metadata)),
+        "/v2/health/live": lambda: HttpResponse(200, orjson.dumps({"live": True})),
+    }
+
+
+def pages(ready: Callable[[], bool]) -> dict[str, Callable[[], HttpResponse]]:
+    """Return the pages of REST that say how things stand, by path."""
 
     def health_ready() -> HttpResponse:
         now = ready()
         return HttpResponse(200 if now else 503, orjson.dumps({"ready": now}))
 
-    return {
-        "/v2": lambda: HttpResponse(200, orjson.dumps(metadata)),
-        "/v2/health/live": lambda: HttpResponse(200, orjson.dumps({"live": True})),
-        "/v2/health/ready": health_ready,
-    }
+    return {"/v2/health/ready": health_ready}
 
 
 def methods(ready: Callable[[], bool]) -> dict[str, Callable[[bytes, Any], bytes]]:

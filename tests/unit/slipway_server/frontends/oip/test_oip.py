@@ -432,7 +432,7 @@ def test_requests_are_counted_under_their_own_names(rest: Rest) -> None:
 
 @pytest.mark.parametrize("ready", [True, False])
 def test_pages_about_the_server(ready: bool) -> None:  # noqa: FBT001
-    pages = server_metadata.pages(lambda: ready, "1.2")
+    pages = {**server_metadata.fixed_pages("1.2"), **server_metadata.pages(lambda: ready)}
     assert orjson.loads(pages["/v2"]().body) == {
         "name": "slipway-server",
         "version": "1.2",
