@@ -15,7 +15,7 @@ use crate::front::{Front, Lane, Limits, Methods, Phase};
 use crate::grpc::{Listening, bind_tcp, bind_unix, listen};
 use crate::metrics::{Buckets, Counts, Key, Metrics};
 use crate::models::{Input, Signature, Version};
-use crate::python;
+use crate::python::{self, NativeVersion};
 use crate::rest::module::NativeRest;
 use crate::tensorflow::{Session, bind};
 use crate::tls::{Roots, server_config};
@@ -32,47 +32,6 @@ type SignatureOf = (
     Vec<(String, String)>,
     i64,
 );
-
-/// A version for `NativeFront.add`: signatures as (key, inputs, outputs, rows), inputs as (alias, tensor, type, whether
-/// it has rows), outputs as (alias, tensor).
-#[pyclass(frozen)]
-struct NativeVersion {
-    version: Arc<Version>,
-    /// Who owns the session; released when the last request has ended.
-    owner: Mutex<Option<Py<PyAny>>>,
-}
-
-#[pymethods]
-impl NativeVersion {
-    /// Requests that use it now.
-    #[getter]
-    fn users(&self) -> usize {
-        self.version.usage.users()
-    }
-
-    /// Keys of the signatures that are answered without Python.
-    #[getter]
-    fn signatures(&self) -> Vec<String> {
-        self.version
-            .signatures
-            .values()
-            .map(|signature| signature.key.clone())
-            .collect()
-    }
-
-    /// Refuse new requests and wait for those in flight; false when so many seconds passed first.
-    #[pyo3(signature = (timeout=None))]
-    fn close(&self, py: Python<'_>, timeout: Option<f64>) -> bool {
-        let timeout = timeout.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.0, 1e9)));
-        let closed = py.detach(|| self.version.usage.close(timeout));
-        if closed {
-            let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
-            let owner = owner.take();
-            drop(owner);
-        }
-        closed
-    }
-}
 
 /// The gRPC port.
 #[pyclass(frozen)]

@@ -1,6 +1,7 @@
-//! Python's handlers: bytes in, bytes out.
+//! What lies between Python and the calls: its handlers, bytes in, bytes out, and the versions that it holds.
 
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use pyo3::prelude::*;
@@ -8,6 +9,7 @@ use pyo3::types::PyBytes;
 
 use crate::front::{CallInfo, Handler};
 use crate::grpc::{INTERNAL, Status};
+use crate::models::Version;
 
 /// Wrap a function `(path, message, peer, metadata, seconds left or None, the client's certificate or None)` that returns
 /// a list of messages, or code and sentence.
@@ -56,4 +58,45 @@ fn read_reply(value: &Bound<'_, PyAny>) -> PyResult<Result<Vec<Bytes>, Status>> 
         messages.push(Bytes::copy_from_slice(item.cast::<PyBytes>()?.as_bytes()));
     }
     Ok(Ok(messages))
+}
+
+/// A version for `NativeFront.add`: signatures as (key, inputs, outputs, rows), inputs as (alias, tensor, type, whether
+/// it has rows), outputs as (alias, tensor).
+#[pyclass(frozen)]
+pub struct NativeVersion {
+    pub version: Arc<Version>,
+    /// Who owns the session; released when the last request has ended.
+    pub owner: Mutex<Option<Py<PyAny>>>,
+}
+
+#[pymethods]
+impl NativeVersion {
+    /// Requests that use it now.
+    #[getter]
+    fn users(&self) -> usize {
+        self.version.usage.users()
+    }
+
+    /// Keys of the signatures that are answered without Python.
+    #[getter]
+    fn signatures(&self) -> Vec<String> {
+        self.version
+            .signatures
+            .values()
+            .map(|signature| signature.key.clone())
+            .collect()
+    }
+
+    /// Refuse new requests and wait for those in flight; false when so many seconds passed first.
+    #[pyo3(signature = (timeout=None))]
+    fn close(&self, py: Python<'_>, timeout: Option<f64>) -> bool {
+        let timeout = timeout.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.0, 1e9)));
+        let closed = py.detach(|| self.version.usage.close(timeout));
+        if closed {
+            let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
+            let owner = owner.take();
+            drop(owner);
+        }
+        closed
+    }
 }
