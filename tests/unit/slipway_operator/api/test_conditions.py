@@ -7,7 +7,7 @@ from typing import Final
 
 import slipway_sync
 from slipway_operator.api.conditions import EventReason, Reason, reason_of
-from slipway_operator.api.schema.reference import page
+from slipway_operator.api.schema.reference import reasons_page
 from slipway_sync.exports import PASSING, ExitCode, ProofReason
 
 SYNC: Final = Path(slipway_sync.__file__).parent
@@ -42,7 +42,7 @@ def test_every_reason_that_a_sync_or_a_proof_gives_is_known() -> None:
 
 
 def test_the_reference_page_explains_every_reason() -> None:
-    written = page()
+    written = reasons_page()
     enums: tuple[type[StrEnum], ...] = (Reason, EventReason)
     for reason in (member for enum in enums for member in enum):
         assert f"| `{reason.value}` | " in written

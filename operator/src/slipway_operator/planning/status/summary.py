@@ -8,7 +8,7 @@ from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.status.columns import phase_of, serving_column
 from slipway_operator.planning.status.conditions import condition_values, conditions, message
 from slipway_operator.planning.status.degraded import Trouble
-from slipway_operator.planning.status.scale import scale_replicas, scale_selector
+from slipway_operator.planning.traffic.scale import scale_replicas, scale_selector
 
 
 def summarise(decision: Decision, troubles: Sequence[Trouble]) -> ModelStatus:
