@@ -67,7 +67,7 @@ def test_packages_hold_the_code_its_licence_and_nothing_else(
     sources = {
         str(path.relative_to(ROOT / folder / "src"))
         for path in (ROOT / folder / "src").rglob("*")
-        if path.suffix in {".py", ".pyi", ".typed"} or path.name == "py.typed"
+        if path.suffix in {".py", ".pyi"} or path.name == "py.typed" or path.parent.name == "assets"
     }
     if folder == "server":
         # What was compiled is in the wheel of its platform, and in no sdist.
