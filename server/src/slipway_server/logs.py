@@ -23,7 +23,7 @@ def configure(level: str = "info") -> None:
         structlog.processors.format_exc_info,
         structlog.processors.JSONRenderer(serializer=_serialize),
     ]
-    if sys.stderr.isatty():
+    if on_terminal():
         render = [structlog.dev.ConsoleRenderer(timestamp_key="time")]
     structlog.configure(
         processors=[
@@ -35,6 +35,11 @@ def configure(level: str = "info") -> None:
         logger_factory=_Lines,
         cache_logger_on_first_use=True,
     )
+
+
+def on_terminal() -> bool:
+    """Whether somebody reads standard error, which may also be closed."""
+    return sys.stderr is not None and not sys.stderr.closed and sys.stderr.isatty()
 
 
 class _Lines(structlog.PrintLogger):
