@@ -57,9 +57,7 @@ async def run(settings: OperatorSettings) -> None:
         Exception: A watch has died; a new process starts with clean ones.
     """
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_signal_handler(signal.SIGINT, _interrupted, stop)
+    _handle_signals(stop)
     started = asyncio.Event()
     instance = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
     configuration = await _api_configuration()
@@ -83,7 +81,7 @@ async def run(settings: OperatorSettings) -> None:
             runners.append(await _receive(settings.receiver, leadership, work))
         listeners: list[ModelListener] = []
         if (page := settings.status_page) is not None:
-            board = Board(time.monotonic)
+            board = Board(time.monotonic, by_namespace=bool(settings.namespaces))
             listeners.append(board.changed)
             served = status_page.application(board, page.hosts)
             runners.append(await _page(served, page))
@@ -95,6 +93,12 @@ async def run(settings: OperatorSettings) -> None:
             await writing.close()
             for runner in runners:
                 await runner.cleanup()
+
+
+def _handle_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGINT, _interrupted, stop)
 
 
 def _interrupted(stop: asyncio.Event) -> None:
@@ -213,19 +217,24 @@ async def _until_stopped(
         metrics.LEADER.set(1)
         await work.run()
 
-    watches = kopf.operator(
-        registry=registry,
-        settings=settings_for(),
-        standalone=True,
-        # Otherwise it asks the system for the user's name, and a pod's user may have none.
-        identity=peering.Identity(instance),
-        clusterwide=not settings.namespaces,
-        namespaces=settings.namespaces,
-        ready_flag=started,
-        stop_flag=stop,
-    )
+    async def watch() -> None:
+        others = asyncio.all_tasks()
+        watches = await kopf.spawn_tasks(
+            registry=registry,
+            settings=settings_for(),
+            standalone=True,
+            # Otherwise it asks the system for the user's name, and a pod's user may have none.
+            identity=peering.Identity(instance),
+            clusterwide=not settings.namespaces,
+            namespaces=settings.namespaces,
+            ready_flag=started,
+            stop_flag=stop,
+        )
+        _handle_signals(stop)  # kopf has taken them, and would not end at a second Ctrl-C.
+        await kopf.run_tasks(watches, ignored=others)
+
     parts = {
-        asyncio.create_task(watches, name="watches"),
+        asyncio.create_task(watch(), name="watches"),
         asyncio.create_task(keep(), name="keep the Lease"),
         asyncio.create_task(work_while_leading(), name="work"),
         asyncio.create_task(stop.wait(), name="stop"),

@@ -204,7 +204,7 @@ class Reconciler:
             return plan(observed, self._settings, now)
         except Exception:
             # Counts that no plan can be made with must not be in the way of every plan after it.
-            self._samples.taken(observed.model.uid, told=False)
+            self._samples.taken(observed, told=False)
             raise
 
     async def _apply(self, observed: Observed, planned: Plan, now: datetime) -> None:
@@ -216,7 +216,7 @@ class Reconciler:
         if await self._write_status(observed.model, planned):
             _measure(observed, planned, now)
         # The status has it now: kept until all actions have succeeded, it would count once more each time.
-        self._samples.taken(observed.model.uid)
+        self._samples.taken(observed)
         for action in planned.actions:
             _log.debug("executing action", model=observed.model.name, action=operation(action))
             if not await self._execute(observed, action):

@@ -27,7 +27,8 @@ _FILES: Final[Mapping[str, tuple[str, str]]] = {
 _GATHER_SECONDS: Final = 0.25
 """Changes come in bursts: a viewer is told at most so often."""
 _ALIVE_SECONDS: Final = 15.0
-"""A comment is sent so often: proxies end connections that are silent, and the page notices one that is dead."""
+"""An event without content is sent so often: proxies end connections that are silent, and the page takes one that is
+silent for three times as long for dead."""
 _WRITE_SECONDS: Final = 30.0
 """A viewer who reads nothing for so long has gone."""
 
@@ -117,7 +118,7 @@ async def _events(request: web.Request, board: Board) -> web.StreamResponse:
         with board.viewer() as viewer:
             await response.prepare(request)
             while not board.closed:
-                part = viewer.take() or ": alive\n\n"
+                part = viewer.take() or "event: alive\ndata: {}\n\n"
                 async with asyncio.timeout(_WRITE_SECONDS):
                     await response.write(part.encode())
                 if viewer.is_told:
@@ -129,6 +130,10 @@ async def _events(request: web.Request, board: Board) -> web.StreamResponse:
             text="too many people look at this page: close one that nobody reads\n",
             headers={"Retry-After": "30"},
         )
-    except (ConnectionError, TimeoutError):
+    except TimeoutError:
+        # Without this the connection would stay open with all that it has not read.
+        if request.transport is not None:
+            request.transport.abort()
+    except ConnectionError:
         pass
     return response

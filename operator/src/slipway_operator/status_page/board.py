@@ -31,6 +31,14 @@ class _Entry:
     seen: float
 
 
+@dataclass(slots=True)
+class _Listing:
+    """All that one watch shows, Model by Model: when the first of them came, and the last until now."""
+
+    since: float
+    last: float
+
+
 class Viewer:
     """One open page: which Models have changed since it was told of them.
 
@@ -87,15 +95,16 @@ class Board:
 
     Args:
         clock: Monotonic seconds.
+        by_namespace: Whether each namespace has a watch, and so listings, of its own.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], *, by_namespace: bool = False) -> None:
         self._clock = clock
+        self._by_namespace = by_namespace
         self._models: dict[_Place, _Entry] = {}
         self._viewers: set[Viewer] = set()
         self._over: set[_Place] = set()
-        self._listing_since = self._listed_at = float("-inf")
-        self._listing = False
+        self._listings: dict[str, _Listing] = {}
         self.closed = False
 
     @property
@@ -108,8 +117,8 @@ class Board:
 
         A watch that was cut off for minutes lists all Models anew; those that were deleted meanwhile have no event.
         """
-        self._note_listing(kind)
         metadata = body["metadata"]
+        self._note_listing(kind, metadata["namespace"] if self._by_namespace else "")
         place, uid = (metadata["namespace"], metadata["name"]), metadata["uid"]
         before = self._models.get(place)
         if kind == "DELETED":
@@ -159,24 +168,26 @@ class Board:
         for viewer in self._viewers:
             viewer.wake()
 
-    def _note_listing(self, kind: str | None) -> None:
+    def _note_listing(self, kind: str | None, watch: str) -> None:
         if kind is not None:
             self._forget()
             return
         now = self._clock()
-        if now - self._listed_at > _LISTING_SECONDS:
-            self._listing_since = now
-        self._listed_at = now
-        self._listing = True
+        listing = self._listings.get(watch)
+        if listing is None or now - listing.last > _LISTING_SECONDS:
+            listing = self._listings[watch] = _Listing(now, now)
+        listing.last = now
 
     def _forget(self) -> None:
-        """Remove what the last listing did not show, once it is over."""
-        if not self._listing or self._clock() - self._listed_at <= _LISTING_SECONDS:
-            return
-        self._listing = False
-        gone = [p for p, entry in self._models.items() if entry.seen < self._listing_since]
-        for place in gone:
-            self._remove(place)
+        """Remove what the last listing of its watch did not show, once that is over."""
+        now = self._clock()
+        for watch, listing in tuple(self._listings.items()):
+            if now - listing.last <= _LISTING_SECONDS:
+                continue
+            del self._listings[watch]
+            for place, entry in tuple(self._models.items()):
+                if entry.seen < listing.since and watch in {"", place[0]}:
+                    self._remove(place)
 
     def _remove(self, place: _Place) -> None:
         del self._models[place]

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+from types import SimpleNamespace
+from typing import Any, cast
 
+import kopf
 import pytest
 from structlog.testing import capture_logs
 
@@ -52,3 +57,39 @@ def test_the_first_interrupt_stops_in_order_and_the_second_at_once(
         process._interrupted(stop)
     assert codes == [130]
     assert "a second Ctrl-C ends at once" in logs[0]["message"]
+
+
+def test_signals_are_the_operators_own_after_kopf_has_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As `kopf.spawn_tasks` does it: its handlers replace those that were there."""
+    taken: list[int] = []
+    stop = asyncio.Event()
+
+    async def spawn_tasks(**_: object) -> tuple[()]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, taken.append, number)
+        return ()
+
+    async def run_tasks(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        await stop.wait()
+
+    monkeypatch.setattr(process.kopf, "spawn_tasks", spawn_tasks)
+    monkeypatch.setattr(process.kopf, "run_tasks", run_tasks)
+    never: Any = SimpleNamespace(
+        acquire=asyncio.Event().wait, keep=asyncio.Event().wait, held=asyncio.Event()
+    )
+
+    async def body() -> None:
+        async with asyncio.timeout(60):
+            await process._until_stopped(
+                cast("Any", None), kopf.OperatorRegistry(), never,
+                cast("Any", SimpleNamespace(namespaces=())), "me", stop, asyncio.Event(),
+            )  # fmt: skip
+
+    with capture_logs() as logs:
+        asyncio.run(body())
+    assert taken == []
+    assert [line["event"] for line in logs] == ["stopping"]

@@ -54,8 +54,8 @@ class Samples:
     def add(self, observed: Observed) -> Observed:
         return observed
 
-    def taken(self, uid: str, *, told: bool = True) -> None:
-        self.taken_of.append(uid)
+    def taken(self, observed: Observed, *, told: bool = True) -> None:
+        self.taken_of.append(observed.model.uid)
         self.told = told
 
 

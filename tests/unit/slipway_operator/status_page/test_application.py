@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from aiohttp.web import Application, AppRunner, Request
 
 from slipway_operator.status_page.application import application, is_our_host, serve
-from slipway_operator.status_page.board import MAX_VIEWERS, Board
+from slipway_operator.status_page.board import MAX_MODELS, MAX_VIEWERS, Board
 
 Client = TestClient[Request, Application]
 PATHS = ("/ui/", "/ui/page.js", "/ui/page.css", "/ui/events")
@@ -104,6 +104,32 @@ def test_one_viewer_too_many_is_told_so_and_one_who_leaves_makes_room() -> None:
             assert (await opened[1][0].read()).endswith(b"0\r\n\r\n")
         for _, writer in opened:
             writer.close()
+
+    asyncio.run(story())
+
+
+def test_a_viewer_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slipway_operator.status_page.application._WRITE_SECONDS", 0.1)
+
+    async def story() -> None:
+        board = Board(lambda: 0.0)
+        message = "x" * 1000
+        for number in range(MAX_MODELS):
+            metadata = {"namespace": "n", "name": f"m{number}", "uid": "1"}
+            versions = [{"version": n, "message": message, "replicas": 1} for n in range(20)]
+            status = {"message": message, "versions": versions}
+            board.changed("ADDED", {"metadata": metadata, "status": status})
+        runner: AppRunner = await serve(application(board), "127.0.0.1", 0)
+        assert runner.server is not None
+        _, writer = await asyncio.open_connection(*runner.addresses[0][:2], limit=1)
+        writer.write(b"GET /ui/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async with asyncio.timeout(60):
+            while not runner.server.connections:  # noqa: ASYNC110 - nothing tells when
+                await asyncio.sleep(0)
+            while runner.server.connections:  # noqa: ASYNC110 - likewise
+                await asyncio.sleep(0.01)
+        writer.close()
+        await runner.cleanup()
 
     asyncio.run(story())
 

@@ -16,8 +16,8 @@ class Clock:
         return self.now
 
 
-def model(name: str, uid: str = "1", **status: Any) -> dict[str, Any]:
-    return {"metadata": {"namespace": "n", "name": name, "uid": uid}, "status": status}
+def model(name: str, uid: str = "1", namespace: str = "n", **status: Any) -> dict[str, Any]:
+    return {"metadata": {"namespace": namespace, "name": name, "uid": uid}, "status": status}
 
 
 def told(text: str) -> list[tuple[str, Any]]:
@@ -113,6 +113,21 @@ def test_what_a_new_listing_does_not_show_is_gone_and_what_is_quiet_is_not() -> 
         clock.now += 61
         board.changed("MODIFIED", model("kept"))
         assert names(viewer.take()) == [("gone", "deleted")]
+
+
+def test_a_namespace_that_is_listed_anew_takes_nothing_from_another() -> None:
+    clock = Clock()
+    board = Board(clock, by_namespace=True)
+    for namespace in ("a", "b"):
+        board.changed(None, model("kept", namespace=namespace))
+        board.changed(None, model("deleted", namespace=namespace))
+    clock.now = 10_000
+    with board.viewer() as viewer:
+        viewer.take()
+        board.changed(None, model("kept", namespace="a"))
+        clock.now += 61
+        board.changed("MODIFIED", model("kept", namespace="a"))
+        assert told(viewer.take()) == [("gone", {"namespace": "a", "name": "deleted"})]
 
 
 def test_a_viewer_who_reads_nothing_costs_no_memory() -> None:

@@ -107,14 +107,17 @@ class Samples:
         running.since, running.began, running.asked = until, counts, None
         return True
 
-    def taken(self, uid: str, *, told: bool = True) -> None:
-        """A plan with the interval that has ended is in the status, or none can be made with it.
+    def taken(self, observed: Observed, *, told: bool = True) -> None:
+        """A plan with an interval that has ended is in the status, or none can be made with it.
+
+        One that has ended since the snapshot was made is kept: no plan has seen it.
 
         Args:
-            uid: Of the Model.
-            told: Whether it is in the status.
+            observed: What the plan was made of.
+            told: Whether the plan is in the status.
         """
-        if (running := self._running.get(uid)) is not None:
+        running = self._running.get(observed.model.uid)
+        if running is not None and running.ended is not None and running.ended is observed.interval:
             running.ended = None
             running.follows = running.follows and told
 

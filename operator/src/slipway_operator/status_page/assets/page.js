@@ -2,6 +2,7 @@
 "use strict";
 
 const RETRY_MILLISECONDS = 5000;
+const SILENT_MILLISECONDS = 45000; // Three times as long as the server is ever silent.
 const main = document.getElementById("models");
 const template = document.getElementById("model");
 const connection = document.getElementById("connection");
@@ -144,6 +145,21 @@ function connect() {
   const events = new EventSource("events");
   const fresh = new Set();
   let complete = false;
+  let silence;
+  // A connection may die without a word, when a computer sleeps or a proxy forgets it.
+  const heard = () => {
+    clearTimeout(silence);
+    silence = setTimeout(lost, SILENT_MILLISECONDS);
+  };
+  const lost = () => {
+    clearTimeout(silence);
+    const time = new Date().toLocaleTimeString();
+    told("lost", `No connection, or too many viewers. This is from ${time}; trying again.`);
+    events.close();
+    setTimeout(connect, RETRY_MILLISECONDS);
+  };
+  heard();
+  for (const kind of ["open", "model", "gone", "summary", "alive"]) events.addEventListener(kind, heard);
   events.addEventListener("open", () => told("live", "Live"));
   events.addEventListener("model", ({data}) => {
     const model = JSON.parse(data);
@@ -161,12 +177,7 @@ function connect() {
     complete = true;
     filter();
   });
-  events.addEventListener("error", () => {
-    const time = new Date().toLocaleTimeString();
-    told("lost", `No connection, or too many viewers. This is from ${time}; trying again.`);
-    events.close();
-    setTimeout(connect, RETRY_MILLISECONDS);
-  });
+  events.addEventListener("error", lost);
 }
 
 function remove(key) {

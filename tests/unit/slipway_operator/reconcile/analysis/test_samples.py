@@ -86,9 +86,23 @@ def test_what_has_ended_is_told_until_a_plan_has_taken_it() -> None:
     servers.add(state())
     ended = servers.add(state(), after=60)
     assert servers.add(state(), after=30) == ended
-    servers.samples.taken("u")
+    servers.samples.taken(replace(state(), interval=ended))
     following = servers.add(state())
     assert following == Interval(NEW.servable, 1, T0 + timedelta(minutes=1), follows=True)
+
+
+def test_what_ends_while_a_plan_is_being_written_is_kept_for_the_next_plan() -> None:
+    servers = Servers()
+    servers.add(state())
+    servers.now += timedelta(minutes=1)
+    planned = servers.samples.add(state())
+    assert planned.interval is not None
+    assert planned.interval.reading
+    asyncio.run(servers.samples.read("u"))
+    servers.samples.taken(planned)
+    ended = servers.samples.add(state()).interval
+    assert ended is not None
+    assert ended.until == servers.now
 
 
 def test_another_step_another_canary_and_a_new_process_begin_anew() -> None:
@@ -304,5 +318,5 @@ def test_after_a_plan_that_could_not_be_made_the_next_interval_follows_none() ->
     servers = Servers()
     servers.add(state())
     servers.add(state(), after=60)
-    servers.samples.taken("u", told=False)
+    servers.samples.taken(servers.samples.add(state()), told=False)
     assert servers.add(state()) == Interval(NEW.servable, 1, T0 + timedelta(minutes=1))
