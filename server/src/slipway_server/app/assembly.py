@@ -272,6 +272,10 @@ class Assembly:
         """Write what the logs still hold; called when no request is left."""
         self._request_log.close()
         self._observers.close()
+        self.remove_fetched()
+
+    def remove_fetched(self) -> None:
+        """Remove what plug-ins have fetched into a temporary directory."""
         self._plugin_sources.remove_temporary()
 
     def _configured(self, known: set[str], names: Iterable[str]) -> None:

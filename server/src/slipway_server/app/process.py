@@ -219,6 +219,8 @@ class Process:
         if end.code == EXIT_FAILED:
             print(f"Failed to start server. Error: {end.message}", flush=True)  # noqa: T201 - see above
         self._write_termination_log(end.reason, end.message)
+        if self._assembly is not None:
+            self._assembly.remove_fetched()
         return end.code
 
     def _write_termination_log(self, reason: str, message: str) -> None:

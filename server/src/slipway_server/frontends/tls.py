@@ -196,7 +196,10 @@ class CertificateFile:
 
     def _watch(self) -> None:
         while not self._stopped.wait(_POLL_SECONDS):
-            self.poll()
+            try:
+                self.poll()
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next certificate must not be missed
+                self._log(f"the certificate in use is kept: {type(error).__name__}: {error}", False)
 
 
 def _configuration(config: TlsConfig) -> grpc.ServerCertificateConfiguration:
@@ -212,4 +215,7 @@ def client_roots(config: TlsConfig) -> bytes | None:
     if config.ca:
         return config.ca
     path = ssl.get_default_verify_paths().cafile
-    return Path(path).read_bytes() if path else None
+    try:
+        return Path(path).read_bytes() if path else None
+    except OSError as error:
+        raise not_found(f"{path}; {error.strerror}") from error

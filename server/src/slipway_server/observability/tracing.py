@@ -3,7 +3,6 @@
 Optional: its packages are imported, and requests pay for it, only where the environment names a collector.
 """
 
-import importlib.util
 import logging
 import threading
 import time
@@ -239,12 +238,23 @@ def open_tracing(environment: Mapping[str, str], version: str) -> Tracing | None
     asked = next((name for name in COLLECTORS if environment.get(name)), None)
     if asked is None or environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
-    if importlib.util.find_spec("opentelemetry") is None:
-        _log.warning(
-            "requests are not traced",
-            problem=f"{asked} is set, and OpenTelemetry is not installed: pip install 'slipway-server[tracing]'",
+    try:
+        tracing = Tracing(_provider(environment, version))
+    except ImportError as error:
+        # Other packages bring parts of it.
+        problem = f"{asked} is set, and OpenTelemetry is not installed ({error}): pip install 'slipway-server[tracing]'"
+    except Exception as error:  # noqa: BLE001 - a value of OpenTelemetry's variables that it cannot use
+        problem = (
+            f"OpenTelemetry cannot be set up as its variables say: {type(error).__name__}: {error}"
         )
-        return None
+    else:
+        _log.info("requests are traced", collector=environment[asked])
+        return tracing
+    _log.warning("requests are not traced", problem=problem)
+    return None
+
+
+def _provider(environment: Mapping[str, str], version: str) -> "TracerProvider":
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import (  # noqa: PLC0415 - optional
         OTLPSpanExporter,
     )
@@ -259,8 +269,7 @@ def open_tracing(environment: Mapping[str, str], version: str) -> Tracing | None
     )
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    _log.info("requests are traced", collector=environment[asked])
-    return Tracing(provider)
+    return provider
 
 
 class _OnceAMinute(logging.Handler):

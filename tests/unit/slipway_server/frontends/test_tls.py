@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ssl
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +14,7 @@ from slipway_server.errors import ServingError, invalid_argument
 from slipway_server.frontends.tls import (
     CertificateFile,
     TlsConfig,
+    client_roots,
     read_tls_config,
     server_context,
 )
@@ -149,6 +152,39 @@ def test_whoever_follows_is_told_first_and_may_refuse(file: File) -> None:
     certificate.poll()
     assert told == [FIRST.certificate, SECOND.certificate]
     assert shown(certificate.context()) == SECOND.serial
+
+
+def test_whatever_goes_wrong_the_next_certificate_is_used(
+    file: File, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slipway_server.frontends.tls._POLL_SECONDS", 0.01)
+    certificate = file.open()
+    failed, used = threading.Event(), threading.Event()
+
+    def use(config: TlsConfig) -> None:
+        if config.chain == SECOND.certificate and not failed.is_set():
+            failed.set()
+            raise OSError("ca-certificates.crt")
+        if config.chain == SECOND.certificate:
+            used.set()
+
+    certificate.follow(use)
+    certificate.watch()
+    file.write(ssl_config(SECOND))
+    assert used.wait(60)
+    certificate.stop()
+    assert ("the certificate in use is kept: OSError: ca-certificates.crt", False) in file.said
+
+
+def test_authorities_of_the_machine_that_cannot_be_read_are_named(
+    file: File, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = SimpleNamespace(cafile=str(tmp_path / "gone.crt"))
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: gone)
+    file.write(ssl_config(FIRST, verify=True))
+    config = read_tls_config(str(file.path))
+    with pytest.raises(ServingError, match=r"gone\.crt; No such file or directory"):
+        client_roots(config)
 
 
 def test_a_vanished_file_keeps_the_old(file: File) -> None:

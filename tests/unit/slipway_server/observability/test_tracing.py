@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -146,13 +147,25 @@ def test_nobody_pays_who_does_not_ask(environment: dict[str, str]) -> None:
 
 
 def test_a_missing_package_is_told_once_and_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module.importlib.util, "find_spec", lambda _: None)
+    # As where another package has brought the API alone.
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     with capture_logs() as lines:
         assert open_tracing({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}, "1") is None
     [line] = lines
-    assert line["problem"] == (
-        "OTEL_EXPORTER_OTLP_ENDPOINT is set, and OpenTelemetry is not installed: pip install 'slipway-server[tracing]'"
+    assert line["problem"].startswith(
+        "OTEL_EXPORTER_OTLP_ENDPOINT is set, and OpenTelemetry is not installed ("
     )
+    assert line["problem"].endswith("): pip install 'slipway-server[tracing]'")
+
+
+def test_a_variable_that_cannot_be_used_is_told_and_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")
+    with capture_logs() as lines:
+        assert open_tracing({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}, "1") is None
+    [line] = lines
+    assert "OpenTelemetry cannot be set up as its variables say" in line["problem"]
 
 
 def test_a_collector_that_is_away_is_told_once_a_minute() -> None:
