@@ -7,7 +7,7 @@
      "outputs": {"y": {"value": {"dtype": "DT_FLOAT", ...}, "absolute": 1e-05, "relative": 0.001}}}
 
 `request` is a PredictionLog and `value` a TensorProto, both as JSON. The requests go the way of the warm-up's.
-A version that answers otherwise is not served.
+A version that answers otherwise is not served. `recording` writes such files.
 """
 
 import math
@@ -182,7 +182,7 @@ def read_checks(file: Path) -> Iterator[Check]:
         if len(names) == MAX_CHECKS:
             raise invalid_argument(f"{file} has more than {MAX_CHECKS} checks: leave some out")
         try:
-            check = _parsed(line, f"line {number}")
+            check = parse_check(line, f"line {number}")
             if check.name in names:
                 raise invalid_argument(f'"{check.name}" is the name of an earlier check, too')
         except ServingError as error:
@@ -213,7 +213,16 @@ def _content(file: Path) -> bytes:
     return content
 
 
-def _parsed(line: bytes, name: str) -> Check:
+def parse_check(line: bytes, name: str) -> Check:
+    """Return the check of a line.
+
+    Args:
+        line: one JSON object.
+        name: of a check that has none of its own.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT.
+    """
     try:
         found = orjson.loads(line)
     except orjson.JSONDecodeError as error:

@@ -42,6 +42,15 @@ _USUAL: Final = (
         "--rest_api_port=8501 --model_name=digits --model_base_path=/models/digits --enable_batching",
     ),
 )
+RECORD_CHECKS: Final = "record-checks"
+CLASSIC_PROGRAM: Final = "tensorflow_model_server"
+_COMMANDS: Final = (
+    (
+        "how an export answers, written down for the server to check (record-checks --help)",
+        "record-checks models/digits/3 --requests=requests.jsonl",
+    ),
+)
+"""Only where the server has its own name."""
 _HELP: Final = {
     "--help": "text",
     "-h": "text",
@@ -137,7 +146,7 @@ def _value(flag: Flag, text: str) -> Value | None:
 def usage(program: str) -> str:
     """Return the help text."""
     lines = [f"usage: {program}"]
-    for what, arguments in _USUAL:
+    for what, arguments in _USUAL + (_COMMANDS if program != CLASSIC_PROGRAM else ()):
         lines += [f"  # {what}", f"  {program} {arguments}"]
     for title, flags in _GROUPS:
         lines.append(f"{title}:")

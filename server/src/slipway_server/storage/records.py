@@ -15,7 +15,7 @@ from slipway_server.errors import Code, ServingError
 
 _LENGTH: Final = struct.Struct("<Q")
 _CHECKSUM: Final = struct.Struct("<I")
-_HEAD_BYTES: Final = _LENGTH.size + _CHECKSUM.size
+HEAD_BYTES: Final = _LENGTH.size + _CHECKSUM.size
 _MASK_DELTA: Final = 0xA282EAD8
 
 
@@ -30,9 +30,9 @@ def read_records(path: Path) -> Iterator[bytes]:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             position = 0
-            while len(head := file.read(_HEAD_BYTES)) == _HEAD_BYTES:
+            while len(head := file.read(HEAD_BYTES)) == HEAD_BYTES:
                 record = _record(file, head, position, size)
-                position += _HEAD_BYTES + len(record) + _CHECKSUM.size
+                position += HEAD_BYTES + len(record) + _CHECKSUM.size
                 yield record
     except OSError as error:
         code = Code.NOT_FOUND if isinstance(error, FileNotFoundError) else Code.UNAVAILABLE
@@ -44,7 +44,7 @@ def _record(file: BinaryIO, head: bytes, position: int, size: int) -> bytes:
     if _CHECKSUM.unpack_from(head, _LENGTH.size) != (_masked(head[: _LENGTH.size]),):
         hint = "" if position else " (Is this even a TFRecord file?)"
         raise ServingError(Code.DATA_LOSS, f"corrupted record at {position}{hint}")
-    begin = position + _HEAD_BYTES
+    begin = position + HEAD_BYTES
     # Compared before memory is taken for it: the length may be anything.
     fits = begin + length + _CHECKSUM.size <= size
     record, checksum = (file.read(length), file.read(_CHECKSUM.size)) if fits else (b"", b"")
@@ -56,6 +56,14 @@ def _record(file: BinaryIO, head: bytes, position: int, size: int) -> bytes:
     if _CHECKSUM.unpack(checksum) != (_masked(record),):
         raise ServingError(Code.DATA_LOSS, f"corrupted record at {begin}")
     return record
+
+
+def begins_records(head: bytes) -> bool:
+    """Whether a file that begins with these `HEAD_BYTES` has records: their first checksum fits."""
+    length = head[: _LENGTH.size]
+    return len(head) == HEAD_BYTES and _CHECKSUM.unpack_from(head, _LENGTH.size) == (
+        _masked(length),
+    )
 
 
 class RecordWriter:

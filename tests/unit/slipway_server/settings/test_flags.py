@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from slipway_server import __main__
 from slipway_server.errors import ServingError
 from slipway_server.settings import command_line, flags
 from slipway_server.settings.server import Settings, connection_age, settings
@@ -414,3 +415,20 @@ def test_limits_of_loads_that_make_no_sense(argument: str) -> None:
     values = command_line.parse(["--model_base_path=/m", argument]).values
     with pytest.raises(ServingError, match=argument.partition("=")[0]):
         settings(values, cpus=2)
+
+
+def test_only_the_server_by_its_own_name_has_a_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["record-checks", "--version"]
+    assert "record-checks" not in command_line.usage("tensorflow_model_server")
+    assert "record-checks" in command_line.usage("slipway-server")
+    assert __main__.run(["/usr/bin/tensorflow_model_server", *arguments]) == 0
+    assert capsys.readouterr().out == __main__.version_text()
+    assert __main__.run(["/usr/bin/slipway-server", *arguments]) == 255
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("slipway-server record-checks: --version is no option")
+    assert said.err.count("\n") == 1
+    assert __main__.run(["slipway-server", "record-checks", "-h"]) == 0
+    assert capsys.readouterr().out.startswith("usage: slipway-server record-checks EXPORT_DIR")
