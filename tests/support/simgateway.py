@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slipway_operator.api.names import ROUTE_KINDS
+from slipway_operator.cluster.client import ForbiddenError
 from slipway_operator.model.observed import Child
 
 
@@ -13,6 +14,7 @@ class SimGateway:
     """The routes as the API server holds them, and what the gateway has made of them.
 
     Attributes:
+        policy: What an admission policy of the API server says of every route; empty when it takes them.
         refusal: Reason and message with which it refuses every route; empty when it accepts.
         away: No controller runs, or there is no such Gateway.
         unserved: Kinds that the API server does not know.
@@ -21,6 +23,7 @@ class SimGateway:
     """
 
     routes: dict[str, Child] = field(default_factory=dict)
+    policy: str = ""
     refusal: tuple[str, str] | None = None
     away: bool = False
     unserved: frozenset[str] = frozenset()
@@ -34,6 +37,8 @@ class SimGateway:
         kind = manifest["kind"]
         assert kind in ROUTE_KINDS
         assert kind not in self.unserved, f"the API server does not know {kind}"
+        if self.policy:
+            raise ForbiddenError(self.policy, 403)
         before = self.routes.get(kind)
         child = applied(before, manifest)
         was = before.manifest if before else {"metadata": {}, "spec": None}

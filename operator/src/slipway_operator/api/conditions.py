@@ -87,6 +87,8 @@ class Reason(StrEnum):
     """Every Gateway has accepted the Model's routes."""
     ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
     """A Gateway refuses a route of the Model, or cannot resolve it; the message is the gateway's."""
+    ROUTE_REFUSED = "RouteRefused"
+    """The API server refuses a route of the Model; the message has its words. It is tried again every minute."""
     GATEWAY_SILENT = "GatewaySilent"
     """A Gateway has not answered to a route of the Model, or to its last change."""
     GATEWAY_API_MISSING = "GatewayApiMissing"

@@ -4,9 +4,12 @@ from typing import Literal
 
 from slipway_operator.api import names
 from slipway_operator.api.conditions import Reason
+from slipway_operator.model.actions import Delete
 from slipway_operator.model.observed import Observed
+from slipway_operator.model.routes import RefusedRoute
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.rollout.routed import answers, routes, wanted_kinds
+from slipway_operator.planning.traffic.routes import refused_routes
 
 Accepted = tuple[Literal["True", "False", "Unknown"], Reason, str]
 """Status, reason and message of the condition RoutesAccepted."""
@@ -15,6 +18,9 @@ Accepted = tuple[Literal["True", "False", "Unknown"], Reason, str]
 def routes_accepted(decision: Decision) -> Accepted | None:
     """What the condition says; None where no routes are asked for and none are left."""
     observed = decision.observed
+    if no := refused_routes(decision):
+        words = (f"{_asked(refused)} {observed.model.name}: {refused.message}" for refused in no)
+        return "False", Reason.ROUTE_REFUSED, f"the API server refuses {'; '.join(words)}"
     if observed.model.spec.gateway is None:
         # It stays until they are gone: it is how the operator knows, after a restart, that there are any.
         return _leaving(observed)
@@ -42,6 +48,11 @@ def routes_accepted(decision: Decision) -> Accepted | None:
         )
     gateways = ", ".join(sorted({answer.gateway for answer in said}))
     return "True", Reason.ROUTES_ACCEPTED, f"accepted by {gateways}"
+
+
+def _asked(refused: RefusedRoute) -> str:
+    deletes = isinstance(refused.action, Delete)
+    return f"to delete {refused.action.kind}" if deletes else refused.action.kind
 
 
 def _leaving(observed: Observed) -> Accepted | None:

@@ -13,6 +13,7 @@ from typing import Final
 from slipway_operator.api import names
 from slipway_operator.api.names import SELECTS_ROTATION
 from slipway_operator.model.actions import Action
+from slipway_operator.model.routes import RefusedRoute
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.drift import apply_child, delete_child
 from slipway_operator.planning.rollout.routed import (
@@ -32,7 +33,24 @@ _UNANSWERED: Final = timedelta(seconds=10)
 
 
 def route_actions(decision: Decision) -> Iterator[Action]:
-    """Create or correct the routes, or delete them where none are asked for any more."""
+    """Create or correct the routes, or delete them where none are asked for any more.
+
+    What was refused is not asked for again at once; another manifest is.
+    """
+    waiting = [refused.action for refused in refused_routes(decision) if not refused.retry]
+    yield from (action for action in _wanted(decision) if action not in waiting)
+
+
+def refused_routes(decision: Decision) -> list[RefusedRoute]:
+    """What was refused of the routes, and is still to be done."""
+    refused = decision.observed.refused_routes.values()
+    if not refused:
+        return []
+    wanted = list(_wanted(decision))
+    return [one for one in refused if one.action in wanted]
+
+
+def _wanted(decision: Decision) -> Iterator[Action]:
     observed, gateway = decision.observed, decision.observed.model.spec.gateway
     if gateway is None:
         for kind in names.ROUTE_KINDS:
@@ -50,6 +68,8 @@ def route_actions(decision: Decision) -> Iterator[Action]:
 def routes_due(decision: Decision) -> timedelta | None:
     """Time until a look at what the Gateways say; None where all have accepted."""
     observed = decision.observed
+    if refused_routes(decision):
+        return _UNANSWERED
     if observed.model.spec.gateway is None:
         return None
     missing = set(names.ROUTE_KINDS) - set(routes(observed))

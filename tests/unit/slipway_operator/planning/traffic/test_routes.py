@@ -167,6 +167,27 @@ def test_a_canary_that_is_worse_loses_its_weight_at_once() -> None:
     assert not fleet.pods_of(4)
 
 
+@pytest.mark.parametrize(
+    ("asked", "written"),
+    [
+        ([("gw", ""), ("gw", "ml")], [("gw", "ml", None)]),
+        ([("gw", "ml"), ("gw", "", "https")], [("gw", "ml", None)]),
+        ([("gw", "ml", "a"), ("gw", "", "b"), ("gw", "", "a")], [("gw", "ml", "a"), ("gw", "ml", "b")]),
+        ([("gw", ""), ("gw", "b", "a")], [("gw", "ml", None), ("gw", "b", "a")]),
+    ],
+)  # fmt: skip
+def test_a_gateway_of_the_models_own_namespace_is_named_once_however_it_is_spelt(
+    asked: list[tuple[str, ...]], written: list[tuple[str, ...]]
+) -> None:
+    fields = ("name", "namespace", "sectionName")
+    parents = [dict(zip(fields, parent, strict=False)) for parent in asked]
+    fleet = public(traffic={"gateway": {"parentRefs": parents}})
+    for route in fleet.gateway.routes.values():
+        found = route.manifest["spec"]["parentRefs"]
+        assert [tuple(parent.get(field) for field in fields) for parent in found] == written
+    assert condition(fleet).status == "True"
+
+
 def test_versions_and_labels_are_asked_for_by_path_or_by_header() -> None:
     fleet = rolling(labels={"prod": 3})
     http = {
