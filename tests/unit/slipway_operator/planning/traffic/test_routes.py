@@ -246,6 +246,32 @@ def test_a_refusal_is_told_in_the_gateways_words() -> None:
     assert not fleet.plan().events
 
 
+def test_of_many_gateways_with_long_answers_the_first_are_told_in_short() -> None:
+    parents = [{"name": f"gw-{n}"} for n in range(8)]
+    fleet = public(rollout=None, traffic={"gateway": {"parentRefs": parents}})
+    fleet.gateway.refusal = ("Invalid", "no listener\nmatches " + "x" * 32_000)
+    run(fleet)
+    told = condition(fleet)
+    assert told.status == "False"
+    assert told.message.count("does not take") == 3
+    assert "HTTPRoute digits: Invalid: no listener matches xxx" in told.message
+    assert told.message.endswith("x…; and 13 more")
+    assert len(told.message) < 1000
+    fleet.upload(4)
+    run(fleet)
+    assert fleet.status.serving == "4"
+
+
+def test_of_many_silent_gateways_the_first_are_named() -> None:
+    fleet = Fleet()
+    fleet.gateway.away = True
+    fleet.edit(traffic={"gateway": {"parentRefs": [{"name": f"gw-{n}"} for n in range(8)]}})
+    fleet.upload(3)
+    run(fleet)
+    assert condition(fleet).message.count("has not taken up") == 3
+    assert "; and 13 more: check that it exists" in condition(fleet).message
+
+
 def test_a_gateway_that_does_not_answer_is_named() -> None:
     fleet = Fleet()
     fleet.gateway.away = True
