@@ -8,14 +8,14 @@ they do not return to NAME before it has parted with a canary that was found wor
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 from slipway_operator.api import names
 from slipway_operator.api.names import SELECTS_ROTATION
 from slipway_operator.model.actions import Action
 from slipway_operator.model.routes import RefusedRoute
 from slipway_operator.planning.decision import Decision
-from slipway_operator.planning.drift import apply_child, delete_child
+from slipway_operator.planning.drift import apply_child, delete_child, is_as_wanted
 from slipway_operator.planning.rollout.routed import (
     answers,
     is_exact,
@@ -62,7 +62,32 @@ def _wanted(decision: Decision) -> Iterator[Action]:
     targets, weights = _targets(decision), _weights(decision)
     for kind in wanted_kinds(observed):
         manifest = render[kind](observed.model, gateway, targets, weights)
-        yield from apply_child(observed, manifest)
+        yield from apply_child(observed, manifest, _is_as_wanted)
+
+
+def _is_as_wanted(actual: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
+    """As for any child, but a listener that is named and should not be is a difference.
+
+    Hostnames that are left out are none.
+    """
+    spec = actual["spec"]
+    whole = dict(actual) | {"spec": dict(spec) | {"hostnames": spec.get("hostnames") or []}}
+    own = manifest["metadata"]["namespace"]
+    return is_as_wanted(whole, manifest) and _parents(actual, own) == _parents(manifest, own)
+
+
+def _parents(route_: Mapping[str, Any], own: str) -> list[tuple[Any, ...]]:
+    return [
+        (
+            parent.get("group", names.GATEWAY_GROUP),
+            parent.get("kind", "Gateway"),
+            parent["name"],
+            parent.get("namespace", own),
+            parent.get("sectionName", ""),
+            parent.get("port"),
+        )
+        for parent in route_["spec"].get("parentRefs") or ()
+    ]
 
 
 def routes_due(decision: Decision) -> timedelta | None:

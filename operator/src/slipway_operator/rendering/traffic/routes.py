@@ -93,9 +93,12 @@ def _route(
     hostnames: Sequence[str],
     rules: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    spec: dict[str, Any] = {"parentRefs": _parents(model, gateway), "rules": rules}
-    if hostnames:
-        spec["hostnames"] = list(hostnames)
+    # None are written as well: what a manifest leaves out stays as it is.
+    spec: dict[str, Any] = {
+        "parentRefs": _parents(model, gateway),
+        "hostnames": list(hostnames),
+        "rules": rules,
+    }
     return {
         "apiVersion": f"{names.GATEWAY_GROUP}/{names.GATEWAY_VERSION}",
         "kind": kind,

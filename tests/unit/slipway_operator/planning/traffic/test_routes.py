@@ -1,6 +1,7 @@
 """Routes of a gateway on a simulated fleet: where they lead, and that nothing goes as long as they lead to it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -186,6 +187,38 @@ def test_a_gateway_of_the_models_own_namespace_is_named_once_however_it_is_spelt
         found = route.manifest["spec"]["parentRefs"]
         assert [tuple(parent.get(field) for field in fields) for parent in found] == written
     assert condition(fleet).status == "True"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"hostnames": ["a.example.com"]}, {}),
+        ({"hostnames": ["a.example.com"], "grpcHostnames": ["b.example.com"]}, {}),
+        ({"parentRefs": [{"name": "gw", "sectionName": "a"}]}, {"parentRefs": [{"name": "gw"}]}),
+        ({}, {"parentRefs": [{"name": "other"}]}),
+    ],
+)
+def test_what_is_removed_from_the_spec_is_removed_from_the_routes(
+    before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    least = {"parentRefs": [{"name": "gw"}]}
+    fleet = public(traffic={"gateway": least | before})
+    fleet.edit(traffic={"gateway": least | after})
+    run(fleet)
+    never = public(traffic={"gateway": least | after})
+    for kind in ROUTE_KINDS:
+        found, wanted = (each.gateway.routes[kind].manifest["spec"] for each in (fleet, never))
+        assert (found["parentRefs"], found["hostnames"]) == (wanted["parentRefs"], [])
+    assert not fleet.plan().actions
+
+
+def test_hostnames_that_the_api_server_leaves_out_when_empty_are_as_wanted() -> None:
+    fleet = public(traffic={"gateway": {"parentRefs": [{"name": "gw"}]}})
+    route = fleet.gateway.routes["HTTPRoute"]
+    spec = {k: v for k, v in route.manifest["spec"].items() if k != "hostnames"}
+    stored = dict(route.manifest) | {"spec": spec}
+    fleet.gateway.routes["HTTPRoute"] = replace(route, manifest=stored)
+    assert not fleet.plan().actions
 
 
 def test_versions_and_labels_are_asked_for_by_path_or_by_header() -> None:
