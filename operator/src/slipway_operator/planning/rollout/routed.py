@@ -7,13 +7,16 @@ route that it is about.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from slipway_operator.api import names
 from slipway_operator.api.status import RolloutStatus
 from slipway_operator.model.observed import Child, Observed
 from slipway_operator.planning.endpoints import live_pods
 from slipway_operator.planning.rollout.record import is_held
+
+_TAKEN_UP: Final = ("Accepted", "ResolvedRefs")
+"""The conditions of the Gateway API that say what a controller has made of a route; it may add its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,18 +75,26 @@ def _answer(name: str, route: Child, parent: Mapping[str, Any]) -> Answer:
     ]
     if not said:
         return Answer(name, gateway, None)
-    conditions = [condition for status in said for condition in status.get("conditions") or ()]
     generation = route.manifest["metadata"].get("generation", 0)
-    if not conditions or any(
-        c.get("observedGeneration", generation) < generation for c in conditions
-    ):
+    # One for each controller: what another one has left behind says nothing of what is served now.
+    looked = [found for status in said if (found := _about(status, generation))]
+    if not looked:
         return Answer(name, gateway, None, current=False)
+    conditions = [condition for found in looked for condition in found]
     for condition in conditions:
-        if condition["type"] in ("Accepted", "ResolvedRefs") and condition["status"] != "True":
+        if condition["status"] != "True":
             words = f"{condition.get('reason', '')}: {condition.get('message', '')}"
             return Answer(name, gateway, accepted=False, message=words.strip(": "))
     accepted = any(c["type"] == "Accepted" for c in conditions)
     return Answer(name, gateway, accepted=True if accepted else None)
+
+
+def _about(status: Mapping[str, Any], generation: int) -> list[Mapping[str, Any]]:
+    """The conditions by which a controller takes a route up; none where one is about an earlier generation."""
+    found = [c for c in status.get("conditions") or () if c["type"] in _TAKEN_UP]
+    if any(c.get("observedGeneration", generation) < generation for c in found):
+        return []
+    return found
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any], route: Child) -> bool:
