@@ -367,6 +367,7 @@ class Fleet:
                 **self.gateway.children(),
             },
             unserved=self.gateway.unserved if self.model.spec.gateway else frozenset(),
+            forbidden_routes=self.gateway.forbidden,
             endpoints=endpoints,
             caught_up=frozenset(caught_up),
             claim=self.claim,

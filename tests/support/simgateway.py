@@ -18,6 +18,7 @@ class SimGateway:
         refusal: Reason and message with which it refuses every route; empty when it accepts.
         away: No controller runs, or there is no such Gateway.
         unserved: Kinds that the API server does not know.
+        forbidden: Kinds that RBAC does not let the operator see.
         applied: Fields of each kind's spec that the operator owns.
         routed: Percent of requests without a version by Service, by kind, as they are really sent.
         strict: The controller is slow: nothing but `take_up` by hand has it look.
@@ -28,16 +29,19 @@ class SimGateway:
     refusal: tuple[str, str] | None = None
     away: bool = False
     unserved: frozenset[str] = frozenset()
+    forbidden: frozenset[str] = frozenset()
     applied: dict[str, frozenset[str]] = field(default_factory=dict)
     routed: dict[str, dict[str, int]] = field(default_factory=dict)
     strict: bool = False
 
     def children(self) -> dict[str, dict[str, Child]]:
-        return {kind: {route.name: route} for kind, route in self.routes.items()}
+        seen = {kind: route for kind, route in self.routes.items() if kind not in self.forbidden}
+        return {kind: {route.name: route} for kind, route in seen.items()}
 
     def apply(self, manifest: Mapping[str, Any], applied: Callable[..., Child]) -> None:
         kind = manifest["kind"]
         assert kind in ROUTE_KINDS
+        assert kind not in self.forbidden, f"RBAC does not let the operator write {kind}"
         assert kind not in self.unserved, f"the API server does not know {kind}"
         if self.policy:
             raise ForbiddenError(self.policy, 403)

@@ -89,6 +89,8 @@ class Reason(StrEnum):
     """A Gateway refuses a route of the Model, or cannot resolve it; the message is the gateway's."""
     ROUTE_REFUSED = "RouteRefused"
     """The API server refuses a route of the Model; the message has its words. It is tried again every minute."""
+    ROUTES_FORBIDDEN = "RoutesForbidden"
+    """RBAC does not let the operator list the Model's routes, so that it cannot know where they lead."""
     GATEWAY_SILENT = "GatewaySilent"
     """A Gateway has not answered to a route of the Model, or to its last change."""
     GATEWAY_API_MISSING = "GatewayApiMissing"

@@ -151,6 +151,7 @@ class Observed:
         interval: The interval of a canary's analysis that is under way, or has just ended; None when there is none.
         unserved: Kinds of routes that the API server does not know; they are looked for only where a
             Model asks for routes, or had some.
+        forbidden_routes: Kinds of routes that RBAC does not let the operator list; some may be there.
         refused_routes: What was refused when a route was last to be written or deleted, by kind.
         retention: What a pass of retention has to say; None when none has ended since the status was
             written.
@@ -168,6 +169,7 @@ class Observed:
     foreign: frozenset[str] = frozenset()
     selected_by: frozenset[str] = frozenset()
     unserved: frozenset[str] = frozenset()
+    forbidden_routes: frozenset[str] = frozenset()
     refused_routes: Mapping[str, RefusedRoute] = field(default_factory=dict)
     retention: RetentionReport | None = None
     interval: Interval | None = None

@@ -15,6 +15,7 @@ from slipway_operator.cluster.client import (
     SERVICES,
     ClusterError,
     ConflictError,
+    ForbiddenError,
     NotFoundError,
     NotLeadingError,
     Resource,
@@ -46,8 +47,11 @@ class Api:
         self.status: dict[str, Any] = {"conditions": [TOLD]}
         self._error = error
         self._wanted = wanted
+        self.hides = False
 
     async def get(self, resource: Resource, _: str, __: str) -> dict[str, Any]:
+        if self.hides and resource in ROUTES.values():
+            raise ForbiddenError("httproutes is forbidden", 403)
         if resource != MODELS:
             raise NotFoundError("there is none", 404)
         traffic = {"traffic": {"gateway": {"parentRefs": [{"name": "public"}]}}}
@@ -130,6 +134,13 @@ def test_any_other_failure_is_raised_when_the_rest_is_done(
     api = Api(error, wanted=wanted)
     with pytest.raises(type(error)):
         asyncio.run(reconciled(api).reconcile(KEY))
+    assert len(api.created) == 1
+
+
+def test_a_role_that_may_list_and_not_get_routes_holds_up_nothing_else() -> None:
+    api = Api(ForbiddenError("httproutes is forbidden", 403), wanted=True)
+    api.hides = True
+    asyncio.run(reconciled(api).reconcile(KEY))
     assert len(api.created) == 1
 
 

@@ -45,10 +45,11 @@ def routes(observed: Observed) -> dict[str, Child]:
 
 
 def wanted_kinds(observed: Observed) -> list[str]:
-    """The kinds of routes that should be there."""
+    """The kinds of routes that should be there, and can be."""
     if observed.model.spec.gateway is None:
         return []
-    return [kind for kind in names.ROUTE_KINDS if kind not in observed.unserved]
+    without = observed.unserved | observed.forbidden_routes
+    return [kind for kind in names.ROUTE_KINDS if kind not in without]
 
 
 def weights_in(route: Child) -> dict[str, int]:
@@ -109,8 +110,10 @@ def is_routed(observed: Observed, version: int) -> bool:
     """Whether a gateway may send requests that name no version to the Service of this one.
 
     As long as it has not taken the last change up, it may send them where it sent them before, and what
-    that was is not known any more.
+    that was is not known any more. Nor is it of routes that cannot be read, as long as there may be some.
     """
+    if observed.forbidden_routes and observed.model.spec.gateway is not None:
+        return True
     service = names.version_service(observed.model.name, version)
     if any(weights_in(route).get(service) for route in routes(observed).values()):
         return True
@@ -131,7 +134,7 @@ def routed_share(observed: Observed, rollout: RolloutStatus) -> int | None:
     """Percent that every Gateway sends to the canary; None when they differ, or have not all accepted it."""
     kinds = wanted_kinds(observed)
     there = routes(observed)
-    if not kinds or any(kind not in there for kind in kinds):
+    if not kinds or observed.forbidden_routes or any(kind not in there for kind in kinds):
         return None
     if any(not answer.accepted for answer in answers(observed)):
         return None

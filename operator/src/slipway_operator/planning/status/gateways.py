@@ -31,6 +31,14 @@ def routes_accepted(decision: Decision) -> Accepted | None:
             for refused in no
         )
         return "False", Reason.ROUTE_REFUSED, f"the API server refuses {'; '.join(words)}"
+    if observed.forbidden_routes:
+        kinds = " and ".join(sorted(observed.forbidden_routes))
+        told = (
+            f"RBAC does not let the operator list {kinds} in the namespace {observed.model.namespace}: update its "
+            "role with the chart"
+        )
+        asked = observed.model.spec.gateway is not None
+        return "False" if asked else "Unknown", Reason.ROUTES_FORBIDDEN, told
     if observed.model.spec.gateway is None:
         # It stays until they are gone: it is how the operator knows, after a restart, that there are any.
         return _leaving(observed)

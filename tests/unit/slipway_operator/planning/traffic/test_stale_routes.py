@@ -6,6 +6,8 @@ import pytest
 
 from fleet import Behaviour, Fleet
 from fleets_at_rest import run, serving
+from slipway_operator.api.conditions import ConditionType, Reason
+from slipway_operator.api.names import ROUTE_KINDS
 
 TRAFFIC: dict[str, Any] = {"gateway": {"parentRefs": [{"name": "public", "namespace": "ingress"}]}}
 FRUGAL = {"policy": "ResourcePreserving", "progressDeadline": "10m"}
@@ -52,3 +54,20 @@ def test_pods_that_can_answer_stay_as_long_as_the_gateway_may_send_them_requests
     fleet.gateway.strict = False
     run(fleet)
     assert not fleet.pods_of(3)
+
+
+@pytest.mark.parametrize("kinds", [("HTTPRoute",), ROUTE_KINDS])
+def test_routes_that_cannot_be_read_may_lead_to_whatever_serves(kinds: tuple[str, ...]) -> None:
+    fleet = serving(traffic=TRAFFIC, serving={"replicas": 2})
+    fleet.gateway.forbidden = frozenset(kinds)
+    fleet.upload(4)
+    run(fleet)
+    assert len(fleet.pods_of(3)) == 2
+    assert set(fleet.gateway.routes) == set(ROUTE_KINDS)
+    told = next(c for c in fleet.status.conditions if c.type is ConditionType.ROUTES_ACCEPTED)
+    assert (told.status, told.reason) == ("False", Reason.ROUTES_FORBIDDEN)
+    assert f"RBAC does not let the operator list {' and '.join(sorted(kinds))}" in told.message
+    fleet.edit(traffic=None)  # type: ignore[arg-type]
+    run(fleet)
+    assert not fleet.pods_of(3)
+    assert fleet.status.serving == "4"
