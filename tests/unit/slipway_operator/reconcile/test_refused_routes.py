@@ -54,7 +54,8 @@ class Api:
             raise ForbiddenError("httproutes is forbidden", 403)
         if resource != MODELS:
             raise NotFoundError("there is none", 404)
-        traffic = {"traffic": {"gateway": {"parentRefs": [{"name": "public"}]}}}
+        gateway = {"parentRefs": [{"name": "public"}], "grpcHostnames": ["grpc.example.com"]}
+        traffic = {"traffic": {"gateway": gateway}}
         return {
             "metadata": {"namespace": "ml", "name": "digits", "uid": "u", "resourceVersion": "1"},
             "spec": {"source": {"uri": "s3://models/digits"}, **(traffic if self._wanted else {})},

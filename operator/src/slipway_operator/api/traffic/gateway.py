@@ -66,7 +66,7 @@ class ParentRef(SpecType):
 
 
 class Gateway(SpecType):
-    """Routes of the Gateway API: an HTTPRoute for REST and a GRPCRoute."""
+    """Routes of the Gateway API: an HTTPRoute for REST and, with grpcHostnames, a GRPCRoute."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         _hostnames("hostnames", "hostnames"),
@@ -96,7 +96,7 @@ class Gateway(SpecType):
     """Hostnames of REST; empty means those of the listeners."""
     grpc_hostnames: Hostnames = Field(default_factory=list, json_schema_extra={"default": []})
     """Hostnames of gRPC, where the Model's name is in the message, so that each Model needs its own; empty
-    means hostnames."""
+    means no GRPCRoute."""
 
 
 class Traffic(SpecType):

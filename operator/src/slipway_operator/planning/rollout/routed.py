@@ -44,12 +44,22 @@ def routes(observed: Observed) -> dict[str, Child]:
     return {kind: child for kind, child in found.items() if child is not None}
 
 
+def asked_kinds(observed: Observed) -> list[str]:
+    """The kinds of routes that the spec asks for.
+
+    Of gRPC none without hostnames: the Model's name is in the message, and a route that takes all gRPC of
+    its listeners would take that of other Models.
+    """
+    gateway = observed.model.spec.gateway
+    if gateway is None:
+        return []
+    return [k for k in names.ROUTE_KINDS if k != names.GRPC_ROUTE or gateway.grpc_hostnames]
+
+
 def wanted_kinds(observed: Observed) -> list[str]:
     """The kinds of routes that should be there, and can be."""
-    if observed.model.spec.gateway is None:
-        return []
     without = observed.unserved | observed.forbidden_routes
-    return [kind for kind in names.ROUTE_KINDS if kind not in without]
+    return [kind for kind in asked_kinds(observed) if kind not in without]
 
 
 def weights_in(route: Child) -> dict[str, int]:

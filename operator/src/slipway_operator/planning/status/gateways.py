@@ -9,7 +9,7 @@ from slipway_operator.model.actions import Delete
 from slipway_operator.model.observed import Observed
 from slipway_operator.model.routes import RefusedRoute
 from slipway_operator.planning.decision import Decision
-from slipway_operator.planning.rollout.routed import answers, routes, wanted_kinds
+from slipway_operator.planning.rollout.routed import answers, asked_kinds, routes, wanted_kinds
 from slipway_operator.planning.traffic.routes import refused_routes
 
 _MOST: Final = 3
@@ -42,8 +42,8 @@ def routes_accepted(decision: Decision) -> Accepted | None:
     if observed.model.spec.gateway is None:
         # It stays until they are gone: it is how the operator knows, after a restart, that there are any.
         return _leaving(observed)
-    if observed.unserved:
-        kinds = " and ".join(sorted(observed.unserved))
+    if unserved := [kind for kind in asked_kinds(observed) if kind in observed.unserved]:
+        kinds = " and ".join(sorted(unserved))
         told = (
             f"the API server does not know {kinds} of {names.GATEWAY_GROUP}/{names.GATEWAY_VERSION}: install the "
             "CustomResourceDefinitions of the Gateway API, or remove spec.traffic.gateway"

@@ -18,6 +18,7 @@ from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.drift import apply_child, delete_child, is_as_wanted
 from slipway_operator.planning.rollout.routed import (
     answers,
+    asked_kinds,
     is_exact,
     routes,
     wanted_kinds,
@@ -52,9 +53,11 @@ def refused_routes(decision: Decision) -> list[RefusedRoute]:
 
 def _wanted(decision: Decision) -> Iterator[Action]:
     observed, gateway = decision.observed, decision.observed.model.spec.gateway
-    if gateway is None:
-        for kind in names.ROUTE_KINDS:
+    asked = asked_kinds(observed)
+    for kind in names.ROUTE_KINDS:
+        if kind not in asked:
             yield from delete_child(observed, kind, observed.model.name)
+    if gateway is None:
         return
     if not decision.selects:
         return  # There is nothing yet that a route could point to.
@@ -97,7 +100,7 @@ def routes_due(decision: Decision) -> timedelta | None:
         return _UNANSWERED
     if observed.model.spec.gateway is None:
         return None
-    missing = set(names.ROUTE_KINDS) - set(routes(observed))
+    missing = set(asked_kinds(observed)) - set(routes(observed))
     unsettled = missing or any(not answer.accepted for answer in answers(observed))
     return _UNANSWERED if unsettled else None
 

@@ -64,8 +64,7 @@ def grpc_route(
         for kind, name, service in targets
     ]
     rules.append({"backendRefs": _backends(weights, names.GRPC_PORT)})
-    hostnames = gateway.grpc_hostnames or gateway.hostnames
-    return _route(model, gateway, names.GRPC_ROUTE, hostnames, rules)
+    return _route(model, gateway, names.GRPC_ROUTE, gateway.grpc_hostnames, rules)
 
 
 def _paths(of: str, *, oip: bool) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from slipway_operator.planning.traffic.routes import route_actions
 GATEWAY_SPEC: dict[str, Any] = {
     "parentRefs": [{"name": "public", "namespace": "ingress"}],
     "hostnames": ["digits.example.com"],
+    "grpcHostnames": ["digits-grpc.example.com"],
 }
 STEPS = [{"weight": 10, "pause": {"duration": "2m"}}, {"weight": 50, "pause": {"duration": "2m"}}]
 SAVING = {"policy": "AvailabilityPreserving"}
@@ -193,7 +194,6 @@ def test_a_gateway_of_the_models_own_namespace_is_named_once_however_it_is_spelt
     ("before", "after"),
     [
         ({"hostnames": ["a.example.com"]}, {}),
-        ({"hostnames": ["a.example.com"], "grpcHostnames": ["b.example.com"]}, {}),
         ({"parentRefs": [{"name": "gw", "sectionName": "a"}]}, {"parentRefs": [{"name": "gw"}]}),
         ({}, {"parentRefs": [{"name": "other"}]}),
     ],
@@ -201,14 +201,15 @@ def test_a_gateway_of_the_models_own_namespace_is_named_once_however_it_is_spelt
 def test_what_is_removed_from_the_spec_is_removed_from_the_routes(
     before: dict[str, Any], after: dict[str, Any]
 ) -> None:
-    least = {"parentRefs": [{"name": "gw"}]}
+    least = {"parentRefs": [{"name": "gw"}], "grpcHostnames": ["grpc.example.com"]}
     fleet = public(traffic={"gateway": least | before})
     fleet.edit(traffic={"gateway": least | after})
     run(fleet)
     never = public(traffic={"gateway": least | after})
     for kind in ROUTE_KINDS:
         found, wanted = (each.gateway.routes[kind].manifest["spec"] for each in (fleet, never))
-        assert (found["parentRefs"], found["hostnames"]) == (wanted["parentRefs"], [])
+        hosts = [] if kind == "HTTPRoute" else ["grpc.example.com"]
+        assert (found["parentRefs"], found["hostnames"]) == (wanted["parentRefs"], hosts)
     assert not fleet.plan().actions
 
 
@@ -219,6 +220,33 @@ def test_hostnames_that_the_api_server_leaves_out_when_empty_are_as_wanted() -> 
     stored = dict(route.manifest) | {"spec": spec}
     fleet.gateway.routes["HTTPRoute"] = replace(route, manifest=stored)
     assert not fleet.plan().actions
+
+
+def test_without_hostnames_of_its_own_grpc_has_no_route() -> None:
+    plain = {"parentRefs": GATEWAY_SPEC["parentRefs"], "hostnames": ["digits.example.com"]}
+    fleet = public(traffic={"gateway": plain})
+    fleet.gateway.unserved = frozenset({"GRPCRoute"})
+    run(fleet)
+    assert set(fleet.gateway.routes) == {"HTTPRoute"}
+    assert condition(fleet).status == "True", "what is not asked for need not be known"
+    assert not fleet.plan().actions
+    requeue = fleet.plan().requeue
+    assert requeue is None or requeue > timedelta(seconds=10)
+    fleet.upload(4)
+    run(fleet)
+    assert fleet.gateway.routed["HTTPRoute"] == {"digits-v3": 90, "digits-v4": 10}
+    assert (now(fleet).reached, now(fleet).waiting_for) == (10, DURATION)
+
+
+def test_the_route_of_grpc_goes_with_its_hostnames() -> None:
+    fleet = public()
+    assert fleet.gateway.routes["GRPCRoute"].manifest["spec"]["hostnames"] == [
+        "digits-grpc.example.com"
+    ]
+    fleet.edit(traffic={"gateway": GATEWAY_SPEC | {"grpcHostnames": []}})
+    run(fleet)
+    assert set(fleet.gateway.routes) == set(fleet.gateway.routed) == {"HTTPRoute"}
+    assert condition(fleet).status == "True"
 
 
 def test_versions_and_labels_are_asked_for_by_path_or_by_header() -> None:
@@ -288,7 +316,7 @@ def test_of_many_gateways_with_long_answers_the_first_are_told_in_short() -> Non
     assert told.status == "False"
     assert told.message.count("does not take") == 3
     assert "HTTPRoute digits: Invalid: no listener matches xxx" in told.message
-    assert told.message.endswith("x…; and 13 more")
+    assert told.message.endswith("x…; and 5 more")
     assert len(told.message) < 1000
     fleet.upload(4)
     run(fleet)
@@ -302,7 +330,7 @@ def test_of_many_silent_gateways_the_first_are_named() -> None:
     fleet.upload(3)
     run(fleet)
     assert condition(fleet).message.count("has not taken up") == 3
-    assert "; and 13 more: check that it exists" in condition(fleet).message
+    assert "; and 5 more: check that it exists" in condition(fleet).message
 
 
 def test_a_gateway_that_does_not_answer_is_named() -> None:

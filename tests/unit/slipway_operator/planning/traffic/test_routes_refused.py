@@ -9,7 +9,12 @@ from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.names import ROUTE_KINDS
 from slipway_operator.api.status import Condition
 
-TRAFFIC: dict[str, Any] = {"gateway": {"parentRefs": [{"name": "public", "namespace": "ingress"}]}}
+TRAFFIC: dict[str, Any] = {
+    "gateway": {
+        "parentRefs": [{"name": "public", "namespace": "ingress"}],
+        "grpcHostnames": ["digits-grpc.example.com"],
+    }
+}
 POLICY = "ValidatingAdmissionPolicy 'hostnames' denied request: digits.example.com is not yours"
 
 
@@ -18,7 +23,8 @@ def public() -> Fleet:
 
 
 def ask_for(fleet: Fleet, *hostnames: str) -> None:
-    fleet.edit(traffic={"gateway": TRAFFIC["gateway"] | {"hostnames": list(hostnames)}})
+    hosts = {"hostnames": list(hostnames), "grpcHostnames": [f"grpc-{h}" for h in hostnames]}
+    fleet.edit(traffic={"gateway": TRAFFIC["gateway"] | hosts})
 
 
 def condition(fleet: Fleet) -> Condition:
@@ -51,8 +57,10 @@ def test_routes_that_were_refused_are_written_a_minute_later() -> None:
     fleet.now += timedelta(minutes=1)
     run(fleet)
     assert condition(fleet).reason == Reason.ROUTES_ACCEPTED
-    for kind in ROUTE_KINDS:
-        assert fleet.gateway.routes[kind].manifest["spec"]["hostnames"] == ["digits.example.com"]
+    for kind, host in zip(
+        ROUTE_KINDS, ("digits.example.com", "grpc-digits.example.com"), strict=True
+    ):
+        assert fleet.gateway.routes[kind].manifest["spec"]["hostnames"] == [host]
 
 
 def test_another_route_is_written_at_once_and_the_old_one_is_no_trouble() -> None:

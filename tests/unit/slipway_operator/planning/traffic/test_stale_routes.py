@@ -9,7 +9,12 @@ from fleets_at_rest import run, serving
 from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.names import ROUTE_KINDS
 
-TRAFFIC: dict[str, Any] = {"gateway": {"parentRefs": [{"name": "public", "namespace": "ingress"}]}}
+TRAFFIC: dict[str, Any] = {
+    "gateway": {
+        "parentRefs": [{"name": "public", "namespace": "ingress"}],
+        "grpcHostnames": ["digits-grpc.example.com"],
+    }
+}
 FRUGAL = {"policy": "ResourcePreserving", "progressDeadline": "10m"}
 
 
