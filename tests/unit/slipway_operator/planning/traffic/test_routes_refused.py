@@ -8,6 +8,8 @@ from fleets_at_rest import run, serving
 from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.names import ROUTE_KINDS
 from slipway_operator.api.status import Condition
+from slipway_operator.planning.decision import decide
+from slipway_operator.planning.traffic.routes import refused_routes
 
 TRAFFIC: dict[str, Any] = {
     "gateway": {
@@ -44,6 +46,8 @@ def test_versions_and_replicas_change_while_routes_are_refused() -> None:
     assert (told.status, told.reason) == ("False", Reason.ROUTE_REFUSED)
     assert f"the API server refuses HTTPRoute digits: {POLICY}" in told.message
     assert fleet.plan().requeue == timedelta(seconds=10)
+    refused = refused_routes(decide(fleet.observe(), fleet.settings, fleet.now))
+    assert [one.message for one in refused] == [POLICY, POLICY]
 
 
 def test_routes_that_were_refused_are_written_a_minute_later() -> None:

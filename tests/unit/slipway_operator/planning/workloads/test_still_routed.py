@@ -8,6 +8,8 @@ from fleet import Behaviour, Fleet
 from fleets_at_rest import run, serving
 from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.names import ROUTE_KINDS
+from slipway_operator.planning.decision import decide
+from slipway_operator.planning.workloads.deployments import deployment_actions
 
 TRAFFIC: dict[str, Any] = {
     "gateway": {
@@ -56,6 +58,7 @@ def test_pods_that_can_answer_stay_as_long_as_the_gateway_may_send_them_requests
     fleet.upload(4)
     run(fleet)
     assert len(fleet.pods_of(3)) == 2
+    assert not list(deployment_actions(decide(fleet.observe(), fleet.settings, fleet.now)))
     fleet.gateway.strict = False
     run(fleet)
     assert not fleet.pods_of(3)
