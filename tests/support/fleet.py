@@ -23,6 +23,7 @@ from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.spec import ModelSpec, VersionPolicy
 from slipway_operator.api.status import ModelStatus, VersionState
 from slipway_operator.api.verbs import Editors, read_verbs
+from slipway_operator.cluster.client import ClusterError
 from slipway_operator.discovery.poll_state import wanted_versions
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
@@ -32,6 +33,7 @@ from slipway_operator.model.observed import Deployment as SeenDeployment
 from slipway_operator.model.pvc import Claim
 from slipway_operator.model.source import Readiness, SourceObservation, SourceVersion
 from slipway_operator.planning.plan import plan
+from slipway_operator.reconcile.refusals import Refusals
 from slipway_operator.rendering.pvc import KEEP_KEY
 from slipway_operator.rendering.settings import RenderSettings
 from slipway_sync.exports import ExitCode, SyncOutcome, VersionDirectory
@@ -213,9 +215,11 @@ class Fleet:
     choice: Random = field(default_factory=lambda: Random(0))  # noqa: S311 (a test's choices)
     _count: int = 0
     _parsed: ModelSpec = field(init=False)
+    refusals: Refusals = field(init=False)
 
     def __post_init__(self) -> None:
         self._parsed = ModelSpec.model_validate(self.spec)
+        self.refusals = Refusals(lambda: self.now)
 
     # What a person does ---------------------------------------------------------------------------
 
@@ -336,6 +340,7 @@ class Fleet:
         """A new process remembers nothing of the source."""
         self.source = SourceObservation()
         self.interval = None
+        self.refusals = Refusals(lambda: self.now)
 
     def observe(self) -> Observed:
         """The snapshot that the operator reads."""
@@ -349,7 +354,7 @@ class Fleet:
             tried = name.startswith(names.next_service(self.model.name))
             valid = shown is not None and (not tried or shown.selects == current)
             endpoints[name] = shown.ready if shown is not None and valid else frozenset()
-        return Observed(
+        seen = Observed(
             model=self.model,
             source=self.source,
             deployments=tuple(_seen_deployment(d) for _, d in sorted(self.deployments.items())),
@@ -362,6 +367,7 @@ class Fleet:
                 **self.gateway.children(),
             },
             unserved=self.gateway.unserved if self.model.spec.gateway else frozenset(),
+            forbidden_routes=self.gateway.forbidden,
             endpoints=endpoints,
             caught_up=frozenset(caught_up),
             claim=self.claim,
@@ -369,6 +375,7 @@ class Fleet:
             selected_by=self.selected_by,
             interval=self.interval,
         )
+        return self.refusals.add(seen)
 
     def plan(self) -> Plan:
         """What the operator would do now."""
@@ -379,7 +386,13 @@ class Fleet:
         planned = self.plan()
         self.write_status(planned)
         for action in planned.actions:
-            self.write(action)
+            try:
+                self.write(action)
+            except ClusterError as error:
+                if not self.refusals.take(self.observe(), action, error):
+                    raise
+            else:
+                self.refusals.succeeded(self.observe(), action)
         return planned
 
     def write_status(self, planned: Plan) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway_operator.api.names import ROUTE_KINDS
+from slipway_operator.api.names import GATEWAY_GROUP, ROUTE_KINDS
+from slipway_operator.cluster.client import ForbiddenError
 from slipway_operator.model.observed import Child
 
 
@@ -13,32 +14,52 @@ class SimGateway:
     """The routes as the API server holds them, and what the gateway has made of them.
 
     Attributes:
+        policy: What an admission policy of the API server says of every route; empty when it takes them.
         refusal: Reason and message with which it refuses every route; empty when it accepts.
         away: No controller runs, or there is no such Gateway.
         unserved: Kinds that the API server does not know.
+        forbidden: Kinds that RBAC does not let the operator see.
+        applied: Fields of each kind's spec that the operator owns.
         routed: Percent of requests without a version by Service, by kind, as they are really sent.
         strict: The controller is slow: nothing but `take_up` by hand has it look.
     """
 
     routes: dict[str, Child] = field(default_factory=dict)
+    policy: str = ""
     refusal: tuple[str, str] | None = None
     away: bool = False
     unserved: frozenset[str] = frozenset()
+    forbidden: frozenset[str] = frozenset()
+    applied: dict[str, frozenset[str]] = field(default_factory=dict)
     routed: dict[str, dict[str, int]] = field(default_factory=dict)
     strict: bool = False
 
     def children(self) -> dict[str, dict[str, Child]]:
-        return {kind: {route.name: route} for kind, route in self.routes.items()}
+        seen = {kind: route for kind, route in self.routes.items() if kind not in self.forbidden}
+        return {kind: {route.name: route} for kind, route in seen.items()}
 
     def apply(self, manifest: Mapping[str, Any], applied: Callable[..., Child]) -> None:
         kind = manifest["kind"]
         assert kind in ROUTE_KINDS
+        assert kind not in self.forbidden, f"RBAC does not let the operator write {kind}"
         assert kind not in self.unserved, f"the API server does not know {kind}"
+        if self.policy:
+            raise ForbiddenError(self.policy, 403)
         before = self.routes.get(kind)
         child = applied(before, manifest)
         was = before.manifest if before else {"metadata": {}, "spec": None}
         generation = was["metadata"].get("generation", 0)
-        stored = dict(child.manifest) | {"spec": dict(manifest["spec"])}
+        # Server-side apply: what was applied is replaced, what others have set stays, and defaults are added.
+        others = {
+            k: v for k, v in (was["spec"] or {}).items() if k not in self.applied.get(kind, ())
+        }
+        self.applied[kind] = frozenset(manifest["spec"])
+        parents = [
+            {"group": GATEWAY_GROUP, "kind": "Gateway", **parent}
+            for parent in manifest["spec"]["parentRefs"]
+        ]
+        spec = others | dict(manifest["spec"]) | {"parentRefs": parents}
+        stored = dict(child.manifest) | {"spec": spec}
         stored["metadata"] = child.manifest["metadata"] | {
             "generation": generation + (stored["spec"] != was["spec"])
         }

@@ -4,13 +4,26 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, PlainSerializer, StringConstraints
 
 from slipway_operator.api.conditions import ConditionType
 from slipway_operator.api.fields import VersionNumber
 from slipway_operator.api.rules import ApiType
 
-Text = Annotated[str, StringConstraints(max_length=4096)]
+_LONGEST: Final = 4096
+
+
+def _cut(text: Any) -> Any:
+    """What others say, such as a gateway or a webhook, may be longer than the schema: no plan fails for it."""
+    return f"{text[: _LONGEST - 1]}…" if isinstance(text, str) and len(text) > _LONGEST else text
+
+
+Text = Annotated[
+    str,
+    StringConstraints(max_length=_LONGEST),
+    BeforeValidator(_cut),
+    PlainSerializer(_cut, return_type=str),  # model_copy validates nothing.
+]
 Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Count = Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})]
 

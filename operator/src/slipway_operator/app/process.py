@@ -20,15 +20,15 @@ from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 
 from slipway_operator import metrics
-from slipway_operator.api.names import GROUP
-from slipway_operator.app.exits import ExitCode, StartError, no_answer, no_cluster, no_port
+from slipway_operator.app.exits import ExitCode, no_cluster, no_port
+from slipway_operator.app.kinds import find_models, find_routes
 from slipway_operator.app.settings import (
     OperatorSettings,
     ReceiverSettings,
     StatusPageSettings,
     store_options,
 )
-from slipway_operator.cluster.client import MODELS, ROUTES, Client, ClusterError
+from slipway_operator.cluster.client import Client
 from slipway_operator.cluster.fencing import fenced_api
 from slipway_operator.cluster.lease import Leadership, LeadershipLostError
 from slipway_operator.handlers.kopf_events import ModelListener, registry_for, settings_for
@@ -71,9 +71,9 @@ async def run(settings: OperatorSettings) -> None:
         )
         writing = await fenced_api(configuration, leadership.fence)
         client = Client(api, writing, leadership.fence)
-        await _find_models(client, configuration.host)
+        await find_models(client, configuration.host)
         # Those that are installed later are looked at when a Model is, and watched after the next start.
-        routes = [resource for resource in ROUTES.values() if await client.knows(resource)]
+        routes = await find_routes(client, configuration.host, settings.namespaces)
         work = _loop(client, settings, instance)
         probes = application(lambda: work.alive and not leadership.lost, started.is_set)
         runners = [await _served(probes, settings.port)]
@@ -131,22 +131,6 @@ async def _api_configuration() -> kubernetes_client.Configuration:
 
 def _any_exists(files: Iterable[str]) -> bool:
     return any(Path(file).expanduser().exists() for file in files if file)
-
-
-async def _find_models(client: Client, host: str) -> None:
-    """Make sure that the API server answers and knows Models."""
-    try:
-        known = await client.knows(MODELS)
-    except ClusterError as error:
-        cause = error.__cause__
-        why = str(cause) or type(cause).__name__ if error.status == 0 and cause else str(error)
-        raise no_answer(host, error.status, why) from error
-    if not known:
-        raise StartError(
-            f"the API server {host} does not know {MODELS.plural}.{GROUP}: install the "
-            "CustomResourceDefinition (helm does, unless crds.install is false)",
-            ExitCode.UNUSABLE,
-        )
 
 
 async def _served(app: web.Application, port: int) -> web.AppRunner:

@@ -24,6 +24,7 @@ from slipway_operator.cluster.client import (
     ROUTES,
     SERVICES,
     Client,
+    ForbiddenError,
     NotFoundError,
 )
 from slipway_operator.model import actions
@@ -54,7 +55,7 @@ async def observe(client: Client, model: ModelResource, source: SourceObservatio
     claim, keep, others = await asyncio.gather(
         _claim(client, model), _keep(client, model), _other_services(client, model)
     )
-    routes = await _routes(client, model, labels)
+    routes, forbidden = await _routes(client, model, labels)
     listed = {
         "Deployment": deployments,
         "Service": services,
@@ -91,21 +92,25 @@ async def observe(client: Client, model: ModelResource, source: SourceObservatio
         claim=claim,
         foreign=frozenset(foreign),
         selected_by=reading.selected_by(others, model.spec.serving.pod_labels),
-        unserved=_with_routes(model) - frozenset(routes),
+        unserved=_with_routes(model) - frozenset(routes) - forbidden,
+        forbidden_routes=forbidden,
     )
 
 
 async def _routes(
     client: Client, model: ModelResource, labels: dict[str, str]
-) -> dict[str, list[dict[str, Any]]]:
-    """The routes by kind, without kinds that the API server does not know."""
+) -> tuple[dict[str, list[dict[str, Any]]], frozenset[str]]:
+    """The routes by kind, without kinds that the API server does not know, and the kinds that RBAC hides."""
     found = {}
+    forbidden = set()
     for kind in sorted(_with_routes(model)):
         try:
             found[kind] = await client.list(ROUTES[kind], model.namespace, labels)
         except NotFoundError:
             continue
-    return found
+        except ForbiddenError:
+            forbidden.add(kind)
+    return found, frozenset(forbidden)
 
 
 def _with_routes(model: ModelResource) -> frozenset[str]:
@@ -187,6 +192,10 @@ async def look_again(client: Client, observed: Observed, planned: Iterable[Actio
             item = await client.get(CHILDREN[kind], observed.model.namespace, name)
         except NotFoundError:
             continue
+        except ForbiddenError:
+            if kind not in ROUTES:
+                raise
+            continue  # What comes of writing it is told.
         if not reading.owned_by(item, observed.model.uid):
             foreign.add(f"{kind}/{name}")
         elif not _serves(item):

@@ -11,6 +11,7 @@ from slipway_operator.api.verbs import Verbs
 from slipway_operator.model.analysis import Interval
 from slipway_operator.model.pvc import Claim, Refusal
 from slipway_operator.model.retention import RetentionReport
+from slipway_operator.model.routes import RefusedRoute
 from slipway_operator.model.source import SourceObservation
 
 
@@ -150,6 +151,8 @@ class Observed:
         interval: The interval of a canary's analysis that is under way, or has just ended; None when there is none.
         unserved: Kinds of routes that the API server does not know; they are looked for only where a
             Model asks for routes, or had some.
+        forbidden_routes: Kinds of routes that RBAC does not let the operator list; some may be there.
+        refused_routes: What was refused when a route was last to be written or deleted, by kind.
         retention: What a pass of retention has to say; None when none has ended since the status was
             written.
     """
@@ -166,6 +169,8 @@ class Observed:
     foreign: frozenset[str] = frozenset()
     selected_by: frozenset[str] = frozenset()
     unserved: frozenset[str] = frozenset()
+    forbidden_routes: frozenset[str] = frozenset()
+    refused_routes: Mapping[str, RefusedRoute] = field(default_factory=dict)
     retention: RetentionReport | None = None
     interval: Interval | None = None
 

@@ -1,6 +1,6 @@
 """Which children have to be written, because they are not there or not as a manifest wants them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from slipway_operator.model.actions import Action, Apply, Delete
@@ -36,12 +36,16 @@ def matches(actual: Any, wanted: Any) -> bool:
     return bool(actual == wanted)
 
 
-def apply_child(observed: Observed, manifest: Mapping[str, Any]) -> Iterator[Action]:
+def apply_child(
+    observed: Observed,
+    manifest: Mapping[str, Any],
+    compare: Callable[[Mapping[str, Any], Mapping[str, Any]], bool] = is_as_wanted,
+) -> Iterator[Action]:
     """Write a child unless it is as wanted already, or belongs to someone else."""
     action = Apply(manifest)
     child = observed.child(action.kind, action.name)
     foreign = f"{action.kind}/{action.name}" in observed.foreign
-    if not foreign and (child is None or not is_as_wanted(child.manifest, manifest)):
+    if not foreign and (child is None or not compare(child.manifest, manifest)):
         yield action
 
 

@@ -19,7 +19,13 @@ from slipway_operator.api.resource import (
 )
 from slipway_operator.api.status import ModelStatus, RetentionStatus
 from slipway_operator.cluster.applying import execute, write_status
-from slipway_operator.cluster.client import MODELS, Client, ClusterError, NotFoundError
+from slipway_operator.cluster.client import (
+    MODELS,
+    Client,
+    ClusterError,
+    NotFoundError,
+    NotLeadingError,
+)
 from slipway_operator.cluster.events import record
 from slipway_operator.cluster.observing import look_again, observe
 from slipway_operator.model.actions import Action, Plan, operation
@@ -35,7 +41,7 @@ from slipway_operator.planning.plan import plan
 from slipway_operator.reconcile.analysis.samples import Samples
 from slipway_operator.reconcile.analysis.scrape import Scraper
 from slipway_operator.reconcile.progress import ProgressReader
-from slipway_operator.reconcile.refusals import Refusals
+from slipway_operator.reconcile.refusals import Refusals, is_about_a_route
 from slipway_operator.reconcile.retention.runner import RetentionRunner
 from slipway_operator.reconcile.retention.shared_sources import SharedSources
 from slipway_operator.reconcile.scheduler import Key
@@ -217,13 +223,25 @@ class Reconciler:
             _measure(observed, planned, now)
         # The status has it now: kept until all actions have succeeded, it would count once more each time.
         self._samples.taken(observed)
+        failed: ClusterError | None = None
         for action in planned.actions:
             _log.debug("executing action", model=observed.model.name, action=operation(action))
-            if not await self._execute(observed, action):
+            try:
+                if not await self._execute(observed, action):
+                    continue
+            except NotLeadingError:
+                raise
+            except ClusterError as error:
+                # What serves, and the way back, must not wait for what a gateway is told.
+                if not is_about_a_route(action):
+                    raise
+                failed = failed or error
                 continue
             metrics.WRITES.labels(operation(action)).inc()
         await record(self._client, observed.model, planned.events, self._instance, now)
         metrics.WRITES.labels("event").inc(len(planned.events))
+        if failed is not None:
+            raise failed
 
     async def _write_status(self, model: ModelResource | InvalidModel, planned: Plan) -> bool:
         """Write the status if it differs; nothing else writes one."""

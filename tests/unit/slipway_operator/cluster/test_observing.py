@@ -9,7 +9,7 @@ from slipway_operator.api.conditions import ConditionType, Reason
 from slipway_operator.api.names import ROUTE_KINDS
 from slipway_operator.api.resource import ModelResource
 from slipway_operator.api.status import Condition, ModelStatus
-from slipway_operator.cluster.client import ROUTES, Client, NotFoundError, Resource
+from slipway_operator.cluster.client import ROUTES, Client, ForbiddenError, NotFoundError, Resource
 from slipway_operator.cluster.observing import observe
 from slipway_operator.model.source import SourceObservation
 from snapshots import model
@@ -20,12 +20,15 @@ GATEWAY = {"gateway": {"parentRefs": [{"name": "public"}]}}
 class Server:
     """An API server with nothing in it, that knows some kinds of routes."""
 
-    def __init__(self, *served: str) -> None:
+    def __init__(self, *served: str, forbidden: tuple[str, ...] = ()) -> None:
         self.served = served
+        self.forbidden = [ROUTES[kind] for kind in forbidden]
         self.asked: list[Resource] = []
 
     async def list(self, resource: Resource, *_: Any, **__: Any) -> list[dict[str, Any]]:
         self.asked.append(resource)
+        if resource in self.forbidden:
+            raise ForbiddenError("httproutes is forbidden", 403)
         missing = [ROUTES[kind] for kind in ROUTE_KINDS if kind not in self.served]
         if resource in missing:
             raise NotFoundError("404 page not found", 404)
@@ -39,6 +42,12 @@ def unserved(server: Server, of: ModelResource) -> frozenset[str]:
 @pytest.mark.parametrize("served", [(), ("HTTPRoute",), ROUTE_KINDS])
 def test_kinds_that_the_api_server_does_not_know_are_told(served: tuple[str, ...]) -> None:
     assert unserved(Server(*served), model(traffic=GATEWAY)) == set(ROUTE_KINDS) - set(served)
+
+
+def test_kinds_that_rbac_hides_are_neither_absent_nor_an_end_of_the_snapshot() -> None:
+    server = Server("GRPCRoute", forbidden=("HTTPRoute",))
+    seen = asyncio.run(observe(cast("Client", server), model(traffic=GATEWAY), SourceObservation()))
+    assert (seen.unserved, seen.forbidden_routes) == (frozenset(), {"HTTPRoute"})
 
 
 def test_routes_cost_no_request_where_none_were_ever_asked_for() -> None:

@@ -1,6 +1,7 @@
 """`spec.traffic` of a Model: how requests reach it from outside of the cluster."""
 
 import re
+from itertools import combinations
 from typing import Annotated, ClassVar, Final
 
 from pydantic import Field, StringConstraints
@@ -65,19 +66,27 @@ class ParentRef(SpecType):
 
 
 class Gateway(SpecType):
-    """Routes of the Gateway API: an HTTPRoute for REST and a GRPCRoute."""
+    """Routes of the Gateway API: an HTTPRoute for REST and, with grpcHostnames, a GRPCRoute."""
 
     rules: ClassVar[tuple[Rule, ...]] = (
         _hostnames("hostnames", "hostnames"),
         _hostnames("grpcHostnames", "grpc_hostnames"),
+        # As the Gateway API has it, where a listener beside its whole Gateway is refused as well.
         Rule(
             cel="self.parentRefs.all(p, self.parentRefs.exists_one(q, q.name == p.name && "
-            f"q.{_NAMESPACE} == p.{_NAMESPACE} && q.sectionName == p.sectionName))",
+            f"q.{_NAMESPACE} == p.{_NAMESPACE} && (q.sectionName == p.sectionName || "
+            "q.sectionName == '' || p.sectionName == '')))",
             holds=lambda g: (
-                len({(p.name, p.namespace, p.section_name) for p in g.parent_refs})
-                == len(g.parent_refs)
+                not any(
+                    (p.name, p.namespace) == (q.name, q.namespace)
+                    and (
+                        p.section_name == q.section_name or not (p.section_name and q.section_name)
+                    )
+                    for p, q in combinations(g.parent_refs, 2)
+                )
             ),
-            message="parentRefs contains duplicates; list each Gateway, or each listener, once",
+            message="parentRefs contains duplicates; list each Gateway once, or else each of its listeners "
+            "once, all with a sectionName",
         ),
     )
 
@@ -87,7 +96,7 @@ class Gateway(SpecType):
     """Hostnames of REST; empty means those of the listeners."""
     grpc_hostnames: Hostnames = Field(default_factory=list, json_schema_extra={"default": []})
     """Hostnames of gRPC, where the Model's name is in the message, so that each Model needs its own; empty
-    means hostnames."""
+    means no GRPCRoute."""
 
 
 class Traffic(SpecType):

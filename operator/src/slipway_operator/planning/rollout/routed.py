@@ -7,13 +7,16 @@ route that it is about.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from slipway_operator.api import names
 from slipway_operator.api.status import RolloutStatus
 from slipway_operator.model.observed import Child, Observed
 from slipway_operator.planning.endpoints import live_pods
 from slipway_operator.planning.rollout.record import is_held
+
+_TAKEN_UP: Final = ("Accepted", "ResolvedRefs")
+"""The conditions of the Gateway API that say what a controller has made of a route; it may add its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +44,22 @@ def routes(observed: Observed) -> dict[str, Child]:
     return {kind: child for kind, child in found.items() if child is not None}
 
 
-def wanted_kinds(observed: Observed) -> list[str]:
-    """The kinds of routes that should be there."""
-    if observed.model.spec.gateway is None:
+def asked_kinds(observed: Observed) -> list[str]:
+    """The kinds of routes that the spec asks for.
+
+    Of gRPC none without hostnames: the Model's name is in the message, and a route that takes all gRPC of
+    its listeners would take that of other Models.
+    """
+    gateway = observed.model.spec.gateway
+    if gateway is None:
         return []
-    return [kind for kind in names.ROUTE_KINDS if kind not in observed.unserved]
+    return [k for k in names.ROUTE_KINDS if k != names.GRPC_ROUTE or gateway.grpc_hostnames]
+
+
+def wanted_kinds(observed: Observed) -> list[str]:
+    """The kinds of routes that should be there, and can be."""
+    without = observed.unserved | observed.forbidden_routes
+    return [kind for kind in asked_kinds(observed) if kind not in without]
 
 
 def weights_in(route: Child) -> dict[str, int]:
@@ -72,18 +86,26 @@ def _answer(name: str, route: Child, parent: Mapping[str, Any]) -> Answer:
     ]
     if not said:
         return Answer(name, gateway, None)
-    conditions = [condition for status in said for condition in status.get("conditions") or ()]
     generation = route.manifest["metadata"].get("generation", 0)
-    if not conditions or any(
-        c.get("observedGeneration", generation) < generation for c in conditions
-    ):
+    # One for each controller: what another one has left behind says nothing of what is served now.
+    looked = [found for status in said if (found := _about(status, generation))]
+    if not looked:
         return Answer(name, gateway, None, current=False)
+    conditions = [condition for found in looked for condition in found]
     for condition in conditions:
-        if condition["type"] in ("Accepted", "ResolvedRefs") and condition["status"] != "True":
+        if condition["status"] != "True":
             words = f"{condition.get('reason', '')}: {condition.get('message', '')}"
             return Answer(name, gateway, accepted=False, message=words.strip(": "))
     accepted = any(c["type"] == "Accepted" for c in conditions)
     return Answer(name, gateway, accepted=True if accepted else None)
+
+
+def _about(status: Mapping[str, Any], generation: int) -> list[Mapping[str, Any]]:
+    """The conditions by which a controller takes a route up; none where one is about an earlier generation."""
+    found = [c for c in status.get("conditions") or () if c["type"] in _TAKEN_UP]
+    if any(c.get("observedGeneration", generation) < generation for c in found):
+        return []
+    return found
 
 
 def _same(one: Mapping[str, Any], other: Mapping[str, Any], route: Child) -> bool:
@@ -98,8 +120,10 @@ def is_routed(observed: Observed, version: int) -> bool:
     """Whether a gateway may send requests that name no version to the Service of this one.
 
     As long as it has not taken the last change up, it may send them where it sent them before, and what
-    that was is not known any more.
+    that was is not known any more. Nor is it of routes that cannot be read, as long as there may be some.
     """
+    if observed.forbidden_routes and observed.model.spec.gateway is not None:
+        return True
     service = names.version_service(observed.model.name, version)
     if any(weights_in(route).get(service) for route in routes(observed).values()):
         return True
@@ -120,7 +144,7 @@ def routed_share(observed: Observed, rollout: RolloutStatus) -> int | None:
     """Percent that every Gateway sends to the canary; None when they differ, or have not all accepted it."""
     kinds = wanted_kinds(observed)
     there = routes(observed)
-    if not kinds or any(kind not in there for kind in kinds):
+    if not kinds or observed.forbidden_routes or any(kind not in there for kind in kinds):
         return None
     if any(not answer.accepted for answer in answers(observed)):
         return None

@@ -8,15 +8,17 @@ they do not return to NAME before it has parted with a canary that was found wor
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 from slipway_operator.api import names
 from slipway_operator.api.names import SELECTS_ROTATION
 from slipway_operator.model.actions import Action
+from slipway_operator.model.routes import RefusedRoute
 from slipway_operator.planning.decision import Decision
-from slipway_operator.planning.drift import apply_child, delete_child
+from slipway_operator.planning.drift import apply_child, delete_child, is_as_wanted
 from slipway_operator.planning.rollout.routed import (
     answers,
+    asked_kinds,
     is_exact,
     routes,
     wanted_kinds,
@@ -32,11 +34,30 @@ _UNANSWERED: Final = timedelta(seconds=10)
 
 
 def route_actions(decision: Decision) -> Iterator[Action]:
-    """Create or correct the routes, or delete them where none are asked for any more."""
+    """Create or correct the routes, or delete them where none are asked for any more.
+
+    What was refused is not asked for again at once; another manifest is.
+    """
+    waiting = [refused.action for refused in refused_routes(decision) if not refused.retry]
+    yield from (action for action in _wanted(decision) if action not in waiting)
+
+
+def refused_routes(decision: Decision) -> list[RefusedRoute]:
+    """What was refused of the routes, and is still to be done."""
+    refused = decision.observed.refused_routes.values()
+    if not refused:
+        return []
+    wanted = list(_wanted(decision))
+    return [one for one in refused if one.action in wanted]
+
+
+def _wanted(decision: Decision) -> Iterator[Action]:
     observed, gateway = decision.observed, decision.observed.model.spec.gateway
-    if gateway is None:
-        for kind in names.ROUTE_KINDS:
+    asked = asked_kinds(observed)
+    for kind in names.ROUTE_KINDS:
+        if kind not in asked:
             yield from delete_child(observed, kind, observed.model.name)
+    if gateway is None:
         return
     if not decision.selects:
         return  # There is nothing yet that a route could point to.
@@ -44,15 +65,42 @@ def route_actions(decision: Decision) -> Iterator[Action]:
     targets, weights = _targets(decision), _weights(decision)
     for kind in wanted_kinds(observed):
         manifest = render[kind](observed.model, gateway, targets, weights)
-        yield from apply_child(observed, manifest)
+        yield from apply_child(observed, manifest, _is_as_wanted)
+
+
+def _is_as_wanted(actual: Mapping[str, Any], manifest: Mapping[str, Any]) -> bool:
+    """As for any child, but a listener that is named and should not be is a difference.
+
+    Hostnames that are left out are none.
+    """
+    spec = actual["spec"]
+    whole = dict(actual) | {"spec": dict(spec) | {"hostnames": spec.get("hostnames") or []}}
+    own = manifest["metadata"]["namespace"]
+    return is_as_wanted(whole, manifest) and _parents(actual, own) == _parents(manifest, own)
+
+
+def _parents(route_: Mapping[str, Any], own: str) -> list[tuple[Any, ...]]:
+    return [
+        (
+            parent.get("group", names.GATEWAY_GROUP),
+            parent.get("kind", "Gateway"),
+            parent["name"],
+            parent.get("namespace", own),
+            parent.get("sectionName", ""),
+            parent.get("port"),
+        )
+        for parent in route_["spec"].get("parentRefs") or ()
+    ]
 
 
 def routes_due(decision: Decision) -> timedelta | None:
     """Time until a look at what the Gateways say; None where all have accepted."""
     observed = decision.observed
+    if refused_routes(decision):
+        return _UNANSWERED
     if observed.model.spec.gateway is None:
         return None
-    missing = set(names.ROUTE_KINDS) - set(routes(observed))
+    missing = set(asked_kinds(observed)) - set(routes(observed))
     unsettled = missing or any(not answer.accepted for answer in answers(observed))
     return _UNANSWERED if unsettled else None
 

@@ -1,5 +1,6 @@
 """Deployments are created, scaled and, once empty, deleted; their templates are never edited."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from slipway_operator.model import actions
@@ -7,6 +8,7 @@ from slipway_operator.model.actions import Action
 from slipway_operator.planning.capacity.fleets import fleets
 from slipway_operator.planning.capacity.scaling import scale
 from slipway_operator.planning.decision import Decision
+from slipway_operator.planning.endpoints import live_pods
 from slipway_operator.planning.rollout.routed import is_routed
 from slipway_operator.planning.rollout.scaling import scale_split
 from slipway_operator.planning.workloads.placement import PLACEMENT
@@ -39,18 +41,23 @@ def deployment_actions(decision: Decision) -> Iterator[Action]:
 
 
 def _still_routed(decision: Decision, decided: Mapping[str, int]) -> dict[str, int]:
-    """Servables that keep their pods, although they may go, because a gateway may still send requests to them."""
+    """Replicas of servables that may go, while a gateway may still send requests to them: their ready pods.
+
+    A pod that cannot answer keeps no request from being lost, and may hold the room that the way back needs.
+    Of several pods a ReplicaSet deletes those first that are not ready.
+    """
     observed, split = decision.observed, decision.split
     if not decision.limits.replicas:
         return {}
-    sharing = {split.canary, split.stable} if split else set()
-    return {
-        found.servable: found.replicas
-        for found in observed.deployments
-        if decided.get(found.servable, found.replicas) < found.replicas
-        and found.servable not in sharing
-        and is_routed(observed, found.version)
-    }
+    staying = decision.desired.ids | ({split.canary, split.stable} if split else set())
+    ready = Counter(pod.servable for pod in live_pods(observed) if pod.ready)
+    held = {}
+    for found in observed.deployments:
+        able = min(found.replicas, ready[found.servable])
+        leaves = found.servable not in staying and decided.get(found.servable, able) < able
+        if leaves and is_routed(observed, found.version):
+            held[found.servable] = able
+    return held
 
 
 def deletions(decision: Decision) -> Iterator[Action]:

@@ -64,8 +64,7 @@ def grpc_route(
         for kind, name, service in targets
     ]
     rules.append({"backendRefs": _backends(weights, names.GRPC_PORT)})
-    hostnames = gateway.grpc_hostnames or gateway.hostnames
-    return _route(model, gateway, names.GRPC_ROUTE, hostnames, rules)
+    return _route(model, gateway, names.GRPC_ROUTE, gateway.grpc_hostnames, rules)
 
 
 def _paths(of: str, *, oip: bool) -> list[dict[str, Any]]:
@@ -93,17 +92,29 @@ def _route(
     hostnames: Sequence[str],
     rules: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    parents = [
-        {"name": parent.name, "namespace": parent.namespace or model.namespace}
-        | ({"sectionName": parent.section_name} if parent.section_name else {})
-        for parent in gateway.parent_refs
-    ]
-    spec: dict[str, Any] = {"parentRefs": parents, "rules": rules}
-    if hostnames:
-        spec["hostnames"] = list(hostnames)
+    # None are written as well: what a manifest leaves out stays as it is.
+    spec: dict[str, Any] = {
+        "parentRefs": _parents(model, gateway),
+        "hostnames": list(hostnames),
+        "rules": rules,
+    }
     return {
         "apiVersion": f"{names.GATEWAY_GROUP}/{names.GATEWAY_VERSION}",
         "kind": kind,
         "metadata": child_metadata(model, model.name),
         "spec": spec,
     }
+
+
+def _parents(model: ModelResource, gateway: Gateway) -> list[dict[str, Any]]:
+    """Each Gateway once, or each of its listeners: the Gateway API refuses a route with both.
+
+    No rule of the Model's can see that a namespace that is named is the Model's own.
+    """
+    found = [(p.name, p.namespace or model.namespace, p.section_name) for p in gateway.parent_refs]
+    whole = {(name, namespace) for name, namespace, listener in found if not listener}
+    return [
+        {"name": name, "namespace": namespace} | ({"sectionName": listener} if listener else {})
+        for name, namespace, listener in dict.fromkeys(found)
+        if not listener or (name, namespace) not in whole
+    ]

@@ -1,6 +1,7 @@
 """Routes of a gateway on a simulated fleet: where they lead, and that nothing goes as long as they lead to it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from random import Random
 from typing import Any
@@ -22,6 +23,7 @@ from slipway_operator.planning.traffic.routes import route_actions
 GATEWAY_SPEC: dict[str, Any] = {
     "parentRefs": [{"name": "public", "namespace": "ingress"}],
     "hostnames": ["digits.example.com"],
+    "grpcHostnames": ["digits-grpc.example.com"],
 }
 STEPS = [{"weight": 10, "pause": {"duration": "2m"}}, {"weight": 50, "pause": {"duration": "2m"}}]
 SAVING = {"policy": "AvailabilityPreserving"}
@@ -167,6 +169,86 @@ def test_a_canary_that_is_worse_loses_its_weight_at_once() -> None:
     assert not fleet.pods_of(4)
 
 
+@pytest.mark.parametrize(
+    ("asked", "written"),
+    [
+        ([("gw", ""), ("gw", "ml")], [("gw", "ml", None)]),
+        ([("gw", "ml"), ("gw", "", "https")], [("gw", "ml", None)]),
+        ([("gw", "ml", "a"), ("gw", "", "b"), ("gw", "", "a")], [("gw", "ml", "a"), ("gw", "ml", "b")]),
+        ([("gw", ""), ("gw", "b", "a")], [("gw", "ml", None), ("gw", "b", "a")]),
+    ],
+)  # fmt: skip
+def test_a_gateway_of_the_models_own_namespace_is_named_once_however_it_is_spelt(
+    asked: list[tuple[str, ...]], written: list[tuple[str, ...]]
+) -> None:
+    fields = ("name", "namespace", "sectionName")
+    parents = [dict(zip(fields, parent, strict=False)) for parent in asked]
+    fleet = public(traffic={"gateway": {"parentRefs": parents}})
+    for route in fleet.gateway.routes.values():
+        found = route.manifest["spec"]["parentRefs"]
+        assert [tuple(parent.get(field) for field in fields) for parent in found] == written
+    assert condition(fleet).status == "True"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({"hostnames": ["a.example.com"]}, {}),
+        ({"parentRefs": [{"name": "gw", "sectionName": "a"}]}, {"parentRefs": [{"name": "gw"}]}),
+        ({}, {"parentRefs": [{"name": "other"}]}),
+    ],
+)
+def test_what_is_removed_from_the_spec_is_removed_from_the_routes(
+    before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    least = {"parentRefs": [{"name": "gw"}], "grpcHostnames": ["grpc.example.com"]}
+    fleet = public(traffic={"gateway": least | before})
+    fleet.edit(traffic={"gateway": least | after})
+    run(fleet)
+    never = public(traffic={"gateway": least | after})
+    for kind in ROUTE_KINDS:
+        found, wanted = (each.gateway.routes[kind].manifest["spec"] for each in (fleet, never))
+        hosts = [] if kind == "HTTPRoute" else ["grpc.example.com"]
+        assert (found["parentRefs"], found["hostnames"]) == (wanted["parentRefs"], hosts)
+    assert not fleet.plan().actions
+
+
+def test_hostnames_that_the_api_server_leaves_out_when_empty_are_as_wanted() -> None:
+    fleet = public(traffic={"gateway": {"parentRefs": [{"name": "gw"}]}})
+    route = fleet.gateway.routes["HTTPRoute"]
+    spec = {k: v for k, v in route.manifest["spec"].items() if k != "hostnames"}
+    stored = dict(route.manifest) | {"spec": spec}
+    fleet.gateway.routes["HTTPRoute"] = replace(route, manifest=stored)
+    assert not fleet.plan().actions
+
+
+def test_without_hostnames_of_its_own_grpc_has_no_route() -> None:
+    plain = {"parentRefs": GATEWAY_SPEC["parentRefs"], "hostnames": ["digits.example.com"]}
+    fleet = public(traffic={"gateway": plain})
+    fleet.gateway.unserved = frozenset({"GRPCRoute"})
+    run(fleet)
+    assert set(fleet.gateway.routes) == {"HTTPRoute"}
+    assert condition(fleet).status == "True", "what is not asked for need not be known"
+    assert not fleet.plan().actions
+    requeue = fleet.plan().requeue
+    assert requeue is None or requeue > timedelta(seconds=10)
+    fleet.upload(4)
+    run(fleet)
+    assert fleet.gateway.routed["HTTPRoute"] == {"digits-v3": 90, "digits-v4": 10}
+    assert (now(fleet).reached, now(fleet).waiting_for) == (10, DURATION)
+
+
+def test_the_route_of_grpc_goes_with_its_hostnames() -> None:
+    fleet = public()
+    assert fleet.gateway.routes["GRPCRoute"].manifest["spec"]["hostnames"] == [
+        "digits-grpc.example.com"
+    ]
+    fleet.edit(traffic={"gateway": GATEWAY_SPEC | {"grpcHostnames": []}})
+    run(fleet)
+    assert set(fleet.gateway.routes) == set(fleet.gateway.routed) == {"HTTPRoute"}
+    assert condition(fleet).status == "True"
+
+
 def test_versions_and_labels_are_asked_for_by_path_or_by_header() -> None:
     fleet = rolling(labels={"prod": 3})
     http = {
@@ -223,6 +305,32 @@ def test_a_refusal_is_told_in_the_gateways_words() -> None:
     assert ready.status == "True"
     assert fleet.plan().requeue == timedelta(seconds=10)
     assert not fleet.plan().events
+
+
+def test_of_many_gateways_with_long_answers_the_first_are_told_in_short() -> None:
+    parents = [{"name": f"gw-{n}"} for n in range(8)]
+    fleet = public(rollout=None, traffic={"gateway": {"parentRefs": parents}})
+    fleet.gateway.refusal = ("Invalid", "no listener\nmatches " + "x" * 32_000)
+    run(fleet)
+    told = condition(fleet)
+    assert told.status == "False"
+    assert told.message.count("does not take") == 3
+    assert "HTTPRoute digits: Invalid: no listener matches xxx" in told.message
+    assert told.message.endswith("x…; and 5 more")
+    assert len(told.message) < 1000
+    fleet.upload(4)
+    run(fleet)
+    assert fleet.status.serving == "4"
+
+
+def test_of_many_silent_gateways_the_first_are_named() -> None:
+    fleet = Fleet()
+    fleet.gateway.away = True
+    fleet.edit(traffic={"gateway": {"parentRefs": [{"name": f"gw-{n}"} for n in range(8)]}})
+    fleet.upload(3)
+    run(fleet)
+    assert condition(fleet).message.count("has not taken up") == 3
+    assert "; and 5 more: check that it exists" in condition(fleet).message
 
 
 def test_a_gateway_that_does_not_answer_is_named() -> None:
