@@ -9,6 +9,7 @@ use http::request::Parts;
 use http::{Method, Request, Response, Version};
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::answer::{Manner, Reply, Sent, response};
 use super::body::{Asked, Bounds, Failed, receive};
@@ -105,10 +106,17 @@ async fn answer(
         Kind::Pages => return ours(Reply::text(404, "Not Found\n")),
         Kind::Reserve => return ours(full()),
     }
+    let two = head.version == Version::HTTP_2;
+    // Over HTTP/2 requests overlap, and bytes may have come for something else.
+    let began = if two {
+        Instant::now()
+    } else {
+        conn.request_began()
+    };
     let bounds = Bounds {
         most: rest.limits.body,
-        until: conn.request_began() + rest.limits.times.request,
-        two: head.version == Version::HTTP_2,
+        until: began + rest.limits.times.request,
+        two,
     };
     let (body, counted) = match receive(&mut body, &rest.budget, bounds).await {
         Ok(received) => received,

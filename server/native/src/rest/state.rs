@@ -4,9 +4,10 @@ use std::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst,
 };
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::head::Scan;
 
@@ -88,7 +89,7 @@ impl Conn {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// When the first byte of the request came that begins now.
+    /// When the first byte of the request came that begins now; over HTTP/1 alone.
     pub fn request_began(&self) -> Instant {
         self.began + Duration::from_millis(self.since.load(Relaxed))
     }
@@ -99,6 +100,10 @@ impl Conn {
 
     /// Bytes have come.
     pub fn received(&self) {
+        // Over HTTP/2 they may be an answer to a ping, or the like, of which no request follows.
+        if self.two.load(Relaxed) && self.asked.load(Relaxed) != 0 {
+            return;
+        }
         if !self.is_busy() && !self.heading.swap(true, Relaxed) {
             self.since.store(self.now(), Relaxed);
         }

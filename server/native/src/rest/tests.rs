@@ -1,0 +1,183 @@
+//! The port on tokio's paused clock: hours pass at once, and nothing waits for a thread.
+//!
+//! It is starting, so that what has been received is answered with 503 and without Python.
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use h2::{Ping, PingPong};
+use http::Request;
+use tokio::io::{DuplexStream, duplex};
+use tokio::time::sleep;
+
+use super::answer::Reply;
+use super::connection::serve;
+use super::listener::sweep;
+use super::pages::Pages;
+use super::shared::{Limits, Rest};
+use super::state::Times;
+
+const STARTING: u16 = 503;
+
+pub fn limits() -> Limits {
+    Limits {
+        threads: 1,
+        inflight: 1000,
+        timeout: None,
+        body: 512 << 20,
+        bodies: 1 << 30,
+        head: 64 << 10,
+        connections: 100,
+        times: Times {
+            head: Duration::from_secs(20),
+            request: Duration::from_secs(300),
+            idle: Duration::from_secs(600),
+            reserve: Duration::from_secs(1),
+        },
+    }
+}
+
+/// A port with the page `/livez`, and with `/readyz`, which waits when asked to.
+fn port(limits: Limits) -> Arc<Rest> {
+    let page = |path: &str| (path.to_owned(), Reply::text(200, "ok"));
+    let pages = Pages::new(
+        Box::new(|_| Reply::text(200, "ok")),
+        HashMap::from([page("/livez"), page("/readyz")]),
+        HashMap::new(),
+        Vec::new(),
+        vec!["/readyz".to_owned()],
+    );
+    let handler = Box::new(|_| Reply::text(200, "answered"));
+    let further = |start: &str| {
+        (
+            start.to_owned(),
+            vec![("x-further".to_owned(), start.to_owned())],
+        )
+    };
+    let further = vec![further("/v2"), further("")];
+    let rest = Arc::new(Rest::new(limits, handler, pages, further));
+    tokio::spawn(sweep(Arc::clone(&rest)));
+    rest
+}
+
+fn connect(rest: &Arc<Rest>) -> DuplexStream {
+    let (client, server) = duplex(1 << 16);
+    let connected = rest.connected("192.0.2.1:5".into(), false);
+    let (rest, phase) = (Arc::clone(rest), rest.phase.subscribe());
+    tokio::spawn(async move {
+        serve(rest, phase, Arc::clone(&connected.conn), server).await;
+    });
+    client
+}
+
+async fn connect_two(rest: &Arc<Rest>) -> (SendRequest<Bytes>, PingPong) {
+    let (send, mut connection) = h2::client::handshake(connect(rest))
+        .await
+        .expect("a connection");
+    let ping = connection.ping_pong().expect("the first to ask for it");
+    tokio::spawn(connection);
+    (send.ready().await.expect("a connection"), ping)
+}
+
+/// Send a request over HTTP/2; the status of its answer.
+async fn ask_two(
+    send: &SendRequest<Bytes>,
+    request: http::request::Builder,
+    mut body: Bytes,
+) -> u16 {
+    let request = request.body(()).expect("a request");
+    let mut send = send.clone().ready().await.expect("a connection");
+    let (answer, mut stream) = send
+        .send_request(request, body.is_empty())
+        .expect("a stream");
+    while !body.is_empty() {
+        stream.reserve_capacity(body.len().min(1 << 16));
+        let Some(Ok(size)) = poll_fn(|context| stream.poll_capacity(context)).await else {
+            break;
+        };
+        let piece = body.split_to(size.min(body.len()));
+        if stream.send_data(piece, body.is_empty()).is_err() {
+            break;
+        }
+    }
+    answer.await.expect("an answer").status().as_u16()
+}
+
+fn get(path: &str) -> http::request::Builder {
+    Request::get(format!("http://x{path}"))
+}
+
+async fn wait_until(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..10_000 {
+        if holds() {
+            return;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert!(holds(), "not within 100 seconds: {what}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_over_http2_has_all_of_its_time_however_old_the_connection_is() {
+    let rest = port(limits());
+    let (send, mut ping) = connect_two(&rest).await;
+    for _ in 0..16 {
+        let status = ask_two(&send, get("/v1/models/m"), Bytes::new()).await;
+        assert_eq!(status, STARTING);
+        // Clients and the server itself ask whether the other one is still there.
+        ping.ping(Ping::opaque()).await.expect("an echo");
+        sleep(Duration::from_secs(301)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_over_http2_has_all_of_its_time_when_others_are_always_under_way() {
+    let mut limits = limits();
+    limits.times.request = Duration::from_secs(2);
+    let rest = port(limits);
+    let (send, _ping) = connect_two(&rest).await;
+    let held = send.clone();
+    let held =
+        tokio::spawn(async move { ask_two(&held, get("/readyz?wait=5"), Bytes::new()).await });
+    sleep(Duration::from_secs(3)).await;
+    for _ in 0..16 {
+        let status = ask_two(&send, get("/v1/models/m"), Bytes::new()).await;
+        assert_eq!(status, STARTING);
+    }
+    assert!(!held.is_finished());
+    assert_eq!(held.await.expect("an answer"), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_of_http2_that_only_sends_pings_is_idle() {
+    let rest = port(limits());
+    let (send, mut ping) = connect_two(&rest).await;
+    ask_two(&send, get("/livez"), Bytes::new()).await;
+    ping.ping(Ping::opaque()).await.expect("an echo");
+    rest.make_room();
+    wait_until("it has made room", || rest.connections() == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_over_http2_that_does_not_come_is_given_up_after_its_time() {
+    let rest = port(limits());
+    let (send, _ping) = connect_two(&rest).await;
+    let request = Request::post("http://x/v1/models/m:predict").body(());
+    let mut ready = send.clone().ready().await.expect("a connection");
+    let (answer, mut stream) = ready
+        .send_request(request.expect("a request"), false)
+        .expect("a stream");
+    let drips = tokio::spawn(async move {
+        while stream.send_data(Bytes::from_static(b"x"), false).is_ok() {
+            sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let began = tokio::time::Instant::now();
+    assert_eq!(answer.await.expect("an answer").status().as_u16(), 408);
+    assert!(began.elapsed() >= Duration::from_secs(299));
+    drips.abort();
+}
