@@ -20,9 +20,12 @@ use super::watched::Watched;
 /// The library's least; a smaller limit of the head is held to this.
 const LEAST_HEAD: usize = 8 << 10;
 const MAX_HEADERS: usize = 1 << 10;
-const STREAMS: u32 = 64;
-const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
+const STREAMS: u32 = 16;
+const STREAM_WINDOW: u32 = 64 << 10;
+/// Bodies that are held up take nothing from the others of their connection.
+const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
+/// Of each of these requests, before it is one that is counted.
+const MOST_HEAD_TWO: usize = 16 << 10;
 const MAX_RESETS: usize = 50;
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// For the last word to a client whose connection ends.
@@ -106,7 +109,8 @@ async fn serve_two<S>(
         let (rest, conn) = (Arc::clone(&rest), Arc::clone(&conn));
         service_fn(move |request| exchange(Arc::clone(&rest), Arc::clone(&conn), request))
     };
-    let head = u32::try_from(rest.limits.head).unwrap_or(u32::MAX);
+    let head = rest.limits.head.min(MOST_HEAD_TWO);
+    let head = u32::try_from(head).unwrap_or(u32::MAX);
     let served = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)

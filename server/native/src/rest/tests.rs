@@ -181,3 +181,32 @@ async fn a_body_over_http2_that_does_not_come_is_given_up_after_its_time() {
     assert!(began.elapsed() >= Duration::from_secs(299));
     drips.abort();
 }
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_share_a_connection_of_http2_do_not_hold_each_other_up() {
+    let mut limits = limits();
+    limits.bodies = 4_000_000;
+    let rest = port(limits);
+    let (send, _ping) = connect_two(&rest).await;
+    let body = Bytes::from(vec![b'x'; 2_000_000]);
+    let asked: Vec<_> = (0..12)
+        .map(|_| {
+            let (send, body) = (send.clone(), body.clone());
+            let request = Request::post("http://x/v1/models/m:predict");
+            tokio::spawn(async move { ask_two(&send, request, body).await })
+        })
+        .collect();
+    for one in asked {
+        assert_eq!(one.await.expect("an answer"), STARTING);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn headers_over_http2_are_bounded_together() {
+    let rest = port(limits());
+    let (send, _ping) = connect_two(&rest).await;
+    for (size, expected) in [(10_000, 200), (20_000, 431)] {
+        let request = get("/livez").header("x", "x".repeat(size));
+        assert_eq!(ask_two(&send, request, Bytes::new()).await, expected);
+    }
+}
