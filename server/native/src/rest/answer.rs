@@ -58,6 +58,14 @@ impl Reply {
         }
     }
 
+    /// The same, after which the connection ends if it must.
+    pub fn ending(self, close: bool) -> Reply {
+        Reply {
+            close: self.close || close,
+            ..self
+        }
+    }
+
     pub fn overloaded(limit: usize) -> Reply {
         let mut reply = Reply::failure(
             503,

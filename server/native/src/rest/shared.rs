@@ -129,7 +129,7 @@ impl Rest {
             self.open.fetch_sub(1, Relaxed);
             Kind::Reserve
         };
-        let conn = Conn::new(peer, kind, self.limits.head);
+        let conn = Conn::new(peer, kind);
         let number = self.last.fetch_add(1, Relaxed);
         let mut all = self.all();
         all.all.insert(number, Arc::clone(&conn));

@@ -66,12 +66,12 @@ pub struct Conn {
 }
 
 impl Conn {
-    pub fn new(peer: Arc<str>, kind: Kind, head: usize) -> Arc<Conn> {
+    pub fn new(peer: Arc<str>, kind: Kind) -> Arc<Conn> {
         Arc::new(Conn {
             peer,
             kind,
             end: Notify::new(),
-            scan: Mutex::new(Scan::new(head)),
+            scan: Mutex::new(Scan::new()),
             two: AtomicBool::new(false),
             began: Instant::now(),
             why: AtomicU8::new(0),
@@ -227,7 +227,7 @@ mod tests {
     const NEVER: Duration = Duration::from_secs(3600);
 
     fn conn(kind: Kind) -> Arc<Conn> {
-        Conn::new("1.2.3.4:5".into(), kind, 1 << 10)
+        Conn::new("1.2.3.4:5".into(), kind)
     }
 
     /// Wait until more than no time has passed.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{Ping, PingPong};
 use http::Request;
-use tokio::io::{DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 use tokio::time::sleep;
 
 use super::answer::Reply;
@@ -208,5 +208,38 @@ async fn headers_over_http2_are_bounded_together() {
     for (size, expected) in [(10_000, 200), (20_000, 431)] {
         let request = get("/livez").header("x", "x".repeat(size));
         assert_eq!(ask_two(&send, request, Bytes::new()).await, expected);
+    }
+}
+
+/// Send bytes over HTTP/1; everything that comes back, in lower case.
+async fn raw(rest: &Arc<Rest>, bytes: &[u8]) -> String {
+    let (mut reader, mut writer) = split(connect(rest));
+    let mut answer = Vec::new();
+    let (_, read) = tokio::join!(writer.write_all(bytes), reader.read_to_end(&mut answer));
+    read.expect("an end");
+    String::from_utf8_lossy(&answer).to_ascii_lowercase()
+}
+
+#[tokio::test(start_paused = true)]
+async fn empty_lines_before_a_request_hide_nothing() {
+    let rest = port(limits());
+    let request = b"\r\n\r\nPOST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\
+        Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let answer = raw(&rest, request).await;
+    assert!(answer.starts_with("http/1.1 400 "), "{answer}");
+    assert!(answer.ends_with("exclude each other\"}"), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_follows_a_body_that_is_not_read() {
+    let rest = port(limits());
+    for announced in [
+        "Content-Length: 5\r\n\r\nhello",
+        "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ] {
+        let request = format!("GET /livez HTTP/1.1\r\nHost: x\r\n{announced}");
+        let answer = raw(&rest, request.as_bytes()).await;
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
     }
 }
