@@ -13,13 +13,11 @@ use tokio::time::timeout;
 
 use super::answer::Reply;
 use super::exchange::{exchange, full};
+use super::head::{MAX_HEADERS, longest_head};
 use super::shared::{Phase, Rest};
 use super::state::{Conn, End};
 use super::watched::Watched;
 
-/// The library's least; a smaller limit of the head is held to this.
-const LEAST_HEAD: usize = 8 << 10;
-const MAX_HEADERS: usize = 1 << 10;
 const STREAMS: u32 = 16;
 const STREAM_WINDOW: u32 = 64 << 10;
 /// Bodies that are held up take nothing from the others of their connection.
@@ -40,7 +38,7 @@ pub async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut socket = Watched::new(socket, Arc::clone(&conn));
+    let mut socket = Watched::new(socket, Arc::clone(&rest), Arc::clone(&conn));
     let two = tokio::select! {
         two = socket.is_two() => Some(two),
         () = conn.end.notified() => None,
@@ -63,7 +61,7 @@ async fn serve_one<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let head = rest.limits.head.max(LEAST_HEAD);
+    let head = longest_head(&rest.limits);
     let service = {
         let conn = Arc::clone(&conn);
         service_fn(move |request| exchange(Arc::clone(&rest), Arc::clone(&conn), request))
@@ -152,9 +150,10 @@ async fn last_word<S: AsyncRead + AsyncWrite + Unpin>(socket: Watched<S>, why: E
         End::Full => full(),
         End::Idle | End::Cut => return,
     };
+    let bytes = socket.refusal(reply);
     let mut socket = socket.into_socket();
     let said = async {
-        socket.write_all(&reply.raw()).await?;
+        socket.write_all(&bytes).await?;
         socket.shutdown().await
     };
     let _ = timeout(LAST_WORD, said).await;

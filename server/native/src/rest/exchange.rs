@@ -96,6 +96,11 @@ async fn answer(
         let sentence = format!("Malformed HTTP request: {sentence}");
         return ours(Reply::last(400, &sentence));
     }
+    if !target.is_ascii() {
+        let sentence =
+            "Malformed HTTP request: its target has characters that must be percent-encoded";
+        return ours(Reply::last(400, sentence));
+    }
     if let Some(refusal) = fault(head.version, &head.headers) {
         return ours(refusal);
     }

@@ -4,6 +4,7 @@ use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderMap, Version};
 
 use super::answer::Reply;
+use super::shared::Limits;
 
 /// Looks at heads as they arrive, for what the library does not tell: a length beside Transfer-Encoding, or a second
 /// length, which two servers on the way could read differently. It looks at each byte once.
@@ -148,6 +149,37 @@ pub fn fault(version: Version, headers: &HeaderMap) -> Option<Reply> {
     None
 }
 
+pub const MAX_HEADERS: usize = 1 << 10;
+/// The library's least; a smaller limit of the head is held to this.
+const LEAST_HEAD: usize = 8 << 10;
+
+/// Bytes of a head over HTTP/1.
+pub fn longest_head(limits: &Limits) -> usize {
+    limits.head.max(LEAST_HEAD)
+}
+
+/// What to say of a head that the library cannot parse instead of what it writes then, a head that says nothing; `None`
+/// where that is no refusal.
+pub fn unparsed(written: &[u8], limits: &Limits) -> Option<Reply> {
+    let status = written.strip_prefix(b"HTTP/1.")?.get(2..5)?;
+    let reply = match status {
+        b"431" => {
+            let most = longest_head(limits);
+            let sentence = format!(
+                "The request's headers exceed {most} bytes, or are more than {MAX_HEADERS}"
+            );
+            Reply::last(431, &sentence)
+        }
+        b"414" => Reply::last(414, "The request's target is too long"),
+        b"400" => Reply::last(
+            400,
+            "Malformed HTTP request: its request line or a header is not as HTTP/1.1 has it",
+        ),
+        _ => return None,
+    };
+    Some(reply)
+}
+
 pub const BOTH: &str = "Content-Length and Transfer-Encoding exclude each other";
 pub const LENGTHS: &str = "The request has more than one Content-Length header";
 
@@ -220,6 +252,24 @@ mod tests {
             let mut scan = Scan::new();
             scan.see(line.as_bytes());
             assert_eq!(scan.target(), expected);
+        }
+    }
+
+    #[test]
+    fn only_a_refusal_is_put_in_other_words() {
+        let limits = super::super::tests::limits();
+        for (written, expected) in [
+            ("HTTP/1.1 400 Bad Request\r\n", Some(400)),
+            (
+                "HTTP/1.0 431 Request Header Fields Too Large\r\n",
+                Some(431),
+            ),
+            ("HTTP/1.1 100 Continue\r\n", None),
+            ("HTTP/1.1 4", None),
+            ("", None),
+        ] {
+            let found = unparsed(written.as_bytes(), &limits).map(|reply| reply.status);
+            assert_eq!(found, expected, "{written}");
         }
     }
 }

@@ -54,6 +54,8 @@ pub struct Conn {
     /// 0: nothing was asked yet, 1: pages alone, 2: other things as well.
     asked: AtomicU8,
     busy: AtomicUsize,
+    /// Something of an answer may not be with the socket yet.
+    owes: AtomicBool,
     sends: AtomicUsize,
     /// Bytes of a request have come whose head is not complete.
     heading: AtomicBool,
@@ -77,6 +79,7 @@ impl Conn {
             why: AtomicU8::new(0),
             asked: AtomicU8::new(0),
             busy: AtomicUsize::new(0),
+            owes: AtomicBool::new(false),
             sends: AtomicUsize::new(0),
             heading: AtomicBool::new(false),
             since: AtomicU64::new(0),
@@ -118,9 +121,22 @@ impl Conn {
         }
     }
 
+    /// The socket has all that was written.
+    pub fn flushed(&self) {
+        if !self.is_busy() {
+            self.owes.store(false, Relaxed);
+        }
+    }
+
+    /// Whether what is written can belong to an answer.
+    pub fn owes(&self) -> bool {
+        self.owes.load(Relaxed)
+    }
+
     /// A request's head is complete.
     pub fn begin(self: &Arc<Conn>) -> Arc<Busy> {
         self.busy.fetch_add(1, SeqCst);
+        self.owes.store(true, Relaxed);
         self.heading.store(false, Relaxed);
         Arc::new(Busy(Arc::clone(self)))
     }

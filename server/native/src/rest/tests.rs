@@ -243,3 +243,70 @@ async fn nothing_follows_a_body_that_is_not_read() {
         assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_parsed_is_answered_with_a_sentence() {
+    let rest = port(limits());
+    let long = format!(
+        "GET /v2 HTTP/1.1\r\nHost: x\r\nX: {}\r\n\r\n",
+        "x".repeat(70_000)
+    );
+    let many = format!(
+        "GET / HTTP/1.1\r\nHost: x\r\n{}\r\n",
+        "a: b\r\n".repeat(1500)
+    );
+    let table = [
+        ("garbage\r\n\r\n", 400, "its request line or a header"),
+        (
+            "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+            "its request line or a header",
+        ),
+        (&long, 431, "exceed 65536 bytes"),
+        (&many, 431, "or are more than 1024"),
+        (
+            "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
+            400,
+            "more than one content-length",
+        ),
+        (
+            "GET /v1/models/\u{e4} HTTP/1.1\r\nHost: x\r\n\r\n",
+            400,
+            "percent-encoded",
+        ),
+    ];
+    for (request, status, part) in table {
+        let answer = raw(&rest, request.as_bytes()).await;
+        assert!(
+            answer.starts_with(&format!("http/1.1 {status} ")),
+            "{answer}"
+        );
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a body");
+        assert!(
+            body.starts_with("{\"error\":\"") && body.ends_with("\"}"),
+            "{answer}"
+        );
+        assert!(body.contains(part), "{answer}");
+        assert!(
+            head.contains(&format!("\r\ncontent-length: {}", body.len())),
+            "{answer}"
+        );
+        let further = if request.contains("/v2") { "/v2" } else { "" };
+        assert!(
+            head.lines()
+                .any(|line| line == format!("x-further: {further}")),
+            "{answer}"
+        );
+    }
+    let answer = raw(
+        &rest,
+        b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\ngarbage\r\n\r\n",
+    )
+    .await;
+    let (first, second) = answer.split_once("\r\n\r\nok").expect("both answers");
+    assert!(first.starts_with("http/1.1 200 "), "{answer}");
+    assert!(
+        second.starts_with("http/1.1 400 ") && second.ends_with("\"}"),
+        "{answer}"
+    );
+}
