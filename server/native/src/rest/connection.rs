@@ -9,6 +9,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::answer::Reply;
@@ -39,18 +40,36 @@ pub async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut socket = Watched::new(socket, Arc::clone(&rest), Arc::clone(&conn));
-    let two = tokio::select! {
-        two = socket.is_two() => Some(two),
-        () = conn.end.notified() => None,
-        // It carries nothing yet.
-        _ = phase.wait_for(|now| *now > Phase::Draining) => return,
+    let two = loop {
+        tokio::select! {
+            two = socket.is_two() => break two,
+            () = conn.end.notified() => {
+                if conn.why() == End::Idle {
+                    // As in `serve_one`.
+                    tokio::select! {
+                        biased;
+                        two = socket.is_two() => break two,
+                        () = yield_now() => {}
+                    }
+                    if !conn.is_idle_still() {
+                        continue;
+                    }
+                }
+                return last_word(socket, conn.why()).await;
+            }
+            // It carries nothing yet.
+            () = stopping(&mut phase) => return,
+        }
     };
     match two {
-        Some(Ok(true)) => serve_two(rest, phase, conn, socket).await,
-        Some(Ok(false)) => serve_one(rest, phase, conn, socket).await,
-        Some(Err(_)) => {}
-        None => last_word(socket, conn.why()).await,
+        Ok(true) => serve_two(rest, phase, conn, socket).await,
+        Ok(false) => serve_one(rest, phase, conn, socket).await,
+        Err(_) => {}
     }
+}
+
+async fn stopping(phase: &mut watch::Receiver<Phase>) {
+    let _ = phase.wait_for(|now| *now > Phase::Draining).await;
 }
 
 async fn serve_one<S>(
@@ -77,7 +96,17 @@ async fn serve_one<S>(
         tokio::select! {
             _ = &mut served => return,
             () = conn.end.notified() => match conn.why() {
-                End::Idle => std::pin::Pin::new(&mut served).graceful_shutdown(),
+                End::Idle => {
+                    // A request may have come that nobody has looked at: let the runtime look at the sockets first.
+                    tokio::select! {
+                        biased;
+                        _ = &mut served => return,
+                        () = yield_now() => {}
+                    }
+                    if conn.is_idle_still() {
+                        std::pin::Pin::new(&mut served).graceful_shutdown();
+                    }
+                }
                 why => break why,
             },
             changed = phase.changed() => {

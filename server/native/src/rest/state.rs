@@ -51,6 +51,8 @@ pub struct Conn {
     pub two: AtomicBool,
     began: Instant,
     why: AtomicU8,
+    /// What `since` was when it was decided to end the connection.
+    decided: AtomicU64,
     /// 0: nothing was asked yet, 1: pages alone, 2: other things as well.
     asked: AtomicU8,
     busy: AtomicUsize,
@@ -77,6 +79,7 @@ impl Conn {
             two: AtomicBool::new(false),
             began: Instant::now(),
             why: AtomicU8::new(0),
+            decided: AtomicU64::new(0),
             asked: AtomicU8::new(0),
             busy: AtomicUsize::new(0),
             owes: AtomicBool::new(false),
@@ -182,7 +185,13 @@ impl Conn {
         (!heading && over(since, times.idle)).then_some(End::Idle)
     }
 
+    /// Whether nothing has come since it was decided to end the connection.
+    pub fn is_idle_still(&self) -> bool {
+        self.idle_since().is_some() && self.since.load(Relaxed) == self.decided.load(Relaxed)
+    }
+
     pub fn finish(&self, why: End) {
+        self.decided.store(self.since.load(Relaxed), Relaxed);
         self.why.store(why as u8, Relaxed);
         self.end.notify_one();
     }

@@ -310,3 +310,22 @@ async fn what_cannot_be_parsed_is_answered_with_a_sentence() {
         "{answer}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_has_just_come_keeps_its_connection() {
+    let rest = port(limits());
+    for _ in 0..32 {
+        let mut client = connect(&rest);
+        for _ in 0..2 {
+            sleep(Duration::from_secs(1)).await;
+            let request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+            client.write_all(request).await.expect("room");
+            rest.close_idle(Duration::ZERO);
+            let mut answer = [0; 15];
+            client.read_exact(&mut answer).await.expect("an answer");
+            assert_eq!(&answer, b"HTTP/1.1 200 OK");
+            let mut rest_of_it = [0; 4096];
+            let _ = client.read(&mut rest_of_it).await;
+        }
+    }
+}
