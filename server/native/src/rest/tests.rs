@@ -329,3 +329,24 @@ async fn a_request_that_has_just_come_keeps_its_connection() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_endless_trailer_is_not_read() {
+    let rest = port(limits());
+    let (mut reader, mut writer) = split(connect(&rest));
+    let start = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-T: ";
+    let sent = async {
+        let mut sent = 0;
+        let mut fails = writer.write_all(start).await.is_err();
+        while !fails {
+            fails = writer.write_all(&[b'a'; 4096]).await.is_err();
+            sent += 4096;
+        }
+        sent
+    };
+    let mut answer = Vec::new();
+    let (sent, _) = tokio::join!(sent, reader.read_to_end(&mut answer));
+    // The pipe itself holds 64 KiB, and so does the library.
+    assert!(sent <= 256 << 10, "{sent}");
+    assert!(answer.starts_with(b"HTTP/1.1 400 "));
+}
