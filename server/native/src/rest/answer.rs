@@ -58,6 +58,14 @@ impl Reply {
         }
     }
 
+    /// The same, after which the connection ends if it must.
+    pub fn ending(self, close: bool) -> Reply {
+        Reply {
+            close: self.close || close,
+            ..self
+        }
+    }
+
     pub fn overloaded(limit: usize) -> Reply {
         let mut reply = Reply::failure(
             503,
@@ -74,13 +82,17 @@ impl Reply {
     pub fn raw(&self) -> Vec<u8> {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::BAD_REQUEST);
         let mut bytes = format!(
-            "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            "HTTP/1.1 {} {}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n",
             status.as_u16(),
             status.canonical_reason().unwrap_or(""),
             self.content_type,
             self.body.len()
         )
         .into_bytes();
+        for (name, value) in &self.headers {
+            bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+        bytes.extend_from_slice(b"\r\n");
         bytes.extend_from_slice(&self.body);
         bytes
     }

@@ -2,13 +2,12 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method};
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 use super::answer::Reply;
 use super::budget::{Arriving, Budget, Counted, Next};
@@ -75,13 +74,18 @@ pub async fn receive(
             }
         }
         let frame = tokio::select! {
+            // What is there counts, however late it is looked at.
+            biased;
             frame = next(body) => frame,
             () = changed(arriving.as_ref()) => continue,
-            () = sleep_until(until.into()) => {
-                return Err(Failed::Refused(Reply::last(408, "Timed out receiving the request")));
+            () = sleep_until(until) => {
+                return Err(late());
             }
         };
         let Some(data) = frame? else { break };
+        if Instant::now() > until {
+            return Err(late());
+        }
         let before = pieces.size;
         pieces.add(data, announced);
         if pieces.size > bounds.most {
@@ -137,6 +141,10 @@ fn too_large(size: usize, most: usize) -> Failed {
     let sentence =
         format!("The request body of {size} bytes or more exceeds the limit of {most} bytes");
     Failed::Refused(Reply::last(413, &sentence))
+}
+
+fn late() -> Failed {
+    Failed::Refused(Reply::last(408, "Timed out receiving the request"))
 }
 
 fn gives_way() -> Failed {

@@ -9,20 +9,22 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::answer::Reply;
 use super::exchange::{exchange, full};
+use super::head::{MAX_HEADERS, longest_head};
 use super::shared::{Phase, Rest};
 use super::state::{Conn, End};
 use super::watched::Watched;
 
-/// The library's least; a smaller limit of the head is held to this.
-const LEAST_HEAD: usize = 8 << 10;
-const MAX_HEADERS: usize = 1 << 10;
-const STREAMS: u32 = 64;
-const STREAM_WINDOW: u32 = 256 << 10;
-const CONNECTION_WINDOW: u32 = 1 << 20;
+const STREAMS: u32 = 16;
+const STREAM_WINDOW: u32 = 64 << 10;
+/// Bodies that are held up take nothing from the others of their connection.
+const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
+/// Of each of these requests, before it is one that is counted.
+const MOST_HEAD_TWO: usize = 16 << 10;
 const MAX_RESETS: usize = 50;
 const KEEPALIVE: Duration = Duration::from_secs(60);
 /// For the last word to a client whose connection ends.
@@ -37,19 +39,37 @@ pub async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut socket = Watched::new(socket, Arc::clone(&conn));
-    let two = tokio::select! {
-        two = socket.is_two() => Some(two),
-        () = conn.end.notified() => None,
-        // It carries nothing yet.
-        _ = phase.wait_for(|now| *now > Phase::Draining) => return,
+    let mut socket = Watched::new(socket, Arc::clone(&rest), Arc::clone(&conn));
+    let two = loop {
+        tokio::select! {
+            two = socket.is_two() => break two,
+            () = conn.end.notified() => {
+                if conn.why() == End::Idle {
+                    // As in `serve_one`.
+                    tokio::select! {
+                        biased;
+                        two = socket.is_two() => break two,
+                        () = yield_now() => {}
+                    }
+                    if !conn.is_idle_still() {
+                        continue;
+                    }
+                }
+                return last_word(socket, conn.why()).await;
+            }
+            // It carries nothing yet.
+            () = stopping(&mut phase) => return,
+        }
     };
     match two {
-        Some(Ok(true)) => serve_two(rest, phase, conn, socket).await,
-        Some(Ok(false)) => serve_one(rest, phase, conn, socket).await,
-        Some(Err(_)) => {}
-        None => last_word(socket, conn.why()).await,
+        Ok(true) => serve_two(rest, phase, conn, socket).await,
+        Ok(false) => serve_one(rest, phase, conn, socket).await,
+        Err(_) => {}
     }
+}
+
+async fn stopping(phase: &mut watch::Receiver<Phase>) {
+    let _ = phase.wait_for(|now| *now > Phase::Draining).await;
 }
 
 async fn serve_one<S>(
@@ -60,7 +80,7 @@ async fn serve_one<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let head = rest.limits.head.max(LEAST_HEAD);
+    let head = longest_head(&rest.limits);
     let service = {
         let conn = Arc::clone(&conn);
         service_fn(move |request| exchange(Arc::clone(&rest), Arc::clone(&conn), request))
@@ -76,7 +96,17 @@ async fn serve_one<S>(
         tokio::select! {
             _ = &mut served => return,
             () = conn.end.notified() => match conn.why() {
-                End::Idle => std::pin::Pin::new(&mut served).graceful_shutdown(),
+                End::Idle => {
+                    // A request may have come that nobody has looked at: let the runtime look at the sockets first.
+                    tokio::select! {
+                        biased;
+                        _ = &mut served => return,
+                        () = yield_now() => {}
+                    }
+                    if conn.is_idle_still() {
+                        std::pin::Pin::new(&mut served).graceful_shutdown();
+                    }
+                }
                 why => break why,
             },
             changed = phase.changed() => {
@@ -106,7 +136,8 @@ async fn serve_two<S>(
         let (rest, conn) = (Arc::clone(&rest), Arc::clone(&conn));
         service_fn(move |request| exchange(Arc::clone(&rest), Arc::clone(&conn), request))
     };
-    let head = u32::try_from(rest.limits.head).unwrap_or(u32::MAX);
+    let head = rest.limits.head.min(MOST_HEAD_TWO);
+    let head = u32::try_from(head).unwrap_or(u32::MAX);
     let served = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
@@ -148,9 +179,10 @@ async fn last_word<S: AsyncRead + AsyncWrite + Unpin>(socket: Watched<S>, why: E
         End::Full => full(),
         End::Idle | End::Cut => return,
     };
+    let bytes = socket.refusal(reply);
     let mut socket = socket.into_socket();
     let said = async {
-        socket.write_all(&reply.raw()).await?;
+        socket.write_all(&bytes).await?;
         socket.shutdown().await
     };
     let _ = timeout(LAST_WORD, said).await;

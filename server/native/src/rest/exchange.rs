@@ -7,13 +7,15 @@ use std::sync::{Arc, PoisonError};
 use http::header::HOST;
 use http::request::Parts;
 use http::{Method, Request, Response, Version};
+use http_body::Body;
 use hyper::body::Incoming;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::answer::{Manner, Reply, Sent, response};
 use super::body::{Asked, Bounds, Failed, receive};
 use super::budget::Counted;
-use super::head::{BOTH, Seen, fault};
+use super::head::{BOTH, LENGTHS, Seen, fault};
 use super::pages;
 use super::shared::Rest;
 use super::state::{Conn, Kind};
@@ -85,8 +87,19 @@ async fn answer(
     seen: Seen,
 ) -> Result<(Reply, bool), Gone> {
     let ours = |reply: Reply| Ok((reply, false));
-    if seen == Seen::Both {
-        return ours(Reply::last(400, &format!("Malformed HTTP request: {BOTH}")));
+    let refused = match seen {
+        Seen::Both => Some(BOTH),
+        Seen::Lengths => Some(LENGTHS),
+        Seen::Fine | Seen::Nothing => None,
+    };
+    if let Some(sentence) = refused {
+        let sentence = format!("Malformed HTTP request: {sentence}");
+        return ours(Reply::last(400, &sentence));
+    }
+    if !target.is_ascii() {
+        let sentence =
+            "Malformed HTTP request: its target has characters that must be percent-encoded";
+        return ours(Reply::last(400, sentence));
     }
     if let Some(refusal) = fault(head.version, &head.headers) {
         return ours(refusal);
@@ -97,18 +110,28 @@ async fn answer(
     if !page {
         rest.requests.fetch_add(1, Relaxed);
     }
+    // A body that nobody reads would be taken for the next request's head by who looks at heads.
+    let close = !body.is_end_stream();
     if page && matches!(head.method, Method::GET | Method::HEAD) {
-        return ours(pages::answer(rest, path, target).await);
+        let reply = pages::answer(rest, path, target).await;
+        return ours(reply.ending(close));
     }
     match conn.kind {
         Kind::Everything => {}
-        Kind::Pages => return ours(Reply::text(404, "Not Found\n")),
+        Kind::Pages => return ours(Reply::text(404, "Not Found\n").ending(close)),
         Kind::Reserve => return ours(full()),
     }
+    let two = head.version == Version::HTTP_2;
+    // Over HTTP/2 requests overlap, and bytes may have come for something else.
+    let began = if two {
+        Instant::now()
+    } else {
+        conn.request_began()
+    };
     let bounds = Bounds {
         most: rest.limits.body,
-        until: conn.request_began() + rest.limits.times.request,
-        two: head.version == Version::HTTP_2,
+        until: began + rest.limits.times.request,
+        two,
     };
     let (body, counted) = match receive(&mut body, &rest.budget, bounds).await {
         Ok(received) => received,

@@ -12,4 +12,6 @@ pub mod module;
 mod pages;
 mod shared;
 mod state;
+#[cfg(test)]
+mod tests;
 mod watched;

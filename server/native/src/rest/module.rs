@@ -260,9 +260,10 @@ fn call<'py>(py: Python<'py>, function: &Py<PyAny>, asked: Asked) -> PyResult<Bo
             (name, PyBytes::new(py, value.as_bytes()))
         })
         .collect();
-    let left = asked
-        .deadline
-        .map(|end| end.saturating_duration_since(Instant::now()).as_secs_f64());
+    let left = asked.deadline.map(|end| {
+        end.saturating_duration_since(tokio::time::Instant::now())
+            .as_secs_f64()
+    });
     let arguments = (
         asked.method.as_str(),
         PyBytes::new(py, asked.target.as_bytes()),

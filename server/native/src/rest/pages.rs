@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::answer::Reply;
 use super::shared::{Lane, Phase, Rest};
@@ -147,7 +147,7 @@ async fn hold(rest: &Rest, seconds: f64) {
     tokio::select! {
         _ = ready.wait_for(|ready| *ready) => {}
         _ = phase.wait_for(|phase| *phase != Phase::Open) => {}
-        () = sleep_until(end.into()) => {}
+        () = sleep_until(end) => {}
     }
 }
 

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep_until};
 
 use super::answer::Reply;
 use super::body::Asked;
@@ -129,7 +129,7 @@ impl Rest {
             self.open.fetch_sub(1, Relaxed);
             Kind::Reserve
         };
-        let conn = Conn::new(peer, kind, self.limits.head);
+        let conn = Conn::new(peer, kind);
         let number = self.last.fetch_add(1, Relaxed);
         let mut all = self.all();
         all.all.insert(number, Arc::clone(&conn));
@@ -204,7 +204,7 @@ impl Rest {
         tokio::select! {
             biased;
             done = work => Ok(done),
-            () = sleep_until(end.into()) => {
+            () = sleep_until(end) => {
                 Err(Reply::last(504, "Timed out waiting for the model to answer"))
             }
         }

@@ -4,9 +4,10 @@ use std::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed, Ordering::SeqCst,
 };
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::head::Scan;
 
@@ -50,9 +51,13 @@ pub struct Conn {
     pub two: AtomicBool,
     began: Instant,
     why: AtomicU8,
+    /// What `since` was when it was decided to end the connection.
+    decided: AtomicU64,
     /// 0: nothing was asked yet, 1: pages alone, 2: other things as well.
     asked: AtomicU8,
     busy: AtomicUsize,
+    /// Something of an answer may not be with the socket yet.
+    owes: AtomicBool,
     sends: AtomicUsize,
     /// Bytes of a request have come whose head is not complete.
     heading: AtomicBool,
@@ -65,17 +70,19 @@ pub struct Conn {
 }
 
 impl Conn {
-    pub fn new(peer: Arc<str>, kind: Kind, head: usize) -> Arc<Conn> {
+    pub fn new(peer: Arc<str>, kind: Kind) -> Arc<Conn> {
         Arc::new(Conn {
             peer,
             kind,
             end: Notify::new(),
-            scan: Mutex::new(Scan::new(head)),
+            scan: Mutex::new(Scan::new()),
             two: AtomicBool::new(false),
             began: Instant::now(),
             why: AtomicU8::new(0),
+            decided: AtomicU64::new(0),
             asked: AtomicU8::new(0),
             busy: AtomicUsize::new(0),
+            owes: AtomicBool::new(false),
             sends: AtomicUsize::new(0),
             heading: AtomicBool::new(false),
             since: AtomicU64::new(0),
@@ -88,7 +95,7 @@ impl Conn {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// When the first byte of the request came that begins now.
+    /// When the first byte of the request came that begins now; over HTTP/1 alone.
     pub fn request_began(&self) -> Instant {
         self.began + Duration::from_millis(self.since.load(Relaxed))
     }
@@ -99,6 +106,10 @@ impl Conn {
 
     /// Bytes have come.
     pub fn received(&self) {
+        // Over HTTP/2 they may be an answer to a ping, or the like, of which no request follows.
+        if self.two.load(Relaxed) && self.asked.load(Relaxed) != 0 {
+            return;
+        }
         if !self.is_busy() && !self.heading.swap(true, Relaxed) {
             self.since.store(self.now(), Relaxed);
         }
@@ -113,9 +124,22 @@ impl Conn {
         }
     }
 
+    /// The socket has all that was written.
+    pub fn flushed(&self) {
+        if !self.is_busy() {
+            self.owes.store(false, Relaxed);
+        }
+    }
+
+    /// Whether what is written can belong to an answer.
+    pub fn owes(&self) -> bool {
+        self.owes.load(Relaxed)
+    }
+
     /// A request's head is complete.
     pub fn begin(self: &Arc<Conn>) -> Arc<Busy> {
         self.busy.fetch_add(1, SeqCst);
+        self.owes.store(true, Relaxed);
         self.heading.store(false, Relaxed);
         Arc::new(Busy(Arc::clone(self)))
     }
@@ -161,7 +185,13 @@ impl Conn {
         (!heading && over(since, times.idle)).then_some(End::Idle)
     }
 
+    /// Whether nothing has come since it was decided to end the connection.
+    pub fn is_idle_still(&self) -> bool {
+        self.idle_since().is_some() && self.since.load(Relaxed) == self.decided.load(Relaxed)
+    }
+
     pub fn finish(&self, why: End) {
+        self.decided.store(self.since.load(Relaxed), Relaxed);
         self.why.store(why as u8, Relaxed);
         self.end.notify_one();
     }
@@ -222,7 +252,7 @@ mod tests {
     const NEVER: Duration = Duration::from_secs(3600);
 
     fn conn(kind: Kind) -> Arc<Conn> {
-        Conn::new("1.2.3.4:5".into(), kind, 1 << 10)
+        Conn::new("1.2.3.4:5".into(), kind)
     }
 
     /// Wait until more than no time has passed.
