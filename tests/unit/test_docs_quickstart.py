@@ -119,3 +119,14 @@ def test_the_s3_server_is_the_release_that_the_tests_run() -> None:
     module = (ROOT / "e2e/cluster/tools/versitygw/go.mod").read_text()
     (version,) = re.findall(r"github.com/versity/versitygw (v\S+)", module)
     assert container["image"].rpartition(":")[2] == version
+
+
+def test_the_commands_of_the_readme_are_those_of_the_page() -> None:
+    readme = (ROOT / "README.md").read_text()
+    _, _, part = readme.partition("\n## Three ways in\n")
+    block, *_ = re.findall(r"^```sh\n(.*?)^```$", part, re.DOTALL | re.MULTILINE)
+    install, apply, watch = block.splitlines()
+    assert install in COMMANDS
+    assert watch in COMMANDS
+    applied = [command.split()[-1] for command in COMMANDS if command.startswith("kubectl apply")]
+    assert apply == "kubectl apply " + " ".join(f"-f {file}" for file in applied)
