@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 from cluster.paths import REPOSITORY
+from cluster.tools import golang
 
 
 def finders(cache: Path, name: str, count: int) -> list[str]:
     """What each of several processes says that look for the same tool at once."""
+    go = golang.find()
     go_cache = subprocess.run(
-        ["go", "env", "GOCACHE"], capture_output=True, text=True, check=True
+        [go.program, "env", "GOCACHE"], capture_output=True, text=True, check=True
     ).stdout.strip()
     environment = {
         **os.environ,

@@ -307,3 +307,17 @@ def test_models_answer_to_all_their_names(
 def test_every_field_is_explained(kubectl: Kubectl) -> None:
     said = kubectl.run("explain", "model.spec.transition.maxSurge")
     assert "maximum extra pods" in said
+
+
+def test_the_manifests_of_the_quick_start_are_accepted(kubectl: Kubectl) -> None:
+    folder = PAGE.parents[2] / "examples/quickstart"
+    store = (folder / "s3.yaml").read_text()
+    (place,) = (one for one in yaml.safe_load_all(store) if one["kind"] == "Namespace")
+    # A dry run needs the namespace.
+    kubectl.run("apply", "--filename=-", stdin=json.dumps(place))
+    for manifests, count in ((store, 4), ((folder / "model.yaml").read_text(), 3)):
+        said = kubectl.run(
+            *("apply", "--dry-run=server", "--validate=strict", "--filename=-"), stdin=manifests
+        )
+        assert said.count("server dry run") == count
+    kubectl.run("delete", "namespace", place["metadata"]["name"], "--wait=false")

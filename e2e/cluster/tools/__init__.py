@@ -2,7 +2,6 @@
 
 import fcntl
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,8 +12,9 @@ from pathlib import Path
 from cluster import paths
 from cluster.errors import ClusterError
 from cluster.progress import note
-from cluster.tools import catalog
+from cluster.tools import catalog, golang
 from cluster.tools.catalog import GROUPS, Group
+from cluster.tools.golang import Go
 
 __all__ = ["GROUPS", "find", "missing", "programs"]
 
@@ -68,23 +68,14 @@ def _built(name: str) -> Path:
 
 
 @cache
-def _go_version() -> str:
-    go = shutil.which("go")
-    if go is None:
-        raise ClusterError(
-            "Go 1.26 or newer is needed to build the cluster's tools and `go` is not on the PATH; "
-            f"install it, or set {GIVEN} to a folder that holds the programs"
-        )
-    done = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise ClusterError(f"`go env GOVERSION` failed: {done.stderr.strip()}")
-    return done.stdout.strip()
+def _go() -> Go:
+    return golang.find()
 
 
 def _key(group: Group) -> str:
     folder = MODULES / group.name
     files = [(path.name, path.read_bytes()) for path in folder.iterdir() if path.is_file()]
-    return catalog.key(group, files, _go_version())
+    return catalog.key(group, files, _go().version)
 
 
 @contextmanager
@@ -109,12 +100,12 @@ def _build(group: Group, name: str, path: Path) -> None:
     try:
         done = subprocess.run(
             [
-                *("go", "build", "-trimpath", "-buildvcs=false"),
+                *(_go().program, "build", "-trimpath", "-buildvcs=false"),
                 *("-ldflags", group.linker_flags),
                 *("-o", str(draft), group.programs[name]),
             ],
             cwd=MODULES / group.name,
-            env={**os.environ, "CGO_ENABLED": "0"},
+            env={**_go().environment(), "CGO_ENABLED": "0"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -8,6 +8,7 @@ import pytest
 from cluster import tools
 from cluster.errors import ClusterError
 from cluster.tools import catalog
+from cluster.tools.golang import Go
 
 GROUP = catalog.Group("helm", {"helm": "helm.sh/helm/v4/cmd/helm"})
 FILES = [("go.mod", b"module m"), ("go.sum", b"h1:x")]
@@ -69,7 +70,7 @@ def test_a_cached_program_is_taken_without_a_build(
 ) -> None:
     monkeypatch.setenv("SLIPWAY_TOOLS", str(tmp_path / "empty"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(tools, "_go_version", lambda: "go1.26.8")
+    monkeypatch.setattr(tools, "_go", lambda: Go("go", "go1.26.8"))
     module = tools.MODULES / "pause"
     files = [(path.name, path.read_bytes()) for path in module.iterdir()]
     key = catalog.key(catalog.group_of("pause"), files, "go1.26.8")
@@ -77,11 +78,3 @@ def test_a_cached_program_is_taken_without_a_build(
     program.parent.mkdir(parents=True)
     program.touch()
     assert tools.find.__wrapped__("pause") == program
-
-
-def test_without_go_the_message_says_what_to_do(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ClusterError, match=r"Go 1\.26 or newer .* or set SLIPWAY_TOOLS"):
-        tools._go_version.__wrapped__()
