@@ -134,7 +134,7 @@ def test_without_the_definition_it_says_what_to_install(tmp_path: Path) -> None:
             timeout=60,
             check=False,
         )
-    assert ended.returncode == 1
+    assert ended.returncode == 78
     assert "does not know models.slipway.dev: install the CustomResourceDefinition" in ended.stderr
 
 

@@ -52,7 +52,9 @@ def test_a_rollout_is_seen_live_and_a_hostile_message_is_text(
         # The name of a file that a manifest asks for is anybody's text.
         files = tiny_export(3)
         digest = hashlib.sha256(b"").hexdigest()
-        bucket.upload(f"{namespace}/3", {**files, "SHA256SUMS": f"{digest}  {HOSTILE}\n".encode()})
+        # The manifest comes first: without it the version would be complete.
+        sums = {"SHA256SUMS": f"{digest}  {HOSTILE}\n".encode()}
+        bucket.upload(f"{namespace}/3", {**sums, **files})
         page.wait("the name is shown", f'({CARD}).includes("{HOSTILE}")')
         # So is the field manager of a change, which the history names.
         kube.custom.patch_namespaced_custom_object(
