@@ -87,7 +87,8 @@ def no_answer(host: str, status: int, why: str) -> StartError:
 def no_port(port: int, why: str) -> StartError:
     """The error for a port that cannot be listened on."""
     return StartError(
-        f"port {port} cannot be listened on ({_line(why)}); free it, or choose another with --port or --webhook-port",
+        f"port {port} cannot be listened on ({_line(why)}); free it, or choose another with --port, --webhook-port or "
+        "--ui-port",
         ExitCode.UNUSABLE,
     )
 

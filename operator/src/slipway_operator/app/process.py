@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,7 +25,6 @@ from slipway_operator.app.kinds import find_models, find_routes
 from slipway_operator.app.settings import (
     OperatorSettings,
     ReceiverSettings,
-    StatusPageSettings,
     store_options,
 )
 from slipway_operator.cluster.client import Client
@@ -76,7 +75,7 @@ async def run(settings: OperatorSettings) -> None:
         routes = await find_routes(client, configuration.host, settings.namespaces)
         work = _loop(client, settings, instance)
         probes = application(lambda: work.alive and not leadership.lost, started.is_set)
-        runners = [await _served(probes, settings.port)]
+        runners = [await _listening(serve(probes, settings.port), settings.port)]
         if settings.receiver is not None:
             runners.append(await _receive(settings.receiver, leadership, work))
         listeners: list[ModelListener] = []
@@ -84,7 +83,9 @@ async def run(settings: OperatorSettings) -> None:
             board = Board(time.monotonic, by_namespace=bool(settings.namespaces))
             listeners.append(board.changed)
             served = status_page.application(board, page.hosts)
-            runners.append(await _page(served, page))
+            runners.append(
+                await _listening(status_page.serve(served, page.address, page.port), page.port)
+            )
         watches = registry_for(work, routes, listeners)
         try:
             await _until_stopped(work, watches, leadership, settings, instance, stop, started)
@@ -133,18 +134,12 @@ def _any_exists(files: Iterable[str]) -> bool:
     return any(Path(file).expanduser().exists() for file in files if file)
 
 
-async def _served(app: web.Application, port: int) -> web.AppRunner:
+async def _listening(served: Awaitable[web.AppRunner], port: int) -> web.AppRunner:
+    """What serves, once it listens; StartError where it cannot."""
     try:
-        return await serve(app, port)
+        return await served
     except OSError as error:
         raise no_port(port, error.strerror or str(error)) from error
-
-
-async def _page(app: web.Application, settings: StatusPageSettings) -> web.AppRunner:
-    try:
-        return await status_page.serve(app, settings.address, settings.port)
-    except OSError as error:
-        raise no_port(settings.port, error.strerror or str(error)) from error
 
 
 def _loop(client: Client, settings: OperatorSettings, instance: str) -> Loop:
@@ -171,7 +166,7 @@ async def _receive(settings: ReceiverSettings, leadership: Leadership, work: Loo
         lambda: leadership.leader,
         work.notified,
     )
-    return await _served(receiver.application(deps), settings.port)
+    return await _listening(serve(receiver.application(deps), settings.port), settings.port)
 
 
 async def _until_stopped(
