@@ -182,7 +182,8 @@ class Assembly:
             self._models.apply(configs)
         self._first = self._models.names
         self._startup.begin(self._first)
-        self._first_waiter = self._models.waiter(() if rules.open_ports_at_once else self._first)
+        waits = settings.exit_after_load or not rules.open_ports_at_once
+        self._first_waiter = self._models.waiter(self._first if waits else ())
         runs = RunMetrics(self._telemetry.registry, outside=native.counts if native else tuple)
         predictor = LoggedPredictor(
             serving,

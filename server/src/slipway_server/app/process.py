@@ -96,7 +96,10 @@ class Process:
         start = self._assemble
         try:
             check_configuration(self._settings, _tell, _warn)
-            if self._settings.model_management.open_ports_at_once:
+            if self._settings.exit_after_load:
+                self._set_up_log()
+                start = self._load_once
+            elif self._settings.model_management.open_ports_at_once:
                 self._open_ports()
             else:
                 self._set_up_log()
@@ -176,6 +179,20 @@ class Process:
         self._open_ports()
         self._show_health()
 
+    def _load_once(self) -> None:
+        """Load every model, and end the process: no request ever comes."""
+        assembly = self._put_together()
+        assembly.start()
+        try:
+            assembly.wait_for_first_models()
+        except ServingError as error:
+            # The sentence about one model, which was told before, is the better one.
+            self._failed_for_good(str(error))
+            return
+        self._events.put(
+            _Exit(EXIT_OK, "Loaded", _loaded_sentence(assembly.report(draining=False)))
+        )
+
     def _put_together(self) -> "Assembly":
         make_packages_known()
         from slipway_server.app.assembly import Assembly  # noqa: PLC0415 - imports TensorFlow, which takes a while
@@ -211,11 +228,15 @@ class Process:
         return EXIT_FAILED
 
     def _failed_for_good(self, message: str) -> None:
-        if self._settings.exit_on_failed_load and not self._draining:
+        ends = self._settings.exit_on_failed_load or self._settings.exit_after_load
+        if ends and not self._draining:
             self._events.put(_Exit(EXIT_REJECTED, "LoadFailed", message))
 
     def _give_up(self, end: _Exit) -> int:
-        self._log.error("giving up", reason=end.reason, message=end.message, exit_code=end.code)
+        if end.code == EXIT_OK:
+            self._log.info("loaded", message=end.message, exit_code=end.code)
+        else:
+            self._log.error("giving up", reason=end.reason, message=end.message, exit_code=end.code)
         if end.code == EXIT_FAILED:
             print(f"Failed to start server. Error: {end.message}", flush=True)  # noqa: T201 - see above
         self._write_termination_log(end.reason, end.message)
@@ -340,6 +361,16 @@ def _warn(sentence: str) -> None:
     else:
         line = {"message": sentence, "event": "configuration", "level": "warning"}
         _tell(json.dumps({**line, "time": datetime.now(UTC).isoformat().replace("+00:00", "Z")}))
+
+
+def _loaded_sentence(report: Report) -> str:
+    """What is said of models that were loaded and are not going to serve."""
+    models = sorted(report.models)
+    several = len(models) > 1
+    return (
+        f"Model{'s' if several else ''} {', '.join(models)} {'were' if several else 'was'} loaded, "
+        "warmed up and checked"
+    )
 
 
 def _livez() -> HttpResponse:

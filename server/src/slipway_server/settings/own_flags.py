@@ -118,6 +118,12 @@ OWN: Final[tuple[Flag, ...]] = (
         False,
         "Exit with code 65 when no version of a model could be loaded.",
     ),
+    Flag(
+        "exit_after_load",
+        False,
+        "Open no port: load every model, run its warm-up and its checks, and exit with code 0; or with 65 when no "
+        "version of a model could be loaded. For trying a version out before it serves.",
+    ),
     Flag("load_timeout_seconds", 1800.0, "Timeout of a load in seconds; 0 disables it."),
     Flag(
         "run_on_caller_thread",

@@ -90,6 +90,7 @@ class Settings:
     drain: float
     drain_least: float
     exit_on_failed_load: bool
+    exit_after_load: bool
     termination_log: str
     landlock: bool
     landlock_paths: tuple[str, ...]
@@ -213,6 +214,7 @@ def settings(
         drain=values["drain_seconds"],
         drain_least=min(values["drain_min_seconds"], values["drain_seconds"]),
         exit_on_failed_load=values["exit_on_failed_load"],
+        exit_after_load=values["exit_after_load"],
         termination_log=values["termination_log"],
         landlock=values["landlock"],
         landlock_paths=absolute_paths(values, "landlock_paths"),
