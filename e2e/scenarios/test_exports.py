@@ -2,7 +2,9 @@
 
 import pytest
 
-from stage import Stage
+from digits.load import Load
+from stage import MODEL, Stage
+from watching import EndpointHistory
 
 SHARD = "variables/variables.data-00000-of-00001"
 
@@ -60,22 +62,43 @@ def test_a_corrupt_graph_leaves_the_old_version_and_a_later_one_goes_through(
 ) -> None:
     stage.offer_gpus(4)
     stage.upload(1)
-    stage.create(transition={"policy": policy}, serving={"replicas": 2})
+    graph = {"saved_model.pb": broken(stage.files["saved_model.pb"])}
+    stage.create(transition={"policy": policy, "preflight": "Load"}, serving={"replicas": 2})
     stage.wait_serving(1)
-    stage.upload(2, stage.files | {"saved_model.pb": broken(stage.files["saved_model.pb"])})
+    grpc, rest = stage.reachable()
+    with (
+        EndpointHistory(stage.kube, stage.namespace, MODEL) as endpoints,
+        Load(grpc, rest, MODEL, channels=2, keep_alive=1, connecting=1, per_second=20) as load,
+    ):
+        stage.upload(2, stage.files | graph)
+        wait_told(stage, 2)
+    # Under ResourcePreserving the Job without a GPU has found it, and no old pod went.
+    assert endpoints.fewest == 2
+    assert load.tally.failed == 0, load.tally.errors
+    assert stage.status()["history"][0]["outageSeconds"] == 0
+    if policy == "ResourcePreserving":
+        assert "in its pre-flight, before any old pod went" in stage.status()["message"]
+        # What is only verified fails when an old pod has gone, and that one comes back.
+        stage.kube.patch_model(stage.namespace, MODEL, {"transition": {"preflight": "Verify"}})
+        stage.upload(3, stage.files | graph)
+        wait_told(stage, 3)
+    stage.upload(4)
+    stage.wait_serving(4)
+
+
+def wait_told(stage: Stage, version: int) -> None:
+    """Wait until a broken version has failed, with version 1 whole."""
     stage.wait(
         "version 1 serves and the reason is told",
         lambda: (
             (s := stage.status()).get("serving") == "1"
-            and s["phase"] in ("RolledBack from 2", "Rejected 2")
+            and s["phase"] in (f"RolledBack from {version}", f"Rejected {version}")
             and s["ready"] == "2/2"
         ),
     )
     message = stage.columns("--output=wide")
-    assert "version 2" in message
+    assert f"version {version}" in message
     print(message)
-    stage.upload(3)
-    stage.wait_serving(3)
 
 
 def broken(graph: bytes) -> bytes:

@@ -34,6 +34,7 @@ KINDS = {
     "persistentvolumeclaims": ("v1", "PersistentVolumeClaim"),
     "pods": ("v1", "Pod"),
     "deployments": ("apps/v1", "Deployment"),
+    "jobs": ("batch/v1", "Job"),
     "poddisruptionbudgets": ("policy/v1", "PodDisruptionBudget"),
 }
 
@@ -249,6 +250,29 @@ def test_no_deployment_reaches_the_node(
         operator.patch("deployments", "digits-v1", {"spec": {"replicas": 0}})
     finally:
         administrator.delete("deployments", "digits-v1")
+
+
+def test_no_job_reaches_the_node_and_none_is_created_that_no_model_owns(
+    operator: Writer, administrator: Writer, owner: Manifest
+) -> None:
+    spec = {**APP, "restartPolicy": "Never"}
+    good = named(
+        {"spec": {"suspend": True, "template": {"spec": spec}}}, "try", ownerReferences=[owner]
+    )
+    with pytest.raises(ApiException, match=f"{REFUSED}.*that a Model owns"):
+        operator.create("jobs", named({"spec": good["spec"]}, "try"))
+    bad = copy.deepcopy(good)
+    bad["spec"]["template"]["spec"]["hostPID"] = True
+    with pytest.raises(ApiException, match=f"{REFUSED}.*access to the node"):
+        operator.create("jobs", bad)
+    operator.create("jobs", good)
+    operator.delete("jobs", "try")
+    administrator.create("jobs", named({"spec": good["spec"]}, "theirs"))
+    try:
+        with pytest.raises(ApiException, match=REFUSED):
+            operator.delete("jobs", "theirs")
+    finally:
+        administrator.delete("jobs", "theirs")
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,7 @@ NEEDED = [
         "models.slipway.dev": "get list watch",
         "models.slipway.dev/status": "patch",
         "deployments.apps": "get list watch create patch delete",
+        "jobs.batch": "get list create delete",
         "services": "get list watch create patch delete",
         "poddisruptionbudgets.policy": "get list watch create patch delete",
         "endpointslices.discovery.k8s.io": "list watch",

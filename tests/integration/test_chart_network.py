@@ -171,14 +171,23 @@ def test_pods_of_models_serve_and_those_that_list_a_volume_do_nothing(helm: Helm
     found = policies(helm.render(ON, MODELS))
     assert set(found) == {
         (NAMESPACE, "slipway-operator"),
-        *((team, f"slipway-operator-{of}") for team in ("team-a", "team-b") for of in ("models", "volumes")),
-    }  # fmt: skip
+        *(
+            (team, f"slipway-operator-{of}")
+            for team in ("team-a", "team-b")
+            for of in ("models", "preflights", "volumes")
+        ),
+    }
     models = found["team-a", "slipway-operator-models"]
     labelled = {"key": names.MODEL_LABEL, "operator": "Exists"}
     assert models["podSelector"] == {"matchExpressions": [labelled]}
     for port in (names.GRPC_PORT, names.REST_PORT):
         assert lets(models["ingress"], port, pod="web/client")
     assert not lets(models["ingress"], 8080, pod="web/client")
+    preflights = found["team-a", "slipway-operator-preflights"]
+    labelled = {"key": names.PREFLIGHT_LABEL, "operator": "Exists"}
+    assert preflights["podSelector"] == {"matchExpressions": [labelled]}
+    assert "ingress" not in preflights
+    assert preflights["egress"] == models["egress"]
     volumes = found["team-a", "slipway-operator-volumes"]
     labelled = {"key": names.SOURCE_LABEL, "operator": "Exists"}
     assert volumes == {

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kubernetes.client import BatchV1Api
 from kubernetes.client.exceptions import ApiException
 
 from apiproxy import ApiProxy, Write, is_ours, settled_writes
@@ -75,6 +76,11 @@ class Lab:
 
     def wait(self, what: str, ask: Any, seconds: float = 90) -> None:
         eventually(what, ask, seconds=seconds, state=lambda: self.kube.describe(self.namespace))
+
+    def jobs(self) -> list[Any]:
+        """The Model's pre-flight Jobs."""
+        found = BatchV1Api(self.kube.api).list_namespaced_job(self.namespace)
+        return list(found.items)
 
     def children(self) -> set[str]:
         """Kinds and names of the Model's children; a Deployment's without its hash."""
@@ -176,6 +182,67 @@ def test_a_version_that_cannot_load_leaves_the_old_one_and_a_later_one_goes_thro
     )
     lab.upload(3)
     lab.wait_serving(3)
+
+
+LOADED_FIRST = {"policy": "ResourcePreserving", "preflight": "Load"}
+
+
+@pytest.mark.usefixtures("operator")
+def test_a_version_that_fails_in_its_preflight_takes_no_old_pod(
+    lab: Lab, kubelet: FakeKubelet
+) -> None:
+    kubelet.try_out = lambda version: "load-failed" if version == 2 else "ready"
+    lab.upload(1)
+    lab.create(transition=LOADED_FIRST, serving={"replicas": 2})
+    lab.wait_serving(1)
+    with PodHistory(lab.kube, lab.namespace) as history:
+        lab.upload(2)
+        lab.wait(
+            "version 2 has failed, and says where and why",
+            lambda: (
+                (s := lab.status()).get("phase") == "RolledBack from 2"
+                and "before any old pod went: cannot parse saved_model.pb" in s["message"]
+            ),
+        )
+        lab.wait("its Job is gone", lambda: not lab.jobs())
+    assert (history.fewest_ready, history.most) == (2, 2)
+    assert lab.children() == {"deployment/m-v1", "service/m", "service/m-pods", "service/m-v1"}
+    lab.upload(3)
+    lab.wait_serving(3)
+    lab.wait("no Job is left", lambda: not lab.jobs())
+
+
+def test_a_restart_in_a_preflight_goes_on_with_its_job_and_who_gives_it_up_ends_it(
+    lab: Lab, kubelet: FakeKubelet, controlplane: ControlPlane, tmp_path: Path
+) -> None:
+    kubelet.try_out = lambda _: "hang"
+    arguments = str(controlplane.kubeconfig), tmp_path / "operator.log", lab.only
+    with running_operator(*arguments) as first:
+        lab.upload(1)
+        lab.create(transition=LOADED_FIRST, serving={"replicas": 2})
+        lab.wait_serving(1)
+        lab.upload(2)
+        lab.wait("the Job of version 2 is there", lambda: len(lab.jobs()) == 1)
+        lab.wait("its phase says so", lambda: lab.status()["phase"] == "Preflight 2")
+        first.kill()
+    [before] = lab.jobs()
+    with running_operator(*arguments):
+        lab.upload(3)
+        lab.wait(
+            "version 3 takes its place",
+            lambda: (
+                lab.status()["phase"] == "Preflight 3"
+                and [job.metadata.uid for job in lab.jobs()] not in ([], [before.metadata.uid])
+            ),
+        )
+        lab.annotate("abort", "3/1")
+        lab.wait("version 2 comes back to its pre-flight", lambda: lab.status()["target"] == "2")
+        lab.annotate("abort", "2/1")
+        lab.wait(
+            "nothing is tried out any more",
+            lambda: not lab.jobs() and lab.status()["serving"] == "1",
+        )
+    assert lab.status()["ready"] == "2/2"
 
 
 @pytest.mark.usefixtures("operator")

@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
-from slipway_operator.api.names import SERVABLE_LABEL, VERSION_LABEL
+from slipway_operator.api.names import PREFLIGHT_LABEL, SERVABLE_LABEL, VERSION_LABEL
 
 NODE = "fake-node"
 Outcome = Literal["ready", "load-failed", "sync-rejected", "crash", "hang"]
@@ -31,11 +31,13 @@ class FakeKubelet:
     Attributes:
         gpus: Pods of its own that may hold a place at once, terminating ones included; what an earlier
             test has left behind does not count.
+        try_out: What becomes of the pod of a pre-flight Job, by version: it needs no such place.
     """
 
     kubeconfig: str
     gpus: int = 1000
     behave: Callable[[int], Outcome] = lambda _: "ready"
+    try_out: Callable[[int], Outcome | Literal["no-room"]] = lambda _: "ready"
 
     def __enter__(self) -> Self:
         self._api = client.ApiClient(self._configuration())
@@ -79,6 +81,7 @@ class FakeKubelet:
                 if self._beats % 100 == 0:
                     self._beat()
                 self._pass()
+                self._preflights()
             except Exception:  # noqa: BLE001, S112 (the API server may be down on purpose)
                 continue
 
@@ -103,6 +106,40 @@ class FakeKubelet:
             except ApiException as error:
                 if error.status not in (404, 409):
                     raise
+
+    def _preflights(self) -> None:
+        for pod in self._core.list_pod_for_all_namespaces(label_selector=PREFLIGHT_LABEL).items:
+            try:
+                self._try_out(pod)
+            except ApiException as error:
+                if error.status not in (404, 409):
+                    raise
+
+    def _try_out(self, pod: Any) -> None:
+        """One step of a pre-flight: bound, then what the test says of its version."""
+        outcome = self.try_out(int(pod.metadata.labels[VERSION_LABEL]))
+        loads = bool(pod.spec.init_containers)
+        if pod.metadata.deletion_timestamp:
+            self._core.delete_namespaced_pod(
+                pod.metadata.name, pod.metadata.namespace, grace_period_seconds=0
+            )
+        elif pod.status.phase == "Succeeded":
+            return
+        elif not pod.spec.node_name:
+            if outcome == "no-room":
+                self._unschedulable(pod)
+            else:
+                self._bind(pod)
+        elif outcome == "sync-rejected":
+            told = {"reason": "CorruptShard", "message": "a shard is corrupt", "object": "x"}
+            where = "initContainerStatuses" if loads else "containerStatuses"
+            self._patch(pod, {where: [_ended("sync", 65, told)]})
+        elif outcome == "load-failed" and loads:
+            told = {"reason": "LoadFailed", "message": "cannot parse saved_model.pb"}
+            self._patch(pod, {"containerStatuses": [_ended("server", 65, told)]})
+        elif outcome in ("ready", "load-failed"):
+            name = "server" if loads else "sync"
+            self._patch(pod, {"phase": "Succeeded", "containerStatuses": [_ended(name, 0, {})]})
 
     def _bind(self, pod: Any) -> None:
         self._bound.add(pod.metadata.uid)

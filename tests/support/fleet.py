@@ -15,6 +15,7 @@ from random import Random
 from typing import Any, Final
 
 from simgateway import SimGateway
+from simjobs import SimJobs
 from slipway_operator.api import names
 from slipway_operator.api.conditions import Reason
 from slipway_operator.api.names import SELECTS_LABEL
@@ -212,6 +213,13 @@ class Fleet:
     interval: Interval | None = None
     """What the servers of a canary and of what it takes over from have counted."""
     gateway: SimGateway = field(default_factory=SimGateway)
+    preflights: bool = False
+    """Whether there are Jobs, so that versions are tried out before old pods go for them."""
+    cpus: bool = True
+    """Whether a pod of a Job finds room."""
+    jobs_refused: bool = False
+    """Whether the API server lets nobody create a Job."""
+    jobs: SimJobs = field(default_factory=SimJobs)
     choice: Random = field(default_factory=lambda: Random(0))  # noqa: S311 (a test's choices)
     _count: int = 0
     _parsed: ModelSpec = field(init=False)
@@ -247,6 +255,7 @@ class Fleet:
 
     def recreate(self) -> None:
         """Delete the Model and create it again under its name; its pods are still on their way out."""
+        self.jobs = SimJobs()
         for name in list(self.deployments):
             self._delete_deployment(name)
         for pod in self.pods.values():
@@ -374,6 +383,7 @@ class Fleet:
             foreign=self.foreign,
             selected_by=self.selected_by,
             interval=self.interval,
+            preflights=self.jobs.seen(self._seen_pod) if self.preflights else None,
         )
         return self.refusals.add(seen)
 
@@ -413,6 +423,8 @@ class Fleet:
                 self._delete(kind, name, uid)
             case actions.RotatePod(name, uid, rotate):
                 self._rotate(name, uid, rotate=rotate)
+            case actions.CreateJob(manifest):
+                self._create_job(manifest)
             case _:
                 self._write_for_volumes(action)
 
@@ -465,6 +477,9 @@ class Fleet:
                 del self.budgets[name]
             case names.HTTP_ROUTE | names.GRPC_ROUTE:
                 self.gateway.delete(kind, uid)
+            case "Job":
+                self._ours(self.jobs.uid(name), uid)
+                self.jobs.delete(name)
             case "Deployment" if self.watcher and self.watcher.name == name:
                 self._ours(self.watcher.uid, uid)
                 self.watcher = None
@@ -473,6 +488,31 @@ class Fleet:
                 self._delete_deployment(name)
             case _:
                 raise Refused(f"nobody may delete {kind} {name}")
+
+    def _create_job(self, manifest: Mapping[str, Any]) -> None:
+        if self.jobs_refused:
+            raise ClusterError(
+                "jobs.batch is forbidden: exceeded quota: team, limited: jobs=0", 403
+            )
+        name = manifest["metadata"]["name"]
+        if self.jobs.uid(name):
+            raise Refused(f"Job {name} exists")
+        labels = manifest["metadata"]["labels"]
+        [main] = manifest["spec"]["template"]["spec"]["containers"]
+        uid = self._uid("job")
+        pod = SimPod(
+            uid=f"{uid}-pod",
+            name=f"{name}-pod",
+            deployment="",
+            labels=dict(labels),
+            revision=manifest["metadata"]["annotations"][names.REVISION_ANNOTATION],
+            image=main["image"],
+            created_at=self.now,
+            requests={},
+        )
+        self.jobs.create(
+            name, uid, manifest["metadata"]["annotations"][names.CHECK_ANNOTATION], pod
+        )
 
     def _create(self, manifest: dict[str, Any]) -> None:
         name = manifest["metadata"]["name"]
@@ -607,6 +647,24 @@ class Fleet:
                 return False
         return True
 
+    def advance_job(self) -> bool:
+        """The scheduler, a kubelet and the Job controller take each Job one stage on."""
+        changed = False
+        for job in self.jobs.running():
+            pod = job.pod
+            if pod.scheduled_at is None:
+                if not self.cpus:
+                    changed |= pod.refused_at is None
+                    pod.refused_at = pod.refused_at or self.now
+                    continue
+                pod.scheduled_at, pod.refused_at, pod.stage = self.now, None, Stage.SYNCING
+                changed = True
+                continue
+            changed |= self.advance(pod)
+            done = (Stage.READY,) if job.check == "Load" else (Stage.LOADING, Stage.READY)
+            job.complete = pod.stage in done
+        return self.jobs.reap() or changed
+
     def _listed_revision(self, pod: SimPod) -> str:
         number = int(pod.labels[names.VERSION_LABEL])
         return self.exports[number].revision if number in self.listed else ""
@@ -727,6 +785,7 @@ class Fleet:
         for name in sorted(self.deployments):
             yield self.replicate(name)
         yield self.schedule()
+        yield self.advance_job()
         for pod in list(self.pods.values()):
             yield self.advance(pod)
         for pod in [p for p in self.pods.values() if p.terminating]:

@@ -18,6 +18,7 @@ from slipway_operator.api.names import ROTATION_LABEL, SELECTS_LABEL, SERVABLE_L
 from slipway_operator.api.spec import VersionPolicy
 from slipway_operator.api.status import ModelStatus, VersionState, VersionStatus
 from slipway_operator.api.verbs import Verb
+from slipway_operator.cluster.client import ClusterError
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action, Plan
 from slipway_operator.planning.capacity.scaling import Limits, limits_of
@@ -174,7 +175,11 @@ class History:
             self.held(),
         )
         self._refuse_second_tries(action)
-        self.fleet.write(action)
+        try:
+            self.fleet.write(action)
+        except ClusterError as error:
+            if not self.fleet.refusals.take(self.fleet.observe(), action, error):
+                raise
         limits = self.limits()
         kept = min(limits.floor, before_secure)
         if self.secure() < kept:
@@ -392,6 +397,7 @@ class History:
         fleet = self.fleet
         fleet.store_down = False
         fleet.gpus = 99
+        fleet.cpus, fleet.jobs_refused = True, False
         fleet.hidden.clear()
         fleet.edit(paused=False, source={"allowMutation": True})
         if fleet.spec["serving"].get("image") == BROKEN_IMAGE:
@@ -577,6 +583,10 @@ def _reaps(history: History, choice: Random) -> None:
         history.fleet.reap(pod)
 
 
+def _advances_jobs(history: History, _: Random) -> None:
+    history.fleet.advance_job()
+
+
 def _advances(history: History, choice: Random) -> None:
     for pod in _some(list(history.fleet.pods.values()), choice):
         history.fleet.advance(pod)
@@ -589,6 +599,7 @@ def _some(things: list[T], choice: Random) -> list[T]:
 _COMPONENTS: Final = (
     _operates, _operates, _operates, _is_killed, _polls, _schedules, _time_passes, _replicates,
     _replicates, _notices, _notices, _notices_services, _publishes, _publishes, _reaps, _advances, _advances,
+    _advances_jobs,
 )  # fmt: skip
 """As often as they stand here."""
 
@@ -653,6 +664,18 @@ def _policy(history: History, number: int) -> None:
 def _when_unschedulable(history: History, number: int) -> None:
     then = ("Wait", "ResourcePreserving", "Abort")[number % 3]
     history.fleet.edit(transition={"whenUnschedulable": {"after": "10s", "then": then}})
+
+
+def _preflight(history: History, number: int) -> None:
+    history.fleet.edit(transition={"preflight": ("Verify", "Load")[number % 2]})
+
+
+def _cpus(history: History, number: int) -> None:
+    history.fleet.cpus = number % 3 != 0
+
+
+def _jobs_refused(history: History, number: int) -> None:
+    history.fleet.jobs_refused = number % 3 == 0
 
 
 def _wait(history: History, number: int) -> None:
@@ -820,6 +843,9 @@ EVENTS: Final[Mapping[str, Callable[[History, int], None]]] = {
     "labels": _labels,
     "edit template": _edit_template,
     "unschedulable": _when_unschedulable,
+    "preflight": _preflight,
+    "cpus": _cpus,
+    "jobs refused": _jobs_refused,
     "time": _wait,
     "ask": _ask,
 }
@@ -833,6 +859,11 @@ WITHOUT_ROOM: Final = (
     "drift", "drift", "drift", "rest", "kill", "upload", "upload", "image", "restart", "time", "time", "gpus",
 )  # fmt: skip
 """Nothing is lost here either, and time goes on while there is little room."""
+TRIED_OUT: Final = (
+    "drift", "drift", "drift", "rest", "kill", "upload", "upload", "upload", "image", "restart", "time", "gpus",
+    "preflight", "cpus", "jobs refused", "ask", "minutes", "upgrade",
+)  # fmt: skip
+"""Neither here, where Jobs find room or do not, and what they try out is good or bad."""
 AUTOSCALED: Final = (
     "gpus",
     "time",

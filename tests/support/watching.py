@@ -8,6 +8,7 @@ from typing import Any, Self
 from kubernetes import watch
 from typing_extensions import override
 
+from slipway_operator.api.names import PREFLIGHT_LABEL
 from world import Kube, eventually
 
 _LAST: dict[str, Any] = {
@@ -94,7 +95,7 @@ class _Follower:
 
 
 class PodHistory(_Follower):
-    """Follows a Model's pods while it is open.
+    """Follows a Model's pods while it is open, without those of pre-flight Jobs, which hold nothing scarce.
 
     Attributes:
         most: Pods in phase Pending or Running at once, terminating ones included.
@@ -130,6 +131,7 @@ class PodHistory(_Follower):
             for pod in self._objects.values()
             if pod.status.phase in ("Pending", "Running")
             and pod.metadata.name != _LAST["metadata"]["name"]
+            and PREFLIGHT_LABEL not in (pod.metadata.labels or {})
         ]
         live = [p for p in alive if not p.metadata.deletion_timestamp]
         ready = [p for p in live if is_ready(p)]

@@ -67,6 +67,10 @@ capabilities:
 - apiGroups: [apps]
   resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]
+# Pre-flight Jobs; their pods are watched.
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, create, delete]
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch, delete]

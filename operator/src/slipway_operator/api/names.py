@@ -29,6 +29,12 @@ SOURCE_LABEL: Final = f"{GROUP}/source"
 VOLUME_LABEL: Final = f"{GROUP}/volume"
 """On every pod of ours that mounts a claim: which one."""
 
+PREFLIGHT_LABEL: Final = f"{GROUP}/preflight"
+"""On a pre-flight Job and its pod: the Model that it tries a version out for. They lack the Model's own label, so that
+no Service and no PodDisruptionBudget takes the pod for one that serves."""
+CHECK_ANNOTATION: Final = f"{GROUP}/check"
+"""On a pre-flight Job: what it does, Verify or Load."""
+
 REVISION_ANNOTATION: Final = f"{GROUP}/revision"
 DIRECTORY_ANNOTATION: Final = f"{GROUP}/directory"
 TEMPLATE_ANNOTATION: Final = f"{GROUP}/template"
@@ -98,6 +104,11 @@ def servable_id(version: int, key: str) -> str:
 def deployment_name(model: str, servable: str) -> str:
     """The Deployment of a servable."""
     return f"{model}-{servable}"
+
+
+def preflight_job(model: str, key: str) -> str:
+    """The Job that tries a servable out; short enough for the label that its pod gets of it."""
+    return f"{model}-preflight-{key}"
 
 
 def cache(model: str) -> str:

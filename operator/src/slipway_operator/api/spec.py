@@ -98,6 +98,11 @@ class Transition(SpecType):
         default_factory=WhenUnschedulable, json_schema_extra={"default": {}}
     )
     """What to do if no node has room for a new pod, or a quota does not allow it."""
+    preflight: Literal["Verify", "Load"] = "Verify"
+    """What a Job without a GPU does with a new version before the first old pod goes for it, where no
+    extra pods are used. Verify: it syncs and verifies the whole export. Load: it also loads it on the
+    CPU, and runs its warm-up and its checks. No effect while extra pods are used: there the new pod
+    itself shows all that before an old one goes."""
     progress_deadline: Duration = "10m"
     """A new version fails after this time without progress; waiting for hardware and an active
     download do not count."""

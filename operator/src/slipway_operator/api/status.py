@@ -122,6 +122,26 @@ class VersionStatus(ApiType):
     """When it came into this state."""
 
 
+class PreflightStatus(ApiType):
+    """What tries a version out before an old pod goes for it; survives restarts of the operator."""
+
+    version: VersionNumber
+    """Version number."""
+    key: Annotated[str, StringConstraints(max_length=32)]
+    """Hash of the inputs of its pod template."""
+    check: Literal["Verify", "Load"]
+    """What is done, as spec.transition.preflight says."""
+    state: Literal["Running", "Passed", "Skipped"]
+    """Running: no old pod goes yet. Passed: the transition goes on. Skipped: it goes on although nothing
+    could be tried out."""
+    since: Timestamp
+    """When it came into this state."""
+    waiting_since: Timestamp | None = None
+    """Since when its pod has had no room, or could not be created; absent otherwise."""
+    message: Text = ""
+    """How far it is, or why it was skipped; empty if there is nothing to say."""
+
+
 class TransitionStatus(ApiType):
     """A transition under way; survives restarts of the operator."""
 
@@ -135,6 +155,8 @@ class TransitionStatus(ApiType):
     """Policy that it continues with because of spec.transition.whenUnschedulable; empty: the spec's."""
     message: Text = ""
     """Why it continues with another policy, or cannot; empty if there is nothing to say."""
+    preflight: PreflightStatus | None = None
+    """The last version that was tried out before an old pod goes for it; absent if none was."""
 
 
 class AnalysisStatus(ApiType):

@@ -9,6 +9,7 @@ from slipway_operator.cluster.client import (
     CHILDREN,
     CLAIMS,
     DEPLOYMENTS,
+    JOBS,
     MODELS,
     PODS,
     Client,
@@ -45,6 +46,8 @@ async def execute(client: Client, observed: Observed, action: Action) -> None:
             value = names.ROTATION_IN if rotate else None
             patch = {"metadata": {"uid": uid, "labels": {names.ROTATION_LABEL: value}}}
             await client.merge(PODS, namespace, name, patch)
+        case actions.CreateJob(manifest):
+            await client.create(JOBS, namespace, manifest)
         case actions.CreateClaim(manifest):
             await client.create(CLAIMS, namespace, manifest)
         case actions.GrowClaim(name, uid, size):

@@ -79,6 +79,7 @@ SERVICE_ACCOUNTS: Final = Resource("v1", "serviceaccounts")
 DEPLOYMENTS: Final = Resource("apps/v1", "deployments")
 ENDPOINT_SLICES: Final = Resource("discovery.k8s.io/v1", "endpointslices")
 BUDGETS: Final = Resource("policy/v1", "poddisruptionbudgets")
+JOBS: Final = Resource("batch/v1", "jobs")
 EVENTS: Final = Resource("events.k8s.io/v1", "events")
 LEASES: Final = Resource("coordination.k8s.io/v1", "leases")
 
@@ -91,6 +92,7 @@ ROUTES: Final[Mapping[str, Resource]] = {
 CHILDREN: Final[Mapping[str, Resource]] = {
     "ConfigMap": CONFIG_MAPS,
     "Deployment": DEPLOYMENTS,
+    "Job": JOBS,
     "PodDisruptionBudget": BUDGETS,
     "Service": SERVICES,
     **ROUTES,

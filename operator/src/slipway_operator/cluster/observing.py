@@ -20,6 +20,7 @@ from slipway_operator.cluster.client import (
     CONFIG_MAPS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
+    JOBS,
     PODS,
     ROUTES,
     SERVICES,
@@ -29,7 +30,7 @@ from slipway_operator.cluster.client import (
 )
 from slipway_operator.model import actions
 from slipway_operator.model.actions import Action
-from slipway_operator.model.observed import Child, Observed
+from slipway_operator.model.observed import Child, Observed, Preflights
 from slipway_operator.model.pvc import Claim
 from slipway_operator.model.source import SourceObservation
 from slipway_operator.rendering.pvc import cache_claim, claim_manifest, claim_name
@@ -94,7 +95,24 @@ async def observe(client: Client, model: ModelResource, source: SourceObservatio
         selected_by=reading.selected_by(others, model.spec.serving.pod_labels),
         unserved=_with_routes(model) - frozenset(routes) - forbidden,
         forbidden_routes=forbidden,
+        preflights=await _preflights(client, model),
     )
+
+
+async def _preflights(client: Client, model: ModelResource) -> Preflights | None:
+    """The pre-flight Jobs: they cost no request where the Model never has any."""
+    policy = model.spec.transition
+    preserves = "ResourcePreserving" in (policy.policy, policy.when_unschedulable.then)
+    if not preserves and model.status.transition is None:
+        return None
+    labels = {names.PREFLIGHT_LABEL: model.name, names.MANAGED_BY_LABEL: names.MANAGED_BY}
+    try:
+        jobs = await client.list(JOBS, model.namespace, labels)
+    except ForbiddenError as error:
+        return Preflights(refused=f"{error}; update the operator's role with the chart")
+    jobs = [job for job in jobs if reading.owned_by(job, model.uid)]
+    pods = await client.list(PODS, model.namespace, labels) if jobs else []
+    return Preflights(tuple(found for job in jobs if (found := reading.preflight(job, pods))))
 
 
 async def _routes(

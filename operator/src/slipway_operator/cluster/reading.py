@@ -1,12 +1,20 @@
 """From manifests, as the API server holds them, to the snapshot's types. Pure."""
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
 from slipway_operator.api import names
 from slipway_operator.api.quantities import parse_quantity
-from slipway_operator.model.observed import Child, Container, ContainerState, Deployment, Pod
+from slipway_operator.model.observed import (
+    Child,
+    Container,
+    ContainerState,
+    Deployment,
+    Pod,
+    PreflightJob,
+)
 from slipway_operator.model.pvc import Claim
 from slipway_operator.model.volume_watcher import WatchPod
 
@@ -160,6 +168,13 @@ def pod(manifest: Mapping[str, Any]) -> Pod | None:
         or not version.isdecimal()
     ):
         return None
+    return _pod(manifest, servable)
+
+
+def _pod(manifest: Mapping[str, Any], servable: str) -> Pod:
+    metadata = manifest["metadata"]
+    labels = metadata.get("labels") or {}
+    status = manifest.get("status") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
     ready = conditions.get("Ready", {})
     scheduled = conditions.get("PodScheduled", {})
@@ -173,7 +188,7 @@ def pod(manifest: Mapping[str, Any]) -> Pod | None:
         name=metadata["name"],
         uid=metadata["uid"],
         servable=servable,
-        version=int(version),
+        version=int(labels[names.VERSION_LABEL]),
         created_at=created,
         ready=ready.get("status") == "True",
         ready_at=moment(ready.get("lastTransitionTime")),
@@ -182,7 +197,13 @@ def pod(manifest: Mapping[str, Any]) -> Pod | None:
         scheduled_at=since if placed else None,
         unschedulable=scheduled.get("message") or "Unschedulable" if unschedulable else "",
         unschedulable_since=since if unschedulable else None,
-        sync=_container(status.get("initContainerStatuses") or (), names.SYNC_CONTAINER),
+        sync=_container(
+            (
+                *(status.get("initContainerStatuses") or ()),
+                *(status.get("containerStatuses") or ()),
+            ),
+            names.SYNC_CONTAINER,
+        ),
         server=_container(status.get("containerStatuses") or (), names.SERVER_CONTAINER),
         requests=_requests(manifest.get("spec") or {}),
         lost=_lost(manifest),
@@ -190,6 +211,46 @@ def pod(manifest: Mapping[str, Any]) -> Pod | None:
         memory_limit=_memory_limit(manifest.get("spec") or {}),
         address=status.get("podIP") or "",
     )
+
+
+def preflight(
+    manifest: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]
+) -> PreflightJob | None:
+    """A pre-flight Job with the newest of its pods; None when its identity cannot be read.
+
+    Args:
+        manifest: The Job.
+        pods: Pods that bear the labels of one; those that the Job does not own only say so.
+    """
+    metadata = manifest["metadata"]
+    servable = (metadata.get("labels") or {}).get(names.SERVABLE_LABEL, "")
+    if not servable:
+        return None
+    status = manifest.get("status") or {}
+    ended = {c["type"]: c for c in status.get("conditions") or () if c.get("status") == "True"}
+    failed = ended.get("Failed", {})
+    own = [
+        pod
+        for pod in pods
+        if owned_by(pod, metadata["uid"])
+        and ((pod["metadata"].get("labels") or {}).get(names.VERSION_LABEL, "")).isdecimal()
+    ]
+    newest = max(own, key=lambda pod: pod["metadata"]["creationTimestamp"], default=None)
+    return PreflightJob(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        servable=servable,
+        check=(metadata.get("annotations") or {}).get(names.CHECK_ANNOTATION, ""),
+        # Of the two, only the pod is watched, and it says so first.
+        complete="Complete" in ended or _phase(newest) == "Succeeded",
+        failed=failed.get("message") or failed.get("reason") or "Failed" if failed else "",
+        terminating="deletionTimestamp" in metadata,
+        pod=replace(_pod(newest, servable), ready=False) if newest else None,
+    )
+
+
+def _phase(pod: Mapping[str, Any] | None) -> str:
+    return str(((pod or {}).get("status") or {}).get("phase", ""))
 
 
 def _lost(manifest: Mapping[str, Any]) -> str:

@@ -91,6 +91,22 @@ def registry_for(
             metadata = body["metadata"]
             loop.child_changed(metadata["namespace"], metadata["labels"][names.MODEL_LABEL])
 
+    @kopf.on.event(
+        "",
+        "v1",
+        "pods",
+        id="wake-preflights",
+        labels={
+            names.PREFLIGHT_LABEL: kopf.PRESENT,
+            names.MANAGED_BY_LABEL: names.MANAGED_BY,
+        },
+        registry=registry,
+    )
+    async def on_preflight(body: kopf.Body, **_: Any) -> None:
+        # Their Jobs are not watched: what becomes of one shows in its pod.
+        metadata = body["metadata"]
+        loop.child_changed(metadata["namespace"], metadata["labels"][names.PREFLIGHT_LABEL])
+
     return registry
 
 

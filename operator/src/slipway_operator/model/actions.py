@@ -65,6 +65,13 @@ class RotatePod:
 
 
 @dataclass(frozen=True, slots=True)
+class CreateJob:
+    """Create a pre-flight Job; an existing one of that name is never written over."""
+
+    manifest: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class CreateClaim:
     """Create the Model's own PersistentVolumeClaim; one that exists is never written over."""
 
@@ -80,7 +87,16 @@ class GrowClaim:
     size: int
 
 
-Action = Apply | Delete | CreateDeployment | ScaleDeployment | RotatePod | CreateClaim | GrowClaim
+Action = (
+    Apply
+    | Delete
+    | CreateDeployment
+    | ScaleDeployment
+    | RotatePod
+    | CreateJob
+    | CreateClaim
+    | GrowClaim
+)
 
 
 def operation(action: Action) -> str:

@@ -126,6 +126,41 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
+class PreflightJob:
+    """A Job that tries a servable out, without a GPU, before an old pod goes for it.
+
+    Attributes:
+        servable: Id of what it tries out.
+        check: What it does, `Verify` or `Load`.
+        complete: Its pod ended with success.
+        failed: Why the Job controller gave it up, in its own words; empty while it has not.
+        terminating: Being deleted; another one of its name can be created when it is gone.
+        pod: Its newest pod, never called ready; None when there is none.
+    """
+
+    name: str
+    uid: str
+    servable: str
+    check: str
+    complete: bool = False
+    failed: str = ""
+    terminating: bool = False
+    pod: Pod | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preflights:
+    """The pre-flight Jobs of a Model.
+
+    Attributes:
+        refused: Why none can be created, in the API server's words; empty when one can.
+    """
+
+    jobs: tuple[PreflightJob, ...] = ()
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Child:
     """An object of the Model that is written by `Apply`: its manifest as it is stored."""
 
@@ -155,6 +190,7 @@ class Observed:
         refused_routes: What was refused when a route was last to be written or deleted, by kind.
         retention: What a pass of retention has to say; None when none has ended since the status was
             written.
+        preflights: The pre-flight Jobs; None for a Model that has none and needs none.
     """
 
     model: ModelResource
@@ -173,6 +209,7 @@ class Observed:
     refused_routes: Mapping[str, RefusedRoute] = field(default_factory=dict)
     retention: RetentionReport | None = None
     interval: Interval | None = None
+    preflights: Preflights | None = None
 
     @property
     def verbs(self) -> Verbs:

@@ -12,6 +12,7 @@ from slipway_operator.model.pvc import Volume
 from slipway_operator.model.servable import Servable
 from slipway_operator.model.source import SourceVersion
 from slipway_operator.planning import endpoints
+from slipway_operator.planning.capacity.preflight import Preflight, preflight_of
 from slipway_operator.planning.capacity.scaling import Limits, limits_of
 from slipway_operator.planning.capacity.transition import transition_under_way
 from slipway_operator.planning.capacity.unschedulable import without_room
@@ -35,6 +36,7 @@ class Decision:
             way, written into its status, and the rollout.
         findings: What keeps pods from serving, by the servable's id.
         split: How two versions share the requests while a step of a rollout lasts; None when none does.
+        preflight: What is tried out before an old pod goes for it.
         volume: What the claim that the pods mount lets them do.
         selects: What NAME selects now.
         endpoints: Pods that take unversioned requests now.
@@ -48,6 +50,7 @@ class Decision:
     findings: Mapping[str, Finding]
     limits: Limits
     split: Split | None
+    preflight: Preflight
     volume: Volume
     settings: RenderSettings
     now: datetime
@@ -98,6 +101,8 @@ def decide(observed: Observed, settings: RenderSettings, now: datetime) -> Decis
         transition, given_up = without_room(
             judged, desired, findings, transition, share_of(judged, desired), now
         )
+        preflight = preflight_of(judged, desired, transition, now)
+        transition, given_up = preflight.transition, given_up or preflight.given_up
         if given_up is None:
             break
         judged = record_failure(judged, *given_up, now)
@@ -112,6 +117,7 @@ def decide(observed: Observed, settings: RenderSettings, now: datetime) -> Decis
         findings=findings,
         limits=limits,
         split=split_of(rollout, limits),
+        preflight=preflight,
         volume=volume,
         settings=settings,
         now=now,

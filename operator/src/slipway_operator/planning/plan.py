@@ -12,6 +12,7 @@ from typing import Final
 from slipway_operator.api.resource import InvalidModel
 from slipway_operator.model.actions import Action, Plan
 from slipway_operator.model.observed import Observed
+from slipway_operator.planning.capacity.preflight import preflight_due
 from slipway_operator.planning.capacity.unschedulable import unschedulable_due
 from slipway_operator.planning.decision import Decision, decide
 from slipway_operator.planning.history.record import record
@@ -31,6 +32,7 @@ from slipway_operator.planning.volumes.actions import claim_actions, growth_acti
 from slipway_operator.planning.volumes.pvc import volume_due
 from slipway_operator.planning.workloads.deployments import deletions, deployment_actions
 from slipway_operator.planning.workloads.disruption_budget import disruption_budget_actions
+from slipway_operator.planning.workloads.preflight import preflight_actions
 from slipway_operator.rendering.settings import RenderSettings
 
 _CONFLICT: Final = timedelta(seconds=10)
@@ -78,6 +80,7 @@ def _actions(decision: Decision) -> Iterator[Action]:
     yield from deployment_actions(decision)
     yield from deletions(decision)
     yield from growth_actions(decision.observed)
+    yield from preflight_actions(decision)
     # Last: a cluster that does not take it must not hold up what serves.
     yield from watcher_actions(decision.observed, decision.settings, decision.volume)
 
@@ -98,6 +101,7 @@ def _requeue(decision: Decision) -> timedelta | None:
         rollout_due(decision.observed, decision.now),
         _conflict_due(decision.observed),
         routes_due(decision),
+        preflight_due(decision.preflight, decision.observed, decision.now),
     )
     return min((wait for wait in due if wait is not None), default=None)
 

@@ -25,6 +25,7 @@ _BROKEN: Final = 500
 """And above: a webhook for routes that cannot be called, for one."""
 
 CLAIM: Final = "PersistentVolumeClaim"
+_JOB: Final = "Job"
 
 
 class Refusals:
@@ -47,15 +48,28 @@ class Refusals:
                 routes[kind] = replace(refusal, retry=now - at >= _AGAIN)
             else:
                 claim = replace(refusal, retry=now - at >= _AGAIN)
+        observed = self._add_job(observed, now)
         if claim is None and not routes:
             return observed
         return replace(observed, refusal=claim or observed.refusal, refused_routes=routes)
+
+    def _add_job(self, observed: Observed, now: datetime) -> Observed:
+        """The snapshot with why no pre-flight Job could be created, until it is time to ask again."""
+        known = self._known.get((observed.model.uid, _JOB))
+        if known is None or observed.preflights is None or observed.preflights.refused:
+            return observed
+        refusal, at = known
+        if isinstance(refusal, RefusedRoute) or now - at >= _AGAIN:
+            return observed
+        return replace(observed, preflights=replace(observed.preflights, refused=refusal.message))
 
     def succeeded(self, observed: Observed, action: Action) -> None:
         """An action was executed."""
         match action:
             case actions.CreateClaim() | actions.GrowClaim():
                 self._known.pop((observed.model.uid, CLAIM), None)
+            case actions.CreateJob():
+                self._known.pop((observed.model.uid, _JOB), None)
             case actions.Apply() | actions.Delete() if is_about_a_route(action):
                 self._known.pop((observed.model.uid, action.kind), None)
 
@@ -68,6 +82,8 @@ class Refusals:
                 self._keep(observed, CLAIM, Refusal(size, said))
             case actions.GrowClaim(_, _, size) if final:
                 self._keep(observed, CLAIM, Refusal(size, said))
+            case actions.CreateJob() if final:
+                self._keep(observed, _JOB, Refusal(0, said))
             case actions.Apply() | actions.Delete() if is_about_a_route(action):
                 if not final and error.status != _NOT_FOUND and error.status < _BROKEN:
                     return False

@@ -58,7 +58,7 @@ def deployment(
             | claim_labels(model),
             "annotations": dict(model.spec.serving.pod_annotations),
         },
-        "spec": _pod(model, servable, settings, account, sharing),
+        "spec": pod_template(model, servable, settings, account, sharing),
     }
     return {
         "apiVersion": "apps/v1",
@@ -87,13 +87,14 @@ def _hash(template: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _pod(
+def pod_template(
     model: ModelResource,
     servable: Servable,
     settings: RenderSettings,
     account: CloudIdentity | None,
     sharing: Sharing,
 ) -> dict[str, Any]:
+    """The spec of a pod that syncs and serves a version; the arguments are those of `deployment`."""
     serving = model.spec.serving
     volumes: list[dict[str, Any]] = [
         *model_volumes(model),

@@ -436,3 +436,62 @@ def test_why_pods_of_a_deployment_are_not_created(
     seen = reading.deployment(stored)
     assert seen is not None
     assert seen.refused == refused
+
+
+JOB: dict[str, Any] = {
+    "metadata": {
+        "name": "digits-preflight-0123abcd",
+        "uid": "job",
+        "creationTimestamp": T.format(0),
+        "labels": {"slipway.dev/preflight": "digits", "slipway.dev/servable": "v3-0123abcd"},
+        "annotations": {"slipway.dev/check": "Load"},
+    }
+}
+
+
+def job_pod(uid: str = "job", **status: Any) -> dict[str, Any]:
+    made = pod(**status)
+    made["metadata"]["ownerReferences"] = [{"kind": "Job", "uid": uid, "controller": True}]
+    made["metadata"]["labels"] = {"slipway.dev/preflight": "digits", "slipway.dev/version": "3"}
+    return made
+
+
+def test_a_preflight_shows_its_newest_pod_which_is_never_ready() -> None:
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": T.format(2)}
+    ended = {"name": "sync", "restartCount": 2, "state": {"terminated": {"exitCode": 65}}}
+    old, new = job_pod(), job_pod(conditions=[SCHEDULED, ready], containerStatuses=[ended])
+    new["metadata"] |= {"name": "newest", "creationTimestamp": T.format(1)}
+    found = reading.preflight(JOB, [new, old])
+    assert found is not None
+    assert (found.servable, found.check, found.complete) == ("v3-0123abcd", "Load", False)
+    assert found.pod is not None
+    assert (found.pod.name, found.pod.ready, found.pod.sync.exit_code) == ("newest", False, 65)
+    assert found.pod.scheduled_at == at(1)
+
+
+def test_a_preflight_has_passed_when_its_pod_or_its_job_says_so() -> None:
+    for pods, conditions in (
+        ([job_pod(phase="Succeeded")], []),
+        ([], [{"type": "Complete", "status": "True"}]),
+    ):
+        found = reading.preflight(JOB | {"status": {"conditions": conditions}}, pods)
+        assert found is not None
+        assert found.complete
+    stranger = reading.preflight(JOB, [job_pod("another", phase="Succeeded")])
+    assert stranger is not None
+    assert (stranger.complete, stranger.pod) == (False, None)
+
+
+def test_a_preflight_that_its_controller_gave_up_says_why() -> None:
+    condition = {
+        "type": "Failed",
+        "status": "True",
+        "reason": "DeadlineExceeded",
+        "message": "late",
+    }
+    found = reading.preflight(JOB | {"status": {"conditions": [condition]}}, [])
+    assert found is not None
+    assert found.failed == "late"
+    nameless = deepcopy(JOB)
+    del nameless["metadata"]["labels"]
+    assert reading.preflight(nameless, []) is None

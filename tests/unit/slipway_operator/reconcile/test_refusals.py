@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from slipway_operator.cluster.client import ClusterError
 from slipway_operator.model import actions
+from slipway_operator.model.observed import Preflights
 from slipway_operator.reconcile.refusals import Refusals
 from snapshots import T0, model, observed
 
@@ -31,3 +32,20 @@ def test_a_refusal_is_told_tried_again_and_at_last_forgotten() -> None:
     assert refusals.add(other).refusal is not None
     refusals.succeeded(other, grow)
     assert refusals.add(other).refusal is None
+
+
+def test_a_refused_job_is_told_for_a_minute_and_then_tried_again() -> None:
+    now = T0
+    refusals = Refusals(lambda: now)
+    first = replace(observed(model()), preflights=Preflights())
+    create = actions.CreateJob({"metadata": {"name": "digits-preflight-1"}})
+    assert not refusals.take(first, create, ClusterError("it does not answer"))
+    assert refusals.take(first, create, ClusterError("exceeded quota", 403))
+    told = refusals.add(first).preflights
+    assert told is not None
+    assert told.refused == "exceeded quota"
+    now += timedelta(minutes=1)
+    assert refusals.add(first).preflights == Preflights()
+    refusals.succeeded(first, create)
+    now -= timedelta(minutes=1)
+    assert refusals.add(first).preflights == Preflights()

@@ -20,13 +20,20 @@ def _served(row: VersionStatus) -> bool:
     return row.state is VersionState.ROLLED_BACK and (not aborted or bool(row.available_key))
 
 
-def fleets(observed: Observed, desired: DesiredVersions, *, closed: bool = False) -> list[Fleet]:
+def fleets(
+    observed: Observed,
+    desired: DesiredVersions,
+    *,
+    closed: bool = False,
+    held: frozenset[str] = frozenset(),
+) -> list[Fleet]:
     """Every servable that has, or is to have, pods; desired ones highest version first.
 
     Args:
         observed: The snapshot.
         desired: What should serve.
         closed: No Deployment may be created now.
+        held: Ids of servables of which none may be created: they have yet to pass their pre-flight.
     """
     rows = {row.version: row for row in observed.model.status.versions}
     deployments = {d.servable: d for d in observed.deployments}
@@ -65,7 +72,8 @@ def fleets(observed: Observed, desired: DesiredVersions, *, closed: bool = False
                 failed=bool(failed and not last),
                 mounts=deployment is None or claim_name(observed.model) in deployment.claims,
                 unplaced=max(0, max(replicas, len(live)) - placed),
-                barred=deployment is None and (closed or f"Deployment/{name}" in observed.foreign),
+                barred=deployment is None
+                and (closed or servable in held or f"Deployment/{name}" in observed.foreign),
                 proven=bool(row and deployment and row.available_key == deployment.key),
             )
         )

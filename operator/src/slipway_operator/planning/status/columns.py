@@ -163,6 +163,8 @@ def _transition_phase(decision: Decision) -> str:
     ready = sum(p.ready for p in pods)
     if row and (bar := _bar(decision, row)):
         return bar
+    if decision.preflight.wanted == primary and not pods:
+        return f"Preflight {primary.version}"
     if row and Reason.UNSCHEDULABLE in (row.state.value, row.reason):
         # One that was available says so by its reason alone.
         return _no_room(decision, pods)

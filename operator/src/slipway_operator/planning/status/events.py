@@ -94,6 +94,16 @@ def _of_transition(before: ModelStatus, after: ModelStatus) -> Iterator[_Told]:
     was, now = before.transition, after.transition
     if now and now.fallback and not (was and was.fallback):
         yield _Told(KubernetesEvent(EventReason.TRANSITION_FALLBACK, now.message), now.message)
+    flight, old = now.preflight if now else None, was.preflight if was else None
+    if flight is None or (old and (old.key, old.state) == (flight.key, flight.state)):
+        return
+    if flight.state == "Passed":
+        done = "loaded on a CPU" if flight.check == "Load" else "synced and verified"
+        text = f"version {flight.version} was {done}: an old pod may go for it"
+        yield _Told(KubernetesEvent(EventReason.PREFLIGHT_PASSED, text), text)
+    elif flight.state == "Skipped":
+        text = flight.message
+        yield _Told(KubernetesEvent(EventReason.PREFLIGHT_SKIPPED, text, warning=True), text)
 
 
 def _of_rows(

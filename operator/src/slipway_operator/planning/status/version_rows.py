@@ -12,6 +12,7 @@ from slipway_operator.api.verbs import Verb
 from slipway_operator.model.observed import ContainerState, Observed, Pod
 from slipway_operator.model.servable import Servable
 from slipway_operator.model.source import Readiness, SourceVersion
+from slipway_operator.planning.capacity.preflight import in_preflight
 from slipway_operator.planning.decision import Decision
 from slipway_operator.planning.rollout.wording import sentence
 from slipway_operator.planning.status.room import is_begun, passes_by_itself, refused
@@ -323,6 +324,8 @@ def _waits(decision: Decision, desired: Servable, pods: Sequence[Pod]) -> _Draft
     if volume.reason:
         draft = _Draft(VersionState.UNSCHEDULABLE, volume.reason, volume.message)
         return None if found else draft
+    if decision.preflight.wanted == desired and not found:
+        return _preflight_draft(decision)
     live = [p for p in pods if p.servable == desired.id and not p.terminating]
     full = decision.observed.pods and sum(d.replicas for d in found) <= len(live)
     if volume.exclusive and full:
@@ -335,6 +338,18 @@ def _waits(decision: Decision, desired: Servable, pods: Sequence[Pod]) -> _Draft
     before = decision.before.get(desired.version)
     # Pods of an earlier spec may serve it meanwhile.
     return _Draft(before.state if before and pods else VersionState.DISCOVERED)
+
+
+def _preflight_draft(decision: Decision) -> _Draft:
+    """That a version is tried out first; what keeps the Job from it is told as it is of a pod."""
+    finding, pod = decision.preflight.finding, decision.preflight.pod
+    if finding is not None:
+        return _Draft(finding.state, finding.reason, in_preflight(finding.message))
+    loads = pod is not None and pod.sync.exit_code == 0
+    transition = decision.observed.model.status.transition
+    flight = transition.preflight if transition else None
+    state = VersionState.LOADING if loads else VersionState.SYNCING
+    return _Draft(state, None, flight.message if flight else "")
 
 
 def _rewritten(decision: Decision, listed: SourceVersion | None, before: VersionStatus) -> bool:

@@ -23,7 +23,7 @@ def deployment_actions(decision: Decision) -> Iterator[Action]:
     # poll tells why.
     closed = bool(decision.volume.reason or observed.selected_by or not known)
     seen, limits, split = (
-        fleets(observed, decision.desired, closed=closed),
+        fleets(observed, decision.desired, closed=closed, held=decision.preflight.held),
         decision.limits,
         decision.split,
     )

@@ -1,0 +1,1 @@
+"""What tries a version out before an old pod goes for it."""
