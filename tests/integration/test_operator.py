@@ -593,6 +593,7 @@ def arrived(lab: Lab) -> bool:
         and status.get("phase") == "Available"
         and condition(status, "Ready")[0] == "True"
         and lab.children() == SECOND
+        and not lab.jobs()
         and not any(
             "slipway.dev/rotation" in p.metadata.labels
             for p in lab.kube.core.list_namespaced_pod(lab.namespace).items

@@ -38,6 +38,11 @@ OUTAGE_SECONDS: Final = Counter(
     "slipway_operator_outage_seconds",
     "Seconds of transitions in which no pod of the Model took requests",
 )
+PREFLIGHTS: Final = Counter(
+    "slipway_operator_preflights",
+    "Versions tried out before an old pod went for them, by outcome: Passed, Failed or Skipped",
+    ["outcome"],
+)
 SYNC_SECONDS: Final = Histogram(
     "slipway_operator_sync_seconds", "Duration of the sync of a new version's pod", buckets=_minutes
 )

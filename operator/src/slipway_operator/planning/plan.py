@@ -32,7 +32,7 @@ from slipway_operator.planning.volumes.actions import claim_actions, growth_acti
 from slipway_operator.planning.volumes.pvc import volume_due
 from slipway_operator.planning.workloads.deployments import deletions, deployment_actions
 from slipway_operator.planning.workloads.disruption_budget import disruption_budget_actions
-from slipway_operator.planning.workloads.preflight import preflight_actions
+from slipway_operator.planning.workloads.preflight import preflight_creations, preflight_deletions
 from slipway_operator.rendering.settings import RenderSettings
 
 _CONFLICT: Final = timedelta(seconds=10)
@@ -77,10 +77,12 @@ def _actions(decision: Decision) -> Iterator[Action]:
     yield from disruption_budget_actions(decision)
     # What a pod mounts is there, and says the right thing, before the pod is.
     yield from claim_actions(decision.observed, decision.desired)
+    # Before what follows from one that has ended: there is always something else left to write.
+    yield from preflight_deletions(decision)
     yield from deployment_actions(decision)
     yield from deletions(decision)
     yield from growth_actions(decision.observed)
-    yield from preflight_actions(decision)
+    yield from preflight_creations(decision)
     # Last: a cluster that does not take it must not hold up what serves.
     yield from watcher_actions(decision.observed, decision.settings, decision.volume)
 

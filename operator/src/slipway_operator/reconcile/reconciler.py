@@ -32,6 +32,7 @@ from slipway_operator.model.actions import Action, Plan, operation
 from slipway_operator.model.observed import Observed
 from slipway_operator.model.retention import RetentionReport
 from slipway_operator.planning.history.durations import (
+    ended_preflight,
     ended_step,
     ended_transitions,
     new_pods,
@@ -279,6 +280,8 @@ def _measure(observed: Observed, planned: Plan, now: datetime) -> None:
     if ended := ended_step(before, after, now):
         weight, seconds = ended
         metrics.WEIGHT_SECONDS.labels(weight).observe(seconds)
+    if preflight := ended_preflight(before, after):
+        metrics.PREFLIGHTS.labels(preflight).inc()
     for pod in new_pods(observed, before, after):
         metrics.SYNC_SECONDS.observe(pod.sync)
         metrics.LOAD_SECONDS.observe(pod.load)

@@ -1,13 +1,15 @@
-"""How long what has just ended took, for metrics."""
+"""What has just ended, how, and how long it took, for metrics."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from slipway_operator.api.conditions import Reason
 from slipway_operator.api.names import servable_id
 from slipway_operator.api.status import ModelStatus, TransitionRecord
 from slipway_operator.model.observed import Observed, Pod
 from slipway_operator.planning.rollout.record import is_held
+from slipway_operator.planning.versions.failures import failed_reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,20 @@ def ended_step(before: ModelStatus, after: ModelStatus, now: datetime) -> tuple[
         return None
     lasted = (now - datetime.fromisoformat(was.reached_at)).total_seconds()
     return was.weight, max(0.0, lasted)
+
+
+def ended_preflight(before: ModelStatus, after: ModelStatus) -> str:
+    """How a pre-flight has ended between two states of the status; empty when none has."""
+    was = before.transition.preflight if before.transition else None
+    now = after.transition.preflight if after.transition else None
+    if now and now.state != "Running":
+        same = was is not None and (was.key, was.state) == (now.key, now.state)
+        return "" if same else now.state
+    if was is None or was.state != "Running":
+        return ""
+    row = next((row for row in after.versions if row.version == was.version), None)
+    failed = row is not None and row.failed_key == was.key and failed_reason(row) != Reason.ABORTED
+    return "Failed" if failed else ""
 
 
 def new_pods(observed: Observed, before: ModelStatus, after: ModelStatus) -> Iterator[PodDurations]:

@@ -2,10 +2,13 @@
 
 from datetime import timedelta
 
-from fleet import Fleet
+import pytest
+
+from fleet import Behaviour, Fleet
 from fleets_at_rest import run, serving
 from slipway_operator.planning.history.durations import (
     PodDurations,
+    ended_preflight,
     ended_step,
     ended_transitions,
     new_pods,
@@ -91,3 +94,37 @@ def test_the_time_at_a_weight_ends_with_the_canary_and_with_its_pods() -> None:
     assert steps(fleet, minutes=0.5) == []
     fleet.annotations["slipway.dev/abort"] = "4"
     assert steps(fleet) == [(10, 30.0)]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "refused", "outcome"),
+    [
+        (Behaviour.GOOD, False, "Passed"),
+        (Behaviour.CORRUPT, False, "Failed"),
+        (Behaviour.GOOD, True, "Skipped"),
+    ],
+)
+def test_a_preflight_is_counted_once_by_how_it_ended(
+    behaviour: Behaviour, outcome: str, *, refused: bool
+) -> None:
+    fleet = serving(transition={"policy": "ResourcePreserving", "preflight": "Load"})
+    fleet.preflights, fleet.jobs_refused = True, refused
+    fleet.upload(4, behaviour)
+    ended = []
+    for _ in range(40):
+        fleet.poll()
+        before = fleet.status
+        ended.append(ended_preflight(before, fleet.operate().status))
+        list(fleet.turn())
+    assert [found for found in ended if found] == [outcome]
+
+
+def test_a_preflight_that_a_person_gives_up_has_no_outcome() -> None:
+    fleet = serving(transition={"policy": "ResourcePreserving", "preflight": "Load"})
+    fleet.preflights = True
+    fleet.upload(4, Behaviour.HANGING)
+    run(fleet)
+    fleet.annotate("slipway.dev/abort", "4/1")
+    before = fleet.status
+    assert ended_preflight(before, fleet.operate().status) == ""
+    assert run(fleet).status.phase == "Aborted 4"
