@@ -109,7 +109,7 @@ NEEDED = [
         "models.slipway.dev": "get list watch",
         "models.slipway.dev/status": "patch",
         "deployments.apps": "get list watch create patch delete",
-        "jobs.batch": "get list create delete",
+        "jobs.batch": "list create delete",
         "services": "get list watch create patch delete",
         "poddisruptionbudgets.policy": "get list watch create patch delete",
         "endpointslices.discovery.k8s.io": "list watch",
@@ -286,7 +286,7 @@ def test_the_api_server_takes_every_network_policy(
         "networkPolicy.ingress.models[0].namespaceSelector.matchLabels.team=web",
     )
     policies = [manifest for manifest in manifests if manifest["kind"] == "NetworkPolicy"]
-    assert len(policies) == 5
+    assert len(policies) == 7
     kubectl.run("apply", "--filename=-", "--dry-run=server", stdin=yaml.safe_dump_all(policies))
 
 

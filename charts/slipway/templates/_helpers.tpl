@@ -70,7 +70,7 @@ capabilities:
 # Pre-flight Jobs; their pods are watched.
 - apiGroups: [batch]
   resources: [jobs]
-  verbs: [get, list, create, delete]
+  verbs: [list, create, delete]
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch, delete]

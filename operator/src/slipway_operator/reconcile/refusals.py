@@ -21,6 +21,8 @@ _FINAL: Final = frozenset({400, 403, 422})
 """HTTP statuses of a no: a quota, a StorageClass that does not grow, a value that cannot be."""
 _NOT_FOUND: Final = 404
 """The kind of a route has gone since it was listed."""
+_CONFLICT: Final = 409
+"""Someone else's Job has the name: ours, also one that is on its way out, is known."""
 _BROKEN: Final = 500
 """And above: a webhook for routes that cannot be called, for one."""
 
@@ -82,7 +84,7 @@ class Refusals:
                 self._keep(observed, CLAIM, Refusal(size, said))
             case actions.GrowClaim(_, _, size) if final:
                 self._keep(observed, CLAIM, Refusal(size, said))
-            case actions.CreateJob() if final:
+            case actions.CreateJob() if final or error.status == _CONFLICT:
                 self._keep(observed, _JOB, Refusal(0, said))
             case actions.Apply() | actions.Delete() if is_about_a_route(action):
                 if not final and error.status != _NOT_FOUND and error.status < _BROKEN:

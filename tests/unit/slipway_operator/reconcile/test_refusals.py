@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from slipway_operator.cluster.client import ClusterError
 from slipway_operator.model import actions
 from slipway_operator.model.observed import Preflights
@@ -34,13 +36,14 @@ def test_a_refusal_is_told_tried_again_and_at_last_forgotten() -> None:
     assert refusals.add(other).refusal is None
 
 
-def test_a_refused_job_is_told_for_a_minute_and_then_tried_again() -> None:
+@pytest.mark.parametrize("status", [403, 409])
+def test_a_refused_job_is_told_for_a_minute_and_then_tried_again(status: int) -> None:
     now = T0
     refusals = Refusals(lambda: now)
     first = replace(observed(model()), preflights=Preflights())
     create = actions.CreateJob({"metadata": {"name": "digits-preflight-1"}})
     assert not refusals.take(first, create, ClusterError("it does not answer"))
-    assert refusals.take(first, create, ClusterError("exceeded quota", 403))
+    assert refusals.take(first, create, ClusterError("exceeded quota", status))
     told = refusals.add(first).preflights
     assert told is not None
     assert told.refused == "exceeded quota"
