@@ -150,6 +150,15 @@ def status() -> dict[str, Any]:
                 "waitingSince": NOW,
                 "fallback": "ResourcePreserving",
                 "message": "2 pods have had no room for 2m0s",
+                "preflight": {
+                    "version": 4,
+                    "key": "c" * 8,
+                    "check": "Load",
+                    "state": "Running",
+                    "since": NOW,
+                    "waitingSince": NOW,
+                    "message": "Job mnist-preflight-cccccccc loads it on a CPU",
+                },
             },
             "rollout": {
                 "version": 4,
