@@ -8,6 +8,7 @@
 #![cfg_attr(not(feature = "python"), allow(dead_code, unused_imports))]
 
 mod arrivals;
+mod batching;
 mod front;
 #[cfg(test)]
 mod fuzzing;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::batching::Batches;
 use crate::metrics::Series;
 use crate::predict::Asked;
 use crate::tensorflow::{Output, Session, Tensor};
@@ -94,7 +95,33 @@ pub struct Version {
     pub number: i64,
     pub session: Option<Session>,
     pub signatures: HashMap<Vec<u8>, Signature>,
+    /// Where its requests run together; `None` for one that is not batched.
+    pub batches: Option<Arc<Batches>>,
     pub usage: Usage,
+}
+
+/// One use of a version, until it is dropped.
+pub struct InUse(Arc<Version>);
+
+impl InUse {
+    /// `None` when the version is being unloaded.
+    pub fn begin(version: Arc<Version>) -> Option<InUse> {
+        version.usage.enter().then(|| InUse(version))
+    }
+}
+
+impl std::ops::Deref for InUse {
+    type Target = Version;
+
+    fn deref(&self) -> &Version {
+        &self.0
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.usage.leave();
+    }
 }
 
 impl Version {

@@ -11,6 +11,7 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::batching::module::{NativeBatches, NativeBatching};
 use crate::front::{Front, Lane, Limits, Methods, Phase};
 use crate::grpc::{Listening, bind_tcp, bind_unix, listen};
 use crate::metrics::{Buckets, Counts, Key, Metrics};
@@ -232,6 +233,7 @@ impl NativeFront {
         self.front.hot.store(hot, Relaxed);
     }
 
+    #[pyo3(signature = (model, number, session, graph, on_caller, signatures, owner, batches=None))]
     #[allow(clippy::too_many_arguments)]
     /// Make a version of a session and prepare its signatures. Addresses of 0 mean that only Python can run it.
     fn version(
@@ -244,6 +246,7 @@ impl NativeFront {
         on_caller: bool,
         signatures: Vec<SignatureOf>,
         owner: Py<PyAny>,
+        batches: Option<&NativeBatches>,
     ) -> NativeVersion {
         let session = Session::at(session, graph, on_caller);
         let found = session.as_ref().map_or_else(HashMap::new, |session| {
@@ -258,6 +261,7 @@ impl NativeFront {
             number,
             session,
             signatures: found,
+            batches: batches.map(|one| Arc::clone(&one.batches)),
             usage: Usage::default(),
         };
         py.detach(|| version.prepare());
@@ -361,5 +365,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<NativeFront>()?;
     module.add_class::<NativeVersion>()?;
     module.add_class::<NativeRest>()?;
+    module.add_class::<NativeBatching>()?;
+    module.add_class::<NativeBatches>()?;
     module.add_function(wrap_pyfunction!(bind_tensorflow, module)?)
 }

@@ -10,6 +10,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
+from slipway_server.batching.native import NativeBatchedModel
 from slipway_server.core.managed_version import Loader
 from slipway_server.core.serving_map import Servable
 from slipway_server.errors import Code, ServingError
@@ -130,6 +131,7 @@ class NativeVersions:
                 if self._suits(signature)
             ],
             session.owner,
+            content.batches if isinstance(content, NativeBatchedModel) else None,
         )
 
     def _suits(self, signature: Signature) -> bool:
