@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
 
+from slipway_server.batching.native import NativeBatchedModel
 from slipway_server.core.serving_map import Selector, Servable, ServingMap
 from slipway_server.frontends.native.versions import NativeVersions
 from slipway_server.servables.dtypes import DType
@@ -19,6 +21,7 @@ class Version:
     number: int
     session: int
     signatures: list[Any]
+    batches: object = None
     users: int = 0
     closed: bool = False
 
@@ -46,9 +49,10 @@ class Front:
         _on_caller: bool,  # noqa: FBT001 - likewise
         signatures: list[Any],
         _owner: object,
+        batches: object = None,
     ) -> Version:
         self.made += 1
-        return Version(number, session, signatures)
+        return Version(number, session, signatures, batches)
 
     def add(self, version: Version) -> None:
         self.versions.append(version)
@@ -71,6 +75,16 @@ class InSession:
 
     def open_session(self) -> OpenSession:
         return OpenSession(7, 8, on_caller=True, owner=self)
+
+
+class Batched(InSession):
+    example_signatures: Mapping[str, Signature] = {}
+    signature_defs: Mapping[str, Any] = {}
+
+
+class Queues:
+    def describe(self, *_about: Any) -> bool:
+        return True
 
 
 class PythonOnly:
@@ -99,6 +113,17 @@ def test_signatures_that_change_state_or_are_no_tensors_stay_with_python(
     assert front.versions[0].signatures == [
         ("plain", [("n", "n:0", 3, False), ("x", "x:0", 1, True)], [("y", "x:0")], 0)
     ]
+
+
+def test_a_version_that_is_batched_brings_its_queues_and_its_session(
+    front: Front, versions: NativeVersions
+) -> None:
+    queues = cast("Any", Queues())
+    content = NativeBatchedModel(cast("Any", Batched(_signature("plain"))), queues)
+    versions.added(cast("Any", Servable("m", 1, content)))
+    assert (front.versions[0].session, front.versions[0].batches) == (7, queues)
+    versions.added(cast("Any", Servable("m", 2, InSession(_signature("plain")))))
+    assert front.versions[1].batches is None
 
 
 def test_a_signature_of_another_method_stays_with_python_where_methods_are_checked(
