@@ -17,6 +17,8 @@ const DEFAULT_SIGNATURE: &[u8] = b"serving_default";
 pub struct Rule {
     /// Write outputs as `tensor_content`.
     pub as_content: bool,
+    /// The request's number: below the rate of its model, it is left to Python, which logs it.
+    pub chance: f64,
     /// Leave a signature whose runs take long: the caller is a thread that others wait for.
     pub only_quick: bool,
 }
@@ -80,6 +82,9 @@ fn attempt(
     keep: Keep<'_>,
 ) -> Result<Verdict, Declined> {
     let request = read_request(message)?;
+    if models.rates.keep(request.model, rule.chance) {
+        return Err(Declined);
+    }
     let found = models.find(request.model, request.asked).ok_or(Declined)?;
     let version = InUse::begin(found).ok_or(Declined)?;
     let key = if request.signature.is_empty() {

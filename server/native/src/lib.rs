@@ -23,6 +23,7 @@ mod predict;
 #[cfg(feature = "python")]
 mod python;
 mod rest;
+mod sampling;
 mod tensorflow;
 mod tls;
 mod usage;

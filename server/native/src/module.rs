@@ -18,6 +18,7 @@ use crate::metrics::{Buckets, Counts, Key, Metrics};
 use crate::models::{Input, Signature, Version};
 use crate::python::{self, NativeVersion};
 use crate::rest::module::NativeRest;
+use crate::sampling::Drawn;
 use crate::tensorflow::{Session, bind};
 use crate::tls::{Roots, server_config};
 use crate::usage::Usage;
@@ -286,9 +287,14 @@ impl NativeFront {
         self.front.models.set_labels(labels);
     }
 
-    /// Leave all requests of some models to Python, and only those.
-    fn exclude(&self, models: Vec<String>) {
-        self.front.models.exclude(models);
+    /// Replace the rates of the models that have a request log; what is to be logged is left to Python.
+    fn sample(&self, rates: HashMap<String, f64>) {
+        self.front.models.rates.set(rates);
+    }
+
+    /// The number of the request that this thread answers, below 1; None for one that was not tried here.
+    fn chance(&self) -> Option<f64> {
+        Drawn::chance()
     }
 
     /// Predict calls that were answered here, and those that were left to Python.

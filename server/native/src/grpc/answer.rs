@@ -13,6 +13,7 @@ use crate::arrivals::receive;
 use crate::batching::{Decided, Failure};
 use crate::front::{CallInfo, Front, Inflight, Lane};
 use crate::hot::{Rule, Times, Verdict, predict};
+use crate::sampling::Drawn;
 
 const PREDICT: &str = "/tensorflow.serving.PredictionService/Predict";
 /// Larger messages are read on a thread of their own: reading them takes long, whatever the run takes.
@@ -31,7 +32,7 @@ pub(super) async fn unary(
     let message = one(&mut messages, &info.path);
     let (message, place) = receive(&front, place, message).await?;
     let (message, held) = (Arc::new(message), Arc::new(place));
-    let mut decided = None;
+    let (mut decided, mut chance) = (None, None);
     if &*info.path == PREDICT && !message.compressed && front.hot.load(Relaxed) {
         let times = Times {
             arrived: Instant::now(),
@@ -39,8 +40,10 @@ pub(super) async fn unary(
         };
         let rule = Rule {
             as_content: front.as_content,
+            chance: front.chances.next(),
             only_quick: true,
         };
+        chance = Some(rule.chance);
         let inline = (message.data.len() <= QUICK_BYTES)
             .then(|| front.begin_inline())
             .flatten();
@@ -71,7 +74,7 @@ pub(super) async fn unary(
         }
         front.declined.fetch_add(1, Relaxed);
     }
-    let mut replies = ask_about(&front, lane, &info, message, held, decided).await?;
+    let mut replies = ask_about(&front, lane, &info, message, held, (decided, chance)).await?;
     match (replies.pop(), replies.is_empty()) {
         (Some(reply), true) => Ok(framed(&reply)),
         _ => Err(Status::new(INTERNAL, "The method returned no message")),
@@ -118,24 +121,24 @@ pub(super) async fn ask(
     message: Arc<Message>,
     held: impl Send + 'static,
 ) -> Result<Vec<Bytes>, Status> {
-    ask_about(front, lane, info, message, held, None).await
+    ask_about(front, lane, info, message, held, (None, None)).await
 }
 
-/// As `ask`, of a request of which it is known already that its run fails.
+/// As `ask`, of a request that was tried here: the failure of its run, if it is known already, and its number.
 async fn ask_about(
     front: &Arc<Front>,
     lane: Lane,
     info: &CallInfo,
     message: Arc<Message>,
     held: impl Send + 'static,
-    failure: Option<Failure>,
+    (failure, chance): (Option<Failure>, Option<f64>),
 ) -> Result<Vec<Bytes>, Status> {
     let (answer, answered) = oneshot::channel();
     let (job, info) = (Arc::clone(front), info.clone());
     let taken = front.lanes.of(lane).submit(move || {
         let _held = held;
         if !answer.is_closed() {
-            let _decided = Decided::here(failure);
+            let _decided = (Decided::here(failure), Drawn::here(chance));
             let reply = (job.handler)(&info, &message.data);
             drop(message);
             let _ = answer.send(reply);

@@ -120,7 +120,7 @@ class Assembly:
             self._telemetry.registry,
             open_file=RecordWriter,
             max_bytes=settings.request_log_max_bytes,
-            random=random.random,
+            random=native.chance(random.random) if native else random.random,
         )
         self._startup = Startup(self._monitor.of)
         serving: ServingMap[ServedModel] = ServingMap(
@@ -279,7 +279,7 @@ class Assembly:
         logged = {one.name: one.logging for one in self._models.configs if one.logging is not None}
         self._request_log.configure(logged)
         if self._native is not None:
-            self._native.exclude(logged)  # the native port writes no request log
+            self._native.sample({model: rule.sampling for model, rule in logged.items()})
         # A model without any version comes and goes without a change of state.
         self._changed()
 

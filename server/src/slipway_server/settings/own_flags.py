@@ -21,7 +21,7 @@ OWN: Final[tuple[Flag, ...]] = (
         "What serves the gRPC port, the REST port and the health port: python, or native. The native one takes "
         "connections and requests of every kind; it answers Predict over gRPC, health checks and health pages itself, "
         "without Python, batched or not, and hands the rest to the Python handlers: REST, Predict of stateful "
-        "signatures, compressed, of models with a request log, all with an access log, and whatever ends in an error. "
+        "signatures, compressed, or to be logged, all with an access log, and whatever ends in an error. "
         "With TLS, REST stays with Python. It ignores grpc_channel_arguments.",
     ),
     Flag("batching_parameters", "", "BatchingParameters as protobuf text, instead of a file."),

@@ -36,6 +36,14 @@ class Front:
     hot: bool = False
     versions: list[Version] = field(default_factory=list)
     made: int = 0
+    rates: dict[str, float] = field(default_factory=dict)
+    drawn: float | None = None
+
+    def sample(self, rates: dict[str, float]) -> None:
+        self.rates = rates
+
+    def chance(self) -> float | None:
+        return self.drawn
 
     def set_hot(self, hot: bool) -> None:  # noqa: FBT001 - as the module has it
         self.hot = hot
@@ -124,6 +132,17 @@ def test_a_version_that_is_batched_brings_its_queues_and_its_session(
     assert (front.versions[0].session, front.versions[0].batches) == (7, queues)
     versions.added(cast("Any", Servable("m", 2, InSession(_signature("plain")))))
     assert front.versions[1].batches is None
+
+
+def test_a_request_has_one_number_whoever_samples_it(
+    front: Front, versions: NativeVersions
+) -> None:
+    versions.sample({"m": 0.25})
+    assert front.rates == {"m": 0.25}
+    draw = versions.chance(lambda: 0.75)
+    assert draw() == 0.75
+    front.drawn = 0.0
+    assert draw() == 0.0
 
 
 def test_a_signature_of_another_method_stays_with_python_where_methods_are_checked(
