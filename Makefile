@@ -58,7 +58,7 @@ unit: setup ## Pure parts; no network, no cluster
 	@$(BIN)/pytest tests/unit
 
 # What asks a server, once more with the native front.
-FRONT_TESTS := $(addprefix tests/contracts/test_server_,answers.py deadlines.py exchanges.py grpc.py kinds.py lifecycle.py models.py oip.py reflection.py rest.py tables.py) tests/contracts/test_hostile_inputs.py
+FRONT_TESTS := $(addprefix tests/contracts/test_server_,answers.py batching.py deadlines.py exchanges.py grpc.py kinds.py lifecycle.py models.py oip.py reflection.py rest.py tables.py) tests/contracts/test_hostile_inputs.py
 
 contracts: setup ## What the parts, and the protocols, agree on
 	@$(BIN)/pytest tests/contracts

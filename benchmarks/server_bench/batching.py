@@ -3,7 +3,7 @@
 Two models whose batch of 32 takes about 20 ms: one that waits for a device of its own, one run at a time, however many
 rows come; and one that computes. 64 clients that send one row each, against two clients that send 32 rows each to a
 server that does not batch: as many rows on their way, in batches that could not be better. And one client alone, with
-batching on and off, beside the small model.
+batching on and off, beside the small model. Both fronts take turns in one run.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from typing import Any
 from server_bench import exports
 from server_bench.generators import GrpcCall, Load
 from server_bench.measuring import _load, _wait_for
-from server_bench.processes import Program, free_port, other_load, running
+from server_bench.processes import Program, cpu_seconds, free_port, other_load, running
 
 FEATURES, HIDDEN, LAYERS = 784, 2048, 4
 DEVICE_SECONDS = 0.02
 BATCH, CLIENTS = 32, 64
+FRONTS = ("python", "native")
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
@@ -35,6 +36,7 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="server_bench.batching", description=__doc__)
     options.add_argument("--rounds", type=int, default=5)
     options.add_argument("--seconds", type=float, default=4.0)
+    options.add_argument("--note", default="", help="what is to be known of the machine")
     options.add_argument("--results", type=Path, default=RESULTS)
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="slipway-bench-") as name:
@@ -50,7 +52,8 @@ def main() -> None:
             lines += _crowd(work, model, chosen.rounds, chosen.seconds)
         for model in ("softmax", "device"):
             lines += _alone(work, model, chosen.rounds, chosen.seconds)
-    page = "\n".join(["# Batching", "", "| what | figure |", "| --- | --- |", *lines, ""])
+    note = (chosen.note, "") if chosen.note else ()
+    page = "\n".join(["# Batching", "", *note, "| what | figure |", "| --- | --- |", *lines, ""])
     chosen.results.mkdir(parents=True, exist_ok=True)
     (chosen.results / "batching.md").write_text(page)
     print(page)
@@ -122,7 +125,7 @@ class _Server:
 
     @contextlib.contextmanager
     def up(self) -> Iterator[None]:
-        with running(self.program, self._log):
+        with running(self.program, self._log) as self._pid:
             _wait_for(self._call(1), self.program.name, self._log)
             self.load(1, 8, 1.0)
             yield
@@ -131,6 +134,10 @@ class _Server:
         found = _load(self._call(rows), clients, seconds)
         assert not found.failed, f"{found.failed} of {found.requests} failed"
         return found
+
+    def cpu(self) -> float:
+        """CPU time so far, in seconds."""
+        return cpu_seconds(self._pid)
 
     def counts(self) -> tuple[float, float]:
         """Requests and batches that have run."""
@@ -152,63 +159,78 @@ class _Server:
 
 
 @contextlib.contextmanager
-def _pair(work: Path, model: str) -> Iterator[tuple[_Server, _Server]]:
-    plain = _Server(work, model, f"{model}-plain")
-    batching = _Server(
-        *(work, model, f"{model}-batching", "--enable_batching"),
-        f"--batching_parameters=max_batch_size {{ value: {BATCH} }}",
-    )
-    with plain.up(), batching.up():
-        yield plain, batching
+def _up(work: Path, model: str) -> Iterator[dict[str, _Server]]:
+    """One that does not batch and one that does, of each front."""
+    rule = f"--batching_parameters=max_batch_size {{ value: {BATCH} }}"
+    servers = {}
+    for front in FRONTS:
+        flag = f"--front={front}"
+        servers[f"{front} plain"] = _Server(work, model, f"{model}-{front}-plain", flag)
+        servers[front] = _Server(
+            work, model, f"{model}-{front}-batching", flag, "--enable_batching", rule
+        )
+    with contextlib.ExitStack() as stack:
+        for server in servers.values():
+            stack.enter_context(server.up())
+        yield servers
 
 
 def _crowd(work: Path, model: str, rounds: int, seconds: float) -> list[str]:
-    ratios, means, times = [], [], []
-    with _pair(work, model) as (plain, batching):
+    ratios: dict[str, list[float]] = {front: [] for front in FRONTS}
+    means: dict[str, list[float]] = {front: [] for front in FRONTS}
+    cpu: dict[str, list[float]] = {front: [] for front in FRONTS}
+    times = []
+    with _up(work, model) as servers:
+        ideal = servers[f"{FRONTS[-1]} plain"]
         for number in range(rounds):
             quiet = other_load(0.3)
-
-            def theirs() -> float:
-                return plain.load(BATCH, CLIENTS // BATCH, seconds).rate * BATCH
-
-            def ours() -> float:
-                requests, batches = batching.counts()
-                rate = batching.load(1, CLIENTS, seconds).rate
-                later, more = batching.counts()
-                means.append((later - requests) / (more - batches))
-                return rate
-
-            if number % 2:
-                ideal, own = theirs(), ours()
-            else:
-                own, ideal = ours(), theirs()
-            times.append(plain.load(BATCH, 1, 1.0).p50)
-            ratios.append(own / ideal)
-            print(
-                f"{model}: {own:.0f} rows/s in batches of {means[-1]:.1f}, ideal {ideal:.0f} "
-                f"(others took {quiet:.0%} of the machine)",
-                flush=True,
-            )
-    return [
-        f"| {model}: a batch of {BATCH} from one client | {statistics.median(times):.1f} ms |",
-        f"| {model}: mean batch of {CLIENTS} clients with a row each | {statistics.median(means):.1f} |",
-        f"| {model}: their rate / that of ideal batches | {statistics.median(ratios):.2f} |",
-    ]
+            rates = {}
+            order = ["ideal", *FRONTS]
+            for name in order[number % 3 :] + order[: number % 3]:
+                if name == "ideal":
+                    rates[name] = ideal.load(BATCH, CLIENTS // BATCH, seconds).rate * BATCH
+                    continue
+                server = servers[name]
+                requests, batches = server.counts()
+                before = server.cpu()
+                rates[name] = server.load(1, CLIENTS, seconds).rate
+                later, more = server.counts()
+                cpu[name].append(1e6 * (server.cpu() - before) / (later - requests))
+                means[name].append((later - requests) / (more - batches))
+            times.append(ideal.load(BATCH, 1, 1.0).p50)
+            for front in FRONTS:
+                ratios[front].append(rates[front] / rates["ideal"])
+            print(f"{model}: rows/s {rates} (others took {quiet:.0%} of the machine)", flush=True)
+    lines = [f"| {model}: a batch of {BATCH} from one client | {statistics.median(times):.1f} ms |"]
+    for front in FRONTS:
+        mean, ratio, micros = (statistics.median(of[front]) for of in (means, ratios, cpu))
+        lines += [
+            f"| {model}, {front}: mean batch of {CLIENTS} clients with a row each | {mean:.1f} |",
+            f"| {model}, {front}: their rate / that of ideal batches | {ratio:.2f} |",
+            f"| {model}, {front}: CPU time of a row | {micros:.0f} µs |",
+        ]
+    return lines
 
 
 def _alone(work: Path, model: str, rounds: int, seconds: float) -> list[str]:
-    ratios, off = [], []
-    with _pair(work, model) as (plain, batching):
+    found: dict[str, list[float]] = {}
+    with _up(work, model) as servers:
         for number in range(2 * rounds):
-            pair = (plain, batching) if number % 2 else (batching, plain)
-            p50 = {server: server.load(1, 1, seconds / 2).p50 for server in pair}
-            ratios.append(p50[batching] / p50[plain])
-            off.append(p50[plain])
-            print(f"{model}, one client: {p50[plain]:.3f} → {p50[batching]:.3f} ms", flush=True)
-    return [
-        f"| {model}: latency of one client alone, batching off | {statistics.median(off):.2f} ms |",
-        f"| {model}: the same with batching on / off | {statistics.median(ratios):.3f} |",
-    ]
+            names = list(servers) if number % 2 else list(servers)[::-1]
+            for name in names:
+                p50 = servers[name].load(1, 1, seconds / 2).p50
+                found.setdefault(name, []).append(p50)
+            print(f"{model}, one client: {found}", flush=True)
+    lines = []
+    for front in FRONTS:
+        off, on = found[f"{front} plain"], found[front]
+        ratio = statistics.median(one / other for one, other in zip(on, off, strict=True))
+        alone = statistics.median(off)
+        lines += [
+            f"| {model}, {front}: latency of one client alone, batching off | {alone:.2f} ms |",
+            f"| {model}, {front}: the same with batching on / off | {ratio:.3f} |",
+        ]
+    return lines
 
 
 if __name__ == "__main__":

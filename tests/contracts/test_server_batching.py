@@ -18,7 +18,7 @@ import pytest
 import savedmodels
 from exchanges import Ask, Stubs
 from held_runs import HeldRuns
-from modelserver import ModelServer, eventually, running
+from modelserver import FRONT, ModelServer, eventually, running
 
 CONFIG = """
 model_config_list {{
@@ -26,12 +26,20 @@ model_config_list {{
   config {{ name: "slow" base_path: "{root}/slow" model_platform: "tensorflow" }}
   config {{ name: "padded" base_path: "{root}/padded" model_platform: "tensorflow" }}
   config {{ name: "split" base_path: "{root}/split" model_platform: "tensorflow" }}
+  config {{ name: "together" base_path: "{root}/together" model_platform: "tensorflow" }}
+  config {{ name: "parsed" base_path: "{root}/parsed" model_platform: "tensorflow" }}
   config {{ name: "alone" base_path: "{root}/alone" model_platform: "tensorflow" }}
 }}
 """
 PER_MODEL = {
     "double": "max_batch_size { value: 64 } max_enqueued_batches { value: 100 }",
     "slow": "max_batch_size { value: 4 } max_enqueued_batches { value: 1 }",
+    # Nothing runs before it is full: who comes together does not hang on time.
+    "together": (
+        "max_batch_size { value: 4 } batch_timeout_micros { value: 600000000 } "
+        "max_enqueued_batches { value: 1 }"
+    ),
+    "parsed": "max_batch_size { value: 2 } batch_timeout_micros { value: 600000000 }",
     "padded": (
         "max_batch_size { value: 8 } allowed_batch_sizes: 6 allowed_batch_sizes: 8 "
         "pad_variable_length_inputs: true"
@@ -47,6 +55,8 @@ PER_MODEL = {
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServer]:
     root = tmp_path_factory.mktemp("batched")
     savedmodels.save_double(root / "double" / "1", 1)
+    savedmodels.save_double(root / "together" / "1", 1)
+    savedmodels.save_parsed(root / "parsed" / "1")
     savedmodels.save_slow(root / "slow" / "1")
     for name in ("padded", "split", "alone"):
         savedmodels.save_slow(root / name / "1")
@@ -102,6 +112,27 @@ class Talk:
             return error.code().name, error.details()
         outputs = reply.outputs
         return list(outputs["sum"].float_val), outputs["size"].int_val[0]
+
+    def double(self, values: list[float], *, rest: bool = False, timeout: float = 60) -> Any:
+        """Ask the model `together`."""
+        if rest:
+            return self._pool.submit(
+                lambda: self.server.predict("together", {"inputs": values}).json().get("outputs")
+            )
+        return self._pool.submit(self._ask, Ask({"x": ("float", values)}, "together"), "y", timeout)
+
+    def parse(self, word: str) -> Any:
+        """Ask the model `parsed`."""
+        ask = Ask({"text": ("string", [word])}, "parsed")
+        return self._pool.submit(self._ask, ask, "number", 60)
+
+    def _ask(self, ask: Ask, output: str, timeout: float) -> Any:
+        request = self.stubs.predict_request(ask, content=False)
+        try:
+            reply = self.stubs.prediction.Predict(request, timeout=timeout)
+        except self.stubs.grpc.RpcError as error:
+            return error.code().name, error.details()
+        return list(reply.outputs[output].float_val)
 
     def runs(self, model: str = "slow") -> float:
         """Batches that have begun and ended, by the metric."""
@@ -160,6 +191,67 @@ def test_requests_of_both_protocols_run_together(talk: Talk) -> None:
     )
     assert answers == [([1.0], 1), ([1.0], 4), ([2.0, 3.0], 4), ([4.0], 4)]
     assert talk.runs() == before + 2
+
+
+def _natively(talk: Talk) -> float:
+    return talk.metric('slipway_native_predictions_total{answered_by="native"}')
+
+
+def _together(talk: Talk) -> tuple[float, float]:
+    """Batches of that model, and their rows."""
+    labels = '{model="together",signature="serving_default",version="1"}'
+    return (
+        talk.metric(f"slipway_batch_size_count{labels}"),
+        talk.metric(f"slipway_batch_size_sum{labels}"),
+    )
+
+
+def test_the_native_front_and_python_fill_one_batch(talk: Talk) -> None:
+    batches, rows = _together(talk)
+    before = _natively(talk)
+    answers = [
+        talk.double([1.0]),
+        talk.double([2.0], rest=True),
+        talk.double([3.0, 4.0]),
+    ]
+    assert [answer.result(60) for answer in answers] == [[3.0], [5.0], [7.0, 9.0]]
+    assert _together(talk) == (batches + 1, rows + 4)
+    if FRONT == "native":
+        assert _natively(talk) == before + 2
+
+
+def test_a_queue_that_is_full_refuses_whoever_comes_last(talk: Talk) -> None:
+    text = (
+        "The batch scheduling queue to which this task was submitted is full; currently 1 batches enqueued and "
+        "max_enqueued_batches is 1"
+    )
+    three = [talk.double([1.0] * 3), talk.double([1.0] * 3)]
+    eventually("one is refused", lambda: any(one.done() for one in three))
+    last = talk.double([2.0])
+    answers = sorted((answer.result(60) for answer in (*three, last)), key=str)
+    assert answers == [("UNAVAILABLE", text), [3.0] * 3, [5.0]]
+
+
+def test_who_gives_up_in_the_queue_does_not_run(talk: Talk) -> None:
+    batches, rows = _together(talk)
+    late = talk.double([1.0], timeout=0.5)
+    assert late.result(60)[0] == "DEADLINE_EXCEEDED"
+    gauge = 'slipway_requests_in_flight{model="together",version="1"}'
+    eventually("nothing waits", lambda: talk.metric(gauge) == 0)
+    assert talk.double([1.0] * 4).result(60) == [3.0] * 4
+    assert _together(talk) == (batches + 1, rows + 4)
+
+
+def test_a_batch_that_fails_answers_all_its_members_with_one_error(talk: Talk) -> None:
+    text = "StringToNumberOp could not correctly convert string: x"
+    answers = [talk.parse("1").result for _ in range(2)]
+    assert [answer(60) for answer in answers] == [[1.0], [1.0]]
+    failing = [talk.parse(word) for word in ("2", "x")]
+    (first, message), second = (answer.result(60) for answer in failing)
+    assert (first, second) == ("INVALID_ARGUMENT", (first, message))
+    assert text in message
+    others = [talk.parse("3"), talk.parse("4")]
+    assert [answer.result(60) for answer in others] == [[3.0], [4.0]]
 
 
 def test_a_full_queue_refuses(talk: Talk) -> None:

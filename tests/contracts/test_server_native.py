@@ -27,6 +27,11 @@ model_config_list {{
            version_labels {{ key: "stable" value: 1 }} }}
   config {{ name: "kinds" base_path: "{root}/kinds" model_platform: "tensorflow" }}
   config {{ name: "words" base_path: "{root}/words" model_platform: "tensorflow" }}
+  config {{ name: "logged" base_path: "{root}/double" model_platform: "tensorflow"
+           logging_config {{
+             sampling_config {{ sampling_rate: 0.5 }}
+             log_collector_config {{ type: "tfrecord" filename_prefix: "{root}/logs/sampled" }}
+           }} }}
 }}
 """
 
@@ -224,3 +229,26 @@ def test_a_logged_request_is_left_to_python(exported: Path) -> None:
         eventually("the request is in the access log", lambda: server.events("request"))
         assert _answered(server, "native") == 0
         stubs.channel.close()
+
+
+def test_only_requests_that_are_logged_go_to_python(
+    both: tuple[ModelServer, ModelServer], channels: tuple[Stubs, Stubs]
+) -> None:
+    server, stubs = both[1], channels[1]
+    before = [_answered(server, who) for who in ("native", "python")]
+    ask = Ask({"x": ("float", [1.0])}, "logged")
+    request = stubs.predict_request(ask, content=False)
+    for _ in range(200):
+        assert list(stubs.prediction.Predict(request).outputs["y"].float_val) == [4.0]
+    after = [_answered(server, who) for who in ("native", "python")]
+    native, python = (later - earlier for later, earlier in zip(after, before, strict=True))
+    assert native + python == 200
+    assert 50 < python < 150
+    count = ':tensorflow:serving:request_log_count{model_name="logged",status_code="OK"} '
+
+    def written() -> int:
+        page = server.get("/monitoring/prometheus/metrics").text
+        found = [line for line in page.splitlines() if line.startswith(count)]
+        return int(float(found[0].rpartition(" ")[2])) if found else 0
+
+    eventually("each of them is in the log, once", lambda: written() == python)

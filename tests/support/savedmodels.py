@@ -243,6 +243,19 @@ def save_constant(directory: Path) -> None:
         tf.saved_model.simple_save(session, str(directory), {"x": x}, {"y": y})
 
 
+def save_parsed(directory: Path) -> None:
+    """Save a model that reads numbers, and fails for what is none; it has no state."""
+    import tensorflow as tf
+
+    class Parsed(tf.Module):  # type: ignore[misc]
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="text")])  # type: ignore[untyped-decorator]
+        def parse(self, text: Any) -> Any:
+            return {"number": tf.strings.to_number(text)}
+
+    module = Parsed()
+    tf.saved_model.save(module, str(directory), signatures=module.parse)
+
+
 def save_slow(directory: Path) -> None:
     """Save a model that waits: `seconds` of the first row, one run at a time, without using a processor.
 

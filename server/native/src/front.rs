@@ -12,6 +12,7 @@ use crate::arrivals::Arrivals;
 use crate::grpc::{Health, Rooms, Status};
 use crate::models::Models;
 use crate::pool::Pool;
+use crate::sampling::Chances;
 use crate::tls::Tls;
 
 /// Bounds of the port.
@@ -125,6 +126,8 @@ pub struct Front {
     pub phase: watch::Sender<Phase>,
     /// Whether Predict may be answered here at all.
     pub hot: AtomicBool,
+    /// Of which each request gets one.
+    pub chances: Chances,
     /// Write outputs as `tensor_content`.
     pub as_content: bool,
     pub requests: AtomicUsize,
@@ -157,6 +160,7 @@ impl Front {
             arrivals: Arrivals::default(),
             phase: watch::Sender::new(Phase::Open),
             hot: AtomicBool::new(false),
+            chances: Chances::default(),
             as_content,
             requests: AtomicUsize::new(0),
             answered: AtomicU64::new(0),

@@ -8,6 +8,7 @@
 #![cfg_attr(not(feature = "python"), allow(dead_code, unused_imports))]
 
 mod arrivals;
+mod batching;
 mod front;
 #[cfg(test)]
 mod fuzzing;
@@ -22,6 +23,7 @@ mod predict;
 #[cfg(feature = "python")]
 mod python;
 mod rest;
+mod sampling;
 mod tensorflow;
 mod tls;
 mod usage;

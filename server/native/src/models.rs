@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use crate::batching::Batches;
 use crate::metrics::Series;
 use crate::predict::Asked;
+use crate::sampling::Rates;
 use crate::tensorflow::{Output, Session, Tensor};
 use crate::usage::Usage;
 
@@ -94,7 +96,33 @@ pub struct Version {
     pub number: i64,
     pub session: Option<Session>,
     pub signatures: HashMap<Vec<u8>, Signature>,
+    /// Where its requests run together; `None` for one that is not batched.
+    pub batches: Option<Arc<Batches>>,
     pub usage: Usage,
+}
+
+/// One use of a version, until it is dropped.
+pub struct InUse(Arc<Version>);
+
+impl InUse {
+    /// `None` when the version is being unloaded.
+    pub fn begin(version: Arc<Version>) -> Option<InUse> {
+        version.usage.enter().then(|| InUse(version))
+    }
+}
+
+impl std::ops::Deref for InUse {
+    type Target = Version;
+
+    fn deref(&self) -> &Version {
+        &self.0
+    }
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        self.0.usage.leave();
+    }
 }
 
 impl Version {
@@ -130,8 +158,8 @@ struct Known {
 #[derive(Default)]
 pub struct Models {
     known: RwLock<HashMap<Vec<u8>, Known>>,
-    /// Models whose requests are all left to Python.
-    excluded: RwLock<HashSet<Vec<u8>>>,
+    /// Of those with a request log.
+    pub rates: Rates,
 }
 
 impl Models {
@@ -173,21 +201,8 @@ impl Models {
         known.retain(|_, model| !model.versions.is_empty() || !model.labels.is_empty());
     }
 
-    pub fn exclude(&self, models: Vec<String>) {
-        let mut excluded = self
-            .excluded
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        *excluded = models.into_iter().map(String::into_bytes).collect();
-    }
-
     /// The version that answers; `None` leaves the request to Python.
     pub fn find(&self, model: &[u8], asked: Asked<'_>) -> Option<Arc<Version>> {
-        let excluded = self.excluded.read().unwrap_or_else(PoisonError::into_inner);
-        if !excluded.is_empty() && excluded.contains(model) {
-            return None;
-        }
-        drop(excluded);
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
         let model = known.get(model)?;
         let found = match asked {

@@ -11,12 +11,14 @@ use pyo3::exceptions::{PyOSError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::batching::module::{NativeBatches, NativeBatching};
 use crate::front::{Front, Lane, Limits, Methods, Phase};
 use crate::grpc::{Listening, bind_tcp, bind_unix, listen};
 use crate::metrics::{Buckets, Counts, Key, Metrics};
 use crate::models::{Input, Signature, Version};
 use crate::python::{self, NativeVersion};
 use crate::rest::module::NativeRest;
+use crate::sampling::Drawn;
 use crate::tensorflow::{Session, bind};
 use crate::tls::{Roots, server_config};
 use crate::usage::Usage;
@@ -232,6 +234,7 @@ impl NativeFront {
         self.front.hot.store(hot, Relaxed);
     }
 
+    #[pyo3(signature = (model, number, session, graph, on_caller, signatures, owner, batches=None))]
     #[allow(clippy::too_many_arguments)]
     /// Make a version of a session and prepare its signatures. Addresses of 0 mean that only Python can run it.
     fn version(
@@ -244,6 +247,7 @@ impl NativeFront {
         on_caller: bool,
         signatures: Vec<SignatureOf>,
         owner: Py<PyAny>,
+        batches: Option<&NativeBatches>,
     ) -> NativeVersion {
         let session = Session::at(session, graph, on_caller);
         let found = session.as_ref().map_or_else(HashMap::new, |session| {
@@ -258,6 +262,7 @@ impl NativeFront {
             number,
             session,
             signatures: found,
+            batches: batches.map(|one| Arc::clone(&one.batches)),
             usage: Usage::default(),
         };
         py.detach(|| version.prepare());
@@ -282,9 +287,14 @@ impl NativeFront {
         self.front.models.set_labels(labels);
     }
 
-    /// Leave all requests of some models to Python, and only those.
-    fn exclude(&self, models: Vec<String>) {
-        self.front.models.exclude(models);
+    /// Replace the rates of the models that have a request log; what is to be logged is left to Python.
+    fn sample(&self, rates: HashMap<String, f64>) {
+        self.front.models.rates.set(rates);
+    }
+
+    /// The number of the request that this thread answers, below 1; None for one that was not tried here.
+    fn chance(&self) -> Option<f64> {
+        Drawn::chance()
     }
 
     /// Predict calls that were answered here, and those that were left to Python.
@@ -361,5 +371,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<NativeFront>()?;
     module.add_class::<NativeVersion>()?;
     module.add_class::<NativeRest>()?;
+    module.add_class::<NativeBatching>()?;
+    module.add_class::<NativeBatches>()?;
     module.add_function(wrap_pyfunction!(bind_tensorflow, module)?)
 }

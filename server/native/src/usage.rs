@@ -16,15 +16,32 @@ pub struct Usage {
 }
 
 /// One use, until it is dropped.
+#[cfg(test)]
 pub struct Use<'a>(&'a Usage);
 
 impl Usage {
     /// Begin to use; `None` when it is closed.
+    #[cfg(test)]
     pub fn begin(&self) -> Option<Use<'_>> {
+        self.enter().then(|| Use(self))
+    }
+
+    /// Begin to use, until `leave`; false when it is closed.
+    pub fn enter(&self) -> bool {
         // Counted first: whoever closes between the two steps sees this user, and waits for it.
-        let before = self.state.fetch_add(1, SeqCst);
-        let this = Use(self);
-        (before & CLOSED == 0).then_some(this)
+        let open = self.state.fetch_add(1, SeqCst) & CLOSED == 0;
+        if !open {
+            self.leave();
+        }
+        open
+    }
+
+    pub fn leave(&self) {
+        if self.state.fetch_sub(1, SeqCst) == CLOSED | 1 {
+            // With the lock: the one who waits has not looked yet, or sleeps already.
+            let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+            self.gone.notify_all();
+        }
     }
 
     pub fn users(&self) -> usize {
@@ -54,13 +71,10 @@ impl Usage {
     }
 }
 
+#[cfg(test)]
 impl Drop for Use<'_> {
     fn drop(&mut self) {
-        if self.0.state.fetch_sub(1, SeqCst) == CLOSED | 1 {
-            // With the lock: the one who waits has not looked yet, or sleeps already.
-            let _guard = self.0.lock.lock().unwrap_or_else(PoisonError::into_inner);
-            self.0.gone.notify_all();
-        }
+        self.0.leave();
     }
 }
 

@@ -17,6 +17,44 @@ class NativeVersion:
     def signatures(self) -> list[str]: ...
     def close(self, timeout: float | None = None) -> bool: ...
 
+_BatchingRules: TypeAlias = tuple[int, float, int, list[int], bool, bool, int]
+_Histogram: TypeAlias = tuple[list[int], float]
+_BatchCounts: TypeAlias = tuple[int, int, list[_Histogram], list[tuple[int, _Histogram]]]
+
+class NativeBatching:
+    def __init__(
+        self,
+        threads: int,
+        *,
+        sizes: Sequence[float],
+        seconds: Sequence[float],
+        microseconds: Sequence[float],
+    ) -> None: ...
+    def version(
+        self,
+        model: str,
+        number: int,
+        session: int,
+        graph: int,
+        on_caller: bool,
+        owner: object,
+        rules: _BatchingRules,
+    ) -> NativeBatches: ...
+    def counts(self) -> list[tuple[tuple[str, int, str], _BatchCounts]]: ...
+
+class NativeBatches:
+    def describe(
+        self,
+        key: str,
+        inputs: Sequence[tuple[str, int, list[int] | None]],
+        outputs: Sequence[str],
+        signature: str,
+    ) -> bool: ...
+    def run(
+        self, key: str, outputs: Sequence[int], tensors: Sequence[int], left: float | None
+    ) -> list[int | tuple[list[int], list[bytes]]] | tuple[int, str] | None: ...
+    def drain(self) -> None: ...
+
 class NativeFront:
     def __init__(
         self,
@@ -64,11 +102,13 @@ class NativeFront:
         on_caller: bool,
         signatures: Sequence[_Signature],
         owner: object,
+        batches: NativeBatches | None = None,
     ) -> NativeVersion: ...
     def add(self, version: NativeVersion) -> None: ...
     def remove(self, version: NativeVersion) -> None: ...
     def set_labels(self, labels: Mapping[str, Mapping[str, int]]) -> None: ...
-    def exclude(self, models: Sequence[str]) -> None: ...
+    def sample(self, rates: Mapping[str, float]) -> None: ...
+    def chance(self) -> float | None: ...
     def predictions(self) -> tuple[int, int]: ...
     def counts(self) -> list[tuple[tuple[str, int, str], _Counts]]: ...
 

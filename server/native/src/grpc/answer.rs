@@ -10,8 +10,10 @@ use tokio::sync::oneshot;
 use super::message::{Message, Messages};
 use super::status::{INTERNAL, Status, UNAVAILABLE, UNIMPLEMENTED};
 use crate::arrivals::receive;
+use crate::batching::{Decided, Failure};
 use crate::front::{CallInfo, Front, Inflight, Lane};
-use crate::hot::{Rule, Verdict, predict};
+use crate::hot::{Rule, Times, Verdict, predict};
+use crate::sampling::Drawn;
 
 const PREDICT: &str = "/tensorflow.serving.PredictionService/Predict";
 /// Larger messages are read on a thread of their own: reading them takes long, whatever the run takes.
@@ -30,37 +32,57 @@ pub(super) async fn unary(
     let message = one(&mut messages, &info.path);
     let (message, place) = receive(&front, place, message).await?;
     let (message, held) = (Arc::new(message), Arc::new(place));
+    let (mut decided, mut chance) = (None, None);
     if &*info.path == PREDICT && !message.compressed && front.hot.load(Relaxed) {
-        let arrived = Instant::now();
+        let times = Times {
+            arrived: Instant::now(),
+            deadline: info.deadline,
+        };
         let rule = Rule {
             as_content: front.as_content,
+            chance: front.chances.next(),
             only_quick: true,
         };
+        chance = Some(rule.chance);
         let inline = (message.data.len() <= QUICK_BYTES)
             .then(|| front.begin_inline())
             .flatten();
         let quick = match inline {
-            Some(_inline) => predict(&front.models, &message.data, rule, arrived, info.deadline),
+            Some(_inline) => {
+                let keep = || keeping(&message, &held);
+                predict(&front.models, &message.data, rule, times, &keep)
+            }
             None => Verdict::Slow,
         };
-        let verdict = match quick {
+        let mut verdict = match quick {
             Verdict::Slow => {
                 let held = (Arc::clone(&message), Arc::clone(&held));
-                run_apart(&front, held, rule, arrived, info.deadline).await?
+                run_apart(&front, held, rule, times).await?
             }
             other => other,
         };
-        if let Verdict::Answer(reply) = verdict {
-            front.answered.fetch_add(1, Relaxed);
-            return Ok(Bytes::from(reply));
+        if let Verdict::Queued(queued) = verdict {
+            verdict = queued.answer().await;
+        }
+        match verdict {
+            Verdict::Answer(reply) => {
+                front.answered.fetch_add(1, Relaxed);
+                return Ok(Bytes::from(reply));
+            }
+            Verdict::Failed(failure) => decided = Some(failure),
+            _ => {}
         }
         front.declined.fetch_add(1, Relaxed);
     }
-    let mut replies = ask(&front, lane, &info, message, held).await?;
+    let mut replies = ask_about(&front, lane, &info, message, held, (decided, chance)).await?;
     match (replies.pop(), replies.is_empty()) {
         (Some(reply), true) => Ok(framed(&reply)),
         _ => Err(Status::new(INTERNAL, "The method returned no message")),
     }
+}
+
+fn keeping(message: &Arc<Message>, place: &Arc<Inflight>) -> Box<dyn Send + Sync> {
+    Box::new((Arc::clone(message), Arc::clone(place)))
 }
 
 /// Predict on a thread that may take its time. What is `held` counts until then, also when the client gives up.
@@ -68,8 +90,7 @@ async fn run_apart(
     front: &Arc<Front>,
     held: (Arc<Message>, Arc<Inflight>),
     rule: Rule,
-    arrived: Instant,
-    deadline: Option<Instant>,
+    times: Times,
 ) -> Result<Verdict, Status> {
     let (answer, answered) = oneshot::channel();
     let job = Arc::clone(front);
@@ -80,7 +101,8 @@ async fn run_apart(
                 only_quick: false,
                 ..rule
             };
-            let _ = answer.send(predict(&job.models, &held.0.data, rule, arrived, deadline));
+            let keep = || keeping(&held.0, &held.1);
+            let _ = answer.send(predict(&job.models, &held.0.data, rule, times, &keep));
         }
     });
     if !taken {
@@ -99,11 +121,24 @@ pub(super) async fn ask(
     message: Arc<Message>,
     held: impl Send + 'static,
 ) -> Result<Vec<Bytes>, Status> {
+    ask_about(front, lane, info, message, held, (None, None)).await
+}
+
+/// As `ask`, of a request that was tried here: the failure of its run, if it is known already, and its number.
+async fn ask_about(
+    front: &Arc<Front>,
+    lane: Lane,
+    info: &CallInfo,
+    message: Arc<Message>,
+    held: impl Send + 'static,
+    (failure, chance): (Option<Failure>, Option<f64>),
+) -> Result<Vec<Bytes>, Status> {
     let (answer, answered) = oneshot::channel();
     let (job, info) = (Arc::clone(front), info.clone());
     let taken = front.lanes.of(lane).submit(move || {
         let _held = held;
         if !answer.is_closed() {
+            let _decided = (Decided::here(failure), Drawn::here(chance));
             let reply = (job.handler)(&info, &message.data);
             drop(message);
             let _ = answer.send(reply);

@@ -40,7 +40,7 @@ fn form(dtype: i32) -> Option<(u32, Form)> {
 }
 
 /// Bytes of an element whose values are plain memory; `None` for strings and what is left to Python.
-pub(super) fn element_size(dtype: i32) -> Option<usize> {
+pub fn element_size(dtype: i32) -> Option<usize> {
     match form(dtype)?.1 {
         Form::Memory(size) | Form::Varints(size, _) => Some(size),
         Form::Bool => Some(1),

@@ -6,7 +6,7 @@ mod fuzz;
 mod request;
 mod response;
 
-pub use arrays::{Decoded, Limits};
+pub use arrays::{Decoded, Limits, element_size};
 pub use request::{Asked, PredictRequest, read_request};
 pub use response::{Answer, write_response};
 

@@ -43,6 +43,7 @@ api! {
     NewStatus: fn() -> Pointer;
     DeleteStatus: fn(Pointer);
     GetCode: fn(Pointer) -> c_int;
+    Message: fn(Pointer) -> *const c_char;
     GraphOperationByName: fn(Pointer, *const c_char) -> Pointer;
     OperationNumOutputs: fn(Pointer) -> c_int;
     AllocateTensor: fn(c_int, *const i64, c_int, usize) -> Pointer;

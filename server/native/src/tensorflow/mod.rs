@@ -6,4 +6,4 @@ mod tensor;
 
 pub use api::bind;
 pub use session::{Output, Session};
-pub use tensor::Tensor;
+pub use tensor::{STRING, Tensor};

@@ -1,6 +1,6 @@
 //! A session that Python has opened, and runs of it.
 
-use std::ffi::{CString, c_int, c_void};
+use std::ffi::{CStr, CString, c_int, c_void};
 use std::ptr::{null, null_mut};
 
 use super::api::{Api, Pointer, api};
@@ -31,8 +31,18 @@ const ON_CALLER: [u8; 11] = [
     0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01,
 ];
 
-/// Why there is no answer. Python runs the request again, and words the error.
-pub struct RunError;
+/// Why there is no answer, in TensorFlow's words.
+pub struct RunError {
+    pub code: i32,
+    pub message: String,
+}
+
+impl RunError {
+    fn internal() -> RunError {
+        let message = "The model could not be run".to_owned();
+        RunError { code: 13, message }
+    }
+}
 
 struct Status {
     api: &'static Api,
@@ -49,6 +59,17 @@ impl Status {
     fn is_ok(&self) -> bool {
         // SAFETY: the status lives.
         unsafe { (self.api.GetCode)(self.pointer) == 0 }
+    }
+
+    fn error(&self) -> RunError {
+        // SAFETY: the status lives, and its message with it, which ends with a zero.
+        unsafe {
+            let message = CStr::from_ptr((self.api.Message)(self.pointer));
+            RunError {
+                code: (self.api.GetCode)(self.pointer),
+                message: message.to_string_lossy().into_owned(),
+            }
+        }
     }
 }
 
@@ -114,12 +135,12 @@ impl Session {
             c_int::try_from(inputs.len()),
             c_int::try_from(outputs.len()),
         ) else {
-            return Err(RunError);
+            return Err(RunError::internal());
         };
         if feeds.len() != inputs.len() {
-            return Err(RunError);
+            return Err(RunError::internal());
         }
-        let status = Status::new(self.api).ok_or(RunError)?;
+        let status = Status::new(self.api).ok_or_else(RunError::internal)?;
         let options = Buffer {
             data: ON_CALLER.as_ptr().cast(),
             length: ON_CALLER.len(),
@@ -152,11 +173,11 @@ impl Session {
             .map(|one| Tensor::from_raw(self.api, one))
             .collect();
         if !status.is_ok() {
-            return Err(RunError);
+            return Err(status.error());
         }
         answers
             .into_iter()
             .collect::<Option<Vec<Tensor>>>()
-            .ok_or(RunError)
+            .ok_or_else(RunError::internal)
     }
 }

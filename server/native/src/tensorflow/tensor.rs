@@ -21,6 +21,8 @@ pub struct Tensor {
 
 // SAFETY: a tensor has one owner here, and TensorFlow counts references to its buffer atomically.
 unsafe impl Send for Tensor {}
+// SAFETY: whatever changes a tensor has it for itself (`&mut`); all the rest only reads.
+unsafe impl Sync for Tensor {}
 
 impl Tensor {
     /// Allocate a tensor; its memory has no content yet. `None` when there is no memory, or no API.
@@ -70,6 +72,17 @@ impl Tensor {
         self.pointer
     }
 
+    /// Take over a `TF_Tensor` by its address, whose strings are TensorFlow's to release; `None` for null.
+    pub fn at(address: usize) -> Option<Tensor> {
+        Tensor::from_raw(api()?, address as _)
+    }
+
+    /// Give a tensor of numbers away by its address; whoever takes it deletes it.
+    pub fn into_address(self) -> usize {
+        let this = std::mem::ManuallyDrop::new(self);
+        this.pointer as usize
+    }
+
     fn data_pointer(&self) -> *mut u8 {
         // SAFETY: the tensor lives.
         unsafe { (self.api.TensorData)(self.pointer) }.cast()
@@ -102,6 +115,33 @@ impl Tensor {
         true
     }
 
+    /// Copy all values in, piece by piece: memory, or so many zeros. `None` unless they are as many bytes as it has.
+    pub fn fill_from<'a>(
+        &mut self,
+        pieces: impl Iterator<Item = (Option<&'a [u8]>, usize)>,
+    ) -> Option<()> {
+        let (base, size) = (self.data_pointer(), self.byte_size());
+        let mut at = 0_usize;
+        for (piece, bytes) in pieces {
+            let end = at.checked_add(bytes).filter(|end| *end <= size)?;
+            if bytes == 0 {
+                continue;
+            }
+            // SAFETY: so many bytes are there from `at` on, and the tensor is new, so nobody else has them.
+            unsafe {
+                match piece {
+                    Some(piece) if piece.len() == bytes => {
+                        std::ptr::copy_nonoverlapping(piece.as_ptr(), base.add(at), bytes);
+                    }
+                    Some(_) => return None,
+                    None => std::ptr::write_bytes(base.add(at), 0, bytes),
+                }
+            }
+            at = end;
+        }
+        (at == size).then_some(())
+    }
+
     pub fn dtype(&self) -> i32 {
         // SAFETY: the tensor lives.
         unsafe { (self.api.TensorType)(self.pointer) }
@@ -115,6 +155,17 @@ impl Tensor {
                 .map(|index| (self.api.Dim)(self.pointer, index))
                 .collect()
         }
+    }
+
+    /// `count` of its strings, from one on; `None` where there are not as many.
+    pub fn strings_at(&self, from: usize, count: usize) -> Option<Strings<'_>> {
+        let all = self.strings();
+        let end = from.checked_add(count).filter(|end| *end <= all.count)?;
+        Some(Strings {
+            next: from,
+            count: end,
+            ..all
+        })
     }
 
     /// Its strings; none unless it is a tensor of strings.

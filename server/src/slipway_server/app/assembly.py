@@ -10,10 +10,10 @@ from typing import Final
 
 import structlog
 
+from slipway_server.app.batches import batch_observers, native_queues
 from slipway_server.app.profiler import start_profiler
 from slipway_server.app.readiness import Report, report
 from slipway_server.app.startup import Startup
-from slipway_server.batching.model import BatchObserver
 from slipway_server.control.config_file import ConfigFile
 from slipway_server.control.model_config import model_configs, read_model_config, single_model
 from slipway_server.control.model_roots import ModelRoots
@@ -43,13 +43,12 @@ from slipway_server.frontends.room import Room
 from slipway_server.frontends.rpc.reflection import reflection_streams
 from slipway_server.frontends.rpc.reload import ReloadCallers, ReloadMethod
 from slipway_server.frontends.rpc.service import RELOAD_METHODS, STATUS_METHODS, Services
-from slipway_server.loading.chain import batching_parameters, guarded, make_loader
+from slipway_server.loading.chain import guarded, make_loader
 from slipway_server.loading.platforms import PlatformLoader
-from slipway_server.observability.batching_metrics import BatchingMetrics
 from slipway_server.observability.load_metrics import InFlight, LoadMetrics
 from slipway_server.observability.run_metrics import RunMetrics
 from slipway_server.observability.telemetry import CONTENT_TYPE, Telemetry
-from slipway_server.observability.tracing import TracedBatches, TracedRuns, open_tracing
+from slipway_server.observability.tracing import TracedRuns, open_tracing
 from slipway_server.observability.warmup_metrics import WarmUpMetrics
 from slipway_server.servables.servable import ServedModel
 from slipway_server.servables.spare_memory import SpareMemory
@@ -121,7 +120,7 @@ class Assembly:
             self._telemetry.registry,
             open_file=RecordWriter,
             max_bytes=settings.request_log_max_bytes,
-            random=random.random,
+            random=native.chance(random.random) if native else random.random,
         )
         self._startup = Startup(self._monitor.of)
         serving: ServingMap[ServedModel] = ServingMap(
@@ -129,14 +128,7 @@ class Assembly:
             self._startup.refusal,
             native,
         )
-        loader: Loader[ServedModel] = guarded(
-            make_loader(settings, self._batches(settings), WarmUpMetrics(self._telemetry.registry)),
-            settings,
-        )
-        loader = PlatformLoader(loader, self._plugin_of, settings.load_timeout)
-        if native is not None:
-            loader = _natively(loader, native, settings, observed=self._observers.any)
-            native.watch(self._telemetry.registry)
+        loader = self._loader(settings, native)
         self._native = native
         self._manager: Manager[ServedModel] = Manager(
             loader,
@@ -288,7 +280,7 @@ class Assembly:
         logged = {one.name: one.logging for one in self._models.configs if one.logging is not None}
         self._request_log.configure(logged)
         if self._native is not None:
-            self._native.exclude(logged)  # the native port writes no request log
+            self._native.sample({model: rule.sampling for model, rule in logged.items()})
         # A model without any version comes and goes without a change of state.
         self._changed()
 
@@ -305,14 +297,17 @@ class Assembly:
         """Return content type and text of the metrics page."""
         return CONTENT_TYPE, self._telemetry.text()
 
-    def _batches(self, settings: Settings) -> Callable[[str, int], BatchObserver] | None:
-        if not settings.batching:
-            return None
-        pool = batching_parameters(settings).thread_pool_name
-        counted, tracing = BatchingMetrics(self._telemetry.registry, pool), self._tracing
-        if tracing is None:
-            return counted.observer
-        return lambda model, number: TracedBatches(counted.observer(model, number), tracing)
+    def _loader(self, settings: Settings, native: NativeVersions | None) -> Loader[ServedModel]:
+        registry, observed = self._telemetry.registry, self._observers.any
+        # Where requests are observed, Python answers them all, and batches them.
+        queues = native_queues(settings, wanted=native is not None and not observed)
+        batches = batch_observers(settings, registry, self._tracing, queues)
+        loader = make_loader(settings, batches, WarmUpMetrics(registry), queues)
+        loader = PlatformLoader(guarded(loader, settings), self._plugin_of, settings.load_timeout)
+        if native is None:
+            return loader
+        native.watch(registry)
+        return _natively(loader, native, settings, observed=observed)
 
     def _aspire(self, model: str, versions: tuple[VersionDirectory, ...]) -> None:
         self._paths.update({(model, one.version): one.path for one in versions})

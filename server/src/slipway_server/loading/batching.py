@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway_server.batching.model import BatchedModel, BatchObserver
+from slipway_server.batching.native import NativeBatchedModel, NativeQueues
 from slipway_server.batching.parameters import (
     PER_MODEL_FILE,
     BatchingParameters,
@@ -45,6 +46,7 @@ class BatchingLoader:
     Args:
         rule: None means that nothing is batched.
         observer: of a model and a version: who is told of its batches.
+        native: queues of the extension module, for the versions that it can run.
     """
 
     def __init__(
@@ -52,7 +54,9 @@ class BatchingLoader:
         loader: Loader[ServedModel],
         rule: BatchingRule | None,
         observer: Callable[[str, int], BatchObserver],
+        native: NativeQueues | None = None,
     ) -> None:
+        self._native = native
         self._loader = loader
         self._rule = rule
         self._observer = observer
@@ -72,11 +76,15 @@ class BatchingLoader:
         loaded = self._loader.load(model, version, path)
         if parameters is None or self._scheduler is None:
             return loaded
+        if self._native is not None:
+            batched = self._native.batched(loaded, parameters, model, version)
+            if batched is not None:
+                return batched
         return BatchedModel(loaded, parameters, self._scheduler, self._observer(model, version))
 
     def unload(self, content: ServedModel) -> None:
         """Let what runs finish, even if nobody waits for it any more, and release the version."""
-        if isinstance(content, BatchedModel):
+        if isinstance(content, BatchedModel | NativeBatchedModel):
             content.drain()
             content = content.model
         self._loader.unload(content)

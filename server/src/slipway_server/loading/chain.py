@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Final
 
 from slipway_server.batching.model import BatchObserver
+from slipway_server.batching.native import NativeQueues
 from slipway_server.batching.parameters import (
     BatchingParameters,
     parameters_from_text,
@@ -39,6 +40,7 @@ def make_loader(
     settings: Settings,
     batches: Callable[[str, int], BatchObserver] | None = None,
     warm_ups: WarmUpObserver | None = None,
+    native: NativeQueues | None = None,
 ) -> Loader[ServedModel]:
     """Return what loads, warms up, checks and unloads versions in this process.
 
@@ -46,6 +48,7 @@ def make_loader(
         settings: of the server.
         batches: of a model and a version: who is told of its batches.
         warm_ups: who is told of them.
+        native: the queues of the versions that the extension module runs.
 
     Raises:
         ServingError: a file that the settings name cannot be used.
@@ -60,7 +63,8 @@ def make_loader(
         if settings.batching
         else None
     )
-    loader = BatchingLoader(loader, batching, batches or (lambda _model, _version: _NoObserver()))
+    observer = batches or (lambda _model, _version: _NoObserver())
+    loader = BatchingLoader(loader, batching, observer, native)
     if settings.warm_up_iterations:
         rule = WarmUpRule(settings.warm_up_iterations, check_methods=settings.check_method_names)
         loader = WarmUpLoader(loader, rule, warm_ups)

@@ -1,7 +1,8 @@
 """Counts batches: TensorFlow Serving's names and Slipway's own, which know model, version and signature."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -13,13 +14,31 @@ from slipway_server.observability.families import classic_counter_family, histog
 from slipway_server.observability.histogram import BucketCounts
 
 _CLASSIC: Final = ":tensorflow:serving:batching_session:"
-_SIZES: Final = tuple(float(2**power) for power in range(14))
-_WAIT_MICROS: Final = tuple(100 * 1.2**power for power in range(52))
-_WAIT_SECONDS: Final = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+SIZES: Final = tuple(float(2**power) for power in range(14))
+WAIT_MICROS: Final = tuple(100 * 1.2**power for power in range(52))
+WAIT_SECONDS: Final = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 # Without allowed_batch_sizes every number of rows is a size of its own.
 _MAX_EXECUTION_SIZES: Final = 128
 
 _Key = tuple[str, str, str]
+_Counts = tuple[Sequence[int], float]
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCounts:
+    """What was counted of the batches of one signature elsewhere.
+
+    Attributes:
+        key: model, version, signature.
+        histograms: counts and total of sizes, request sizes, seconds and microseconds of waiting.
+        padding: size → counts and total of padding rows.
+    """
+
+    key: _Key
+    runs: int
+    surplus: int
+    histograms: Sequence[_Counts]
+    padding: Sequence[tuple[int, _Counts]]
 
 
 class _Series:
@@ -44,10 +63,10 @@ class _Series:
         self.runs = 0
         self.surplus = 0
         self.alone: dict[tuple[int, int], int] = {}
-        self.size = BucketCounts(_SIZES)
-        self.input_size = BucketCounts(_SIZES)
-        self.wait = BucketCounts(_WAIT_SECONDS)
-        self.wait_classic = BucketCounts(_WAIT_MICROS)
+        self.size = BucketCounts(SIZES)
+        self.input_size = BucketCounts(SIZES)
+        self.wait = BucketCounts(WAIT_SECONDS)
+        self.wait_classic = BucketCounts(WAIT_MICROS)
         self.padding: dict[int, BucketCounts] = {}
 
     def add(
@@ -64,9 +83,30 @@ class _Series:
             self.wait_classic.add(wait * 1e6, times)
         padding = self.padding.get(size)
         if padding is None and len(self.padding) < _MAX_EXECUTION_SIZES:
-            padding = self.padding[size] = BucketCounts(_SIZES)
+            padding = self.padding[size] = BucketCounts(SIZES)
         if padding is not None:
             padding.add(surplus, times)
+
+    def merge(self, other: "_Series | BatchCounts") -> None:
+        """Add what another series has counted."""
+        self.runs += other.runs
+        self.surplus += other.surplus
+        mine = (self.size, self.input_size, self.wait, self.wait_classic)
+        if isinstance(other, _Series):
+            theirs: Sequence[BucketCounts] = (
+                other.size,
+                other.input_size,
+                other.wait,
+                other.wait_classic,
+            )
+            padding = list(other.padding.items())
+        else:
+            theirs = [_histogram(*counts) for counts in other.histograms]
+            padding = [(size, _histogram(*counts)) for size, counts in other.padding]
+        for histogram, more in zip(mine, theirs, strict=True):
+            histogram.merge(more)
+        for size, more in padding:
+            self.padding.setdefault(size, BucketCounts(SIZES)).merge(more)
 
     def settle(self) -> None:
         """Bring what ran alone into the histograms."""
@@ -75,14 +115,27 @@ class _Series:
         self.alone.clear()
 
 
+def _histogram(counts: Sequence[int], total: float) -> BucketCounts:
+    found = BucketCounts(())
+    found.counts, found.total = list(counts), total
+    return found
+
+
 class BatchingMetrics(Collector):
     """The metrics of all batches.
 
     Args:
         pool: value of the classic label `thread_pool_name`.
+        outside: returns what was counted of batches elsewhere.
     """
 
-    def __init__(self, registry: CollectorRegistry, pool: str) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        pool: str,
+        outside: Callable[[], Iterable[BatchCounts]] = tuple,
+    ) -> None:
+        self._outside = outside
         self._pool = pool
         self._lock = threading.Lock()
         self._series: dict[_Key, _Series] = {}
@@ -99,12 +152,20 @@ class BatchingMetrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield what the page shows (`prometheus_client`)."""
         with self._lock:
-            for series in self._series.values():
-                series.settle()
-            yield from list(self._own())
-            yield from list(self._classic())
+            every = self._every()
+        yield from self._own(every)
+        yield from self._classic(every)
 
-    def _own(self) -> Iterator[Metric]:
+    def _every(self) -> dict[_Key, _Series]:
+        every: dict[_Key, _Series] = {}
+        for key, series in self._series.items():
+            series.settle()
+            every.setdefault(key, _Series()).merge(series)
+        for counts in self._outside():
+            every.setdefault(counts.key, _Series()).merge(counts)
+        return every
+
+    def _own(self, every: Mapping[_Key, _Series]) -> Iterator[Metric]:
         names = ("model", "version", "signature")
         surplus = CounterMetricFamily(
             "slipway_batch_padding_rows", "Padding rows in batches.", labels=names
@@ -118,7 +179,7 @@ class BatchingMetrics(Collector):
                 "wait",
             ),
         )
-        for key, series in self._series.items():
+        for key, series in every.items():
             surplus.add_metric(key, series.surplus)
         yield surplus
         for name, text, attribute in families:
@@ -126,22 +187,22 @@ class BatchingMetrics(Collector):
                 name,
                 text,
                 names,
-                ((key, getattr(series, attribute)) for key, series in self._series.items()),
+                ((key, getattr(series, attribute)) for key, series in every.items()),
             )
 
-    def _classic(self) -> Iterator[Metric]:
-        if not self._series:
+    def _classic(self, every: Mapping[_Key, _Series]) -> Iterator[Metric]:
+        if not every:
             return
-        runs = sum(series.runs for series in self._series.values())
+        runs = sum(series.runs for series in every.values())
         yield classic_counter_family(_CLASSIC + "wrapped_run_count", "Batches run.", [({}, runs)])
-        wait, given, ran = BucketCounts(_WAIT_MICROS), BucketCounts(_SIZES), BucketCounts(_SIZES)
+        wait, given, ran = BucketCounts(WAIT_MICROS), BucketCounts(SIZES), BucketCounts(SIZES)
         padding: dict[int, BucketCounts] = {}
-        for series in self._series.values():
+        for series in every.values():
             wait.merge(series.wait_classic)
             given.merge(series.input_size)
             ran.merge(series.size)
             for size, histogram in series.padding.items():
-                padding.setdefault(size, BucketCounts(_SIZES)).merge(histogram)
+                padding.setdefault(size, BucketCounts(SIZES)).merge(histogram)
         yield _classic_histogram(
             "queuing_latency",
             "Microseconds in the queue.",

@@ -1,6 +1,6 @@
 """The one contract of a loaded version, whatever format it has and whatever runs it. Needs no TensorFlow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -62,10 +62,30 @@ class OpenSession:
     owner: object
 
 
+Ran = list[int | tuple[list[int], list[bytes]]] | tuple[int, str] | None
+"""What a run elsewhere returns: for each output a `TF_Tensor*`, which is the caller's to delete, or shape and strings;
+code and sentence of a failure; None when it has not run."""
+
+
 @runtime_checkable
 class RunsInSession(Protocol):
     """A loaded version that runs in a session of TensorFlow's."""
 
     def open_session(self) -> OpenSession:
         """Return its session."""
+        ...
+
+
+@runtime_checkable
+class RunsElsewhere(ServedModel, RunsInSession, Protocol):
+    """A loaded version whose tensors somebody else may run in its session."""
+
+    def run_elsewhere(
+        self, inputs: Sequence[Array], run: Callable[[list[int]], Ran]
+    ) -> list[Array] | None:
+        """Let `run` take tensors over, each a `TF_Tensor*`, and return what it makes of them; None when it has not run.
+
+        Raises:
+            ServingError: as `run` of this version.
+        """
         ...

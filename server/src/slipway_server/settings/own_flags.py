@@ -20,8 +20,8 @@ OWN: Final[tuple[Flag, ...]] = (
         "python",
         "What serves the gRPC port, the REST port and the health port: python, or native. The native one takes "
         "connections and requests of every kind; it answers Predict over gRPC, health checks and health pages itself, "
-        "without Python, and hands the rest to the Python handlers: REST, Predict that is batched, of stateful "
-        "signatures, compressed, of models with a request log, all with an access log, and whatever ends in an error. "
+        "without Python, batched or not, and hands the rest to the Python handlers: REST, Predict of stateful "
+        "signatures, compressed, or to be logged, all with an access log, and whatever ends in an error. "
         "With TLS, REST stays with Python. It ignores grpc_channel_arguments.",
     ),
     Flag("batching_parameters", "", "BatchingParameters as protobuf text, instead of a file."),

@@ -1,7 +1,7 @@
 """The versions that the native port may run itself, kept in step with the serving map."""
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -10,6 +10,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
+from slipway_server.batching.native import NativeBatchedModel
 from slipway_server.core.managed_version import Loader
 from slipway_server.core.serving_map import Servable
 from slipway_server.errors import Code, ServingError
@@ -64,9 +65,22 @@ class NativeVersions:
                 f"--front=native cannot use TensorFlow's library {library}: {error}; use --front=python",
             ) from error
 
-    def exclude(self, models: Iterable[str]) -> None:
-        """Leave all requests of some models to Python, and only those."""
-        self._front.exclude(list(models))
+    def sample(self, rates: Mapping[str, float]) -> None:
+        """Leave a share of the requests of some models to Python, which logs them."""
+        self._front.sample(dict(rates))
+
+    def chance(self, others: Callable[[], float]) -> Callable[[], float]:
+        """Return what draws the number by which this thread's request is sampled: the port's own, if it has drawn one.
+
+        Args:
+            others: draws that of other requests.
+        """
+
+        def draw() -> float:
+            drawn = self._front.chance()
+            return others() if drawn is None else drawn
+
+        return draw
 
     def prepare(self, model: str, version: int, content: ServedModel) -> None:
         """Have TensorFlow prepare a loaded version for runs without Python, so that no request waits for that."""
@@ -130,6 +144,7 @@ class NativeVersions:
                 if self._suits(signature)
             ],
             session.owner,
+            content.batches if isinstance(content, NativeBatchedModel) else None,
         )
 
     def _suits(self, signature: Signature) -> bool:

@@ -13,9 +13,15 @@ from typing import Final
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from slipway_server.errors import Code, ServingError, deadline_exceeded
-from slipway_server.servables.servable import OpenSession
+from slipway_server.servables.servable import OpenSession, Ran
 from slipway_server.servables.signature import Array, Signature, TensorSpec
 from slipway_server.servables.tensorflow.c_api.session import Call, Session
+from slipway_server.servables.tensorflow.c_api.tensors import (
+    delete_all,
+    strings_array,
+    to_array,
+    to_tensor,
+)
 from slipway_server.servables.tensorflow.failures import as_run_error
 
 # A client may ask for any subset of the outputs, and TensorFlow keeps a compiled graph for each that it ever ran.
@@ -117,6 +123,32 @@ class SessionModel:
         return OpenSession(
             session.pointer, session.graph.pointer, on_caller=self._on_caller, owner=session
         )
+
+    def run_elsewhere(
+        self, inputs: Sequence[Array], run: Callable[[list[int]], Ran]
+    ) -> list[Array] | None:
+        """Let `run` take tensors over and return what it makes of them (`servable.RunsElsewhere`).
+
+        Raises:
+            ServingError: as `run` of this version.
+        """
+        tensors: list[int] = []
+        try:
+            for value in inputs:
+                tensors.append(to_tensor(value))  # noqa: PERF401 - those before one that fails are deleted
+        except BaseException:
+            delete_all(tensors)
+            raise
+        found = run(tensors)
+        if isinstance(found, tuple):
+            code, message = found
+            error = ServingError(Code(code), message)
+            raise as_run_error(error, self._directory) or error
+        if found is None:
+            return None
+        return [
+            to_array(value) if isinstance(value, int) else strings_array(*value) for value in found
+        ]
 
     def close(self) -> None:
         """Cancel what runs, refuse what comes, and release the session once nothing runs any more."""

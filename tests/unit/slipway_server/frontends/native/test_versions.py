@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 import pytest
 
+from slipway_server.batching.native import NativeBatchedModel
 from slipway_server.core.serving_map import Selector, Servable, ServingMap
 from slipway_server.frontends.native.versions import NativeVersions
 from slipway_server.servables.dtypes import DType
@@ -19,6 +21,7 @@ class Version:
     number: int
     session: int
     signatures: list[Any]
+    batches: object = None
     users: int = 0
     closed: bool = False
 
@@ -33,6 +36,14 @@ class Front:
     hot: bool = False
     versions: list[Version] = field(default_factory=list)
     made: int = 0
+    rates: dict[str, float] = field(default_factory=dict)
+    drawn: float | None = None
+
+    def sample(self, rates: dict[str, float]) -> None:
+        self.rates = rates
+
+    def chance(self) -> float | None:
+        return self.drawn
 
     def set_hot(self, hot: bool) -> None:  # noqa: FBT001 - as the module has it
         self.hot = hot
@@ -46,9 +57,10 @@ class Front:
         _on_caller: bool,  # noqa: FBT001 - likewise
         signatures: list[Any],
         _owner: object,
+        batches: object = None,
     ) -> Version:
         self.made += 1
-        return Version(number, session, signatures)
+        return Version(number, session, signatures, batches)
 
     def add(self, version: Version) -> None:
         self.versions.append(version)
@@ -71,6 +83,16 @@ class InSession:
 
     def open_session(self) -> OpenSession:
         return OpenSession(7, 8, on_caller=True, owner=self)
+
+
+class Batched(InSession):
+    example_signatures: Mapping[str, Signature] = {}
+    signature_defs: Mapping[str, Any] = {}
+
+
+class Queues:
+    def describe(self, *_about: Any) -> bool:
+        return True
 
 
 class PythonOnly:
@@ -99,6 +121,28 @@ def test_signatures_that_change_state_or_are_no_tensors_stay_with_python(
     assert front.versions[0].signatures == [
         ("plain", [("n", "n:0", 3, False), ("x", "x:0", 1, True)], [("y", "x:0")], 0)
     ]
+
+
+def test_a_version_that_is_batched_brings_its_queues_and_its_session(
+    front: Front, versions: NativeVersions
+) -> None:
+    queues = cast("Any", Queues())
+    content = NativeBatchedModel(cast("Any", Batched(_signature("plain"))), queues)
+    versions.added(cast("Any", Servable("m", 1, content)))
+    assert (front.versions[0].session, front.versions[0].batches) == (7, queues)
+    versions.added(cast("Any", Servable("m", 2, InSession(_signature("plain")))))
+    assert front.versions[1].batches is None
+
+
+def test_a_request_has_one_number_whoever_samples_it(
+    front: Front, versions: NativeVersions
+) -> None:
+    versions.sample({"m": 0.25})
+    assert front.rates == {"m": 0.25}
+    draw = versions.chance(lambda: 0.75)
+    assert draw() == 0.75
+    front.drawn = 0.0
+    assert draw() == 0.0
 
 
 def test_a_signature_of_another_method_stays_with_python_where_methods_are_checked(

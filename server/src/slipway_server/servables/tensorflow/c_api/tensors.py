@@ -1,7 +1,7 @@
 """Arrays to tensors and back."""
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any, Final
 
@@ -100,6 +100,13 @@ def from_proto(message: tensor_pb2.TensorProto) -> Array:
         ServingError: TensorFlow's code and words, when it is none.
     """
     return to_array(_parsed(message))
+
+
+def strings_array(shape: Sequence[int], strings: Sequence[bytes]) -> Array:
+    """Return an array of `bytes` objects."""
+    found = np.empty(len(strings), object)
+    found[:] = strings
+    return found.reshape(shape)
 
 
 class _Tensor:
