@@ -150,24 +150,46 @@ def _start(build: Build, log: Path) -> _Running:
     return _Running(build, process, log)
 
 
+@contextmanager
+def _held() -> Iterator[set[int]]:
+    """Signals that come meanwhile are dealt with afterwards; yields the mask from before.
+
+    A `Popen` that a signal breaks off may have started its command already, and forgets it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    try:
+        yield before
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _foreground(command: Sequence[str], running: Sequence[_Running]) -> int:
     told: set[str] = set()
-    # `make -j` hands down the file descriptors of its job server.
-    with subprocess.Popen(command, close_fds=False) as process:
-        try:
-            while process.poll() is None:
-                for one in running:
-                    if one.failed and one.build.name not in told:
-                        told.add(one.build.name)
-                        note(f"  {one.failure}\n  `{shlex.join(command)}` is still running")
-                time.sleep(POLL_SECONDS)
-        except (KeyboardInterrupt, SystemExit) as end:
-            if isinstance(end, SystemExit):  # A terminal interrupts the command by itself.
-                process.terminate()
+    process = None
+    try:
+        with _held() as before:
+            # `make -j` hands down the file descriptors of its job server.
+            process = subprocess.Popen(
+                command,
+                close_fds=False,
+                preexec_fn=lambda: signal.pthread_sigmask(  # noqa: PLW1509 (there is one thread)
+                    signal.SIG_SETMASK, before
+                ),
+            )
+        while process.poll() is None:
             for one in running:
-                _end(one.process)
+                if one.failed and one.build.name not in told:
+                    told.add(one.build.name)
+                    note(f"  {one.failure}\n  `{shlex.join(command)}` is still running")
+            time.sleep(POLL_SECONDS)
+    except (KeyboardInterrupt, SystemExit) as end:
+        if process and isinstance(end, SystemExit):  # A terminal interrupts the command by itself.
+            process.terminate()
+        for one in running:
+            _end(one.process)
+        if process:
             process.wait()  # It may clean up for a while.
-            raise
+        raise
     code = process.returncode
     return code if code >= 0 else 128 - code
 

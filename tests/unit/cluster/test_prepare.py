@@ -150,6 +150,33 @@ def test_no_build_outlives_the_program_that_started_it(
     assert number == signal.SIGKILL or not runs(int(begun.read_text()))
 
 
+INTERRUPTED_START = """
+import os, pathlib, signal, subprocess, sys
+from cluster import prepare
+signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+start = subprocess.Popen.__init__
+def interrupted(process, *of, **options):
+    start(process, *of, **options)
+    pathlib.Path(sys.argv[1], "pid").write_text(str(process.pid))
+    os.kill(os.getpid(), signal.SIGTERM)
+subprocess.Popen.__init__ = interrupted
+prepare.run((), ("sleep", "60"), logs=pathlib.Path(sys.argv[1]))
+"""
+
+
+def test_a_command_is_ended_by_a_signal_that_comes_while_it_is_started(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_START, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY / "e2e")},
+        check=False,
+    )
+    started = int((tmp_path / "pid").read_text())
+    outlived = runs(started)
+    if outlived:
+        os.kill(started, signal.SIGKILL)
+    assert (done.returncode, outlived) == (128 + signal.SIGTERM, False)
+
+
 def test_a_dry_run_of_make_test_starts_nothing_and_shows_the_order() -> None:
     done = subprocess.run(
         ["make", "-n", "test"], cwd=REPOSITORY, capture_output=True, text=True, check=True
